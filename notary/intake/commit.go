@@ -1,0 +1,268 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/statement"
+)
+
+// Time-outs of the two durable steps of a group. A database that takes longer is down for
+// the purpose of whoever waits; the outcome of the second is then unknown.
+const (
+	noteTimeout    = 10 * time.Second
+	receiveTimeout = 30 * time.Second
+)
+
+// committer is the one writer: callers queue their items, one goroutine notes the use of the
+// key and signs a group while a second one writes the group before it. Each waiter gets
+// exactly one outcome, on every path.
+type committer struct {
+	in   *Intake
+	done chan struct{}
+	wake chan struct{} // capacity 1: a hint that the queue is not empty
+
+	mu     sync.Mutex
+	queue  []*waiter // guarded by mu
+	closed bool      // guarded by mu: no more items are taken
+}
+
+type waiter struct {
+	item   *Item
+	signer *Signer
+	out    chan Outcome // capacity 1
+}
+
+func newCommitter(ctx context.Context, in *Intake) *committer {
+	c := &committer{in: in, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	signed := make(chan []*waiter)
+	go c.signLoop(ctx, signed)
+	go c.writeLoop(ctx, signed)
+	return c
+}
+
+func (c *committer) submit(ctx context.Context, signer *Signer, item *Item) Outcome {
+	return c.enqueue(ctx, signer, item, false).wait(ctx)
+}
+
+// enqueue takes an item on. A batch may fill the queue beyond its limit by its own size, so
+// that a batch that was let in is never refused half-way.
+func (c *committer) enqueue(_ context.Context, signer *Signer, item *Item, batch bool) *waiter {
+	w := &waiter{item: item, signer: signer, out: make(chan Outcome, 1)}
+	limit := c.in.limits.MaxQueue
+	if batch {
+		limit += c.in.limits.MaxBatch
+	}
+	c.mu.Lock()
+	switch {
+	case c.closed:
+		w.out <- Outcome{Err: notary.Errorf(notary.CodeBusy, "The server is stopping. Nothing was saved; try again.")}
+	case len(c.queue) >= limit:
+		w.out <- Outcome{Err: notary.Errorf(notary.CodeBusy, "Too many records are being written at the moment. Nothing was saved; try again.")}
+	default:
+		c.queue = append(c.queue, w)
+	}
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return w
+}
+
+// wait returns the outcome, or, when the caller leaves first, that it is unknown.
+func (w *waiter) wait(ctx context.Context) Outcome {
+	select {
+	case o := <-w.out:
+		return o
+	case <-ctx.Done():
+		return Outcome{Err: unknown(ctx.Err())}
+	}
+}
+
+func (o Outcome) result(item *Item) (notary.Record, bool, error) {
+	switch {
+	case o.Err != nil:
+		return notary.Record{}, false, o.Err
+	case o.Replay:
+		return o.Record, true, nil
+	}
+	return o.Record, false, nil
+}
+
+func (c *committer) take() ([]*waiter, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(len(c.queue), c.in.limits.GroupSize)
+	group := c.queue[:n:n]
+	c.queue = c.queue[n:]
+	return group, c.closed
+}
+
+func (c *committer) signLoop(ctx context.Context, signed chan<- []*waiter) {
+	defer close(signed)
+	for {
+		group, closed := c.take()
+		if len(group) > 0 {
+			if ready := c.sign(ctx, group); len(ready) > 0 {
+				signed <- ready
+			}
+			continue
+		}
+		if closed {
+			return
+		}
+		select {
+		case <-c.wake:
+		case <-ctx.Done():
+			c.mu.Lock()
+			c.closed = true
+			c.mu.Unlock()
+		}
+	}
+}
+
+func (c *committer) writeLoop(ctx context.Context, signed <-chan []*waiter) {
+	defer close(c.done)
+	for group := range signed {
+		c.write(context.WithoutCancel(ctx), group)
+	}
+}
+
+// sign notes the use of each agency's key, then signs; what fails is answered at once. The
+// audit row is durable before the first signature exists, so there is no signature without one.
+func (c *committer) sign(ctx context.Context, group []*waiter) []*waiter {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	ready := make([]*waiter, 0, len(group))
+	for _, of := range byAgency(group) {
+		if err := c.noteUse(ctx, of); err != nil {
+			fail(of, storeDown(err))
+			continue
+		}
+		ready = append(ready, of...)
+	}
+	errs := make([]error, len(ready))
+	parallel(len(ready), func(i int) {
+		w := ready[i]
+		w.item.Entry.Signature, errs[i] = w.signer.Sign(w.item.Entry.Statement)
+	})
+	out := ready[:0]
+	for i, w := range ready {
+		if errs[i] != nil {
+			c.in.log.ErrorContext(ctx, "signing failed", "agency", w.signer.AgencyID, "error", errs[i])
+			w.out <- Outcome{Err: notary.Wrap(notary.CodeUnavailable, errs[i], "The agency's signing key did not work. Nothing was saved.")}
+			continue
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+func (c *committer) noteUse(ctx context.Context, of []*waiter) error {
+	h := sm.NewHash()
+	for _, w := range of {
+		d := sm.Sum(w.item.Entry.Statement)
+		h.Write(d[:])
+	}
+	use := KeyUse{AgencyID: of[0].signer.AgencyID, Certificate: of[0].signer.Certificate, Purpose: "statement", Count: len(of),
+		Statements: sm.Digest(h.Sum(nil)), At: c.in.now()}
+	id, err := c.in.store.NoteKeyUse(ctx, use)
+	if err != nil {
+		return err
+	}
+	for _, w := range of {
+		w.item.KeyUse = id
+	}
+	return nil
+}
+
+func (c *committer) write(ctx context.Context, group []*waiter) {
+	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
+	defer cancel()
+	items := make([]*Item, len(group))
+	for i, w := range group {
+		items[i] = w.item
+	}
+	start := c.in.now()
+	outcomes, err := c.in.store.Receive(ctx, items)
+	if err != nil {
+		c.in.log.ErrorContext(ctx, "receiving failed", "items", len(items), "error", err)
+		if errors.Is(err, notary.ErrUnknownOutcome) {
+			err = unknown(err)
+		} else {
+			err = storeDown(err)
+		}
+		fail(group, err)
+		return
+	}
+	c.in.onNew()
+	for i, w := range group {
+		o := outcomes[i]
+		if o.Err == nil && !o.Replay {
+			o.Record = w.item.Record
+			if w.item.Action == statement.Issue {
+				o.Record.Index = o.Index
+			} else {
+				o.Record.StandingIndex = o.Index
+			}
+		}
+		w.out <- o
+	}
+	c.in.log.DebugContext(ctx, "received", "items", len(items), "elapsed", c.in.now().Sub(start))
+}
+
+func fail(group []*waiter, err error) {
+	for _, w := range group {
+		w.out <- Outcome{Err: err}
+	}
+}
+
+// unknown is the answer when a record may or may not exist.
+func unknown(cause error) error {
+	return notary.Wrap(notary.CodeUnavailable, errors.Join(notary.ErrUnknownOutcome, cause),
+		"It is not known whether the record was saved. Repeat the request with the same idempotency key.")
+}
+
+func outcomeUnknown(err error) bool { return errors.Is(err, notary.ErrUnknownOutcome) }
+
+// byAgency splits a group by agency, keeping the order within each.
+func byAgency(group []*waiter) [][]*waiter {
+	var out [][]*waiter
+	at := map[string]int{}
+	for _, w := range group {
+		i, ok := at[w.signer.AgencyID]
+		if !ok {
+			i = len(out)
+			at[w.signer.AgencyID] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], w)
+	}
+	return out
+}
+
+// parallel runs f for 0 to n-1 on as many goroutines as there are processors.
+func parallel(n int, f func(i int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers <= 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	for k := range workers {
+		wg.Go(func() {
+			for i := k; i < n; i += workers {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}

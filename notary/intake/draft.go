@@ -1,0 +1,217 @@
+package intake
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/canonical"
+	"stele/notary/statement"
+)
+
+// DefaultClass is the document class of drafts that name none.
+const DefaultClass = "general"
+
+// Names of the attributes that every record can have beside its class's own.
+const (
+	FieldTitle        = "title"
+	FieldFileName     = "fileName"
+	FieldOriginSystem = "originSystem"
+	FieldOriginMethod = "originMethod"
+)
+
+const (
+	maxTitle       = 300
+	maxFileName    = 255
+	maxIdempotency = 128
+)
+
+// check refuses what is out of form before anything is read or written.
+func (in *Intake) check(d *Draft) error {
+	if d.Class == "" {
+		d.Class = DefaultClass
+	}
+	switch {
+	case d.Title != "" && !statement.ValidText(d.Title, maxTitle):
+		return notary.InvalidField("title", "A title has at most %d bytes, no control characters and no white space at its ends.", maxTitle)
+	case d.FileName != "" && !validFileName(d.FileName):
+		return notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, no control characters and no white space at its ends.", maxFileName)
+	case !statement.ValidClass(d.Class):
+		return notary.InvalidField("class", "A class has 1 to %d of a-z, 0-9 and -, beginning with a letter.", statement.MaxClassName)
+	case d.Supersedes != "" && !notary.ValidNumber(d.Supersedes):
+		return notary.InvalidField("supersedes", "%s.", capital(notary.ErrNumber.Error()))
+	case d.MediaType != "" && !statement.ValidMediaType(d.MediaType):
+		return notary.InvalidField("mediaType", "A media type is type/subtype in lower case without parameters.")
+	case len(d.Fields) > statement.MaxFields-4:
+		return notary.InvalidField("fields", "At most %d fields are allowed.", statement.MaxFields-4)
+	}
+	total := len(d.Title) + len(d.FileName)
+	for name, value := range d.Fields {
+		switch {
+		case !statement.ValidFieldName(name):
+			return notary.InvalidField("fields", "Field names have 1 to %d of a-z, A-Z, 0-9, _ and -, beginning with a letter.", statement.MaxFieldName)
+		case name == FieldTitle || name == FieldFileName || strings.HasPrefix(name, "origin"):
+			return notary.InvalidField("fields", "The field name %q is reserved.", name)
+		case len(value) > statement.MaxValue || !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+			return notary.InvalidField("fields", "The value of %q must be at most %d bytes of UTF-8 without zero bytes.", name, statement.MaxValue)
+		}
+		total += len(name) + len(value)
+	}
+	if total > in.limits.MaxAttrs {
+		return notary.InvalidField("fields", "A record's attributes have at most %d bytes together.", in.limits.MaxAttrs)
+	}
+	return checkIdempotency(d.Idempotency)
+}
+
+func checkIdempotency(key string) error {
+	if len(key) > maxIdempotency {
+		return notary.InvalidField("Idempotency-Key", "An idempotency key has at most %d printable ASCII characters.", maxIdempotency)
+	}
+	for _, c := range []byte(key) {
+		if c < 0x20 || c > 0x7e {
+			return notary.InvalidField("Idempotency-Key", "An idempotency key has at most %d printable ASCII characters.", maxIdempotency)
+		}
+	}
+	return nil
+}
+
+func validFileName(s string) bool {
+	return statement.ValidText(s, maxFileName) && !strings.ContainsAny(s, `/\`) && s != "." && s != ".."
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// prepare builds the item: attributes with fresh salts, number, code and the encoded
+// statement. Nothing of it is durable.
+func (in *Intake) prepare(ctx context.Context, signer *Signer, d Draft, rec notary.Record) (*Item, error) {
+	at := in.now().UTC().Truncate(time.Millisecond)
+	number, err := in.numbers.next(ctx, signer.Region, at.In(beijing).Year())
+	if err != nil {
+		return nil, err
+	}
+	rec.Number, rec.Code, rec.Class, rec.Supersedes = number, notary.NewCode(), d.Class, d.Supersedes
+	rec.IssuedAt, rec.ReceivedAt, rec.Standing = at, at, notary.Valid
+	rec.Fields = attributes(d)
+	s := statement.Statement{
+		Action: statement.Issue, Number: number, Agency: signer.Agency,
+		Document: statement.Document{SM3: rec.SM3, Size: rec.Size, MediaType: rec.MediaType},
+		Class:    rec.Class, Supersedes: rec.Supersedes, IssuedAt: at,
+		Fields: make([]statement.Field, len(rec.Fields)),
+	}
+	for i, f := range rec.Fields {
+		s.Fields[i] = statement.Field{Name: f.Name, Commitment: statement.Commitment(f.Salt, f.Name, f.Value)}
+	}
+	encoded, err := s.Encode()
+	if err != nil {
+		return nil, notary.Wrap(notary.CodeInvalid, err, "The record does not fit into a statement: use fewer or shorter fields.")
+	}
+	return &Item{Record: rec, Action: statement.Issue, Entry: statement.Entry{Statement: encoded, Certificate: signer.Certificate},
+		Idempotency: d.Idempotency, RequestHash: requestHash(d, rec.SM3, int64(rec.Size))}, nil
+}
+
+// Certificate numbers carry the year of the agency's wall clock.
+var beijing = time.FixedZone("Asia/Shanghai", 8*3600)
+
+// attributes lists a draft's attributes in the order of the statement, each with a salt.
+func attributes(d Draft) []notary.Field {
+	all := make([]notary.Field, 0, len(d.Fields)+4)
+	add := func(name, value string) {
+		if value != "" {
+			all = append(all, notary.Field{Name: name, Value: value})
+		}
+	}
+	for name, value := range d.Fields {
+		all = append(all, notary.Field{Name: name, Value: value})
+	}
+	add(FieldTitle, d.Title)
+	add(FieldFileName, d.FileName)
+	add(FieldOriginSystem, d.Origin.System)
+	add(FieldOriginMethod, d.Origin.Method)
+	slices.SortFunc(all, func(a, b notary.Field) int { return strings.Compare(a.Name, b.Name) })
+	salts := make([]byte, statement.SaltSize*len(all))
+	rand.Read(salts) // never fails: the runtime aborts when the system has no randomness
+	for i := range all {
+		all[i].Salt = salts[i*statement.SaltSize : (i+1)*statement.SaltSize : (i+1)*statement.SaltSize]
+	}
+	return all
+}
+
+// requestHash is what an idempotency key stands for: everything that the caller decided,
+// nothing that the service added.
+func requestHash(d Draft, digest sm.Digest, size int64) sm.Digest {
+	b := canonical.AppendList(nil, []string{"issue", d.Title, d.FileName, d.Class, d.Supersedes, d.MediaType}, canonical.AppendString)
+	b = append(b, digest[:]...)
+	b = canonical.AppendInt(b, uint64(size))
+	names := make([]string, 0, len(d.Fields))
+	for n := range d.Fields {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		b = canonical.AppendString(b, n)
+		b = canonical.AppendString(b, d.Fields[n])
+	}
+	return sm.Sum(b)
+}
+
+func (in *Intake) signer(agencyID string) (*Signer, error) {
+	s, err := in.signers(agencyID)
+	if err != nil {
+		return nil, notary.Wrap(notary.CodeUnavailable, err, "The agency's signing key is not available on this server.")
+	}
+	return s, nil
+}
+
+// prior finds an earlier use of the draft's idempotency key; nil when there is none.
+func (in *Intake) prior(ctx context.Context, d Draft) (*Prior, error) {
+	if d.Idempotency == "" {
+		return nil, nil
+	}
+	return in.findPrior(ctx, d.AgencyID, d.Idempotency)
+}
+
+func (in *Intake) findPrior(ctx context.Context, agencyID, key string) (*Prior, error) {
+	p, err := in.store.FindIdempotent(ctx, agencyID, key)
+	if errors.Is(err, notary.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storeDown(err)
+	}
+	return &p, nil
+}
+
+func (in *Intake) replay(p Prior, hash sm.Digest) (notary.Record, bool, error) {
+	if p.RequestHash != hash {
+		return notary.Record{}, false, IdempotencyConflict()
+	}
+	return p.Record, true, nil
+}
+
+// IdempotencyConflict is the answer to a key that was used for another request. Stores use
+// it for outcomes.
+func IdempotencyConflict() error {
+	return &notary.Error{Code: notary.CodeIdempotency, Field: "Idempotency-Key",
+		Message: "This idempotency key was used for another request. Use a new key, or repeat the first request exactly. Nothing was saved."}
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+func storeDown(err error) error {
+	return notary.Wrap(notary.CodeUnavailable, err, "The record store cannot be reached. Nothing was saved; try again.")
+}
+
+func notFound(err error) error {
+	if errors.Is(err, notary.ErrNotFound) {
+		return notary.Errorf(notary.CodeNotFound, "There is no such record of this agency.")
+	}
+	return storeDown(err)
+}

@@ -1,0 +1,346 @@
+// Package intake takes documents in: it streams them once to the object store and through
+// SM3, builds and signs the statement, and makes the record durable in a transaction that
+// it shares with concurrent submissions. Only then does the caller get its record.
+//
+// The order of side effects, and what a crash after each leaves behind:
+//
+//  1. object stored         an object without a row; [Intake.Sweep] removes it after a day
+//  2. key use noted         an audit row for signatures that may not exist; harmless
+//  3. signatures made       nothing: they were in memory only
+//  4. transaction commits   everything: the record exists and will be logged and anchored
+//
+// A failed transaction whose outcome is unknown is answered as unavailable: the caller asks
+// again with its idempotency key and gets the record if it is there.
+package intake
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/statement"
+)
+
+// Store is the durable side of intake. All methods are safe for concurrent use; what they
+// have returned from is durable; they do not retry.
+//
+// Receive runs one transaction under the log's lock: it gives each item that is accepted the
+// next index of the log and writes its record, its entry and the outbox row. Items that
+// conflict with what is stored are answered one by one in their outcome and leave nothing.
+// An error means that nothing of the batch was written, or, when it is
+// [notary.ErrUnknownOutcome], that this is not known.
+//
+// NoteKeyUse writes the audit row that must precede signatures. ReserveNumbers hands out n
+// serials that nobody else gets, the first of which it returns. FindIdempotent and FindRecord
+// return notary.ErrNotFound when there is nothing.
+type Store interface {
+	Receive(ctx context.Context, batch []*Item) ([]Outcome, error)
+	NoteKeyUse(ctx context.Context, use KeyUse) (id int64, err error)
+	ReserveNumbers(ctx context.Context, region string, year, n int) (first uint64, err error)
+	FindIdempotent(ctx context.Context, agencyID, key string) (Prior, error)
+	FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
+}
+
+// Objects keeps originals. Create streams: the object is durable when it returns, and a
+// failing reader leaves nothing under the key. List and Delete serve the sweep.
+type Objects interface {
+	Create(ctx context.Context, key string, r io.Reader, size int64) (notary.Object, error)
+	List(ctx context.Context, prefix string, fn func(notary.Object) error) error
+	Delete(ctx context.Context, key string) error
+}
+
+// Signer is an agency's key with its certificate chain.
+type Signer struct {
+	AgencyID    string
+	Agency      statement.Agency
+	Region      string
+	Certificate sm.Digest // SM3 of the DER certificate
+	Sign        func(message []byte) ([]byte, error)
+}
+
+// Signers finds the key of an agency. It is safe for concurrent use.
+type Signers func(agencyID string) (*Signer, error)
+
+// Item is a statement on its way into the log.
+type Item struct {
+	Record      notary.Record // of an issue: the new record; of a revocation: the one revoked
+	Action      statement.Action
+	Entry       statement.Entry
+	Idempotency string    // key, empty for none
+	RequestHash sm.Digest // what the key stands for
+	KeyUse      int64     // the audit row written before the signature
+}
+
+// Outcome is what became of an item.
+type Outcome struct {
+	Index  uint64        // log index of the entry, when Err is nil and the item is new
+	Replay bool          // the idempotency key was used for this very request: Record is that one's
+	Record notary.Record // on replay
+	Err    error         // a *notary.Error
+}
+
+// Prior is an earlier use of an idempotency key.
+type Prior struct {
+	RequestHash sm.Digest
+	Record      notary.Record
+}
+
+// KeyUse is the audit row for a group of signatures.
+type KeyUse struct {
+	AgencyID    string
+	Certificate sm.Digest
+	Purpose     string
+	Count       int
+	Statements  sm.Digest // SM3 over the SM3 digests of the statements, in order
+	At          time.Time
+}
+
+// Limits that a deployment sets.
+type Limits struct {
+	MaxDocument int64         // bytes of one document
+	MaxBatch    int           // items of one batch call
+	MaxQueue    int           // statements waiting to be written; more are refused as busy
+	GroupSize   int           // statements in one transaction
+	MaxAttrs    int           // bytes of a record's attributes, names and values
+	SweepAfter  time.Duration // age at which an object without a row is garbage
+}
+
+// DefaultLimits are the limits of a deployment that sets none. A group of 512 keeps a
+// transaction near ten milliseconds on the machines measured (docs/benchmarks.md).
+func DefaultLimits() Limits {
+	return Limits{MaxDocument: 16 << 30, MaxBatch: 10_000, MaxQueue: 20_000, GroupSize: 512, MaxAttrs: 64 << 10, SweepAfter: 24 * time.Hour}
+}
+
+// Intake takes documents in. It is safe for concurrent use.
+type Intake struct {
+	store   Store
+	objects Objects
+	signers Signers
+	limits  Limits
+	now     func() time.Time
+	log     *slog.Logger
+	numbers numberBlocks
+	group   *committer
+	onNew   func()
+}
+
+// Options are what [New] needs besides its stores.
+type Options struct {
+	Signers Signers
+	Limits  Limits
+	Now     func() time.Time
+	Log     *slog.Logger
+	OnNew   func() // called after a transaction brought new entries; must not block
+}
+
+// New returns an intake whose writer runs until ctx ends; [Intake.Wait] then waits for it.
+func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
+	in := &Intake{store: store, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
+	if in.onNew == nil {
+		in.onNew = func() {}
+	}
+	in.numbers.reserve = store.ReserveNumbers
+	in.group = newCommitter(ctx, in)
+	return in
+}
+
+// Wait returns when the writer has answered everything it had taken on.
+func (in *Intake) Wait() { <-in.group.done }
+
+// Draft is what a caller wants notarized, before the document is read.
+type Draft struct {
+	AgencyID    string
+	Title       string
+	FileName    string
+	Class       string
+	Fields      map[string]string
+	Supersedes  string     // number of a record of the same agency
+	Expected    *sm.Digest // refuse a document with another digest
+	MediaType   string     // empty: found out from the first bytes
+	Idempotency string
+	Origin      Origin
+}
+
+// Origin is how a document came here; it becomes part of the attributes that are signed.
+type Origin struct {
+	System string // which system or person handed it in
+	Method string // upload, api, digest, batch…
+}
+
+// File notarizes a document whose bytes come from r; size is -1 when it is not known.
+func (in *Intake) File(ctx context.Context, d Draft, r io.Reader, size int64) (notary.Record, bool, error) {
+	if err := in.check(&d); err != nil {
+		return notary.Record{}, false, err
+	}
+	if size > in.limits.MaxDocument {
+		return notary.Record{}, false, in.tooLarge()
+	}
+	signer, err := in.signer(d.AgencyID)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	rec := notary.Record{ID: newID(), AgencyID: d.AgencyID, Stored: true}
+	prior, err := in.prior(ctx, d)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	doc := newMeter(ctx, r, in.limits.MaxDocument)
+	if prior != nil {
+		// The key was used before: read the document only to compare, and store nothing.
+		if _, err := io.Copy(io.Discard, doc); err != nil {
+			return notary.Record{}, false, in.readError(doc, err)
+		}
+		return in.replay(*prior, requestHash(d, doc.digest(), doc.size))
+	}
+	key := notary.DocumentKey(rec.ID)
+	// A crash from here to the end of the transaction leaves an object without a row: swept.
+	obj, err := in.objects.Create(ctx, key, doc, size)
+	if err != nil {
+		return notary.Record{}, false, in.readError(doc, err)
+	}
+	rec.Version = obj.Version
+	rec.SM3, rec.Size, rec.MediaType = doc.digest(), uint64(doc.size), mediaType(d.MediaType, doc.head)
+	out, replay, err := in.submitDocument(ctx, signer, d, rec)
+	if err != nil || replay {
+		in.drop(ctx, key, err)
+	}
+	return out, replay, err
+}
+
+func (in *Intake) submitDocument(ctx context.Context, signer *Signer, d Draft, rec notary.Record) (notary.Record, bool, error) {
+	if d.Expected != nil && *d.Expected != rec.SM3 {
+		return notary.Record{}, false, &notary.Error{Code: notary.CodeDigestMismatch, Field: "sm3",
+			Message: fmt.Sprintf("The document's SM3 digest is %s, not the %s that was announced. Nothing was saved.", rec.SM3, d.Expected)}
+	}
+	item, err := in.prepare(ctx, signer, d, rec)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	o := in.group.submit(ctx, signer, item)
+	return o.result(item)
+}
+
+// drop removes an object whose record did not come to be. When the outcome is unknown the
+// record may exist, so the object stays and the sweep decides later.
+func (in *Intake) drop(ctx context.Context, key string, why error) {
+	if outcomeUnknown(why) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := in.objects.Delete(ctx, key); err != nil {
+		in.log.WarnContext(ctx, "object without record stays until the sweep", "key", key, "error", err)
+	}
+}
+
+// Digest notarizes a document that stays where it is: only its digest, size and media type
+// are given.
+func (in *Intake) Digest(ctx context.Context, d Draft, digest sm.Digest, size uint64) (notary.Record, bool, error) {
+	signer, item, prior, err := in.prepareDigest(ctx, d, digest, size)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	if prior != nil {
+		return in.replay(*prior, requestHash(d, digest, int64(size)))
+	}
+	return in.group.submit(ctx, signer, item).result(item)
+}
+
+func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, size uint64) (*Signer, *Item, *Prior, error) {
+	if err := in.check(&d); err != nil {
+		return nil, nil, nil, err
+	}
+	if d.Expected != nil && *d.Expected != digest {
+		return nil, nil, nil, notary.InvalidField("sm3", "Two different digests were given.")
+	}
+	signer, err := in.signer(d.AgencyID)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	prior, err := in.prior(ctx, d)
+	if err != nil || prior != nil {
+		return signer, nil, prior, err
+	}
+	rec := notary.Record{ID: newID(), AgencyID: d.AgencyID, SM3: digest, Size: size, MediaType: mediaType(d.MediaType, nil)}
+	item, err := in.prepare(ctx, signer, d, rec)
+	return signer, item, nil, err
+}
+
+// BatchItem is one document of a batch call.
+type BatchItem struct {
+	Draft  Draft
+	Digest sm.Digest
+	Size   uint64
+}
+
+// BatchResult is what became of one.
+type BatchResult struct {
+	Record notary.Record
+	Replay bool
+	Err    error
+}
+
+// Batch notarizes many digests. Each item succeeds or fails alone, in the order given.
+func (in *Intake) Batch(ctx context.Context, items []BatchItem) []BatchResult {
+	results := make([]BatchResult, len(items))
+	waits := make([]*waiter, len(items))
+	for i, it := range items {
+		signer, item, prior, err := in.prepareDigest(ctx, it.Draft, it.Digest, it.Size)
+		switch {
+		case err != nil:
+			results[i].Err = err
+		case prior != nil:
+			results[i].Record, results[i].Replay, results[i].Err = in.replay(*prior, requestHash(it.Draft, it.Digest, int64(it.Size)))
+		default:
+			waits[i] = in.group.enqueue(ctx, signer, item, true)
+		}
+	}
+	for i, w := range waits {
+		if w != nil {
+			results[i].Record, results[i].Replay, results[i].Err = w.wait(ctx).result(w.item)
+		}
+	}
+	return results
+}
+
+// Revoke withdraws a record of an agency. The reason is public.
+func (in *Intake) Revoke(ctx context.Context, agencyID, idOrNumber, reason, idempotency string) (notary.Record, bool, error) {
+	if !statement.ValidText(reason, statement.MaxReason) {
+		return notary.Record{}, false, notary.InvalidField("reason", "A reason of 1 to %d bytes without control characters is needed; it will be public.", statement.MaxReason)
+	}
+	if err := checkIdempotency(idempotency); err != nil {
+		return notary.Record{}, false, err
+	}
+	signer, err := in.signer(agencyID)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	rec, err := in.store.FindRecord(ctx, agencyID, idOrNumber)
+	if err != nil {
+		return notary.Record{}, false, notFound(err)
+	}
+	hash := sm.Sum([]byte("revoke\x00"), []byte(rec.ID), []byte{0}, []byte(reason))
+	if idempotency != "" {
+		prior, err := in.findPrior(ctx, agencyID, idempotency)
+		if err != nil {
+			return notary.Record{}, false, err
+		}
+		if prior != nil {
+			return in.replay(*prior, hash)
+		}
+	}
+	at := in.now().UTC().Truncate(time.Millisecond)
+	s := statement.Statement{Action: statement.Revoke, Number: rec.Number, Agency: signer.Agency, Reason: reason, IssuedAt: at}
+	encoded, err := s.Encode()
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	rec.Standing, rec.StandingAt, rec.Reason = notary.Revoked, at, reason
+	item := &Item{Record: rec, Action: statement.Revoke, Entry: statement.Entry{Statement: encoded, Certificate: signer.Certificate},
+		Idempotency: idempotency, RequestHash: hash}
+	return in.group.submit(ctx, signer, item).result(item)
+}

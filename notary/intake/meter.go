@@ -1,0 +1,154 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/gabriel-vasile/mimetype"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/statement"
+)
+
+const (
+	headSize  = 3072    // bytes kept to find out a media type; what mimetype reads at most
+	chunkSize = 1 << 17 // bytes handed to the hashing goroutine at a time
+	chunks    = 4       // of them in flight: reading, hashing and writing overlap
+)
+
+// meter measures a document while it streams by: digest, size and first bytes. From the
+// second chunk on it hashes on a goroutine of its own, so that hashing, the slowest part,
+// runs beside network and disk. Memory is constant. Used by one reader; digest may be
+// called once, after the stream ended.
+type meter struct {
+	ctx  context.Context
+	r    io.Reader
+	max  int64
+	size int64
+	head []byte
+	err  error // what the reading side failed with, if it did
+
+	hash    hash.Hash
+	work    chan []byte // to the hashing goroutine, nil before it is needed
+	free    chan []byte
+	stopped chan struct{}
+}
+
+func newMeter(ctx context.Context, r io.Reader, max int64) *meter {
+	return &meter{ctx: ctx, r: r, max: max, hash: sm.NewHash()}
+}
+
+var errTooLarge = errors.New("document is larger than allowed")
+
+// Read implements io.Reader for the object store.
+func (m *meter) Read(p []byte) (int, error) {
+	if err := m.ctx.Err(); err != nil {
+		return 0, m.fail(err)
+	}
+	n, err := m.r.Read(p[:min(len(p), chunkSize)])
+	if n > 0 {
+		m.size += int64(n)
+		if m.size > m.max {
+			return 0, m.fail(errTooLarge)
+		}
+		if len(m.head) < headSize {
+			m.head = append(m.head, p[:min(n, headSize-len(m.head))]...)
+		}
+		m.add(p[:n])
+	}
+	if err != nil {
+		m.stop()
+		if err != io.EOF {
+			return n, m.fail(err)
+		}
+	}
+	return n, err
+}
+
+func (m *meter) fail(err error) error {
+	m.stop()
+	m.err = err
+	return err
+}
+
+func (m *meter) add(p []byte) {
+	if m.work == nil {
+		if m.size <= chunkSize {
+			m.hash.Write(p)
+			return
+		}
+		m.work, m.free, m.stopped = make(chan []byte, chunks), make(chan []byte, chunks), make(chan struct{})
+		for range chunks {
+			m.free <- make([]byte, chunkSize)
+		}
+		go m.hashLoop()
+	}
+	b := <-m.free
+	m.work <- b[:copy(b, p)]
+}
+
+func (m *meter) hashLoop() {
+	defer close(m.stopped)
+	for b := range m.work {
+		m.hash.Write(b)
+		m.free <- b[:cap(b)]
+	}
+}
+
+// stop ends the hashing goroutine and waits for it. It may be called more than once.
+func (m *meter) stop() {
+	if m.work != nil && m.stopped != nil {
+		close(m.work)
+		<-m.stopped
+		m.stopped, m.free = nil, nil
+	}
+}
+
+func (m *meter) digest() sm.Digest {
+	m.stop()
+	return sm.Digest(m.hash.Sum(nil))
+}
+
+func (in *Intake) tooLarge() error {
+	return notary.Errorf(notary.CodeTooLarge, "A document has at most %d bytes here. Nothing was saved.", in.limits.MaxDocument)
+}
+
+// readError tells the client's failures from the store's: the meter knows whether reading failed.
+func (in *Intake) readError(m *meter, err error) error {
+	m.stop()
+	var timeout net.Error
+	var own *notary.Error
+	switch {
+	case errors.As(m.err, &own):
+		return own
+	case errors.Is(m.err, errTooLarge):
+		return in.tooLarge()
+	case errors.Is(m.err, os.ErrDeadlineExceeded), errors.As(m.err, &timeout) && timeout.Timeout():
+		return notary.Wrap(notary.CodeTimeout, m.err, "The document did not arrive in time. Nothing was saved.")
+	case m.err != nil:
+		return notary.Wrap(notary.CodeInvalid, m.err, "The document did not arrive whole: the connection broke or the body is malformed. Nothing was saved.")
+	}
+	return notary.Wrap(notary.CodeUnavailable, fmt.Errorf("store object: %w", err), "The document store cannot be reached or is full. Nothing was saved; try again.")
+}
+
+// mediaType returns what the caller named, or what the first bytes look like.
+func mediaType(named string, head []byte) string {
+	if named != "" {
+		return named
+	}
+	if head == nil {
+		return "application/octet-stream"
+	}
+	t, _, _ := strings.Cut(mimetype.Detect(head).String(), ";")
+	if !statement.ValidMediaType(t) {
+		return "application/octet-stream"
+	}
+	return t
+}

@@ -1,0 +1,216 @@
+// Package proof is everything that is needed to check one record offline: the bundle, the
+// trust roots, and [Verify], the only place that decides a verdict. The page (as WASM), the
+// command lines and the API all call it.
+//
+// It is pure: no clock, no network, no files. Formats are canonical (package canonical).
+package proof
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"stele/crypto/merkle"
+	"stele/crypto/sm"
+	"stele/notary/canonical"
+	"stele/notary/statement"
+)
+
+// BundleFormat is the value of a bundle's first key.
+const BundleFormat = "stele/bundle/v1"
+
+// Limits of version 1.
+const (
+	MaxBundleSize   = 1 << 20 // bytes
+	maxCertificates = 4
+	maxAnchors      = 16
+)
+
+// Bundle is the decoded form of a bundle.
+type Bundle struct {
+	Evidence
+	UserID   string
+	Fields   []Disclosed // attributes shown, sorted by name; what is missing is withheld or erased
+	Standing *Evidence   // the revoking or superseding entry, or nil
+}
+
+// Evidence is an entry with what proves it: who signed, where in the log, which anchors.
+type Evidence struct {
+	Statement    []byte
+	Signature    []byte   // DER
+	Certificates [][]byte // DER, signer first, without the pinned root
+	Log          LogProof
+	Anchors      []json.RawMessage // each an object with its own "kind", about Log.Checkpoint
+}
+
+// LogProof places an entry in the log.
+type LogProof struct {
+	Index      uint64
+	Path       []merkle.Hash
+	Checkpoint []byte // signed note
+}
+
+// Disclosed opens the commitment to one attribute.
+type Disclosed struct {
+	Name  string
+	Salt  []byte // statement.SaltSize bytes
+	Value string // UTF-8, at most statement.MaxValue bytes
+}
+
+// ErrBundle is wrapped by every error about a bundle's form.
+var ErrBundle = errors.New("malformed bundle")
+
+// Encode writes the bundle in its one spelling. It does not check that it proves anything.
+func (b *Bundle) Encode() []byte {
+	out := append([]byte(nil), `{"format":"`+BundleFormat+`",`...)
+	out = appendSigned(out, &b.Evidence, func(out []byte) []byte {
+		out = append(out, `"userId":`...)
+		out = canonical.AppendString(out, b.UserID)
+		return append(out, ',')
+	})
+	out = append(out, `,"fields":{`...)
+	for i, f := range b.Fields {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = canonical.AppendString(out, f.Name)
+		out = append(out, `:{"salt":`...)
+		out = canonical.AppendBytes(out, f.Salt)
+		out = append(out, `,"value":`...)
+		out = canonical.AppendString(out, f.Value)
+		out = append(out, '}')
+	}
+	out = append(out, `},`...)
+	out = appendProof(out, &b.Evidence)
+	if b.Standing != nil {
+		out = append(out, `,"standing":{`...)
+		out = appendSigned(out, b.Standing, nil)
+		out = append(out, ',')
+		out = appendProof(out, b.Standing)
+		out = append(out, '}')
+	}
+	return append(out, '}')
+}
+
+func appendSigned(out []byte, e *Evidence, between func([]byte) []byte) []byte {
+	out = append(out, `"statement":`...)
+	out = canonical.AppendBytes(out, e.Statement)
+	out = append(out, `,"signature":`...)
+	out = canonical.AppendBytes(out, e.Signature)
+	out = append(out, ',')
+	if between != nil {
+		out = between(out)
+	}
+	out = append(out, `"certificates":`...)
+	return canonical.AppendList(out, e.Certificates, canonical.AppendBytes)
+}
+
+func appendProof(out []byte, e *Evidence) []byte {
+	out = append(out, `"log":{"index":`...)
+	out = canonical.AppendInt(out, e.Log.Index)
+	out = append(out, `,"path":`...)
+	out = canonical.AppendList(out, e.Log.Path, func(b []byte, h merkle.Hash) []byte { return canonical.AppendBytes(b, h[:]) })
+	out = append(out, `,"checkpoint":`...)
+	out = canonical.AppendString(out, string(e.Log.Checkpoint))
+	out = append(out, `},"anchors":`...)
+	return canonical.AppendList(out, e.Anchors, func(b []byte, a json.RawMessage) []byte { return append(b, a...) })
+}
+
+type wireBundle struct {
+	Format string `json:"format"`
+	UserID string `json:"userId"`
+	wireEvidence
+	Fields   map[string]wireField `json:"fields"`
+	Standing *wireEvidence        `json:"standing"`
+}
+
+type wireEvidence struct {
+	Statement    []byte            `json:"statement"`
+	Signature    []byte            `json:"signature"`
+	Certificates [][]byte          `json:"certificates"`
+	Log          wireLog           `json:"log"`
+	Anchors      []json.RawMessage `json:"anchors"`
+}
+
+type wireLog struct {
+	Index      uint64   `json:"index"`
+	Path       [][]byte `json:"path"`
+	Checkpoint string   `json:"checkpoint"`
+}
+
+type wireField struct {
+	Salt  []byte `json:"salt"`
+	Value string `json:"value"`
+}
+
+// ParseBundle is the inverse of [Bundle.Encode] and accepts no other spelling. It checks
+// the form alone; [Verify] checks what the bundle claims.
+func ParseBundle(data []byte) (*Bundle, error) {
+	var w wireBundle
+	if err := canonical.Decode(data, MaxBundleSize, &w); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrBundle, err)
+	}
+	if w.Format != BundleFormat {
+		return nil, fmt.Errorf("%w: format must be %q", ErrBundle, BundleFormat)
+	}
+	b := &Bundle{UserID: w.UserID}
+	var err error
+	if b.Evidence, err = w.wireEvidence.evidence(); err != nil {
+		return nil, err
+	}
+	if w.Standing != nil {
+		s, err := w.Standing.evidence()
+		if err != nil {
+			return nil, fmt.Errorf("standing: %w", err)
+		}
+		b.Standing = &s
+	}
+	for name, f := range w.Fields {
+		if !statement.ValidFieldName(name) || len(f.Salt) != statement.SaltSize || len(f.Value) > statement.MaxValue {
+			return nil, fmt.Errorf("%w: field %q: a name, a salt of %d bytes and a value of at most %d bytes are expected",
+				ErrBundle, name, statement.SaltSize, statement.MaxValue)
+		}
+		b.Fields = append(b.Fields, Disclosed{Name: name, Salt: f.Salt, Value: f.Value})
+	}
+	slices.SortFunc(b.Fields, func(x, y Disclosed) int { return cmp.Compare(x.Name, y.Name) })
+	if err := canonical.Check(data, b.Encode()); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrBundle, err)
+	}
+	return b, nil
+}
+
+func (w *wireEvidence) evidence() (Evidence, error) {
+	e := Evidence{Statement: w.Statement, Signature: w.Signature, Certificates: w.Certificates, Anchors: w.Anchors}
+	switch {
+	case len(e.Statement) == 0 || len(e.Statement) > statement.MaxSize:
+		return e, fmt.Errorf("%w: statement must have 1 to %d bytes", ErrBundle, statement.MaxSize)
+	case len(e.Signature) == 0 || len(e.Signature) > sm.MaxSignatureSize:
+		return e, fmt.Errorf("%w: signature must have 1 to %d bytes", ErrBundle, sm.MaxSignatureSize)
+	case len(e.Certificates) == 0 || len(e.Certificates) > maxCertificates:
+		return e, fmt.Errorf("%w: 1 to %d certificates are expected", ErrBundle, maxCertificates)
+	case len(w.Log.Path) > merkle.MaxPath:
+		return e, fmt.Errorf("%w: a path has at most %d hashes", ErrBundle, merkle.MaxPath)
+	case w.Log.Index > canonical.MaxInt:
+		return e, fmt.Errorf("%w: index is out of range", ErrBundle)
+	case len(e.Anchors) > maxAnchors:
+		return e, fmt.Errorf("%w: at most %d anchors are expected", ErrBundle, maxAnchors)
+	}
+	e.Log = LogProof{Index: w.Log.Index, Checkpoint: []byte(w.Log.Checkpoint)}
+	for _, h := range w.Log.Path {
+		if len(h) != merkle.HashSize {
+			return e, fmt.Errorf("%w: a hash on the path has %d bytes", ErrBundle, merkle.HashSize)
+		}
+		e.Log.Path = append(e.Log.Path, merkle.Hash(h))
+	}
+	return e, nil
+}
+
+// LeafHash is the log leaf of the evidence's entry.
+func (e *Evidence) LeafHash() merkle.Hash {
+	return statement.Entry{Statement: e.Statement, Signature: e.Signature, Certificate: sm.Sum(e.Certificates[0])}.LeafHash()
+}
+
+func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -1,0 +1,93 @@
+package notary
+
+import (
+	"time"
+
+	"stele/crypto/sm"
+)
+
+// State is how far a record has come. It only ever moves forward, and is derived from
+// facts that are durable: the entry's index against the log's and the chain's sizes.
+type State string
+
+// The states.
+const (
+	Received State = "received" // signed and durable
+	Logged   State = "logged"   // in a checkpoint that the log has signed
+	Anchored State = "anchored" // that checkpoint is committed on the required chain
+)
+
+// Standing is what became of a record later.
+type Standing string
+
+// The standings.
+const (
+	Valid      Standing = "valid"
+	Revoked    Standing = "revoked"
+	Superseded Standing = "superseded"
+)
+
+// Agency is a tenant: one that issues records under its own certificate.
+type Agency struct {
+	ID        string
+	Code      string // unified social credit code, GB 32100
+	Name      string
+	Region    string // six digits, GB/T 2260: the first part of its certificate numbers
+	CreatedAt time.Time
+}
+
+// Field is one attribute of a record with what opens its commitment. It is private to the
+// agency and to holders of number and code.
+type Field struct {
+	Name  string
+	Salt  []byte // statement.SaltSize bytes; nil once erased
+	Value string
+}
+
+// Record is one notarization.
+type Record struct {
+	ID         string
+	Index      uint64 // of the issuing entry in the log; fixed when the record became durable
+	AgencyID   string
+	Number     string
+	Code       string // eight characters, printed beside the number
+	SM3        sm.Digest
+	Size       uint64 // bytes
+	MediaType  string
+	Class      string
+	Fields     []Field
+	Supersedes string // number of the record that this one replaces, or empty
+	Stored     bool   // the original is in the object store
+	Version    string // its version id there, where versions are kept
+	IssuedAt   time.Time
+	ReceivedAt time.Time
+
+	Standing      Standing
+	StandingIndex uint64 // index of the entry that withdrew or replaced it
+	StandingAt    time.Time
+	StandingBy    string // number of the replacing record
+	Reason        string // of a revocation
+}
+
+// DocumentKey is where a record's original lies in the object store: under the record's own
+// id, never under its digest, so that nobody can ask the store for a document by what it is.
+func DocumentKey(recordID string) string { return "doc/" + recordID }
+
+// Progress is how far the log has come: how many entries are durable, in a signed
+// checkpoint, and anchored on the required chain.
+type Progress struct {
+	Received uint64
+	Logged   uint64
+	Anchored uint64
+}
+
+// StateOf derives the state of the entry at an index.
+func (p Progress) StateOf(index uint64) State {
+	switch {
+	case index < p.Anchored:
+		return Anchored
+	case index < p.Logged:
+		return Logged
+	}
+	return Received
+}
