@@ -170,14 +170,13 @@ func (c *committer) noteUse(ctx context.Context, of []*waiter) error {
 		d := sm.Sum(w.item.Entry.Statement)
 		h.Write(d[:])
 	}
-	use := KeyUse{AgencyID: of[0].signer.AgencyID, Certificate: of[0].signer.Certificate, Purpose: "statement", Count: len(of),
+	use := KeyUse{ID: newID(), AgencyID: of[0].signer.AgencyID, Certificate: of[0].signer.Certificate, Purpose: "statement", Count: len(of),
 		Statements: sm.Digest(h.Sum(nil)), At: c.in.now()}
-	id, err := c.in.store.NoteKeyUse(ctx, use)
-	if err != nil {
+	if err := c.in.store.NoteKeyUse(ctx, use); err != nil {
 		return err
 	}
 	for _, w := range of {
-		w.item.KeyUse = id
+		w.item.KeyUse = use.ID
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ import (
 // return notary.ErrNotFound when there is nothing.
 type Store interface {
 	Receive(ctx context.Context, batch []*Item) ([]Outcome, error)
-	NoteKeyUse(ctx context.Context, use KeyUse) (id int64, err error)
+	NoteKeyUse(ctx context.Context, use KeyUse) error
 	ReserveNumbers(ctx context.Context, region string, year, n int) (first uint64, err error)
 	FindIdempotent(ctx context.Context, agencyID, key string) (Prior, error)
 	FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
@@ -72,7 +72,7 @@ type Item struct {
 	Entry       statement.Entry
 	Idempotency string    // key, empty for none
 	RequestHash sm.Digest // what the key stands for
-	KeyUse      int64     // the audit row written before the signature
+	KeyUse      string    // the audit row written before the signature
 }
 
 // Outcome is what became of an item.
@@ -91,6 +91,7 @@ type Prior struct {
 
 // KeyUse is the audit row for a group of signatures.
 type KeyUse struct {
+	ID          string // unique, ordered by time
 	AgencyID    string
 	Certificate sm.Digest
 	Purpose     string

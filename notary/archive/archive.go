@@ -1,0 +1,219 @@
+// Package archive is the read side: it finds records and makes their bundles out of stored
+// bytes. A bundle is derived on demand and leaves only after proof.Verify has passed on it,
+// so a changed object, a wrong tile or a bug is found here and not by a court.
+package archive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"stele/crypto/merkle"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/batchlog"
+	"stele/notary/checkpoint"
+	"stele/notary/proof"
+	"stele/notary/statement"
+)
+
+// Filter narrows a list of records. Zero fields do not narrow.
+type Filter struct {
+	AgencyID string // empty: every agency's
+	SM3      *sm.Digest
+	Class    string
+	Standing notary.Standing
+	Before   *uint64 // only entries with a smaller index: the cursor of the next page
+	Limit    int
+}
+
+// Stored is what a bundle is made of, read in one go.
+type Stored struct {
+	Entry        statement.Entry
+	Certificates [][]byte // DER, signer first, root last
+	Anchored     *AnchoredCheckpoint
+}
+
+// AnchoredCheckpoint is the first checkpoint that holds an entry and is anchored.
+type AnchoredCheckpoint struct {
+	Size    uint64
+	Note    []byte
+	Anchors []json.RawMessage
+}
+
+// Store is the database as the read side needs it. Methods are safe for concurrent use and
+// return [notary.ErrNotFound] where a single thing is not there.
+//
+// FindRecord takes an id or a certificate number; an empty agency finds every agency's.
+// ListRecords returns the newest first. Evidence reads the entry at an index. Head and
+// Progress read the log's row.
+type Store interface {
+	FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
+	ListRecords(ctx context.Context, f Filter) ([]notary.Record, error)
+	Evidence(ctx context.Context, index uint64) (Stored, error)
+	Head(ctx context.Context) (batchlog.Head, error)
+	Progress(ctx context.Context) (notary.Progress, error)
+}
+
+// Archive reads. It is safe for concurrent use.
+type Archive struct {
+	store Store
+	tiles *batchlog.Tiles
+	trust *proof.Trust
+}
+
+// New returns an archive that checks its bundles against the instance's own trust roots.
+func New(store Store, tiles *batchlog.Tiles, trust *proof.Trust) *Archive {
+	return &Archive{store: store, tiles: tiles, trust: trust}
+}
+
+// Trust returns the instance's own trust roots.
+func (a *Archive) Trust() *proof.Trust { return a.trust }
+
+// Record finds one record. An agency does not learn of others' records: it gets the same
+// answer for them as for none.
+func (a *Archive) Record(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error) {
+	r, err := a.store.FindRecord(ctx, agencyID, idOrNumber)
+	if errors.Is(err, notary.ErrNotFound) {
+		return r, notary.Errorf(notary.CodeNotFound, "There is no such record.")
+	}
+	return r, unavailable(err)
+}
+
+// List returns records, newest first.
+func (a *Archive) List(ctx context.Context, f Filter) ([]notary.Record, error) {
+	l, err := a.store.ListRecords(ctx, f)
+	return l, unavailable(err)
+}
+
+// Progress tells how far the log has come.
+func (a *Archive) Progress(ctx context.Context) (notary.Progress, error) {
+	p, err := a.store.Progress(ctx)
+	return p, unavailable(err)
+}
+
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return notary.Wrap(notary.CodeUnavailable, err, "The record store cannot be reached; try again.")
+}
+
+// ErrOwnBundle means that a bundle made here does not verify here: something stored was
+// changed, or there is a bug. It must never be answered as if the caller had erred.
+var ErrOwnBundle = errors.New("own bundle does not verify")
+
+// Bundle makes the bundle of a record, with its attributes opened where show is set. A
+// record, or a withdrawal of it, that is not logged yet gives a not_ready error.
+func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byte, error) {
+	head, err := a.store.Head(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	e, err := a.evidence(ctx, head, r.Index)
+	if err != nil {
+		return nil, err
+	}
+	b := &proof.Bundle{Evidence: *e, UserID: sm.UserID}
+	if show {
+		for _, f := range r.Fields {
+			if len(f.Salt) > 0 {
+				b.Fields = append(b.Fields, proof.Disclosed{Name: f.Name, Salt: f.Salt, Value: f.Value})
+			}
+		}
+	}
+	if r.Standing != notary.Valid {
+		if b.Standing, err = a.evidence(ctx, head, r.StandingIndex); err != nil {
+			return nil, err
+		}
+	}
+	out := b.Encode()
+	if report := proof.Verify(a.trust, &r.SM3, out); !soundVerdict(report.Verdict) {
+		return nil, fmt.Errorf("%w: record %s: %s: %s", ErrOwnBundle, r.Number, report.Verdict, report.Summary)
+	}
+	return out, nil
+}
+
+func soundVerdict(v proof.Verdict) bool {
+	return v == proof.Genuine || v == proof.Pending || v == proof.Revoked || v == proof.Superseded
+}
+
+func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index uint64) (*proof.Evidence, error) {
+	if index >= head.Size {
+		return nil, notary.Errorf(notary.CodeNotReady, "The record is received but not in the log yet; ask again in a second.")
+	}
+	s, err := a.store.Evidence(ctx, index)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	e := &proof.Evidence{Statement: s.Entry.Statement, Signature: s.Entry.Signature, Certificates: s.Certificates}
+	e.Log.Index, e.Log.Checkpoint = index, head.Note
+	size := head.Size
+	if s.Anchored != nil {
+		e.Anchors, e.Log.Checkpoint, size = s.Anchored.Anchors, s.Anchored.Note, s.Anchored.Size
+	}
+	e.Log.Path, err = a.path(ctx, index, size, head.Size)
+	return e, err
+}
+
+// path reads an inclusion path. The head may have moved since it was read, and with it the
+// partial tiles at the edge; the newer ones hold the same nodes.
+func (a *Archive) path(ctx context.Context, index, size, headSize uint64) ([]merkle.Hash, error) {
+	for {
+		path, err := merkle.InclusionProof(index, size, a.tiles.Nodes(ctx, headSize))
+		if err == nil {
+			return path, nil
+		}
+		head, herr := a.store.Head(ctx)
+		if herr != nil || head.Size <= headSize {
+			return nil, notary.Wrap(notary.CodeUnavailable, err, "The log's tiles cannot be read; try again.")
+		}
+		headSize = head.Size
+	}
+}
+
+// Checkpoint returns the newest signed checkpoint.
+func (a *Archive) Checkpoint(ctx context.Context) ([]byte, error) {
+	head, err := a.store.Head(ctx)
+	return head.Note, unavailable(err)
+}
+
+// Tile returns a public tile of the tree as the newest checkpoint has it.
+func (a *Archive) Tile(ctx context.Context, t merkle.Tile) ([]byte, error) {
+	head, err := a.store.Head(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	nodes := head.Size >> (merkle.TileHeight * t.Level)
+	if t.Index*merkle.TileWidth+uint64(t.Width) > nodes {
+		return nil, notary.Errorf(notary.CodeNotFound, "The log has no such tile yet.")
+	}
+	// A partial tile may have been replaced by a wider one; its hashes are the first of those.
+	wide := t
+	wide.Width = int(min(nodes-t.Index*merkle.TileWidth, merkle.TileWidth))
+	data, err := a.tiles.Tile(ctx, wide)
+	if err != nil {
+		return nil, notary.Wrap(notary.CodeUnavailable, err, "The log's tiles cannot be read; try again.")
+	}
+	return data[:t.Width*merkle.HashSize], nil
+}
+
+// ConsistencyProof returns the path between two sizes of the log.
+func (a *Archive) ConsistencyProof(ctx context.Context, from, to uint64) ([]merkle.Hash, error) {
+	head, err := a.store.Head(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return merkle.ConsistencyProof(from, to, a.tiles.Nodes(ctx, head.Size))
+}
+
+// Origin returns the log's name.
+func (a *Archive) Origin(ctx context.Context) (string, error) {
+	head, err := a.store.Head(ctx)
+	if err != nil {
+		return "", unavailable(err)
+	}
+	c, err := checkpoint.ParseUnsafe(head.Note)
+	return c.Origin, err
+}

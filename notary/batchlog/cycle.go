@@ -1,0 +1,207 @@
+package batchlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"stele/crypto/merkle"
+	"stele/notary"
+	"stele/notary/checkpoint"
+	"stele/notary/statement"
+)
+
+const (
+	leaseName = "sequencer"
+	leaseTTL  = 10 * time.Second
+	// leaseSlack is how long before its end a lease is renewed.
+	leaseSlack = 5 * time.Second
+	// cycleTimeout bounds one cycle: a slow store must not hold up a stop for ever.
+	cycleTimeout = 60 * time.Second
+)
+
+// cycle runs the steps of the package comment once. It reports whether more entries wait.
+func (l *Log) cycle(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cycleTimeout)
+	defer cancel()
+	if leader, err := l.lease(ctx); err != nil || !leader {
+		return false, err
+	}
+	head, err := l.store.Head(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read head: %w", err)
+	}
+	if l.edge == nil || l.edge.frontier.Size() != head.Size || l.edge.frontier.Root() != head.Root {
+		// Another server advanced, or the outcome of the last swap was unknown: what the
+		// database says is what happened. This is the same path as a start.
+		if l.edge, err = loadEdge(ctx, l.objects, head); err != nil {
+			return false, fmt.Errorf("load tiles of size %d: %w", head.Size, err)
+		}
+	}
+	if head.Received <= head.Size {
+		return false, l.publish(ctx, head)
+	}
+	end := min(head.Received, head.Size+l.opt.MaxGroup)
+	next, err := l.advance(ctx, head, end)
+	if errors.Is(err, ErrLostRace) {
+		l.edge = nil
+		return true, nil
+	}
+	if err != nil {
+		l.edge = nil
+		return false, err
+	}
+	l.opt.OnAdvance()
+	if err := l.publish(ctx, next); err != nil {
+		return false, err
+	}
+	l.dropPartials(ctx, head.Size, next.Size)
+	return next.Received > next.Size, nil
+}
+
+func (l *Log) lease(ctx context.Context) (bool, error) {
+	now := l.opt.Now()
+	if now.Before(l.leaseUntil.Add(-leaseSlack)) {
+		return true, nil
+	}
+	ok, err := l.store.Lease(ctx, leaseName, l.opt.Holder, leaseTTL)
+	if err != nil {
+		return false, fmt.Errorf("lease: %w", err)
+	}
+	l.leaseUntil = time.Time{}
+	if ok {
+		l.leaseUntil = now.Add(leaseTTL)
+	}
+	return ok, nil
+}
+
+func (l *Log) advance(ctx context.Context, head Head, end uint64) (Head, error) {
+	start := l.opt.Now()
+	entries, err := l.store.Entries(ctx, head.Size, end)
+	if err != nil {
+		return Head{}, fmt.Errorf("read entries %d to %d: %w", head.Size, end, err)
+	}
+	if uint64(len(entries)) != end-head.Size {
+		return Head{}, fmt.Errorf("%w: entries %d to %d have gaps", ErrMismatch, head.Size, end)
+	}
+	edge := l.edge.clone()
+	for _, e := range entries {
+		edge.append(e.LeafHash())
+	}
+	objects := edge.newTiles()
+	if err := l.addBundles(ctx, objects, head.Size, entries); err != nil {
+		return Head{}, err
+	}
+	// A crash from here to the swap leaves tiles that no checkpoint needs; the next cycle
+	// covers at least these entries and writes equal bytes.
+	if err := l.objects.PutOnceAll(ctx, objects); err != nil {
+		return Head{}, fmt.Errorf("write %d tiles: %w", len(objects), err)
+	}
+	l.tiles.remember(objects)
+	next := checkpoint.Checkpoint{Origin: head.Origin, Size: end, Root: edge.frontier.Root()}
+	if err := l.checkConsistent(ctx, head, next); err != nil {
+		return Head{}, err
+	}
+	l.opt.Log.DebugContext(ctx, "signing checkpoint", "size", next.Size, "root", next.Root.String())
+	note, err := checkpoint.Sign(next, l.opt.Signer)
+	if err != nil {
+		return Head{}, err
+	}
+	// A crash right after this leaves the entries logged and the object store's checkpoint
+	// one behind; publish makes up for it in the next cycle or at the next start.
+	if err := l.store.Advance(ctx, head, next, note); err != nil {
+		return Head{}, fmt.Errorf("advance to %d: %w", end, err)
+	}
+	l.edge = edge
+	l.opt.Log.DebugContext(ctx, "checkpoint", "size", next.Size, "entries", len(entries), "objects", len(objects), "elapsed", l.opt.Now().Sub(start))
+	return Head{Origin: next.Origin, Received: head.Received, Size: next.Size, Root: next.Root, Note: note}, nil
+}
+
+// checkConsistent proves to ourselves, from the tiles as written, that the new tree extends
+// the old one: it catches bugs and bad memory before they are signed.
+func (l *Log) checkConsistent(ctx context.Context, head Head, next checkpoint.Checkpoint) error {
+	path, err := merkle.ConsistencyProof(head.Size, next.Size, l.tiles.Nodes(ctx, next.Size))
+	if err != nil {
+		return fmt.Errorf("consistency of the new checkpoint: %w", err)
+	}
+	if err := merkle.VerifyConsistency(head.Size, next.Size, head.Root, next.Root, path); err != nil {
+		return fmt.Errorf("%w: new checkpoint: %v", ErrMismatch, err)
+	}
+	return nil
+}
+
+// addBundles adds the entry bundles of level-0 tiles that have become full. Bundles of
+// partial tiles are not stored: whoever may read entries gets them from the rows.
+func (l *Log) addBundles(ctx context.Context, objects map[string][]byte, first uint64, entries []statement.Entry) error {
+	end := first + uint64(len(entries))
+	for n := first / merkle.TileWidth; (n+1)*merkle.TileWidth <= end; n++ {
+		lo, hi := n*merkle.TileWidth, (n+1)*merkle.TileWidth
+		var part []statement.Entry
+		if lo < first {
+			var err error
+			if part, err = l.store.Entries(ctx, lo, first); err != nil {
+				return fmt.Errorf("read entries %d to %d: %w", lo, first, err)
+			}
+			lo = first
+		}
+		var b []byte
+		for _, e := range append(part[:len(part):len(part)], entries[lo-first:hi-first]...) {
+			b = append(b, e.Encode()...)
+		}
+		objects[merkle.Tile{Index: n, Width: merkle.TileWidth}.EntriesPath()] = b
+	}
+	return nil
+}
+
+// publish puts the checkpoint where the world reads it, unless a newer one is there: a
+// server that was asleep must not take the log back.
+func (l *Log) publish(ctx context.Context, head Head) error {
+	if l.published >= head.Size && l.published > 0 {
+		return nil
+	}
+	err := l.objects.Replace(ctx, CheckpointKey, func(current []byte) ([]byte, error) {
+		if current == nil {
+			return nil, fmt.Errorf("%w: the object store's checkpoint has vanished", ErrMismatch)
+		}
+		c, err := checkpoint.ParseUnsafe(current)
+		if err != nil {
+			return nil, fmt.Errorf("%w: the object store's checkpoint is damaged: %v", ErrMismatch, err)
+		}
+		if c.Size == head.Size && c.Root != head.Root {
+			return nil, fmt.Errorf("%w: two different roots for size %d", ErrMismatch, head.Size)
+		}
+		if c.Size >= head.Size {
+			return nil, nil
+		}
+		return head.Note, nil
+	})
+	if err != nil {
+		return fmt.Errorf("publish checkpoint: %w", err)
+	}
+	l.published = head.Size
+	return nil
+}
+
+// dropPartials removes the partial tiles of tiles that are full now; nothing refers to
+// them any more. Failing, or crashing, leaves garbage and nothing else.
+func (l *Log) dropPartials(ctx context.Context, oldSize, newSize uint64) {
+	for level := uint(0); oldSize>>(merkle.TileHeight*level) > 0; level++ {
+		had, has := oldSize>>(merkle.TileHeight*level), newSize>>(merkle.TileHeight*level)
+		if had%merkle.TileWidth == 0 || had/merkle.TileWidth == has/merkle.TileWidth {
+			continue
+		}
+		full := merkle.Tile{Level: level, Index: had / merkle.TileWidth, Width: merkle.TileWidth}
+		var keys []string
+		err := l.objects.List(ctx, full.Path()+".p/", func(o notary.Object) error {
+			keys = append(keys, o.Key)
+			return nil
+		})
+		for _, k := range keys {
+			err = errors.Join(err, l.objects.Delete(ctx, k))
+		}
+		if err != nil {
+			l.opt.Log.WarnContext(ctx, "old partial tiles stay", "tile", full.Path(), "error", err)
+		}
+	}
+}

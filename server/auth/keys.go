@@ -1,0 +1,128 @@
+// Package auth answers who a caller is and what it may do. Today callers are agencies'
+// systems with API keys.
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary"
+)
+
+// Store keeps keys. FindKey returns [notary.ErrNotFound] when no key has this id. Methods
+// are safe for concurrent use.
+type Store interface {
+	AddKey(ctx context.Context, k notary.APIKey) error
+	FindKey(ctx context.Context, id string) (notary.APIKey, error)
+}
+
+// prefix marks a Stele key, so that secret scanners recognize one.
+const prefix = "stele_"
+
+// NewKey makes a key for an agency: the text for the caller, and what is to be stored. The
+// text is stele_<id>_<32 random bytes>; 256 bits of entropy need no slow hash.
+func NewKey(agencyID, name string, now, expires time.Time) (text string, k notary.APIKey) {
+	id := make([]byte, 9)
+	secret := make([]byte, 32)
+	rand.Read(id)     // these never fail: the runtime aborts
+	rand.Read(secret) // when the system has no randomness
+	k = notary.APIKey{ID: encodeID(id), AgencyID: agencyID, Name: name, CreatedAt: now, ExpiresAt: expires}
+	text = prefix + k.ID + "_" + base64.RawURLEncoding.EncodeToString(secret)
+	k.Digest = sm.Sum([]byte(text))
+	return text, k
+}
+
+func encodeID(b []byte) string {
+	return strings.NewReplacer("-", "x", "_", "y").Replace(base64.RawURLEncoding.EncodeToString(b))
+}
+
+// cacheFor is how long a key that was found in force is believed without asking again: a
+// revocation takes effect everywhere within that time.
+const cacheFor = 2 * time.Second
+
+// maxCached bounds the cache; when it is full it starts anew.
+const maxCached = 10_000
+
+// Keys authenticates callers. It is safe for concurrent use.
+type Keys struct {
+	store Store
+	now   func() time.Time
+
+	mu    sync.Mutex
+	cache map[sm.Digest]cached // guarded by mu; by the digest of the whole key
+}
+
+type cached struct {
+	key   notary.APIKey
+	until time.Time
+}
+
+// NewKeys returns an authenticator over a store.
+func NewKeys(store Store, now func() time.Time) *Keys {
+	return &Keys{store: store, now: now, cache: map[sm.Digest]cached{}}
+}
+
+var errUnauthorized = notary.Errorf(notary.CodeUnauthorized, "A valid API key is needed: send 'Authorization: Bearer <key>'.")
+
+// Authenticate returns the key behind an Authorization header. Every reason to refuse gives
+// the same answer; only a store that is down gives another.
+func (k *Keys) Authenticate(ctx context.Context, header string) (notary.APIKey, error) {
+	text, ok := bearer(header)
+	if !ok {
+		return notary.APIKey{}, errUnauthorized
+	}
+	digest, now := sm.Sum([]byte(text)), k.now()
+	if key, ok := k.cached(digest, now); ok {
+		return key, nil
+	}
+	id, _, ok := strings.Cut(strings.TrimPrefix(text, prefix), "_")
+	if !ok || !strings.HasPrefix(text, prefix) || len(text) > 128 {
+		return notary.APIKey{}, errUnauthorized
+	}
+	key, err := k.store.FindKey(ctx, id)
+	if err != nil && !errors.Is(err, notary.ErrNotFound) {
+		return notary.APIKey{}, notary.Wrap(notary.CodeUnavailable, err, "Keys cannot be checked at the moment; try again.")
+	}
+	// The comparison is made in constant time, and also for a key that does not exist.
+	same := subtle.ConstantTimeCompare(digest[:], key.Digest[:]) == 1
+	if err != nil || !same || !key.RevokedAt.IsZero() || (!key.ExpiresAt.IsZero() && !now.Before(key.ExpiresAt)) {
+		return notary.APIKey{}, errUnauthorized
+	}
+	k.remember(digest, key, now)
+	return key, nil
+}
+
+func bearer(header string) (string, bool) {
+	scheme, text, ok := strings.Cut(header, " ")
+	return text, ok && strings.EqualFold(scheme, "Bearer") && text != ""
+}
+
+func (k *Keys) cached(d sm.Digest, now time.Time) (notary.APIKey, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c, ok := k.cache[d]
+	if !ok || now.After(c.until) {
+		return notary.APIKey{}, false
+	}
+	return c.key, true
+}
+
+func (k *Keys) remember(d sm.Digest, key notary.APIKey, now time.Time) {
+	until := now.Add(cacheFor)
+	if !key.ExpiresAt.IsZero() && key.ExpiresAt.Before(until) {
+		until = key.ExpiresAt
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.cache) >= maxCached {
+		clear(k.cache)
+	}
+	k.cache[d] = cached{key, until}
+}

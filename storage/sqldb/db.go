@@ -1,0 +1,311 @@
+// Package sqldb keeps Stele's rows in PostgreSQL (lib/pq) or SQLite (modernc.org/sqlite):
+// one schema, $n placeholders, times as microseconds. It implements the store interfaces
+// that the domain packages declare and has no rules of its own.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"stele/notary"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Pool sizes and time-outs. The write side of PostgreSQL is a handful of goroutines
+// (receive, audit, sequencer, anchors); the rest are reads. An idle transaction holds the
+// log's row, so the server ends one that a vanished client left behind.
+const (
+	maxConnections   = 24
+	sqliteReaders    = 4
+	busyTimeout      = 10 * time.Second
+	idleTxTimeout    = 15 * time.Second
+	statementTimeout = 60 * time.Second
+	connectTimeout   = 5 * time.Second
+)
+
+// DB is a database with Stele's schema. It is safe for concurrent use.
+type DB struct {
+	write    *sqlx.DB // SQLite: one connection, since there is one writer anyway
+	read     *sqlx.DB
+	postgres bool
+	now      func() time.Time
+}
+
+// Open connects to a database and checks that its schema is the one this program knows. The
+// URL is postgres://user@host/name?sslmode=… (the password better in a file, see password)
+// or sqlite:path. It never creates a database, see [Init].
+func Open(ctx context.Context, dbURL, password string, now func() time.Time) (*DB, error) {
+	db, err := connect(ctx, dbURL, password, false, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.checkSchema(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// Init creates the schema in an empty database (for SQLite also the file) and returns it. A
+// database that has the schema already is refused.
+func Init(ctx context.Context, dbURL, password string, now func() time.Time) (*DB, error) {
+	db, err := connect(ctx, dbURL, password, true, now)
+	if err != nil {
+		return nil, err
+	}
+	if v, err := db.version(ctx); err != nil || v > 0 {
+		db.Close()
+		return nil, errors.Join(err, fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL), v))
+	}
+	if err := db.Migrate(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+func connect(ctx context.Context, dbURL, password string, create bool, now func() time.Time) (*DB, error) {
+	if path, ok := strings.CutPrefix(dbURL, "sqlite:"); ok {
+		return connectSQLite(path, create, now)
+	}
+	if !strings.HasPrefix(dbURL, "postgres://") && !strings.HasPrefix(dbURL, "postgresql://") {
+		return nil, fmt.Errorf("a database URL must begin with postgres:// or sqlite:, got %q", redact(dbURL))
+	}
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		return nil, errors.New("the database URL cannot be parsed")
+	}
+	if password != "" {
+		u.User = url.UserPassword(u.User.Username(), password)
+	}
+	q := u.Query()
+	q.Set("connect_timeout", fmt.Sprint(int(connectTimeout.Seconds())))
+	q.Set("idle_in_transaction_session_timeout", fmt.Sprint(idleTxTimeout.Milliseconds()))
+	q.Set("statement_timeout", fmt.Sprint(statementTimeout.Milliseconds()))
+	u.RawQuery = q.Encode()
+	db, err := sqlx.Open("postgres", u.String())
+	if err != nil {
+		return nil, fmt.Errorf("database %s: %w", redact(dbURL), err)
+	}
+	db.SetMaxOpenConns(maxConnections)
+	db.SetMaxIdleConns(maxConnections)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	if err := db.PingContext(ctx); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("database %s cannot be reached: %w", redact(dbURL), err)
+	}
+	return &DB{write: db, read: db, postgres: true, now: now}, nil
+}
+
+func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
+		return nil, fmt.Errorf("there is no database at %s: run 'stele init' for a new instance, or correct the configured path", path)
+	}
+	if create {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("create the database's folder: %w", err)
+		}
+	}
+	// synchronous(FULL): with NORMAL a power cut may lose the last transactions, and they
+	// have been answered.
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(" + fmt.Sprint(busyTimeout.Milliseconds()) +
+		")&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_txlock=immediate"
+	write, err := sqlx.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database %s: %w", path, err)
+	}
+	write.SetMaxOpenConns(1)
+	read, err := sqlx.Open("sqlite", dsn+"&_pragma=query_only(1)")
+	if err != nil {
+		write.Close()
+		return nil, fmt.Errorf("database %s: %w", path, err)
+	}
+	read.SetMaxOpenConns(sqliteReaders)
+	read.SetMaxIdleConns(sqliteReaders)
+	return &DB{write: write, read: read, now: now}, nil
+}
+
+// Close closes the connections. Transactions under way are rolled back.
+func (db *DB) Close() error {
+	if db.read == db.write {
+		return db.write.Close()
+	}
+	return errors.Join(db.read.Close(), db.write.Close())
+}
+
+// Ping checks that the database answers.
+func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) }
+
+// redact returns a database URL without its password.
+func redact(dbURL string) string {
+	u, err := url.Parse(dbURL)
+	if err != nil {
+		return "(unreadable)"
+	}
+	return u.Redacted()
+}
+
+func (db *DB) provider() (*goose.Provider, error) {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	if !db.postgres {
+		return goose.NewProvider(goose.DialectSQLite3, db.write.DB, dir)
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, db.write.DB, dir, goose.WithSessionLocker(locker))
+}
+
+// Migrate brings the schema up to this program's version. Servers that start together are
+// serialized by a lock on PostgreSQL.
+func (db *DB) Migrate(ctx context.Context) error {
+	p, err := db.provider()
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) version(ctx context.Context) (int64, error) {
+	q := `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'goose_db_version'`
+	if db.postgres {
+		q = `SELECT count(*) FROM information_schema.tables WHERE table_name = 'goose_db_version' AND table_schema = current_schema()`
+	}
+	var n int
+	if err := db.write.GetContext(ctx, &n, q); err != nil || n == 0 {
+		return 0, err
+	}
+	p, err := db.provider()
+	if err != nil {
+		return 0, err
+	}
+	return p.GetDBVersion(ctx)
+}
+
+func (db *DB) checkSchema(ctx context.Context) error {
+	have, err := db.version(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema version: %w", err)
+	}
+	p, err := db.provider()
+	if err != nil {
+		return err
+	}
+	sources := p.ListSources()
+	want := sources[len(sources)-1].Version
+	switch {
+	case have == 0:
+		return errors.New("the database holds no Stele instance: run 'stele init' for a new one, or correct the configured URL")
+	case have > want:
+		return fmt.Errorf("the database has schema version %d, this program knows %d: use the newer program", have, want)
+	case have < want:
+		return fmt.Errorf("the database has schema version %d, this program needs %d: run 'stele migrate' after a backup", have, want)
+	}
+	return nil
+}
+
+// tx runs f in a transaction of the write side. An error of f rolls back; an error of the
+// commit leaves the outcome open unless the server itself said no.
+func (db *DB) tx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
+	tx, err := db.write.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	if err := tx.Commit(); err != nil {
+		if refused(err) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", notary.ErrUnknownOutcome, err)
+	}
+	return nil
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
+
+// refused reports whether a failed commit certainly did nothing.
+func refused(err error) bool {
+	if pe := new(pq.Error); errors.As(err, &pe) {
+		return pe.Code.Class() != "57" // 57P01: shut down while committing
+	}
+	if se := new(sqlite.Error); errors.As(err, &se) {
+		code := se.Code() & 0xff
+		return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_CONSTRAINT
+	}
+	return errors.Is(err, context.Canceled) && errors.Is(err, sql.ErrTxDone)
+}
+
+func notFound(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return notary.ErrNotFound
+	}
+	return err
+}
+
+// lockLog reads the log's row and keeps others from changing it until the transaction ends.
+// SQLite's transactions are immediate: they hold the one write lock already.
+func (db *DB) lockLog(ctx context.Context, tx *sqlx.Tx) (logRow, error) {
+	q := `SELECT origin, received, size, root, note, anchored, events FROM log`
+	if db.postgres {
+		q += ` FOR UPDATE`
+	}
+	var r logRow
+	err := tx.GetContext(ctx, &r, q)
+	return r, notFound(err)
+}
+
+type logRow struct {
+	Origin   string `db:"origin"`
+	Received int64  `db:"received"`
+	Size     int64  `db:"size"`
+	Root     []byte `db:"root"`
+	Note     string `db:"note"`
+	Anchored int64  `db:"anchored"`
+	Events   int64  `db:"events"`
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

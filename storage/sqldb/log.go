@@ -1,0 +1,218 @@
+package sqldb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"stele/crypto/merkle"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/anchor"
+	"stele/notary/batchlog"
+	"stele/notary/checkpoint"
+	"stele/notary/statement"
+)
+
+var (
+	_ batchlog.Store = (*DB)(nil)
+	_ anchor.Store   = (*DB)(nil)
+)
+
+// Instance says which instance a database belongs to.
+type Instance struct {
+	ID    string `db:"id"`
+	Chain string `db:"chain"`
+}
+
+// InitInstance writes the instance's row and the log's first head, once.
+func (db *DB) InitInstance(ctx context.Context, in Instance, head batchlog.Head) error {
+	return db.tx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO instance (one, id, chain, created_at) VALUES (1, $1, $2, $3)`, in.ID, in.Chain, micros(db.now())); err != nil {
+			return fmt.Errorf("write the instance's row: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO log (one, origin, received, size, root, note, anchored, events) VALUES (1, $1, 0, 0, $2, $3, 0, 0)`,
+			head.Origin, head.Root[:], string(head.Note)); err != nil {
+			return fmt.Errorf("write the log's row: %w", err)
+		}
+		return db.addCheckpoint(ctx, tx, checkpoint.Checkpoint{Root: head.Root}, head.Note)
+	})
+}
+
+// Instance reads the instance's row.
+func (db *DB) Instance(ctx context.Context) (Instance, error) {
+	var in Instance
+	err := db.read.GetContext(ctx, &in, `SELECT id, chain FROM instance`)
+	return in, notFound(err)
+}
+
+func (db *DB) logRow(ctx context.Context) (logRow, error) {
+	var r logRow
+	err := db.read.GetContext(ctx, &r, `SELECT origin, received, size, root, note, anchored, events FROM log`)
+	if err == nil && len(r.Root) != merkle.HashSize {
+		err = errors.New("the log's row is damaged: root")
+	}
+	return r, notFound(err)
+}
+
+// Head implements [batchlog.Store].
+func (db *DB) Head(ctx context.Context) (batchlog.Head, error) {
+	r, err := db.logRow(ctx)
+	if err != nil {
+		return batchlog.Head{}, err
+	}
+	return batchlog.Head{Origin: r.Origin, Received: uint64(r.Received), Size: uint64(r.Size), Root: merkle.Hash(r.Root), Note: []byte(r.Note)}, nil
+}
+
+// Progress reads how far the log has come.
+func (db *DB) Progress(ctx context.Context) (notary.Progress, error) {
+	r, err := db.logRow(ctx)
+	return notary.Progress{Received: uint64(r.Received), Logged: uint64(r.Size), Anchored: uint64(r.Anchored)}, err
+}
+
+// Entries implements [batchlog.Store].
+func (db *DB) Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT idx, statement, signature, certificate FROM entries WHERE idx >= $1 AND idx < $2 ORDER BY idx`, int64(first), int64(end))
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	defer rows.Close()
+	out := make([]statement.Entry, 0, end-first)
+	for rows.Next() {
+		var e statement.Entry
+		var idx int64
+		var cert []byte
+		if err := rows.Scan(&idx, &e.Statement, &e.Signature, &cert); err != nil {
+			return nil, fmt.Errorf("read entries: %w", err)
+		}
+		if len(cert) != sm.DigestSize || len(e.Statement) > statement.MaxSize || len(e.Signature) > sm.MaxSignatureSize {
+			return nil, fmt.Errorf("the row of entry %d is damaged", idx)
+		}
+		if idx != int64(first)+int64(len(out)) {
+			break // a gap: the caller sees that entries are missing
+		}
+		e.Certificate = sm.Digest(cert)
+		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
+// Advance implements [batchlog.Store].
+func (db *DB) Advance(ctx context.Context, from batchlog.Head, to checkpoint.Checkpoint, note []byte) error {
+	return db.tx(ctx, func(tx *sqlx.Tx) error {
+		log, err := db.lockLog(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("lock the log: %w", err)
+		}
+		if log.Size != int64(from.Size) || !bytes.Equal(log.Root, from.Root[:]) || int64(to.Size) > log.Received {
+			return batchlog.ErrLostRace
+		}
+		if err := db.addCheckpoint(ctx, tx, to, note); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE log SET size = $1, root = $2, note = $3, events = events + 1`, int64(to.Size), to.Root[:], string(note)); err != nil {
+			return fmt.Errorf("advance the head: %w", err)
+		}
+		return db.event(ctx, tx, log.Events, kindLogged, log.Size, int64(to.Size)-1)
+	})
+}
+
+func (db *DB) addCheckpoint(ctx context.Context, tx *sqlx.Tx, c checkpoint.Checkpoint, note []byte) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO checkpoints (size, root, note, created_at) VALUES ($1, $2, $3, $4)`, int64(c.Size), c.Root[:], string(note), micros(db.now()))
+	if err != nil {
+		return fmt.Errorf("add checkpoint: %w", err)
+	}
+	return nil
+}
+
+// Lease implements [batchlog.Store]. Servers' clocks may differ: a lease saves work and
+// guards nothing.
+func (db *DB) Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error) {
+	now := db.now()
+	res, err := db.write.ExecContext(ctx, `INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, $3)
+		ON CONFLICT (name) DO UPDATE SET holder = $2, expires_at = $3 WHERE leases.holder = $2 OR leases.expires_at < $4`,
+		name, holder, micros(now.Add(ttl)), micros(now))
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
+// ReleaseLease gives a lease up at a graceful stop, so that another server need not wait.
+func (db *DB) ReleaseLease(ctx context.Context, name, holder string) error {
+	_, err := db.write.ExecContext(ctx, `DELETE FROM leases WHERE name = $1 AND holder = $2`, name, holder)
+	return err
+}
+
+// CheckpointAt returns the smallest checkpoint of at least this size.
+func (db *DB) CheckpointAt(ctx context.Context, size uint64) (checkpoint.Checkpoint, []byte, error) {
+	var r struct {
+		Size int64  `db:"size"`
+		Root []byte `db:"root"`
+		Note string `db:"note"`
+	}
+	if err := db.read.GetContext(ctx, &r, `SELECT size, root, note FROM checkpoints WHERE size >= $1 ORDER BY size LIMIT 1`, int64(size)); err != nil {
+		return checkpoint.Checkpoint{}, nil, notFound(err)
+	}
+	c, err := checkpoint.ParseUnsafe([]byte(r.Note))
+	if err == nil && (c.Size != uint64(r.Size) || !bytes.Equal(c.Root[:], r.Root)) {
+		err = fmt.Errorf("the row of checkpoint %d is damaged", r.Size)
+	}
+	return c, []byte(r.Note), err
+}
+
+// AnchorState implements [anchor.Store].
+func (db *DB) AnchorState(ctx context.Context, target string) (anchor.State, error) {
+	log, err := db.logRow(ctx)
+	if err != nil {
+		return anchor.State{}, err
+	}
+	var done int64
+	if err := db.read.GetContext(ctx, &done, `SELECT coalesce(max(size), 0) FROM anchors WHERE target = $1`, target); err != nil {
+		return anchor.State{}, fmt.Errorf("read anchors: %w", err)
+	}
+	return anchor.State{Note: []byte(log.Note), Anchored: uint64(done)}, nil
+}
+
+// SaveEvidence implements [anchor.Store].
+func (db *DB) SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required bool) error {
+	return db.tx(ctx, func(tx *sqlx.Tx) error {
+		log, err := db.lockLog(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("lock the log: %w", err)
+		}
+		res, err := tx.ExecContext(ctx, `INSERT INTO anchors (target, size, evidence, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			target, int64(size), string(evidence), micros(db.now()))
+		if err != nil {
+			return fmt.Errorf("save evidence: %w", err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 || !required || int64(size) <= log.Anchored {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE log SET anchored = $1, events = events + 1`, int64(size)); err != nil {
+			return fmt.Errorf("save evidence: %w", err)
+		}
+		return db.event(ctx, tx, log.Events, kindAnchored, log.Anchored, int64(size)-1)
+	})
+}
+
+// Anchors lists the evidence there is for a target, for fsck.
+func (db *DB) Anchors(ctx context.Context, after uint64, limit int) ([]archiveAnchor, error) {
+	var rows []archiveAnchor
+	err := db.read.SelectContext(ctx, &rows, `SELECT a.target, a.size, a.evidence, c.note FROM anchors a JOIN checkpoints c ON c.size = a.size
+		WHERE a.size > $1 ORDER BY a.size, a.target LIMIT $2`, int64(after), limit)
+	return rows, err
+}
+
+type archiveAnchor struct {
+	Target   string `db:"target"`
+	Size     int64  `db:"size"`
+	Evidence string `db:"evidence"`
+	Note     string `db:"note"`
+}

@@ -1,0 +1,370 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/intake"
+	"stele/notary/statement"
+)
+
+var _ intake.Store = (*DB)(nil)
+
+// Kinds of outbox rows.
+const (
+	kindReceived = "record.received"
+	kindLogged   = "record.logged"
+	kindAnchored = "record.anchored"
+)
+
+// Receive implements [intake.Store]. Everything is decided under the lock on the log's row:
+// what is there under an idempotency key, and whether a record can still be withdrawn or
+// replaced, cannot change before the commit.
+func (db *DB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outcome, error) {
+	outcomes := make([]intake.Outcome, len(batch))
+	err := db.tx(ctx, func(tx *sqlx.Tx) error {
+		log, err := db.lockLog(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("lock the log: %w", err)
+		}
+		fresh, err := db.settle(ctx, tx, batch, outcomes)
+		if err != nil || len(fresh) == 0 {
+			return err
+		}
+		first := log.Received
+		for i, f := range fresh {
+			outcomes[f.at].Index = uint64(first) + uint64(i)
+			f.index = first + int64(i)
+		}
+		if err := db.insert(ctx, tx, fresh); err != nil {
+			return err
+		}
+		n := int64(len(fresh))
+		if _, err := tx.ExecContext(ctx, `UPDATE log SET received = received + $1, events = events + 1`, n); err != nil {
+			return fmt.Errorf("advance the log: %w", err)
+		}
+		return db.event(ctx, tx, log.Events, kindReceived, first, first+n-1)
+	})
+	return outcomes, err
+}
+
+// row is an item on its way into the tables.
+type row struct {
+	*intake.Item
+	at       int   // place in the batch
+	index    int64 // of its entry
+	replaces *target
+}
+
+// target is the record that an item withdraws or replaces.
+type target struct {
+	Idx      int64  `db:"idx"`
+	Number   string `db:"number"`
+	AgencyID string `db:"agency_id"`
+	Standing string `db:"standing"`
+}
+
+// settle answers the items that conflict with what is stored, or with one before them in
+// the batch, and returns the others.
+func (db *DB) settle(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item, out []intake.Outcome) ([]*row, error) {
+	used, err := db.usedKeys(ctx, tx, batch)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := db.targets(ctx, tx, batch)
+	if err != nil {
+		return nil, err
+	}
+	fresh := make([]*row, 0, len(batch))
+	for i, it := range batch {
+		k := keyOf(it)
+		if it.Idempotency != "" {
+			if prior, ok := used[k]; ok {
+				out[i] = replayOf(prior, it)
+				continue
+			}
+		}
+		r := &row{Item: it, at: i}
+		if number := affected(it); number != "" {
+			t := targets[number]
+			if out[i].Err = standingError(t, it); out[i].Err != nil {
+				continue
+			}
+			t.Standing = "taken" // a second item of this batch finds it so
+			r.replaces = t
+		}
+		if it.Idempotency != "" {
+			used[k] = intake.Prior{RequestHash: it.RequestHash, Record: it.Record}
+		}
+		fresh = append(fresh, r)
+	}
+	return fresh, nil
+}
+
+func replayOf(prior intake.Prior, it *intake.Item) intake.Outcome {
+	if prior.RequestHash != it.RequestHash {
+		return intake.Outcome{Err: intake.IdempotencyConflict()}
+	}
+	return intake.Outcome{Replay: true, Record: prior.Record}
+}
+
+// affected is the number of the record that an item withdraws or replaces, or empty.
+func affected(it *intake.Item) string {
+	if it.Action == statement.Revoke {
+		return it.Record.Number
+	}
+	return it.Record.Supersedes
+}
+
+func standingError(t *target, it *intake.Item) error {
+	switch {
+	case t == nil || t.AgencyID != it.Record.AgencyID:
+		return notary.InvalidField("supersedes", "The record to be withdrawn or replaced is not one of this agency's.")
+	case t.Standing != string(notary.Valid):
+		return notary.Errorf(notary.CodeConflict, "The record %s was withdrawn or replaced already.", t.Number)
+	}
+	return nil
+}
+
+type agencyKey struct{ agency, key string }
+
+func keyOf(it *intake.Item) agencyKey { return agencyKey{it.Record.AgencyID, it.Idempotency} }
+
+func (db *DB) usedKeys(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item) (map[agencyKey]intake.Prior, error) {
+	used := map[agencyKey]intake.Prior{}
+	var keys []string
+	seen := map[string]bool{}
+	for _, it := range batch {
+		if it.Idempotency != "" && !seen[it.Idempotency] {
+			seen[it.Idempotency] = true
+			keys = append(keys, it.Idempotency)
+		}
+	}
+	err := db.eachChunk(keys, func(list any, n int) error {
+		var rows []struct {
+			AgencyID    string `db:"agency_id"`
+			Key         string `db:"key"`
+			RequestHash []byte `db:"request_hash"`
+			RecordIdx   int64  `db:"record_idx"`
+		}
+		q := `SELECT agency_id, key, request_hash, record_idx FROM idempotency WHERE key ` + db.in(n)
+		if err := tx.SelectContext(ctx, &rows, q, db.args(list)...); err != nil {
+			return fmt.Errorf("look up idempotency keys: %w", err)
+		}
+		for _, r := range rows {
+			rec, err := findRecord(ctx, tx, `idx = $1`, r.RecordIdx)
+			if err != nil {
+				return err
+			}
+			used[agencyKey{r.AgencyID, r.Key}] = intake.Prior{RequestHash: sm.Digest(r.RequestHash), Record: rec}
+		}
+		return nil
+	})
+	return used, err
+}
+
+func (db *DB) targets(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item) (map[string]*target, error) {
+	out := map[string]*target{}
+	var numbers []string
+	for _, it := range batch {
+		if n := affected(it); n != "" {
+			numbers = append(numbers, n)
+		}
+	}
+	err := db.eachChunk(numbers, func(list any, n int) error {
+		var rows []*target
+		if err := tx.SelectContext(ctx, &rows, `SELECT idx, number, agency_id, standing FROM records WHERE number `+db.in(n), db.args(list)...); err != nil {
+			return fmt.Errorf("look up records to withdraw or replace: %w", err)
+		}
+		for _, t := range rows {
+			out[t.Number] = t
+		}
+		return nil
+	})
+	return out, err
+}
+
+// eachChunk calls f with up to 500 values at a time.
+func (db *DB) eachChunk(values []string, f func(list any, n int) error) error {
+	for len(values) > 0 {
+		n := min(len(values), 500)
+		if err := f(values[:n], n); err != nil {
+			return err
+		}
+		values = values[n:]
+	}
+	return nil
+}
+
+// in is the right side of a membership test over n strings, args its arguments.
+func (db *DB) in(n int) string {
+	if db.postgres {
+		return `= ANY ($1)`
+	}
+	b := []byte("IN (")
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "$%d", i+1)
+	}
+	return string(append(b, ')'))
+}
+
+func (db *DB) args(list any) []any {
+	values := list.([]string)
+	if db.postgres {
+		return []any{pq.Array(values)}
+	}
+	out := make([]any, len(values))
+	for i, v := range values {
+		out[i] = v
+	}
+	return out
+}
+
+var (
+	recordColumns = []string{"idx", "id", "agency_id", "number", "code", "sm3", "size", "media_type", "class", "fields", "supersedes", "stored", "version",
+		"issued_at", "received_at", "standing", "standing_idx", "standing_at", "standing_by", "reason"}
+	entryColumns       = []string{"idx", "record_idx", "statement", "signature", "certificate", "key_use"}
+	idempotencyColumns = []string{"agency_id", "key", "request_hash", "record_idx", "created_at"}
+)
+
+func (db *DB) insert(ctx context.Context, tx *sqlx.Tx, rows []*row) error {
+	var records, entries, keys [][]any
+	for _, r := range rows {
+		recordIdx := r.index
+		if r.Action == statement.Issue {
+			fields, err := encodeFields(r.Record.Fields)
+			if err != nil {
+				return err
+			}
+			rec := &r.Record
+			records = append(records, []any{r.index, rec.ID, rec.AgencyID, rec.Number, rec.Code, rec.SM3[:], int64(rec.Size), rec.MediaType, rec.Class, fields,
+				rec.Supersedes, rec.Stored, rec.Version, micros(rec.IssuedAt), micros(rec.ReceivedAt), string(notary.Valid), int64(0), int64(0), "", ""})
+		} else {
+			recordIdx = r.replaces.Idx
+		}
+		entries = append(entries, []any{r.index, recordIdx, string(r.Entry.Statement), r.Entry.Signature, r.Entry.Certificate[:], r.KeyUse})
+		if r.Idempotency != "" {
+			keys = append(keys, []any{r.Record.AgencyID, r.Idempotency, r.RequestHash[:], recordIdx, micros(db.now())})
+		}
+	}
+	if err := db.bulk(ctx, tx, "records", recordColumns, records); err != nil {
+		return err
+	}
+	if err := db.bulk(ctx, tx, "entries", entryColumns, entries); err != nil {
+		return err
+	}
+	if err := db.bulk(ctx, tx, "idempotency", idempotencyColumns, keys); err != nil {
+		return err
+	}
+	return db.updateStandings(ctx, tx, rows)
+}
+
+func (db *DB) updateStandings(ctx context.Context, tx *sqlx.Tx, rows []*row) error {
+	for _, r := range rows {
+		if r.replaces == nil {
+			continue
+		}
+		standing, by, at, reason := notary.Superseded, r.Record.Number, r.Record.IssuedAt, ""
+		if r.Action == statement.Revoke {
+			standing, by, at, reason = notary.Revoked, "", r.Record.StandingAt, r.Record.Reason
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE records SET standing = $1, standing_idx = $2, standing_at = $3, standing_by = $4, reason = $5 WHERE idx = $6`,
+			string(standing), r.index, micros(at), by, reason, r.replaces.Idx)
+		if err != nil {
+			return fmt.Errorf("update a record's standing: %w", err)
+		}
+	}
+	return nil
+}
+
+// bulk inserts rows: by COPY on PostgreSQL, by one prepared statement on SQLite.
+func (db *DB) bulk(ctx context.Context, tx *sqlx.Tx, table string, columns []string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	q := insertSQL(table, columns)
+	if db.postgres {
+		q = copySQL(table, columns)
+	}
+	stmt, err := tx.PrepareContext(ctx, q)
+	if err != nil {
+		return fmt.Errorf("insert into %s: %w", table, err)
+	}
+	defer stmt.Close()
+	for _, r := range rows {
+		if _, err := stmt.ExecContext(ctx, r...); err != nil {
+			return fmt.Errorf("insert into %s: %w", table, err)
+		}
+	}
+	if db.postgres {
+		if _, err := stmt.ExecContext(ctx); err != nil { // ends the COPY
+			return fmt.Errorf("insert into %s: %w", table, err)
+		}
+	}
+	return nil
+}
+
+func copySQL(table string, columns []string) string {
+	return `COPY ` + table + ` (` + strings.Join(columns, ", ") + `) FROM STDIN`
+}
+
+func insertSQL(table string, columns []string) string {
+	places := make([]string, len(columns))
+	for i := range places {
+		places[i] = fmt.Sprintf("$%d", i+1)
+	}
+	return `INSERT INTO ` + table + ` (` + strings.Join(columns, ", ") + `) VALUES (` + strings.Join(places, ", ") + `)`
+}
+
+// event adds an outbox row; number is what the log's row counted before.
+func (db *DB) event(ctx context.Context, tx *sqlx.Tx, number int64, kind string, first, last int64) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO outbox (id, kind, first_idx, last_idx, at) VALUES ($1, $2, $3, $4, $5)`, number, kind, first, last, micros(db.now()))
+	if err != nil {
+		return fmt.Errorf("add event: %w", err)
+	}
+	return nil
+}
+
+// NoteKeyUse implements [intake.Store].
+func (db *DB) NoteKeyUse(ctx context.Context, u intake.KeyUse) error {
+	_, err := db.write.ExecContext(ctx, `INSERT INTO key_uses (id, agency_id, certificate, purpose, count, statements, at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		u.ID, u.AgencyID, u.Certificate[:], u.Purpose, u.Count, u.Statements[:], micros(u.At))
+	if err != nil {
+		return fmt.Errorf("note key use: %w", err)
+	}
+	return nil
+}
+
+// ReserveNumbers implements [intake.Store].
+func (db *DB) ReserveNumbers(ctx context.Context, region string, year, n int) (uint64, error) {
+	var next int64
+	err := db.write.GetContext(ctx, &next, `INSERT INTO number_blocks (region, year, next) VALUES ($1, $2, $3)
+		ON CONFLICT (region, year) DO UPDATE SET next = number_blocks.next + $3 RETURNING next`, region, year, n)
+	if err != nil {
+		return 0, fmt.Errorf("reserve numbers: %w", err)
+	}
+	return uint64(next) - uint64(n), nil
+}
+
+// FindIdempotent implements [intake.Store].
+func (db *DB) FindIdempotent(ctx context.Context, agencyID, key string) (intake.Prior, error) {
+	var r struct {
+		RequestHash []byte `db:"request_hash"`
+		RecordIdx   int64  `db:"record_idx"`
+	}
+	err := db.read.GetContext(ctx, &r, `SELECT request_hash, record_idx FROM idempotency WHERE agency_id = $1 AND key = $2`, agencyID, key)
+	if err != nil {
+		return intake.Prior{}, notFound(err)
+	}
+	rec, err := findRecord(ctx, db.read, `idx = $1`, r.RecordIdx)
+	return intake.Prior{RequestHash: sm.Digest(r.RequestHash), Record: rec}, err
+}

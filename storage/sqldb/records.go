@@ -1,0 +1,212 @@
+package sqldb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+
+	"stele/crypto/pki"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/statement"
+)
+
+var _ archive.Store = (*DB)(nil)
+
+type recordRow struct {
+	Idx         int64  `db:"idx"`
+	ID          string `db:"id"`
+	AgencyID    string `db:"agency_id"`
+	Number      string `db:"number"`
+	Code        string `db:"code"`
+	SM3         []byte `db:"sm3"`
+	Size        int64  `db:"size"`
+	MediaType   string `db:"media_type"`
+	Class       string `db:"class"`
+	Fields      string `db:"fields"`
+	Supersedes  string `db:"supersedes"`
+	Stored      bool   `db:"stored"`
+	Version     string `db:"version"`
+	IssuedAt    int64  `db:"issued_at"`
+	ReceivedAt  int64  `db:"received_at"`
+	Standing    string `db:"standing"`
+	StandingIdx int64  `db:"standing_idx"`
+	StandingAt  int64  `db:"standing_at"`
+	StandingBy  string `db:"standing_by"`
+	Reason      string `db:"reason"`
+}
+
+func (r *recordRow) record() (notary.Record, error) {
+	fields, err := decodeFields(r.Fields)
+	if err != nil || len(r.SM3) != sm.DigestSize {
+		return notary.Record{}, fmt.Errorf("row of record %s is damaged: %v", r.ID, err)
+	}
+	return notary.Record{ID: r.ID, Index: uint64(r.Idx), AgencyID: r.AgencyID, Number: r.Number, Code: r.Code, SM3: sm.Digest(r.SM3), Size: uint64(r.Size),
+		MediaType: r.MediaType, Class: r.Class, Fields: fields, Supersedes: r.Supersedes, Stored: r.Stored, Version: r.Version,
+		IssuedAt: fromMicros(r.IssuedAt), ReceivedAt: fromMicros(r.ReceivedAt), Standing: notary.Standing(r.Standing),
+		StandingIndex: uint64(r.StandingIdx), StandingAt: fromMicros(r.StandingAt), StandingBy: r.StandingBy, Reason: r.Reason}, nil
+}
+
+// storedField keeps the column short; it is never hashed.
+type storedField struct {
+	N string
+	S []byte
+	V string
+}
+
+func encodeFields(fields []notary.Field) (string, error) {
+	l := make([]storedField, len(fields))
+	for i, f := range fields {
+		l[i] = storedField{f.Name, f.Salt, f.Value}
+	}
+	b, err := json.Marshal(l)
+	return string(b), err
+}
+
+func decodeFields(s string) ([]notary.Field, error) {
+	var l []storedField
+	if err := json.Unmarshal([]byte(s), &l); err != nil {
+		return nil, err
+	}
+	out := make([]notary.Field, len(l))
+	for i, f := range l {
+		out[i] = notary.Field{Name: f.N, Salt: f.S, Value: f.V}
+	}
+	return out, nil
+}
+
+var selectRecord = `SELECT ` + strings.Join(recordColumns, ", ") + ` FROM records`
+
+func findRecord(ctx context.Context, q sqlx.QueryerContext, where string, args ...any) (notary.Record, error) {
+	var r recordRow
+	if err := sqlx.GetContext(ctx, q, &r, selectRecord+` WHERE `+where, args...); err != nil {
+		return notary.Record{}, notFound(err)
+	}
+	return r.record()
+}
+
+// FindRecord implements [archive.Store] and intake.Store.
+func (db *DB) FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error) {
+	column := "id"
+	if notary.ValidNumber(idOrNumber) {
+		column = "number"
+	}
+	return findRecord(ctx, db.read, column+` = $1 AND ($2 = '' OR agency_id = $2)`, idOrNumber, agencyID)
+}
+
+// ListRecords implements [archive.Store].
+func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Record, error) {
+	var where []string
+	var args []any
+	add := func(cond string, v any) {
+		args = append(args, v)
+		where = append(where, fmt.Sprintf(cond, len(args)))
+	}
+	if f.AgencyID != "" {
+		add("agency_id = $%d", f.AgencyID)
+	}
+	if f.SM3 != nil {
+		add("sm3 = $%d", f.SM3[:])
+	}
+	if f.Class != "" {
+		add("class = $%d", f.Class)
+	}
+	if f.Standing != "" {
+		add("standing = $%d", string(f.Standing))
+	}
+	if f.Before != nil {
+		add("idx < $%d", int64(*f.Before))
+	}
+	q := selectRecord
+	if len(where) > 0 {
+		q += ` WHERE ` + strings.Join(where, " AND ")
+	}
+	args = append(args, f.Limit)
+	q += fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d`, len(args))
+	var rows []recordRow
+	if err := db.read.SelectContext(ctx, &rows, q, args...); err != nil {
+		return nil, fmt.Errorf("list records: %w", err)
+	}
+	return toRecords(rows)
+}
+
+func toRecords(rows []recordRow) ([]notary.Record, error) {
+	out := make([]notary.Record, len(rows))
+	for i := range rows {
+		var err error
+		if out[i], err = rows[i].record(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// RecordsFrom returns records in the order of their index, from an index on, for fsck.
+func (db *DB) RecordsFrom(ctx context.Context, first uint64, limit int) ([]notary.Record, error) {
+	var rows []recordRow
+	if err := db.read.SelectContext(ctx, &rows, selectRecord+` WHERE idx >= $1 ORDER BY idx LIMIT $2`, int64(first), limit); err != nil {
+		return nil, fmt.Errorf("read records: %w", err)
+	}
+	return toRecords(rows)
+}
+
+// ExistingRecords implements intake.Rows.
+func (db *DB) ExistingRecords(ctx context.Context, ids []string) (map[string]bool, error) {
+	out := map[string]bool{}
+	err := db.eachChunk(ids, func(list any, n int) error {
+		var found []string
+		// The write side: a reader's snapshot could miss a row that was just committed.
+		if err := db.write.SelectContext(ctx, &found, `SELECT id FROM records WHERE id `+db.in(n), db.args(list)...); err != nil {
+			return fmt.Errorf("look up records: %w", err)
+		}
+		for _, id := range found {
+			out[id] = true
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Evidence implements [archive.Store].
+func (db *DB) Evidence(ctx context.Context, index uint64) (archive.Stored, error) {
+	var r struct {
+		Statement   string `db:"statement"`
+		Signature   []byte `db:"signature"`
+		Certificate []byte `db:"certificate"`
+		Chain       string `db:"chain"`
+	}
+	err := db.read.GetContext(ctx, &r, `SELECT e.statement, e.signature, e.certificate, c.chain FROM entries e JOIN certificates c ON c.fingerprint = e.certificate WHERE e.idx = $1`, int64(index))
+	if err != nil {
+		return archive.Stored{}, notFound(err)
+	}
+	s := archive.Stored{Entry: statement.Entry{Statement: []byte(r.Statement), Signature: r.Signature, Certificate: sm.Digest(r.Certificate)}}
+	if s.Certificates, err = pki.DecodePEM([]byte(r.Chain), pki.MaxChain); err != nil {
+		return s, fmt.Errorf("certificate chain of entry %d is damaged: %w", index, err)
+	}
+	s.Anchored, err = db.anchoredOver(ctx, index)
+	return s, err
+}
+
+// anchoredOver returns the smallest anchored checkpoint that holds the entry, with all the
+// evidence there is for it, or nil.
+func (db *DB) anchoredOver(ctx context.Context, index uint64) (*archive.AnchoredCheckpoint, error) {
+	var rows []struct {
+		Size     int64  `db:"size"`
+		Note     string `db:"note"`
+		Evidence string `db:"evidence"`
+	}
+	err := db.read.SelectContext(ctx, &rows, `SELECT a.size, c.note, a.evidence FROM anchors a JOIN checkpoints c ON c.size = a.size
+		WHERE a.size = (SELECT min(size) FROM anchors WHERE size > $1) ORDER BY a.created_at, a.target`, int64(index))
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	out := &archive.AnchoredCheckpoint{Size: uint64(rows[0].Size), Note: []byte(rows[0].Note)}
+	for _, r := range rows {
+		out.Anchors = append(out.Anchors, json.RawMessage(r.Evidence))
+	}
+	return out, nil
+}
