@@ -12,6 +12,7 @@ type Code string
 // The codes of errors that a caller can do something about.
 const (
 	CodeInvalid        Code = "invalid_request"      // what was sent is out of form
+	CodeMalformed      Code = "malformed_request"    // what was sent cannot be read at all
 	CodeDigestMismatch Code = "digest_mismatch"      // the file is not the one announced
 	CodeTooLarge       Code = "too_large"            // over a stated limit
 	CodeUnsupported    Code = "unsupported_media"    // a media type that is not taken here

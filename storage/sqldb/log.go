@@ -201,18 +201,3 @@ func (db *DB) SaveEvidence(ctx context.Context, target string, size uint64, evid
 		return db.event(ctx, tx, log.Events, kindAnchored, log.Anchored, int64(size)-1)
 	})
 }
-
-// Anchors lists the evidence there is for a target, for fsck.
-func (db *DB) Anchors(ctx context.Context, after uint64, limit int) ([]archiveAnchor, error) {
-	var rows []archiveAnchor
-	err := db.read.SelectContext(ctx, &rows, `SELECT a.target, a.size, a.evidence, c.note FROM anchors a JOIN checkpoints c ON c.size = a.size
-		WHERE a.size > $1 ORDER BY a.size, a.target LIMIT $2`, int64(after), limit)
-	return rows, err
-}
-
-type archiveAnchor struct {
-	Target   string `db:"target"`
-	Size     int64  `db:"size"`
-	Evidence string `db:"evidence"`
-	Note     string `db:"note"`
-}

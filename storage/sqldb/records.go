@@ -145,15 +145,6 @@ func toRecords(rows []recordRow) ([]notary.Record, error) {
 	return out, nil
 }
 
-// RecordsFrom returns records in the order of their index, from an index on, for fsck.
-func (db *DB) RecordsFrom(ctx context.Context, first uint64, limit int) ([]notary.Record, error) {
-	var rows []recordRow
-	if err := db.read.SelectContext(ctx, &rows, selectRecord+` WHERE idx >= $1 ORDER BY idx LIMIT $2`, int64(first), limit); err != nil {
-		return nil, fmt.Errorf("read records: %w", err)
-	}
-	return toRecords(rows)
-}
-
 // ExistingRecords implements intake.Rows.
 func (db *DB) ExistingRecords(ctx context.Context, ids []string) (map[string]bool, error) {
 	out := map[string]bool{}

@@ -1,0 +1,174 @@
+// Package api is the REST interface under /api/v1: agencies' systems write and read their
+// records, anybody verifies. It translates between HTTP and the domain and decides nothing.
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/intake"
+	"stele/server/auth"
+)
+
+// Agencies finds agencies by id. It is safe for concurrent use.
+type Agencies interface {
+	Agency(ctx context.Context, idOrCode string) (notary.Agency, error)
+}
+
+// Documents opens stored originals, see the storage adapters.
+type Documents interface {
+	Open(ctx context.Context, key, version string) (io.ReadCloser, notary.Object, error)
+}
+
+// Limits of the public side, which a deployment sets.
+type Limits struct {
+	MaxPublicUpload int64         // bytes of a file that anybody may have hashed here
+	LookupsPerMin   int           // lookups and verifications per address and minute
+	ReadTimeout     time.Duration // a body that is silent for this long is given up
+	MaxWait         time.Duration // what ?wait= may wait at most
+}
+
+// DefaultLimits are those of a deployment that sets none.
+func DefaultLimits() Limits {
+	return Limits{MaxPublicUpload: 256 << 20, LookupsPerMin: 120, ReadTimeout: 30 * time.Second, MaxWait: 30 * time.Second}
+}
+
+// Config is what the API needs.
+type Config struct {
+	Intake    *intake.Intake
+	Archive   *archive.Archive
+	Keys      *auth.Keys
+	Agencies  Agencies
+	Documents Documents
+	Progress  *notary.Signal // notified when the log or an anchor advances on this server
+	TrustJSON []byte
+	Version   string
+	Limits    Limits
+	MaxBatch  int
+	Health    func(ctx context.Context) []Check
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// API serves /api/v1, /openapi.json, /healthz and /readyz. It is safe for concurrent use.
+type API struct {
+	Config
+	log      *slog.Logger
+	huma     huma.API
+	agencies agencyCache
+	codes    *attempts
+}
+
+// New mounts the API on a router.
+func New(r chi.Router, c Config) *API {
+	a := &API{Config: c, log: c.Log, codes: newAttempts(c.Now)}
+	a.agencies.find = c.Agencies.Agency
+	cfg := huma.DefaultConfig("Stele", c.Version)
+	cfg.Info.Description = "E-government document notarization: register documents, fetch proofs that anyone can check, verify."
+	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	cfg.CreateHooks = nil // no $schema keys in answers: they would be part of what clients hash or compare
+	cfg.SchemasPath, cfg.DocsPath = "", ""
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"apiKey": {Type: "http", Scheme: "bearer", Description: "An agency's API key"}}
+	a.huma = humachi.New(r, cfg)
+	a.registerRecords()
+	a.registerQueries()
+	a.registerPublic()
+	a.registerLog(r)
+	a.registerHealth()
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+		WriteProblem(w, notary.Errorf(notary.CodeNotFound, "There is nothing at this address; see /openapi.json."))
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
+		p := problemOf(notary.Errorf(notary.CodeMalformed, "This address does not take that method; see /openapi.json."))
+		p.Status, p.Title = http.StatusMethodNotAllowed, http.StatusText(http.StatusMethodNotAllowed)
+		WriteProblem(w, p)
+	})
+	return a
+}
+
+// OpenAPI returns the description of the API.
+func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
+
+type callerKey struct{}
+
+// caller is the key that a request came with.
+func caller(ctx context.Context) notary.APIKey {
+	k, _ := ctx.Value(callerKey{}).(notary.APIKey)
+	return k
+}
+
+// authenticated is the middleware of every operation that belongs to an agency.
+func (a *API) authenticated(ctx huma.Context, next func(huma.Context)) {
+	key, err := a.Keys.Authenticate(ctx.Context(), ctx.Header("Authorization"))
+	if err != nil {
+		_, w := humachi.Unwrap(ctx)
+		WriteProblem(w, err)
+		return
+	}
+	next(huma.WithValue(ctx, callerKey{}, key))
+}
+
+var apiKeySecurity = []map[string][]string{{"apiKey": {}}}
+
+// private makes an operation one of an agency's.
+func (a *API) private(op huma.Operation) huma.Operation {
+	op.Security = apiKeySecurity
+	op.Middlewares = huma.Middlewares{a.authenticated}
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusServiceUnavailable)
+	return op
+}
+
+// rawBody is embedded in inputs that read their body themselves.
+type rawBody struct {
+	request  *http.Request
+	response http.ResponseWriter
+}
+
+// Resolve implements huma.Resolver.
+func (b *rawBody) Resolve(ctx huma.Context) []error {
+	b.request, b.response = humachi.Unwrap(ctx)
+	return nil
+}
+
+// patientBody reads a request body and gives it up when it is silent for too long: the
+// deadline moves on with every read that brings something, so a large upload may take hours
+// but a stalled one does not hold a connection.
+type patientBody struct {
+	r       io.Reader
+	control *http.ResponseController
+	timeout time.Duration
+	now     func() time.Time
+	next    time.Time
+}
+
+func (a *API) patient(w http.ResponseWriter, r io.Reader) io.Reader {
+	return &patientBody{r: r, control: http.NewResponseController(w), timeout: a.Limits.ReadTimeout, now: a.Now}
+}
+
+func (p *patientBody) Read(b []byte) (int, error) {
+	if now := p.now(); now.After(p.next) {
+		// Moving the deadline costs a timer; a quarter of the time-out is often enough.
+		if err := p.control.SetReadDeadline(now.Add(p.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return 0, err
+		}
+		p.next = now.Add(p.timeout / 4)
+	}
+	return p.r.Read(b)
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,279 @@
+package api
+
+import (
+	"context"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"stele/notary"
+	"stele/notary/intake"
+)
+
+type createInput struct {
+	rawBody
+	Idempotency string `header:"Idempotency-Key" maxLength:"128" doc:"Repeating a request with its key gives the same record"`
+	Wait        string `query:"wait" enum:"logged,anchored" doc:"Answer only when the record is that far, or after 30 s"`
+	ContentType string `header:"Content-Type" doc:"multipart/form-data with the parts record and file, or application/json"`
+}
+
+type recordOutput struct {
+	Location string `header:"Location"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true when the idempotency key was used before"`
+	Body     Record
+}
+
+func (a *API) registerRecords() {
+	schemas := a.huma.OpenAPI().Components.Schemas
+	record := schemas.Schema(reflect.TypeFor[NewRecord](), true, "NewRecord")
+	huma.Register(a.huma, a.private(huma.Operation{
+		OperationID: "create-record", Method: http.MethodPost, Path: "/api/v1/records", DefaultStatus: http.StatusCreated, Tags: []string{"records"},
+		Summary: "Notarize a document",
+		Description: "Either multipart/form-data with the part `record` (JSON) followed by the part `file`, or application/json with the digest and size of a document that stays where it is. " +
+			"The answer comes once the record is durable; it cannot be lost any more.",
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/json": {Schema: record},
+			"multipart/form-data": {Schema: &huma.Schema{Type: "object", Required: []string{"record", "file"}, Properties: map[string]*huma.Schema{
+				"record": record, "file": {Type: "string", Format: "binary"}}},
+				Encoding: map[string]*huma.Encoding{"record": {ContentType: "application/json"}}},
+		}},
+		Errors:           []int{400, 408, 409, 413, 415, 422},
+		MaxBodyBytes:     -1,
+		BodyReadTimeout:  -1,
+		SkipValidateBody: true,
+	}), a.create)
+	huma.Register(a.huma, a.private(huma.Operation{
+		OperationID: "revoke-record", Method: http.MethodPost, Path: "/api/v1/records/{id}/revoke", Tags: []string{"records"},
+		Summary: "Withdraw a record", Description: "The reason becomes public and part of the log. It cannot be undone.",
+		Errors: []int{404, 409, 422},
+	}), a.revoke)
+	a.registerBatch()
+}
+
+func (a *API) create(ctx context.Context, in *createInput) (*recordOutput, error) {
+	media, params, err := mime.ParseMediaType(in.ContentType)
+	if err != nil {
+		media = ""
+	}
+	var rec notary.Record
+	var replayed bool
+	switch media {
+	case "application/json":
+		rec, replayed, err = a.createDigest(ctx, in)
+	case "multipart/form-data":
+		rec, replayed, err = a.createFile(ctx, in, params["boundary"])
+	default:
+		err = notary.Errorf(notary.CodeUnsupported, "Send multipart/form-data with the parts 'record' and 'file', or application/json with sm3 and size. Nothing was saved.")
+	}
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return a.answer(ctx, rec, replayed, in.Wait)
+}
+
+func (a *API) answer(ctx context.Context, rec notary.Record, replayed bool, wait string) (*recordOutput, error) {
+	p, err := a.waitFor(ctx, rec.Index, notary.State(wait))
+	if err != nil {
+		// The record is durable; how far it has come cannot be said, which is no failure.
+		p = notary.Progress{Received: rec.Index + 1}
+	}
+	agency, err := a.agencies.ref(ctx, rec.AgencyID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	out := &recordOutput{Location: "/api/v1/records/" + rec.ID, Body: wireRecord(rec, agency, p)}
+	if replayed {
+		out.Replayed = "true"
+	}
+	return out, nil
+}
+
+func (a *API) createDigest(ctx context.Context, in *createInput) (notary.Record, bool, error) {
+	var n NewRecord
+	if err := decodeStrict(a.patient(in.response, in.request.Body), maxRecordJSON, &n); err != nil {
+		return notary.Record{}, false, err
+	}
+	d, err := n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "digest"))
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	digest, size, err := n.digestOnly(d)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	return a.Intake.Digest(ctx, d, digest, size)
+}
+
+// origin is the attested fact of who handed a document in, and how.
+func origin(ctx context.Context, method string) intake.Origin {
+	return intake.Origin{System: "api key " + caller(ctx).ID, Method: method}
+}
+
+func (a *API) createFile(ctx context.Context, in *createInput, boundary string) (notary.Record, bool, error) {
+	if boundary == "" {
+		return notary.Record{}, false, notary.Errorf(notary.CodeMalformed, "The multipart boundary is missing in Content-Type. Nothing was saved.")
+	}
+	mr := multipart.NewReader(a.patient(in.response, in.request.Body), boundary)
+	part, err := nextPart(mr, "record")
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	var n NewRecord
+	if err := decodeStrict(part, maxRecordJSON, &n); err != nil {
+		return notary.Record{}, false, err
+	}
+	file, err := nextPart(mr, "file")
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	if n.Filename == "" {
+		n.Filename = rawFileName(file)
+	}
+	d, err := n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "upload"))
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	size := int64(-1)
+	if n.Size != nil {
+		size = int64(min(*n.Size, 1<<62))
+	}
+	return a.Intake.File(ctx, d, &lastPart{part: file, mr: mr, want: size}, size)
+}
+
+// nextPart returns the next part and demands its name: the order is fixed so that the
+// attributes are known before the first byte of the file is read.
+func nextPart(mr *multipart.Reader, name string) (*multipart.Part, error) {
+	p, err := mr.NextPart()
+	switch {
+	case err == io.EOF:
+		return nil, notary.InvalidField(name, "The part %q is missing: send 'record', then 'file'. Nothing was saved.", name)
+	case err != nil:
+		return nil, readError(err)
+	case p.FormName() != name:
+		return nil, notary.InvalidField(name, "The part %q was expected here: send 'record', then 'file', once each. Nothing was saved.", name)
+	}
+	return p, nil
+}
+
+// rawFileName is the file name as it was sent. The library cuts paths off silently; intake
+// refuses them, which tells the caller that something is wrong on their side.
+func rawFileName(p *multipart.Part) string {
+	_, params, err := mime.ParseMediaType(p.Header.Get("Content-Disposition"))
+	if err != nil {
+		return ""
+	}
+	return params["filename"]
+}
+
+// lastPart reads the file and, at its end, demands that nothing follows and that the size
+// is the one announced: only then does intake see the end of the document.
+type lastPart struct {
+	part *multipart.Part
+	mr   *multipart.Reader
+	want int64 // -1: any
+	n    int64
+}
+
+func (l *lastPart) Read(b []byte) (int, error) {
+	n, err := l.part.Read(b)
+	l.n += int64(n)
+	if err != io.EOF {
+		if err != nil && isTimeout(err) {
+			err = readError(err)
+		}
+		return n, err
+	}
+	if l.want >= 0 && l.n != l.want {
+		return n, notary.InvalidField("size", "The file has %d bytes, not the %d that were announced. Nothing was saved.", l.n, l.want)
+	}
+	if _, err := l.mr.NextPart(); err != io.EOF {
+		if err != nil {
+			return n, readError(err)
+		}
+		return n, notary.InvalidField("file", "There is another part after the file: send 'record', then 'file', once each. Nothing was saved.")
+	}
+	return n, io.EOF
+}
+
+type revokeInput struct {
+	ID          string `path:"id" doc:"Record id or certificate number"`
+	Idempotency string `header:"Idempotency-Key" maxLength:"128"`
+	Wait        string `query:"wait" enum:"logged,anchored"`
+	Body        struct {
+		Reason string `json:"reason" minLength:"1" maxLength:"1000" doc:"Public"`
+	}
+}
+
+func (a *API) revoke(ctx context.Context, in *revokeInput) (*recordOutput, error) {
+	rec, replayed, err := a.Intake.Revoke(ctx, caller(ctx).AgencyID, in.ID, in.Body.Reason, in.Idempotency)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if replayed { // the row that the key points to may be older than the revocation
+		if rec, err = a.Archive.Record(ctx, caller(ctx).AgencyID, in.ID); err != nil {
+			return nil, a.fail(ctx, err)
+		}
+	}
+	out, err := a.answer(ctx, rec, replayed, "")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.waitFor(ctx, rec.StandingIndex, notary.State(in.Wait)); err != nil {
+		a.log.WarnContext(ctx, "waiting for a revocation", "error", err)
+	}
+	return out, nil
+}
+
+// pollProgress is how often a waiting request looks at the database, for entries that
+// another server logs or anchors.
+const pollProgress = 250 * time.Millisecond
+
+// waitFor waits until the entry at an index is as far as wanted, the request ends, or the
+// longest wait is over; it then returns how far the log is.
+func (a *API) waitFor(ctx context.Context, index uint64, want notary.State) (notary.Progress, error) {
+	deadline := time.NewTimer(a.Limits.MaxWait)
+	defer deadline.Stop()
+	for {
+		changed := a.Progress.Changed()
+		if want == "" {
+			return a.cachedProgress(ctx)
+		}
+		p, err := a.Archive.Progress(ctx)
+		if err != nil || reached(p.StateOf(index), want) {
+			return p, err
+		}
+		poll := time.NewTimer(pollProgress)
+		select {
+		case <-changed:
+		case <-poll.C:
+		case <-deadline.C:
+			poll.Stop()
+			return p, nil
+		case <-ctx.Done():
+			poll.Stop()
+			return p, ctx.Err()
+		}
+		poll.Stop()
+	}
+}
+
+func reached(have, want notary.State) bool {
+	switch want {
+	case notary.Anchored:
+		return have == notary.Anchored
+	case notary.Logged:
+		return have != notary.Received
+	}
+	return true
+}
+
+// cachedProgress spares a query per written record: a fresh record is received, and what is
+// a little old is true all the same, since progress only grows.
+func (a *API) cachedProgress(ctx context.Context) (notary.Progress, error) {
+	return a.agencies.progress(ctx, a.Now(), a.Archive.Progress)
+}

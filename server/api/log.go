@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+
+	"stele/crypto/merkle"
+	"stele/notary"
+	"stele/notary/proof"
+)
+
+var (
+	reportType = reflect.TypeFor[proof.Report]()
+	unwrap     = humachi.Unwrap
+)
+
+// Cache lifetimes of the log: a tile never changes, a checkpoint is replaced all the time.
+const (
+	cacheTile       = "public, max-age=31536000, immutable"
+	cacheCheckpoint = "public, max-age=1"
+	cacheTrust      = "public, max-age=300"
+)
+
+func (a *API) registerLog(r chi.Router) {
+	huma.Register(a.huma, huma.Operation{OperationID: "get-checkpoint", Method: http.MethodGet, Path: "/api/v1/log/checkpoint", Tags: []string{"log"},
+		Summary: "The log's newest signed checkpoint", Responses: binaryResponse("text/plain", "A signed note"), Errors: []int{503}},
+		func(ctx context.Context, _ *struct{}) (*bytesOutput, error) {
+			note, err := a.Archive.Checkpoint(ctx)
+			if err != nil {
+				return nil, a.fail(ctx, err)
+			}
+			return &bytesOutput{ContentType: "text/plain; charset=utf-8", Cache: cacheCheckpoint, Body: note}, nil
+		})
+	huma.Register(a.huma, huma.Operation{OperationID: "get-trust", Method: http.MethodGet, Path: "/api/v1/trust.json", Tags: []string{"log"},
+		Summary: "The trust roots of this instance. Pin them from a place that you trust, not from here", Responses: binaryResponse("application/json", "Trust roots")},
+		func(context.Context, *struct{}) (*bytesOutput, error) {
+			return &bytesOutput{ContentType: "application/json", Cache: cacheTrust, Body: a.TrustJSON}, nil
+		})
+	a.huma.OpenAPI().AddOperation(&huma.Operation{OperationID: "get-tile", Method: http.MethodGet, Path: "/api/v1/log/tile/{tile}", Tags: []string{"log"},
+		Summary:    "A tile of the log: <level>/<index>[.p/<width>], hashes of 32 bytes one after another",
+		Parameters: []*huma.Param{{Name: "tile", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}},
+		Responses:  binaryResponse("application/octet-stream", "The tile")})
+	r.Get("/api/v1/log/tile/*", a.tile)
+}
+
+func (a *API) tile(w http.ResponseWriter, r *http.Request) {
+	path := "tile/" + chi.URLParam(r, "*")
+	if strings.HasPrefix(path, "tile/entries/") {
+		WriteProblem(w, notary.Errorf(notary.CodeForbidden, "Entries are for auditors; the tiles of hashes are public."))
+		return
+	}
+	t, err := merkle.ParseTilePath(path)
+	if err != nil {
+		WriteProblem(w, notary.InvalidField("tile", "%s", sentence(err)))
+		return
+	}
+	data, err := a.Archive.Tile(r.Context(), t)
+	if err != nil {
+		a.log.DebugContext(r.Context(), "tile", "path", path, "error", err)
+		WriteProblem(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Cache-Control", cacheTile)
+	_, _ = w.Write(data)
+}
+
+// Check is the state of one thing that the service needs.
+type Check struct {
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required" doc:"The service does not take requests without it"`
+	Detail   string `json:"detail,omitempty" doc:"A measure such as a lag; never internal text"`
+}
+
+type healthOutput struct {
+	Status int
+	Cache  string `header:"Cache-Control"`
+	Body   struct {
+		Status string  `json:"status" enum:"ok,degraded,unavailable"`
+		Checks []Check `json:"checks,omitempty"`
+	}
+}
+
+func (a *API) registerHealth() {
+	huma.Register(a.huma, huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Summary: "The process is alive"},
+		func(context.Context, *struct{}) (*healthOutput, error) {
+			out := &healthOutput{Status: http.StatusOK, Cache: "no-store"}
+			out.Body.Status = "ok"
+			return out, nil
+		})
+	huma.Register(a.huma, huma.Operation{OperationID: "readyz", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"},
+		Summary: "The service can take records; a chain that is down only degrades it", Errors: []int{503}}, a.ready)
+}
+
+func (a *API) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	out := &healthOutput{Status: http.StatusOK, Cache: "no-store"}
+	out.Body.Status, out.Body.Checks = "ok", a.Health(ctx)
+	for _, c := range out.Body.Checks {
+		switch {
+		case c.OK:
+		case c.Required:
+			out.Body.Status, out.Status = "unavailable", http.StatusServiceUnavailable
+		case out.Body.Status == "ok":
+			out.Body.Status = "degraded"
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"stele/notary"
+)
+
+// Problem is an RFC 9457 problem document. Code is stable; Detail says what was expected
+// and whether anything was saved; nothing internal is ever in it.
+type Problem struct {
+	Type   string         `json:"type" format:"uri-reference" doc:"Where the code is documented"`
+	Title  string         `json:"title" doc:"The status in words"`
+	Status int            `json:"status" doc:"The HTTP status"`
+	Code   string         `json:"code" doc:"Stable code of the problem"`
+	Detail string         `json:"detail" doc:"What was expected, whether anything was saved, what to do next"`
+	Field  string         `json:"field,omitempty" doc:"The part of the request it is about"`
+	Errors []ProblemField `json:"errors,omitempty" doc:"All parts of the request that are out of form"`
+}
+
+// ProblemField is one part of a request that is out of form.
+type ProblemField struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
+
+// Error implements error and huma.StatusError.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus implements huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType implements huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// statusOf is the one table from codes to HTTP.
+var statusOf = map[notary.Code]int{
+	notary.CodeInvalid:        http.StatusUnprocessableEntity,
+	notary.CodeMalformed:      http.StatusBadRequest,
+	notary.CodeDigestMismatch: http.StatusUnprocessableEntity,
+	notary.CodeTooLarge:       http.StatusRequestEntityTooLarge,
+	notary.CodeUnsupported:    http.StatusUnsupportedMediaType,
+	notary.CodeUnauthorized:   http.StatusUnauthorized,
+	notary.CodeForbidden:      http.StatusForbidden,
+	notary.CodeNotFound:       http.StatusNotFound,
+	notary.CodeIdempotency:    http.StatusConflict,
+	notary.CodeConflict:       http.StatusConflict,
+	notary.CodeNotReady:       http.StatusConflict,
+	notary.CodeRateLimited:    http.StatusTooManyRequests,
+	notary.CodeBusy:           http.StatusServiceUnavailable,
+	notary.CodeUnavailable:    http.StatusServiceUnavailable,
+	notary.CodeTimeout:        http.StatusRequestTimeout,
+	notary.CodeInternal:       http.StatusInternalServerError,
+}
+
+const internalText = "Something went wrong on our side. It has been logged; try again later."
+
+// problemOf turns any error into a problem document. An error without a code is ours: its
+// text stays in the log.
+func problemOf(err error) *Problem {
+	if p := new(Problem); errors.As(err, &p) {
+		return p
+	}
+	var e *notary.Error
+	if !errors.As(err, &e) {
+		e = notary.Errorf(notary.CodeInternal, internalText)
+	}
+	status := statusOf[e.Code]
+	return &Problem{Type: "/docs/errors#" + string(e.Code), Title: http.StatusText(status), Status: status, Code: string(e.Code), Detail: e.Message, Field: e.Field}
+}
+
+// retryAfter is what the Retry-After header says for codes that pass by themselves, in seconds.
+var retryAfter = map[notary.Code]int{
+	notary.CodeBusy: 2, notary.CodeUnavailable: 5, notary.CodeNotReady: 1, notary.CodeRateLimited: 10,
+}
+
+// fail logs what is ours and returns the problem with its headers, for huma handlers.
+func (a *API) fail(ctx context.Context, err error) error {
+	p := problemOf(err)
+	if p.Status >= 500 {
+		a.log.LogAttrs(ctx, levelOf(p.Status), "request failed", slog.String("code", p.Code), slog.Any("error", err))
+	}
+	h := http.Header{}
+	setHeaders(h, p)
+	if len(h) == 0 {
+		return p
+	}
+	return huma.ErrorWithHeaders(p, h)
+}
+
+func levelOf(status int) slog.Level {
+	if status == http.StatusServiceUnavailable {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+func setHeaders(h http.Header, p *Problem) {
+	if s, ok := retryAfter[notary.Code(p.Code)]; ok {
+		h.Set("Retry-After", strconv.Itoa(s))
+	}
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="stele"`)
+	}
+}
+
+// WriteProblem answers a plain handler's request with the problem document of an error.
+func WriteProblem(w http.ResponseWriter, err error) {
+	p := problemOf(err)
+	setHeaders(w.Header(), p)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the client may have left; there is nobody else to tell
+}
+
+// init gives huma's own errors (validation, content negotiation) our form. huma offers
+// this hook as a package variable only.
+func init() {
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		code := codeFor(status)
+		p := &Problem{Type: "/docs/errors#" + string(code), Title: http.StatusText(status), Status: status, Code: string(code), Detail: msg}
+		for _, err := range errs {
+			var d *huma.ErrorDetail
+			if errors.As(err, &d) {
+				p.Errors = append(p.Errors, ProblemField{Field: d.Location, Detail: d.Message})
+			} else if own := new(Problem); errors.As(err, &own) {
+				return own
+			}
+		}
+		if status >= 500 {
+			p.Detail = internalText
+		}
+		return p
+	}
+}
+
+func codeFor(status int) notary.Code {
+	switch status {
+	case http.StatusBadRequest:
+		return notary.CodeMalformed
+	case http.StatusConflict:
+		return notary.CodeConflict
+	case http.StatusServiceUnavailable:
+		return notary.CodeUnavailable
+	case http.StatusUnprocessableEntity, http.StatusNotAcceptable:
+		return notary.CodeInvalid
+	}
+	for code, s := range statusOf {
+		if s == status {
+			return code
+		}
+	}
+	return notary.CodeInternal
+}

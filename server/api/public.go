@@ -1,0 +1,373 @@
+package api
+
+import (
+	"context"
+	"crypto/subtle"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/httprate"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/proof"
+)
+
+// Match is a record that a lookup found, with its proof.
+type Match struct {
+	Record Record `json:"record"`
+	Bundle string `json:"bundle,omitempty" doc:"The bundle's exact text; attributes are opened only with the right code"`
+}
+
+type lookupInput struct {
+	SM3    string `query:"sm3" doc:"Digest of a document"`
+	Number string `query:"number" doc:"Certificate number"`
+	Code   string `query:"code" doc:"The code beside the number on a certificate; opens the attributes"`
+}
+
+type lookupOutput struct {
+	Cache string `header:"Cache-Control"`
+	Body  struct {
+		Matches []Match `json:"matches" doc:"Newest first; empty when there is no record"`
+	}
+}
+
+// maxMatches bounds how many records of one digest are returned.
+const maxMatches = 20
+
+func (a *API) registerPublic() {
+	limit := httprate.Limit(a.Limits.LookupsPerMin, time.Minute, httprate.WithKeyFuncs(httprate.KeyByIP),
+		httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
+			WriteProblem(w, notary.Errorf(notary.CodeRateLimited, "Too many requests from this address; wait a minute."))
+		}))
+	api := huma.NewGroup(a.huma)
+	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
+		req, w := unwrap(ctx)
+		limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { next(ctx) })).ServeHTTP(w, req)
+	})
+	huma.Register(api, huma.Operation{OperationID: "lookup", Method: http.MethodGet, Path: "/api/v1/lookup", Tags: []string{"public"},
+		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{404, 422, 429, 503}}, a.lookup)
+	huma.Register(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},
+		Summary:     "Verify a file, a digest, or a bundle with an optional file",
+		Description: "Answers the Report that the offline verifier gives. When something needed is out of reach the verdict is `unverifiable`, with status 503.",
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
+				"sm3": {Type: "string"}, "bundle": {Type: "string", Description: "The bundle's exact text"}}}},
+			"multipart/form-data": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
+				"bundle": {Type: "string", Format: "binary"}, "file": {Type: "string", Format: "binary"}}}},
+		}},
+		Responses: map[string]*huma.Response{"200": {Description: "The report", Content: map[string]*huma.MediaType{"application/json": {
+			Schema: a.huma.OpenAPI().Components.Schemas.Schema(reportType, true, "Report")}}}},
+		Errors: []int{400, 408, 413, 415, 422, 429, 503}, MaxBodyBytes: -1, BodyReadTimeout: -1, SkipValidateBody: true}, a.verify)
+}
+
+func (a *API) lookup(ctx context.Context, in *lookupInput) (*lookupOutput, error) {
+	out := &lookupOutput{Cache: "no-store"}
+	out.Body.Matches = []Match{}
+	var err error
+	switch {
+	case (in.SM3 == "") == (in.Number == ""):
+		err = notary.InvalidField("sm3", "Give either sm3 or number.")
+	case in.SM3 != "":
+		out.Body.Matches, err = a.byDigest(ctx, in.SM3)
+	default:
+		var m Match
+		if m, err = a.byNumber(ctx, in.Number, in.Code); err == nil {
+			out.Body.Matches = append(out.Body.Matches, m)
+		} else if notary.CodeOf(err) == notary.CodeNotFound {
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return out, nil
+}
+
+func (a *API) byDigest(ctx context.Context, text string) ([]Match, error) {
+	d, err := sm.ParseDigest(text)
+	if err != nil {
+		return nil, notary.InvalidField("sm3", "%s", sentence(err))
+	}
+	records, err := a.Archive.List(ctx, archive.Filter{SM3: &d, Limit: maxMatches})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Match, 0, len(records))
+	for _, r := range records {
+		m, err := a.match(ctx, r, false)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// byNumber finds a record by its number. With the right code its attributes are opened;
+// wrong codes are counted per number, so that the code cannot be guessed from many addresses.
+func (a *API) byNumber(ctx context.Context, number, code string) (Match, error) {
+	if !notary.ValidNumber(number) {
+		return Match{}, notary.InvalidField("number", "%s", sentence(notary.ErrNumber))
+	}
+	r, err := a.Archive.Record(ctx, "", number)
+	if err != nil {
+		return Match{}, err
+	}
+	if code == "" {
+		return a.match(ctx, r, false)
+	}
+	if !a.codes.allowed(number) {
+		return Match{}, notary.Errorf(notary.CodeRateLimited, "There were too many wrong codes for this number; wait an hour.")
+	}
+	given, ok := notary.NormalizeCode(code)
+	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(r.Code)) != 1 {
+		a.codes.failed(number)
+		return Match{}, notary.InvalidField("code", "This code does not belong to this number. Check both on the certificate.")
+	}
+	return a.match(ctx, r, true)
+}
+
+func (a *API) match(ctx context.Context, r notary.Record, show bool) (Match, error) {
+	agency, err := a.agencies.ref(ctx, r.AgencyID)
+	if err != nil {
+		return Match{}, err
+	}
+	p, err := a.Archive.Progress(ctx)
+	if err != nil {
+		return Match{}, err
+	}
+	m := Match{Record: publicRecord(r, agency, p)}
+	m.Record.ID = "" // the id opens nothing, but is nobody's business either
+	if show {
+		m.Record.Fields = openFields(r)
+	}
+	b, err := a.settledBundle(ctx, r, show)
+	if err != nil && notary.CodeOf(err) != notary.CodeNotReady {
+		return Match{}, err
+	}
+	m.Bundle = string(b)
+	return m, nil
+}
+
+type verifyInput struct {
+	rawBody
+	ContentType string `header:"Content-Type"`
+}
+
+type reportOutput struct {
+	Status      int
+	ContentType string `header:"Content-Type"`
+	Cache       string `header:"Cache-Control"`
+	Body        []byte
+}
+
+func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error) {
+	digest, bundle, err := a.readVerify(in)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	report, err := a.report(ctx, digest, bundle)
+	if err != nil {
+		a.log.WarnContext(ctx, "verification is not possible", "error", err)
+		return &reportOutput{Status: http.StatusServiceUnavailable, ContentType: "application/json", Cache: "no-store",
+			Body: proof.Unchecked("a part of the service is out of reach").JSON()}, nil
+	}
+	return &reportOutput{Status: http.StatusOK, ContentType: "application/json", Cache: "no-store", Body: report.JSON()}, nil
+}
+
+// report decides with proof.Verify alone; what is added here is only finding the bundle.
+func (a *API) report(ctx context.Context, digest *sm.Digest, bundle []byte) (*proof.Report, error) {
+	if bundle != nil {
+		return proof.Verify(a.Archive.Trust(), digest, bundle), nil
+	}
+	records, err := a.Archive.List(ctx, archive.Filter{SM3: digest, Limit: maxMatches})
+	if err != nil || len(records) == 0 {
+		return proof.Missing(), err
+	}
+	best := records[0]
+	for _, r := range records { // the newest one that is still in force, else the newest
+		if r.Standing == notary.Valid {
+			best = r
+			break
+		}
+	}
+	b, err := a.settledBundle(ctx, best, false)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Verify(a.Archive.Trust(), digest, b), nil
+}
+
+func (a *API) readVerify(in *verifyInput) (*sm.Digest, []byte, error) {
+	media, params, err := mime.ParseMediaType(in.ContentType)
+	if err != nil {
+		media = ""
+	}
+	body := a.patient(in.response, in.request.Body)
+	switch media {
+	case "application/json":
+		return readVerifyJSON(body)
+	case "multipart/form-data":
+		return a.readVerifyForm(multipart.NewReader(body, params["boundary"]))
+	}
+	return nil, nil, notary.Errorf(notary.CodeUnsupported, "Send application/json with sm3 or bundle, or multipart/form-data with the parts 'bundle' and 'file', either of which may be missing.")
+}
+
+func readVerifyJSON(r io.Reader) (*sm.Digest, []byte, error) {
+	var q struct {
+		SM3    string  `json:"sm3"`
+		Bundle *string `json:"bundle"`
+	}
+	if err := decodeStrict(r, 2*proof.MaxBundleSize+1024, &q); err != nil {
+		return nil, nil, err
+	}
+	var digest *sm.Digest
+	if q.SM3 != "" {
+		d, err := sm.ParseDigest(q.SM3)
+		if err != nil {
+			return nil, nil, notary.InvalidField("sm3", "%s", sentence(err))
+		}
+		digest = &d
+	}
+	if q.Bundle != nil {
+		return digest, []byte(*q.Bundle), nil
+	}
+	if digest == nil {
+		return nil, nil, notary.InvalidField("sm3", "Give sm3, bundle, or both.")
+	}
+	return digest, nil, nil
+}
+
+func (a *API) readVerifyForm(mr *multipart.Reader) (digest *sm.Digest, bundle []byte, err error) {
+	for {
+		part, err := mr.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, nil, readError(err)
+		}
+		switch {
+		case part.FormName() == "bundle" && bundle == nil:
+			if bundle, err = io.ReadAll(io.LimitReader(part, proof.MaxBundleSize+1)); err != nil {
+				return nil, nil, readError(err)
+			}
+		case part.FormName() == "file" && digest == nil:
+			if digest, err = a.hashPart(part); err != nil {
+				return nil, nil, err
+			}
+		default:
+			return nil, nil, notary.InvalidField("file", "The parts 'bundle' and 'file' are expected, once each at most.")
+		}
+	}
+	if digest == nil && bundle == nil {
+		return nil, nil, notary.InvalidField("file", "At least one of the parts 'bundle' and 'file' is needed.")
+	}
+	return digest, bundle, nil
+}
+
+func (a *API) hashPart(part io.Reader) (*sm.Digest, error) {
+	h := sm.NewHash()
+	n, err := io.Copy(h, io.LimitReader(part, a.Limits.MaxPublicUpload+1))
+	if err != nil {
+		return nil, readError(err)
+	}
+	if n > a.Limits.MaxPublicUpload {
+		return nil, notary.Errorf(notary.CodeTooLarge, "A file that is hashed here has at most %d bytes; larger ones are checked by the page or by stele-verify on your own device.", a.Limits.MaxPublicUpload)
+	}
+	d := sm.Digest(h.Sum(nil))
+	return &d, nil
+}
+
+// attempts counts wrong codes per number. Memory is bounded: when it is full the oldest
+// half of the hour is forgotten with the rest.
+type attempts struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	since time.Time      // guarded by mu
+	wrong map[string]int // guarded by mu
+}
+
+const (
+	maxWrongCodes = 10
+	wrongPeriod   = time.Hour
+	maxCounted    = 100_000
+)
+
+func newAttempts(now func() time.Time) *attempts {
+	return &attempts{now: now, wrong: map[string]int{}}
+}
+
+func (t *attempts) allowed(number string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now().Sub(t.since) > wrongPeriod || len(t.wrong) > maxCounted {
+		t.since = t.now()
+		clear(t.wrong)
+	}
+	return t.wrong[number] < maxWrongCodes
+}
+
+func (t *attempts) failed(number string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wrong[number]++
+}
+
+// agencyCache remembers names, which hardly ever change, and the log's progress, which only
+// grows, so that neither costs a query for each record written.
+type agencyCache struct {
+	find func(ctx context.Context, idOrCode string) (notary.Agency, error)
+
+	mu    sync.Mutex
+	refs  map[string]AgencyRef // guarded by mu
+	last  notary.Progress      // guarded by mu
+	until time.Time            // guarded by mu
+}
+
+func (c *agencyCache) ref(ctx context.Context, id string) (AgencyRef, error) {
+	c.mu.Lock()
+	ref, ok := c.refs[id]
+	c.mu.Unlock()
+	if ok {
+		return ref, nil
+	}
+	ag, err := c.find(ctx, id)
+	if err != nil {
+		return ref, notary.Wrap(notary.CodeUnavailable, err, "The record store cannot be reached; try again.")
+	}
+	ref = AgencyRef{Code: ag.Code, Name: ag.Name}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refs == nil {
+		c.refs = map[string]AgencyRef{}
+	}
+	c.refs[id] = ref
+	return ref, nil
+}
+
+const progressFor = 50 * time.Millisecond
+
+func (c *agencyCache) progress(ctx context.Context, now time.Time, read func(context.Context) (notary.Progress, error)) (notary.Progress, error) {
+	c.mu.Lock()
+	p, fresh := c.last, now.Before(c.until)
+	c.mu.Unlock()
+	if fresh {
+		return p, nil
+	}
+	p, err := read(ctx)
+	if err == nil {
+		c.mu.Lock()
+		c.last, c.until = p, now.Add(progressFor)
+		c.mu.Unlock()
+	}
+	return p, err
+}

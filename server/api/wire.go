@@ -1,0 +1,176 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/intake"
+)
+
+// Record is a record as its agency sees it.
+type Record struct {
+	ID           string            `json:"id" format:"uuid"`
+	Number       string            `json:"number" doc:"Certificate number" example:"420100-2026-00000017-0"`
+	Code         string            `json:"code,omitempty" doc:"Eight characters that open the attributes together with the number"`
+	State        string            `json:"state" enum:"received,logged,anchored"`
+	Standing     string            `json:"standing" enum:"valid,revoked,superseded"`
+	StandingAt   string            `json:"standingAt,omitempty" format:"date-time"`
+	SupersededBy string            `json:"supersededBy,omitempty"`
+	Supersedes   string            `json:"supersedes,omitempty"`
+	Reason       string            `json:"reason,omitempty" doc:"Why it was revoked"`
+	Agency       AgencyRef         `json:"agency"`
+	Document     DocumentRef       `json:"document"`
+	Class        string            `json:"class"`
+	Fields       map[string]string `json:"fields,omitempty" doc:"Attributes; title, fileName and the facts of its origin among them"`
+	Stored       bool              `json:"stored" doc:"The original is kept here"`
+	Index        uint64            `json:"index" doc:"Leaf index in the log"`
+	IssuedAt     string            `json:"issuedAt" format:"date-time"`
+}
+
+// AgencyRef names an agency.
+type AgencyRef struct {
+	Code string `json:"code" doc:"Unified social credit code"`
+	Name string `json:"name"`
+}
+
+// DocumentRef is what is registered of a document.
+type DocumentRef struct {
+	SM3       string `json:"sm3"`
+	Size      uint64 `json:"size" doc:"Bytes"`
+	MediaType string `json:"mediaType"`
+}
+
+const wireTime = "2006-01-02T15:04:05.000Z"
+
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(wireTime)
+}
+
+func wireRecord(r notary.Record, agency AgencyRef, p notary.Progress) Record {
+	out := publicRecord(r, agency, p)
+	out.ID, out.Code, out.Stored = r.ID, r.Code, r.Stored
+	out.Fields = openFields(r)
+	return out
+}
+
+// publicRecord leaves out what only the agency, or a holder of number and code, may see.
+func publicRecord(r notary.Record, agency AgencyRef, p notary.Progress) Record {
+	return Record{ID: r.ID, Number: r.Number, State: string(p.StateOf(r.Index)), Standing: string(r.Standing), StandingAt: formatTime(r.StandingAt),
+		SupersededBy: r.StandingBy, Supersedes: r.Supersedes, Reason: r.Reason, Agency: agency,
+		Document: DocumentRef{SM3: r.SM3.String(), Size: r.Size, MediaType: r.MediaType}, Class: r.Class, Index: r.Index, IssuedAt: formatTime(r.IssuedAt)}
+}
+
+func openFields(r notary.Record) map[string]string {
+	if len(r.Fields) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(r.Fields))
+	for _, f := range r.Fields {
+		if len(f.Salt) > 0 {
+			m[f.Name] = f.Value
+		}
+	}
+	return m
+}
+
+// NewRecord is what a caller sends to notarize: beside a file, or alone with sm3 and size.
+type NewRecord struct {
+	Title      string            `json:"title,omitempty" maxLength:"300" doc:"Title of the document; private"`
+	Filename   string            `json:"filename,omitempty" maxLength:"255" doc:"File name without path; private"`
+	Class      string            `json:"class,omitempty" maxLength:"64" doc:"Document class; general if empty"`
+	Fields     map[string]string `json:"fields,omitempty" doc:"The class's own attributes; private"`
+	Supersedes string            `json:"supersedes,omitempty" doc:"Number of the record that this one replaces"`
+	SM3        string            `json:"sm3,omitempty" doc:"SM3 of the document, 64 lower-case hexadecimal digits. With a file: refuse any other"`
+	Size       *uint64           `json:"size,omitempty" doc:"Size of the document in bytes; needed without a file"`
+	MediaType  string            `json:"mediaType,omitempty" doc:"type/subtype; found out from a file's first bytes if empty"`
+}
+
+// maxRecordJSON bounds a record's JSON in bytes: all attributes at their limits fit.
+const maxRecordJSON = 256 << 10
+
+// decodeStrict reads one JSON object and nothing else: unknown keys, trailing bytes and
+// invalid UTF-8 are refused.
+func decodeStrict(r io.Reader, max int64, v any) error {
+	data, err := io.ReadAll(io.LimitReader(r, max+1))
+	if err != nil {
+		return readError(err)
+	}
+	return decodeBytes(data, max, v)
+}
+
+func decodeBytes(data []byte, max int64, v any) error {
+	switch {
+	case int64(len(data)) > max:
+		return notary.Errorf(notary.CodeTooLarge, "The JSON has at most %d bytes. Nothing was saved.", max)
+	case !utf8.Valid(data):
+		return notary.Errorf(notary.CodeMalformed, "The JSON must be valid UTF-8. Nothing was saved.")
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil && len(bytes.TrimSpace(data[d.InputOffset():])) > 0 {
+		err = errors.New("there is something after the object")
+	}
+	return jsonError(err)
+}
+
+func jsonError(err error) error {
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrongType):
+		return notary.InvalidField(wrongType.Field, "The value has the wrong type (%s). Nothing was saved.", wrongType.Value)
+	case strings.HasPrefix(err.Error(), "json: unknown field "):
+		return notary.InvalidField(strings.Trim(strings.TrimPrefix(err.Error(), "json: unknown field "), `"`), "There is no such field here; see /openapi.json. Nothing was saved.")
+	}
+	return notary.Wrap(notary.CodeMalformed, err, "The body is not the JSON that is expected here. Nothing was saved.")
+}
+
+func readError(err error) error {
+	if isTimeout(err) {
+		return notary.Wrap(notary.CodeTimeout, err, "The request did not arrive in time. Nothing was saved.")
+	}
+	return notary.Wrap(notary.CodeMalformed, err, "The request did not arrive whole. Nothing was saved.")
+}
+
+// draft turns the JSON into what intake takes.
+func (n NewRecord) draft(agencyID, idempotency string, origin intake.Origin) (intake.Draft, error) {
+	d := intake.Draft{AgencyID: agencyID, Title: n.Title, FileName: n.Filename, Class: n.Class, Fields: n.Fields, Supersedes: n.Supersedes,
+		MediaType: n.MediaType, Idempotency: idempotency, Origin: origin}
+	if n.SM3 != "" {
+		digest, err := sm.ParseDigest(n.SM3)
+		if err != nil {
+			return d, notary.InvalidField("sm3", "%s", sentence(err))
+		}
+		d.Expected = &digest
+	}
+	return d, nil
+}
+
+// digestOnly checks what a record without a file needs.
+func (n NewRecord) digestOnly(d intake.Draft) (sm.Digest, uint64, error) {
+	switch {
+	case d.Expected == nil:
+		return sm.Digest{}, 0, notary.InvalidField("sm3", "Without a file the document's SM3 digest is needed.")
+	case n.Size == nil || *n.Size > 1<<53-1:
+		return sm.Digest{}, 0, notary.InvalidField("size", "Without a file the document's size in bytes is needed.")
+	}
+	return *d.Expected, *n.Size, nil
+}
+
+func sentence(err error) string {
+	s := fmt.Sprint(err)
+	return strings.ToUpper(s[:1]) + s[1:] + "."
+}
