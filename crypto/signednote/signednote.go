@@ -6,6 +6,7 @@
 package signednote
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -158,6 +159,22 @@ func Open(msg []byte, keys ...*Verifier) (text string, by *Verifier, err error) 
 	}
 	return n.Text, by, nil
 }
+
+// SignatureOf verifies a note under one key and returns the bare signature over its text.
+func SignatureOf(msg []byte, key *Verifier) ([]byte, error) {
+	if _, _, err := Open(msg, key); err != nil {
+		return nil, err
+	}
+	i := bytes.LastIndexByte(bytes.TrimSuffix(msg, []byte("\n")), ' ')
+	raw, err := base64.StdEncoding.DecodeString(string(bytes.TrimSuffix(msg[i+1:], []byte("\n"))))
+	if err != nil || len(raw) < keyIDSize {
+		return nil, errors.New("signed note: no signature") // cannot happen: Open has read it
+	}
+	return raw[keyIDSize:], nil
+}
+
+// keyIDSize is how many bytes of a signature line's base64 name the key.
+const keyIDSize = 4
 
 func canonicalBase64(s string) bool {
 	b, err := base64.StdEncoding.Strict().DecodeString(s)

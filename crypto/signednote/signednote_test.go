@@ -32,6 +32,10 @@ func TestSignAndOpen(t *testing.T) {
 	if err != nil || text != "log.example/a\n1\nx\n" || by.KeyHash() != s.KeyHash() {
 		t.Fatal(text, by, err)
 	}
+	sig, err := SignatureOf(msg, &s.Verifier)
+	if err != nil || !s.Key().Verify([]byte(text), sig) {
+		t.Error("the bare signature does not verify over the text:", err)
+	}
 	if _, _, err := Open(msg, &other.Verifier); err == nil {
 		t.Error("a stranger's key opened the note")
 	}

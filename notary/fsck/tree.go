@@ -10,7 +10,6 @@ import (
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
 	"stele/notary"
-	"stele/notary/anchorproof"
 	"stele/notary/batchlog"
 	"stele/notary/checkpoint"
 	"stele/notary/proof"
@@ -190,17 +189,8 @@ func (c *checker) anchor(a StoredAnchor) error {
 	if err != nil {
 		return err
 	}
-	ev, err := anchorproof.ParseEvidence(a.Evidence)
-	if err != nil {
-		return err
-	}
-	for _, ch := range c.trust.Chains {
-		if ch.Genesis.Chain == ev.Header.Chain {
-			_, err := ev.Verify(ch.Genesis, mark)
-			return err
-		}
-	}
-	return fmt.Errorf("the chain %q is not among the trust roots", ev.Header.Chain)
+	_, err = proof.VerifyAnchor(c.trust, mark, a.Evidence)
+	return err
 }
 
 // orphans counts documents that no record speaks of.

@@ -6,11 +6,12 @@
 package proof
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"stele/crypto/merkle"
@@ -41,7 +42,7 @@ type Bundle struct {
 type Evidence struct {
 	Statement    []byte
 	Signature    []byte   // DER
-	Certificates [][]byte // DER, signer first, without the pinned root
+	Certificates [][]byte // DER, signer first, each followed by its issuer, the root last
 	Log          LogProof
 	Anchors      []json.RawMessage // each an object with its own "kind", about Log.Checkpoint
 }
@@ -168,14 +169,15 @@ func ParseBundle(data []byte) (*Bundle, error) {
 		}
 		b.Standing = &s
 	}
-	for name, f := range w.Fields {
+	// In sorted order, so that the first error is the same one every time.
+	for _, name := range slices.Sorted(maps.Keys(w.Fields)) {
+		f := w.Fields[name]
 		if !statement.ValidFieldName(name) || len(f.Salt) != statement.SaltSize || len(f.Value) > statement.MaxValue {
 			return nil, fmt.Errorf("%w: field %q: a name, a salt of %d bytes and a value of at most %d bytes are expected",
 				ErrBundle, name, statement.SaltSize, statement.MaxValue)
 		}
 		b.Fields = append(b.Fields, Disclosed{Name: name, Salt: f.Salt, Value: f.Value})
 	}
-	slices.SortFunc(b.Fields, func(x, y Disclosed) int { return cmp.Compare(x.Name, y.Name) })
 	if err := canonical.Check(data, b.Encode()); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrBundle, err)
 	}
@@ -197,6 +199,14 @@ func (w *wireEvidence) evidence() (Evidence, error) {
 		return e, fmt.Errorf("%w: index is out of range", ErrBundle)
 	case len(e.Anchors) > maxAnchors:
 		return e, fmt.Errorf("%w: at most %d anchors are expected", ErrBundle, maxAnchors)
+	}
+	// Anchors stand in the bundle as they are; evidence of a kind that is not looked into
+	// must not bring white space, a second spelling, into it.
+	for i, a := range e.Anchors {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, a); err != nil || !bytes.Equal(compact.Bytes(), a) || anchorKind(a) == "" {
+			return e, fmt.Errorf("%w: anchor %d: an object without white space that begins with a known kind is expected", ErrBundle, i)
+		}
 	}
 	e.Log = LogProof{Index: w.Log.Index, Checkpoint: []byte(w.Log.Checkpoint)}
 	for _, h := range w.Log.Path {

@@ -1,14 +1,17 @@
 package proof
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/notary/anchorproof"
 	"stele/notary/canonical"
+	"stele/notary/checkpoint"
 )
 
 // TrustFormat is the value of a trust file's first key.
@@ -106,14 +109,20 @@ func ParseTrust(data []byte) (*Trust, error) {
 	}
 	t := &Trust{Roots: w.Roots}
 	for i, der := range w.Roots {
-		if _, err := pki.Parse(der); err != nil {
+		if _, err := pki.VerifyRoot(der); err != nil {
 			return nil, fmt.Errorf("%w: root certificate %d: %v", ErrTrust, i, err)
+		}
+		if slices.ContainsFunc(w.Roots[:i], func(r []byte) bool { return bytes.Equal(r, der) }) {
+			return nil, fmt.Errorf("%w: root certificate %d stands there twice", ErrTrust, i)
 		}
 	}
 	for i, l := range w.Logs {
 		v, err := signednote.ParseKey(l.Key)
 		if err != nil {
 			return nil, fmt.Errorf("%w: log %d: %v", ErrTrust, i, err)
+		}
+		if contains(t.logKeys(v.Name()), v) {
+			return nil, fmt.Errorf("%w: log %d: the key stands there twice", ErrTrust, i)
 		}
 		t.Logs = append(t.Logs, TrustedLog{Key: v, NotBefore: l.NotBefore.UTC(), NotAfter: l.NotAfter.UTC()})
 	}
@@ -127,6 +136,9 @@ func ParseTrust(data []byte) (*Trust, error) {
 		}
 		if g.Number != 0 {
 			return nil, fmt.Errorf("%w: chain %d: the pinned epoch must be number 0", ErrTrust, i)
+		}
+		if _, twice := t.chain(g.Chain); twice {
+			return nil, fmt.Errorf("%w: chain %d: the chain id %q stands there twice", ErrTrust, i, g.Chain)
 		}
 		t.Chains = append(t.Chains, TrustedChain{Genesis: g})
 	}
@@ -147,11 +159,13 @@ func (t *Trust) logKeys(origin string) []*signednote.Verifier {
 	return keys
 }
 
-// logKeyValid reports whether a pinned key may have signed at a time.
-func (t *Trust) logKeyValid(key *signednote.Verifier, at time.Time) bool {
+// logKeyValid reports whether a pinned key may have made a checkpoint that holds a statement
+// of the time from and that was anchored at the time to; to is zero when it was not
+// anchored. The moment of the signature itself is not known: it lies between the two.
+func (t *Trust) logKeyValid(key *signednote.Verifier, from, to time.Time) bool {
 	for _, l := range t.Logs {
 		if l.Key.Name() == key.Name() && l.Key.Key().Equal(key.Key()) {
-			return !at.Before(l.NotBefore) && (l.NotAfter.IsZero() || !at.After(l.NotAfter))
+			return (to.IsZero() || !to.Before(l.NotBefore)) && (l.NotAfter.IsZero() || !from.After(l.NotAfter))
 		}
 	}
 	return false
@@ -165,4 +179,19 @@ func (t *Trust) chain(id string) (anchorproof.Epoch, bool) {
 		}
 	}
 	return anchorproof.Epoch{}, false
+}
+
+// VerifyAnchor checks the evidence of one e-government anchor for a checkpoint against the
+// pinned chains. [Verify] does the same for the anchors in a bundle; this serves whoever
+// stores evidence and checks it before.
+func VerifyAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) (anchorproof.Anchored, error) {
+	e, err := anchorproof.ParseEvidence(evidence)
+	if err != nil {
+		return anchorproof.Anchored{}, err
+	}
+	genesis, ok := t.chain(e.Header.Chain)
+	if !ok {
+		return anchorproof.Anchored{}, fmt.Errorf("the chain %q is not among the trust roots", e.Header.Chain)
+	}
+	return e.Verify(genesis, c)
 }

@@ -1,12 +1,16 @@
 package proof
 
 import (
-	"encoding/json"
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 
+	"stele/crypto/signednote"
 	"stele/crypto/sm"
+	"stele/notary/checkpoint"
 	"stele/notary/statement"
 )
 
@@ -28,6 +32,9 @@ func (v *verifier) standing(b *Bundle, s statement.Statement) {
 	switch {
 	case later.Agency.Code != s.Agency.Code:
 		r.fail(StepStanding, "other_agency", "The later statement is of another agency.")
+		return
+	case later.IssuedAt.Before(s.IssuedAt.Add(-clockTolerance)):
+		r.fail(StepStanding, "time_order", "The later statement says that it was made before the record was issued.")
 		return
 	case later.Action == statement.Revoke && later.Number == s.Number:
 		st.State, st.Reason = string(Revoked), later.Reason
@@ -135,20 +142,30 @@ func (r *Report) skipAfter(failed StepName) {
 	}
 }
 
-// anchorKind reads the kind of an anchor without trusting its form.
+// anchorKind reads the kind of an anchor, which is its first key, or returns "" for none
+// that version 1 knows. The literal comparison leaves no second spelling.
 func anchorKind(raw []byte) string {
-	var k struct {
-		Kind string `json:"kind"`
+	for _, kind := range []string{KindEgov, KindBSNFabric, KindBSNFISCO} {
+		if rest, ok := bytes.CutPrefix(raw, []byte(`{"kind":"`+kind+`"`)); ok && len(rest) > 0 && (rest[0] == ',' || rest[0] == '}') {
+			return kind
+		}
 	}
-	if json.Unmarshal(raw, &k) != nil {
-		return ""
-	}
-	return k.Kind
+	return ""
 }
 
-// signedUnder reports whether a note's signature line bears the name. Without a key that is
-// all that can be said: it tells a foreign log from a checkpoint whose origin was edited.
-func signedUnder(note []byte, name string) bool {
-	_, sigs, ok := strings.Cut(string(note), "\n\n")
-	return ok && strings.HasPrefix(sigs, "— "+name+" ") && strings.Count(sigs, "\n") == 1 && strings.HasSuffix(sigs, "\n")
+// signedByStranger reports whether a checkpoint bears one well-formed signature in the
+// log's own name by a key that is none of those known. Without the key no more can be
+// said: it may be a log or a key that is not pinned here. It is no stranger's when the
+// name or the key id was edited: then the signature still is that of a known key.
+func signedByStranger(note []byte, c checkpoint.Checkpoint, known []*signednote.Verifier) bool {
+	enc, ok := strings.CutPrefix(string(note), c.Text()+"\n— "+c.Origin+" ")
+	enc, end := strings.CutSuffix(enc, "\n")
+	raw, err := base64.StdEncoding.Strict().DecodeString(enc)
+	if !ok || !end || err != nil || base64.StdEncoding.EncodeToString(raw) != enc || len(raw) < 4 || !sm.CanonicalSignature(raw[4:]) {
+		return false
+	}
+	id := binary.BigEndian.Uint32(raw)
+	return !slices.ContainsFunc(known, func(k *signednote.Verifier) bool {
+		return k.KeyHash() == id || k.Verify([]byte(c.Text()), raw[4:])
+	})
 }

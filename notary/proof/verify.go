@@ -18,7 +18,7 @@ const (
 	reportTime = "2006-01-02T15:04:05.000Z"
 
 	// clockTolerance is how far the agency's clock may be ahead of the chain's: a statement
-	// cannot have been anchored before it was issued.
+	// cannot have been anchored, withdrawn or replaced before it was issued.
 	clockTolerance = 5 * time.Minute
 
 	provesText = "This digest was registered by this agency at this time and has not been changed since. It does not prove that what the document says is true."
@@ -120,8 +120,8 @@ func (v *verifier) evidence(e *Evidence, s statement.Statement, userID string) {
 		v.report.skip(StepAnchor, "no_checkpoint", "There is no checkpoint that could be anchored.")
 		return
 	}
-	proven := v.anchors(e, c, s)
-	v.checkpoint(e, c, s, proven)
+	proven, at := v.anchors(e, c, s)
+	v.checkpoint(e, c, s, proven, at)
 }
 
 func (v *verifier) signature(e *Evidence, signer *pki.Certificate, userID string) {
@@ -185,33 +185,39 @@ func (v *verifier) inclusion(e *Evidence) (checkpoint.Checkpoint, bool) {
 	return c, true
 }
 
-// anchors checks each anchor and returns the notary keys that a proven chain vouches for:
-// after the log's key was rotated, the chain's epochs lead from the pinned set to the new key.
-func (v *verifier) anchors(e *Evidence, c checkpoint.Checkpoint, s statement.Statement) []*signednote.Verifier {
+// anchors checks each anchor and returns the keys that the proven chains admit for the log
+// (after the log's key was rotated, the epochs lead from the pinned set to the new key),
+// and the earliest proven time, or zero.
+func (v *verifier) anchors(e *Evidence, c checkpoint.Checkpoint, s statement.Statement) (keys []*signednote.Verifier, earliest time.Time) {
 	if len(e.Anchors) == 0 {
 		v.report.skip(StepAnchor, "not_anchored", "The log has not been anchored at this size yet.")
-		return nil
+		return nil, time.Time{}
 	}
-	var keys []*signednote.Verifier
+	seen := map[string]bool{}
 	for _, raw := range e.Anchors {
 		step, a := v.anchor(raw, c)
-		if step.Status == Passed && a.Time.Before(s.IssuedAt.Add(-clockTolerance)) {
+		switch {
+		case step.Status != Passed:
+		case a.Time.Before(s.IssuedAt.Add(-clockTolerance)):
 			step.Status, step.Reason = Failed, "time_order"
 			step.Detail = "The chain's time lies before the time at which the statement says it was issued."
+		case seen[a.Chain]:
+			step.Status, step.Reason, step.Detail = Failed, "duplicate", "The bundle already holds an anchor of this chain."
 		}
 		v.report.add(step)
 		if step.Status != Passed {
 			continue
 		}
-		at := a.Time.Format(reportTime)
-		if v.report.AnchoredAt == "" || at < v.report.AnchoredAt {
-			v.report.AnchoredAt = at
+		seen[a.Chain] = true
+		if earliest.IsZero() || a.Time.Before(earliest) {
+			earliest = a.Time
+			v.report.AnchoredAt = a.Time.Format(reportTime)
 		}
-		v.report.Anchors = append(v.report.Anchors, AnchorReport{Kind: KindEgov, Strength: SelfProving, Chain: a.Chain, Height: a.Height, Time: at,
+		v.report.Anchors = append(v.report.Anchors, AnchorReport{Kind: KindEgov, Strength: SelfProving, Chain: a.Chain, Height: a.Height, Time: a.Time.Format(reportTime),
 			Epoch: a.Epoch, Cosigners: a.Validators, Power: a.Signed, TotalPower: a.Total})
 		keys = append(keys, a.notaries...)
 	}
-	return keys
+	return keys, earliest
 }
 
 // anchored is a proven anchor with the keys that the chain's epochs admit for the log.
@@ -242,6 +248,11 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 	if v.trust != nil {
 		genesis, known = v.trust.chain(ev.Header.Chain)
 	}
+	if !known && v.renamed(ev, c) {
+		step.Status, step.Reason = Failed, "bad_evidence"
+		step.Detail = "The evidence names another chain than the one whose validators signed it."
+		return step, anchored{}
+	}
 	if !known {
 		step.Status, step.Reason = NotChecked, "unknown_chain"
 		step.Detail = fmt.Sprintf("The chain %q is not among your trust roots.", ev.Header.Chain)
@@ -253,8 +264,12 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 		return step, anchored{}
 	}
 	a := anchored{Anchored: proven}
+	epochs := []anchorproof.Epoch{genesis}
 	for _, next := range ev.Epochs {
-		if key := next.Epoch.Notary(c.Origin); key != nil {
+		epochs = append(epochs, next.Epoch)
+	}
+	for _, epoch := range epochs {
+		if key := epoch.Notary(c.Origin); key != nil {
 			if k, err := signednote.NewVerifier(c.Origin, key); err == nil {
 				a.notaries = append(a.notaries, k)
 			}
@@ -266,7 +281,29 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 	return step, a
 }
 
-func (v *verifier) checkpoint(e *Evidence, c checkpoint.Checkpoint, s statement.Statement, proven []*signednote.Verifier) {
+// renamed reports whether evidence of a chain that is not pinned contradicts itself, or is
+// that of a pinned chain under another name. It tells edited evidence from a foreign one.
+func (v *verifier) renamed(ev anchorproof.Evidence, c checkpoint.Checkpoint) bool {
+	for _, e := range ev.Epochs {
+		if e.Chain != ev.Header.Chain {
+			return true
+		}
+	}
+	if v.trust == nil {
+		return false
+	}
+	for _, pinned := range v.trust.Chains {
+		ev.Header.Chain = pinned.Genesis.Chain
+		if _, err := ev.Verify(pinned.Genesis, c); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkpoint checks the log's signature. proven are the keys that chains admit for the log;
+// anchoredAt is when the checkpoint existed at the latest, or zero.
+func (v *verifier) checkpoint(e *Evidence, c checkpoint.Checkpoint, s statement.Statement, proven []*signednote.Verifier, anchoredAt time.Time) {
 	var pinned []*signednote.Verifier
 	if v.trust != nil {
 		pinned = v.trust.logKeys(c.Origin)
@@ -275,17 +312,18 @@ func (v *verifier) checkpoint(e *Evidence, c checkpoint.Checkpoint, s statement.
 	keys := append(append([]*signednote.Verifier(nil), pinned...), newKeys(pinned, proven)...)
 	_, by, err := checkpoint.Open(e.Log.Checkpoint, keys...)
 	switch {
-	case len(keys) == 0 && !signedUnder(e.Log.Checkpoint, c.Origin):
-		step.Status, step.Reason, step.Detail = Failed, "bad_signature", "The checkpoint is not signed in the name of the log that it speaks of."
+	case err == nil && contains(pinned, by) && !v.trust.logKeyValid(by, s.IssuedAt, anchoredAt):
+		step.Status, step.Reason, step.Detail = Failed, "key_not_valid", "The log's key was not valid between the time of the statement and that of the anchor."
+	case err == nil:
+		step.Status, step.Detail = Passed, "The log signed this size and root."
+	case len(proven) > 0 || !signedByStranger(e.Log.Checkpoint, c, keys): // a chain says which keys are the log's
+		step.Status, step.Reason, step.Detail = Failed, "bad_signature", "The checkpoint is not signed by a key of this log."
 	case len(keys) == 0:
 		step.Status, step.Reason = NotChecked, "unknown_log"
 		step.Detail = fmt.Sprintf("The log %q is not among your trust roots.", c.Origin)
-	case err != nil:
-		step.Status, step.Reason, step.Detail = Failed, "bad_signature", "The checkpoint is not signed by a key of this log: "+err.Error()
-	case contains(pinned, by) && !v.trust.logKeyValid(by, s.IssuedAt):
-		step.Status, step.Reason, step.Detail = Failed, "key_not_valid", "The log's key was not valid when the statement was issued."
 	default:
-		step.Status, step.Detail = Passed, "The log signed this size and root."
+		step.Status, step.Reason = NotChecked, "unknown_log_key"
+		step.Detail = fmt.Sprintf("The checkpoint is signed with a key of the log %q that is not among your trust roots.", c.Origin)
 	}
 	v.report.add(step)
 }

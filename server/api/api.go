@@ -130,6 +130,15 @@ func (a *API) private(op huma.Operation) huma.Operation {
 	return op
 }
 
+// registerRaw registers an operation that reads its body itself. The body's description is
+// added after registration: huma would otherwise read all of it into memory first.
+func registerRaw[I, O any](api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	body := op.RequestBody
+	op.RequestBody, op.MaxBodyBytes, op.BodyReadTimeout = nil, -1, -1
+	huma.Register(api, op, handler)
+	api.OpenAPI().Paths[op.Path].Post.RequestBody = body
+}
+
 // rawBody is embedded in inputs that read their body themselves.
 type rawBody struct {
 	request  *http.Request

@@ -56,12 +56,12 @@ type batchOutput struct{ Body BatchResponse }
 
 func (a *API) registerBatch() {
 	schemas := a.huma.OpenAPI().Components.Schemas
-	huma.Register(a.huma, a.private(huma.Operation{
+	registerRaw(a.huma, a.private(huma.Operation{
 		OperationID: "create-records", Method: http.MethodPost, Path: "/api/v1/records/batch", Tags: []string{"records"},
 		Summary:     "Notarize many documents by digest",
 		Description: fmt.Sprintf("Up to %d items. Each succeeds or fails alone; the answer has a result per item, in order.", a.MaxBatch),
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(reflect.TypeFor[BatchRequest](), true, "BatchRequest")}}},
-		Errors:      []int{400, 408, 413, 415, 422}, MaxBodyBytes: -1, BodyReadTimeout: -1, SkipValidateBody: true,
+		Errors:      []int{400, 408, 413, 415, 422},
 	}), a.createBatch)
 }
 

@@ -31,7 +31,7 @@ type recordOutput struct {
 func (a *API) registerRecords() {
 	schemas := a.huma.OpenAPI().Components.Schemas
 	record := schemas.Schema(reflect.TypeFor[NewRecord](), true, "NewRecord")
-	huma.Register(a.huma, a.private(huma.Operation{
+	registerRaw(a.huma, a.private(huma.Operation{
 		OperationID: "create-record", Method: http.MethodPost, Path: "/api/v1/records", DefaultStatus: http.StatusCreated, Tags: []string{"records"},
 		Summary: "Notarize a document",
 		Description: "Either multipart/form-data with the part `record` (JSON) followed by the part `file`, or application/json with the digest and size of a document that stays where it is. " +
@@ -42,10 +42,7 @@ func (a *API) registerRecords() {
 				"record": record, "file": {Type: "string", Format: "binary"}}},
 				Encoding: map[string]*huma.Encoding{"record": {ContentType: "application/json"}}},
 		}},
-		Errors:           []int{400, 408, 409, 413, 415, 422},
-		MaxBodyBytes:     -1,
-		BodyReadTimeout:  -1,
-		SkipValidateBody: true,
+		Errors: []int{400, 408, 409, 413, 415, 422},
 	}), a.create)
 	huma.Register(a.huma, a.private(huma.Operation{
 		OperationID: "revoke-record", Method: http.MethodPost, Path: "/api/v1/records/{id}/revoke", Tags: []string{"records"},

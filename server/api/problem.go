@@ -84,9 +84,7 @@ var retryAfter = map[notary.Code]int{
 // fail logs what is ours and returns the problem with its headers, for huma handlers.
 func (a *API) fail(ctx context.Context, err error) error {
 	p := problemOf(err)
-	if p.Status >= 500 {
-		a.log.LogAttrs(ctx, levelOf(p.Status), "request failed", slog.String("code", p.Code), slog.Any("error", err))
-	}
+	a.log.LogAttrs(ctx, levelOf(p.Status), "request failed", slog.String("code", p.Code), slog.Any("error", err))
 	h := http.Header{}
 	setHeaders(h, p)
 	if len(h) == 0 {
@@ -96,7 +94,10 @@ func (a *API) fail(ctx context.Context, err error) error {
 }
 
 func levelOf(status int) slog.Level {
-	if status == http.StatusServiceUnavailable {
+	switch {
+	case status < 500:
+		return slog.LevelDebug
+	case status == http.StatusServiceUnavailable:
 		return slog.LevelWarn
 	}
 	return slog.LevelError

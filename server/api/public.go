@@ -53,7 +53,7 @@ func (a *API) registerPublic() {
 	})
 	huma.Register(api, huma.Operation{OperationID: "lookup", Method: http.MethodGet, Path: "/api/v1/lookup", Tags: []string{"public"},
 		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{404, 422, 429, 503}}, a.lookup)
-	huma.Register(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},
+	registerRaw(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},
 		Summary:     "Verify a file, a digest, or a bundle with an optional file",
 		Description: "Answers the Report that the offline verifier gives. When something needed is out of reach the verdict is `unverifiable`, with status 503.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
@@ -64,7 +64,7 @@ func (a *API) registerPublic() {
 		}},
 		Responses: map[string]*huma.Response{"200": {Description: "The report", Content: map[string]*huma.MediaType{"application/json": {
 			Schema: a.huma.OpenAPI().Components.Schemas.Schema(reportType, true, "Report")}}}},
-		Errors: []int{400, 408, 413, 415, 422, 429, 503}, MaxBodyBytes: -1, BodyReadTimeout: -1, SkipValidateBody: true}, a.verify)
+		Errors: []int{400, 408, 413, 415, 422, 429, 503}}, a.verify)
 }
 
 func (a *API) lookup(ctx context.Context, in *lookupInput) (*lookupOutput, error) {
@@ -173,7 +173,7 @@ func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	report, err := a.report(ctx, digest, bundle)
+	report, err := a.Report(ctx, digest, bundle)
 	if err != nil {
 		a.log.WarnContext(ctx, "verification is not possible", "error", err)
 		return &reportOutput{Status: http.StatusServiceUnavailable, ContentType: "application/json", Cache: "no-store",
@@ -182,8 +182,10 @@ func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error
 	return &reportOutput{Status: http.StatusOK, ContentType: "application/json", Cache: "no-store", Body: report.JSON()}, nil
 }
 
-// report decides with proof.Verify alone; what is added here is only finding the bundle.
-func (a *API) report(ctx context.Context, digest *sm.Digest, bundle []byte) (*proof.Report, error) {
+// Report verifies a digest, a bundle, or both. It decides with proof.Verify alone; what is
+// added here is only finding the bundle of a digest. An error means that something needed
+// is out of reach.
+func (a *API) Report(ctx context.Context, digest *sm.Digest, bundle []byte) (*proof.Report, error) {
 	if bundle != nil {
 		return proof.Verify(a.Archive.Trust(), digest, bundle), nil
 	}

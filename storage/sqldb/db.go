@@ -75,7 +75,7 @@ func Init(ctx context.Context, dbURL, password string, now func() time.Time) (*D
 		db.Close()
 		return nil, errors.Join(err, fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL), v))
 	}
-	if err := db.Migrate(ctx); err != nil {
+	if err := db.migrate(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -143,6 +143,20 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	return &DB{write: write, read: read, now: now}, nil
 }
 
+// Migrate opens a database that has the schema in some version and brings it up to this
+// program's.
+func Migrate(ctx context.Context, dbURL, password string) error {
+	db, err := connect(ctx, dbURL, password, false, time.Now)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if v, err := db.version(ctx); err != nil || v == 0 {
+		return errors.Join(err, errors.New("the database holds no Stele instance: run 'stele init' for a new one, or correct the configured URL"))
+	}
+	return db.migrate(ctx)
+}
+
 // Close closes the connections. Transactions under way are rolled back.
 func (db *DB) Close() error {
 	if db.read == db.write {
@@ -178,9 +192,9 @@ func (db *DB) provider() (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectPostgres, db.write.DB, dir, goose.WithSessionLocker(locker))
 }
 
-// Migrate brings the schema up to this program's version. Servers that start together are
+// migrate brings the schema up to this program's version. Servers that start together are
 // serialized by a lock on PostgreSQL.
-func (db *DB) Migrate(ctx context.Context) error {
+func (db *DB) migrate(ctx context.Context) error {
 	p, err := db.provider()
 	if err != nil {
 		return err

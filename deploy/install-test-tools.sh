@@ -1,0 +1,103 @@
+#!/bin/sh
+# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, Chromium with a Chinese
+# font, and staticcheck. Called by `make tools`, from the root of the checkout or anywhere.
+#
+# What is there is left as it is, so it may be run again at any time. Debian packages need
+# root or sudo; the Go programs go into .tools/ of the checkout. At the end it says what
+# could not be installed, and how to do that by hand, and exits with 1.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+# The versions that the tests were written with. MinIO publishes no binaries any more.
+minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+failed=""
+fail() { # what went wrong, and how to do it by hand
+	printf 'FAILED: %s\n' "$1" >&2
+	failed="$failed
+  $1
+    by hand: $2"
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+have_postgresql() {
+	for initdb in /usr/lib/postgresql/*/bin/initdb; do
+		[ -x "$initdb" ] && return 0
+	done
+	have initdb
+}
+
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
+have_chinese_font() {
+	if have fc-list; then
+		[ -n "$(fc-list :lang=zh-cn file 2>/dev/null | head -n 1)" ]
+	else
+		[ -n "$(find /usr/share/fonts /usr/local/share/fonts "$HOME/.local/share/fonts" \
+			\( -iname '*wqy*' -o -iname '*cjk*' -o -iname '*NotoSansSC*' \) 2>/dev/null | head -n 1)" ]
+	fi
+}
+
+missing_packages() {
+	have_postgresql || echo postgresql
+	have openssl || echo openssl
+	have_chromium || echo chromium
+	have_chinese_font || echo fonts-wqy-microhei
+}
+
+install_packages() {
+	packages=$(missing_packages)
+	[ -n "$packages" ] || return 0
+	packages=$(echo $packages)
+	by_hand="install these with your system's package manager, under the names it has for them: $packages"
+	if ! have apt-get; then
+		fail "no apt-get on this system, missing: $packages" "$by_hand"
+		return
+	fi
+	by_hand="sudo apt-get update && sudo apt-get install -y --no-install-recommends $packages"
+	as_root=""
+	if [ "$(id -u)" -ne 0 ]; then
+		if ! have sudo; then
+			fail "neither root nor sudo, missing: $packages" "as root: $by_hand"
+			return
+		fi
+		as_root="sudo"
+	fi
+	echo "installing $packages"
+	$as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq ||
+		echo "apt-get update failed; going on with the package lists that are there" >&2
+	# One by one: a package that cannot be had must not keep the others away.
+	for package in $packages; do
+		$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null ||
+			fail "apt-get install $package" "sudo apt-get update && sudo apt-get install -y --no-install-recommends $package"
+	done
+}
+
+# install_go NAME MODULE@VERSION builds a program into .tools/ unless that version is there.
+install_go() {
+	program=.tools/$1
+	if [ -x "$program" ] && [ "$(go version -m "$program" 2>/dev/null | awk '$1 == "mod" { print $3 }')" = "${2##*@}" ]; then
+		return
+	fi
+	echo "building $1, which takes some minutes the first time"
+	# The flags of this module do not concern another one.
+	GOBIN="$PWD/.tools" GOFLAGS= go install "$2" ||
+		fail "go install $2" "GOBIN=$PWD/.tools go install $2 (needs access to a Go module proxy)"
+}
+
+install_packages
+if have go; then
+	mkdir -p .tools
+	install_go minio "$minio"
+	install_go staticcheck "$staticcheck"
+else
+	fail "Go is not installed" "install the Go of go.mod, see https://go.dev/doc/install"
+fi
+
+if [ -n "$failed" ]; then
+	printf '\nNot everything could be installed:%s\n' "$failed" >&2
+	exit 1
+fi
+echo "all test tools are there"

@@ -1,0 +1,190 @@
+package chain
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	dbm "github.com/cometbft/cometbft-db"
+	"github.com/cometbft/cometbft/config"
+	cmtlog "github.com/cometbft/cometbft/libs/log"
+)
+
+// This file keeps the engine's habits away from the process that it runs in.
+
+// databases opens the engine's databases and remembers them, so that they are closed on
+// every path. It is safe for concurrent use.
+type databases struct {
+	mu   sync.Mutex
+	open []*guardedDB
+}
+
+func (d *databases) provide(ctx *config.DBContext) (dbm.DB, error) {
+	db, err := config.DefaultDBProvider(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := &guardedDB{DB: db}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open = append(d.open, g)
+	return g, nil
+}
+
+func (d *databases) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for _, g := range d.open {
+		errs = append(errs, g.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// guardedDB answers "not there" after Close. The engine closes its block store under
+// goroutines that still read it for peers, and those panic on a closed database, which
+// takes the whole process down.
+type guardedDB struct {
+	dbm.DB
+	mu     sync.RWMutex
+	closed bool // guarded by mu; readers hold it while they read
+}
+
+func (g *guardedDB) Get(k []byte) ([]byte, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return nil, nil
+	}
+	return g.DB.Get(k)
+}
+
+func (g *guardedDB) Has(k []byte) (bool, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return false, nil
+	}
+	return g.DB.Has(k)
+}
+
+// Close closes once; again it does nothing.
+func (g *guardedDB) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil
+	}
+	g.closed = true
+	return g.DB.Close()
+}
+
+// pruneWAL deletes old chunks of the engine's write-ahead log, which it would let grow to
+// 1 GiB. Only the end of the log is replayed: the head file and the newest chunk stay.
+//
+// It runs before the engine starts. Chunks go oldest first, so that a crash leaves a log
+// without holes; the next start goes on.
+func pruneWAL(home string) error {
+	dir := filepath.Join(home, dataDir, "cs.wal")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // first start
+	}
+	if err != nil {
+		return fmt.Errorf("prune write-ahead log: %w", err)
+	}
+	type chunk struct {
+		name   string
+		number int
+	}
+	var chunks []chunk
+	for _, e := range entries {
+		suffix, ok := strings.CutPrefix(e.Name(), "wal.")
+		if n, err := strconv.Atoi(suffix); ok && err == nil {
+			chunks = append(chunks, chunk{e.Name(), n})
+		}
+	}
+	slices.SortFunc(chunks, func(a, b chunk) int { return cmp.Compare(a.number, b.number) })
+	for i := 0; i < len(chunks)-1; i++ {
+		if err := os.Remove(filepath.Join(dir, chunks[i].name)); err != nil {
+			return fmt.Errorf("prune write-ahead log: %w", err)
+		}
+	}
+	return nil
+}
+
+// engineLog adapts slog to the engine's logger. The engine's Info is about ten lines a
+// block, so it becomes Debug; its Debug goes below that.
+type engineLog struct{ handler slog.Handler }
+
+var _ cmtlog.Logger = engineLog{}
+
+const levelTrace = slog.LevelDebug - 4
+
+// harmless are errors that the engine reports although nothing is wrong.
+var harmless = []string{
+	"Stopped accept routine, as transport is closed",
+	"SendTimeout",
+	"Error stopping pool",
+	"Error closing eventBus",
+}
+
+func (l engineLog) emit(level slog.Level, msg string, kv []any) {
+	ctx := context.Background()
+	// Values may be expensive to render: the level decides first.
+	if !l.handler.Enabled(ctx, level) {
+		return
+	}
+	var pc [1]uintptr
+	runtime.Callers(3, pc[:])
+	r := slog.NewRecord(time.Now(), level, msg, pc[0])
+	r.AddAttrs(attributes(kv)...)
+	_ = l.handler.Handle(ctx, r)
+}
+
+func (l engineLog) Debug(msg string, kv ...any) { l.emit(levelTrace, msg, kv) }
+
+func (l engineLog) Info(msg string, kv ...any) { l.emit(slog.LevelDebug, msg, kv) }
+
+func (l engineLog) Error(msg string, kv ...any) {
+	level := slog.LevelError
+	if slices.ContainsFunc(harmless, func(h string) bool { return strings.Contains(msg, h) }) {
+		level = slog.LevelDebug
+	}
+	l.emit(level, msg, kv)
+}
+
+func (l engineLog) With(kv ...any) cmtlog.Logger {
+	return engineLog{l.handler.WithAttrs(attributes(kv))}
+}
+
+// attributes turns the engine's loose pairs into typed attributes. JSON handlers would print
+// {} for many of its types, so whatever can say what it is becomes text.
+func attributes(kv []any) []slog.Attr {
+	var out []slog.Attr
+	for i := 0; i+1 < len(kv); i += 2 {
+		k := fmt.Sprint(kv[i])
+		switch v := kv[i+1].(type) {
+		case error:
+			out = append(out, slog.String(k, v.Error()))
+		case []byte:
+			out = append(out, slog.String(k, hex.EncodeToString(v)))
+		case fmt.Stringer:
+			out = append(out, slog.String(k, fmt.Sprint(v))) // Sprint survives nil receivers
+		default:
+			out = append(out, slog.Any(k, v))
+		}
+	}
+	return out
+}

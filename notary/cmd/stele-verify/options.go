@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"stele/crypto/sm"
+	"stele/notary/proof"
+)
+
+const helpText = `usage: stele-verify --trust trust.json [--json | --quiet] bundle.json file
+       stele-verify --trust trust.json [--json | --quiet] --sm3 DIGEST bundle.json
+
+Checks whether a file is exactly the one that a bundle (the evidence that comes with a
+certificate) was issued for. It works without a network: everything it believes is in the
+trust roots, a file that you get once, from a source that you trust.
+
+  bundle.json      the evidence: a file of the format stele/bundle/v1
+  file             the document; - reads it from the standard input. Without a file the
+                   evidence alone is checked, which never gives "genuine"
+  --trust FILE     the trust roots: a file of the format stele/trust/v1
+  --sm3 DIGEST     the document's SM3 digest, 64 hexadecimal digits, in place of the file
+  --json           print the report as JSON
+  --quiet          print the verdict's sentence alone
+
+Options stand before the files. What stands after the first file is a file, whatever it
+looks like.
+
+The exit code says the verdict:
+
+  0  genuine       the file is exactly the one notarized
+  1  altered       a certificate exists, and this is not its file
+  3  invalid       the evidence itself does not hold
+  4  unverifiable  could not be checked with these trust roots; says nothing about the file
+  5  pending       notarized and signed, not anchored yet
+  6  revoked       it was genuine; the agency withdrew it
+  7  superseded    it was genuine; the agency replaced it
+  2  wrong usage, this help, or a file that cannot be read: nothing was checked
+
+The code is 0 for genuine and for nothing else, so a script may rely on it.
+`
+
+const exitUsage = 2
+
+var exitCodes = map[proof.Verdict]int{
+	proof.Genuine: 0, proof.Altered: 1, proof.Invalid: 3, proof.Unverifiable: 4, proof.Pending: 5, proof.Revoked: 6, proof.Superseded: 7,
+}
+
+// options are what to check and how to say it.
+type options struct {
+	trust, bundle, file string // file names; file may be "-" or ""
+	digest              *sm.Digest
+	json, quiet         bool
+}
+
+var errHelp = errors.New("help")
+
+func parseOptions(args []string) (options, error) {
+	var o options
+	var digest string
+	f := flag.NewFlagSet("stele-verify", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // the caller prints errors once
+	f.StringVar(&o.trust, "trust", "", "")
+	f.StringVar(&digest, "sm3", "", "")
+	f.BoolVar(&o.json, "json", false, "")
+	f.BoolVar(&o.quiet, "quiet", false, "")
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return o, errHelp
+	} else if err != nil {
+		return o, err
+	}
+	o.bundle, o.file = f.Arg(0), f.Arg(1)
+	if digest != "" {
+		d, err := sm.ParseDigest(strings.ToLower(digest))
+		if err != nil {
+			return o, fmt.Errorf("--sm3: %w", err)
+		}
+		o.digest = &d
+	}
+	switch {
+	case o.trust == "":
+		return o, errors.New("--trust is missing: name the file with the trust roots")
+	case o.bundle == "" || o.bundle == "-":
+		return o, errors.New("the bundle is missing: name its file (the document alone can come from the standard input)")
+	case f.NArg() > 2:
+		return o, fmt.Errorf("%d files are given; expected a bundle and one document, and options before them", f.NArg())
+	case f.NArg() == 2 && o.file == "":
+		return o, errors.New("the document's file name is empty")
+	case o.digest != nil && o.file != "":
+		return o, errors.New("give a file or --sm3, not both")
+	case o.json && o.quiet:
+		return o, errors.New("give --json or --quiet, not both")
+	}
+	return o, nil
+}
+
+// verify reads the three files and asks for the verdict.
+func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) (*proof.Report, error) {
+	text, err := readFile(o.trust, proof.MaxTrustSize+1)
+	if err != nil {
+		return nil, fmt.Errorf("trust roots: %w", err)
+	}
+	trust, err := proof.ParseTrust(text)
+	if err != nil {
+		return nil, fmt.Errorf("trust roots: %s is no file of the format %s: %w", o.trust, proof.TrustFormat, err)
+	}
+	bundle, err := readFile(o.bundle, proof.MaxBundleSize)
+	if err != nil {
+		return nil, fmt.Errorf("bundle: %w", err)
+	}
+	if !bytes.HasPrefix(bundle, []byte(`{"format":"stele/bundle/`)) {
+		fmt.Fprintf(stderr, "stele-verify: %s does not look like a bundle. Is it the right file? The bundle comes before the document.\n", o.bundle)
+	}
+	digest := o.digest
+	if o.file != "" {
+		if digest, err = hashFile(ctx, o.file, stdin, stderr); err != nil {
+			return nil, fmt.Errorf("document: %w", err)
+		}
+	}
+	return proof.Verify(trust, digest, bundle), nil
+}
+
+// readFile reads a file, or its beginning with one byte over the limit: the parser then
+// says that it is too long.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return b, nil
+}
+
+func openFile(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err // "open <name>: no such file or directory"
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		f.Close()
+		return nil, fmt.Errorf("%s is a folder, a file is expected", name)
+	}
+	return f, nil
+}

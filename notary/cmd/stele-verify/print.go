@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"stele/notary/proof"
+)
+
+func (o options) print(w io.Writer, r *proof.Report) error {
+	var text string
+	switch {
+	case o.json:
+		text = string(r.JSON()) + "\n"
+	case o.quiet:
+		text = sentence(r)
+	default:
+		text = sentence(r) + facts(r) + steps(r)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+func sentence(r *proof.Report) string {
+	return fmt.Sprintf("%s: %s\n", r.Verdict, printable(r.Summary))
+}
+
+// facts are what the evidence says, shown only where it holds.
+func facts(r *proof.Report) string {
+	if r.Verdict == proof.Invalid || r.Verdict == proof.Unverifiable || r.Agency == nil {
+		return ""
+	}
+	var b strings.Builder
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "  %-12s %s\n", name, printable(value))
+		}
+	}
+	b.WriteString("\n")
+	line("number", r.Number)
+	line("agency", r.Agency.Name+" ("+r.Agency.Code+")")
+	line("document", fmt.Sprintf("SM3 %s, %d bytes, %s", r.Document.SM3, r.Document.Size, r.Document.MediaType))
+	line("class", r.Class)
+	line("issued", r.IssuedAt)
+	line("supersedes", r.Supersedes)
+	for _, a := range r.Anchors {
+		line("anchored", fmt.Sprintf("%s on %s, block %d, %s, by %s", a.Time, a.Chain, a.Height, a.Strength, strings.Join(a.Cosigners, ", ")))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		line(name, r.Fields[name])
+	}
+	if r.Proves != "" {
+		b.WriteString("\n" + r.Proves + "\n")
+	}
+	return b.String()
+}
+
+var marks = map[proof.Status]string{proof.Passed: "ok", proof.Failed: "FAILED", proof.Skipped: "skipped", proof.NotChecked: "unchecked"}
+
+func steps(r *proof.Report) string {
+	var b strings.Builder
+	b.WriteString("\n")
+	for _, s := range r.Steps {
+		fmt.Fprintf(&b, "  %-10s%-12s %s", marks[s.Status], s.Name, printable(s.Detail))
+		if s.Reason != "" {
+			fmt.Fprintf(&b, " [%s]", s.Reason)
+		}
+		if s.Status == proof.Passed && s.Strength != "" {
+			fmt.Fprintf(&b, " (%s)", s.Strength)
+		}
+		b.WriteString("\n")
+		if s.Status != proof.Failed {
+			continue
+		}
+		for _, c := range s.Compared {
+			fmt.Fprintf(&b, "  %-10s%-12s %s: %s\n", "", "", c.What, printable(c.Value))
+		}
+	}
+	return b.String()
+}
+
+// printable keeps text out of a bundle from steering the terminal or posing as other lines.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}

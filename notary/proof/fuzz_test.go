@@ -1,0 +1,83 @@
+package proof_test
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"stele/crypto/sm"
+	"stele/notary/proof"
+)
+
+func FuzzBundle(f *testing.F) {
+	set := loadVectors(f)
+	for name, data := range set.Files {
+		if strings.HasSuffix(name, ".json") && !strings.HasPrefix(name, "trust") {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if b, err := proof.ParseBundle(data); err == nil && !bytes.Equal(b.Encode(), data) {
+			t.Fatalf("came back otherwise: %q", data)
+		}
+	})
+}
+
+func FuzzTrust(f *testing.F) {
+	set := loadVectors(f)
+	for name, data := range set.Files {
+		if strings.HasPrefix(name, "trust") {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if trust, err := proof.ParseTrust(data); err == nil && !bytes.Equal(trust.Encode(), bytes.TrimSuffix(data, []byte("\n"))) {
+			t.Fatalf("came back otherwise: %q", data)
+		}
+	})
+}
+
+// FuzzVerify: no input makes it panic or leaves it without a verdict, and none is genuine
+// but the genuine bundle, perhaps with attributes withheld.
+func FuzzVerify(f *testing.F) {
+	set := loadVectors(f)
+	trust, err := proof.ParseTrust(set.Files["trust.json"])
+	fatalIfErr(f, err)
+	genuine := map[string]proof.Disclosed{}
+	var statements [][]byte
+	for _, v := range set.Index.Vectors {
+		f.Add(set.Files[v.Bundle])
+		if v.Verdict != proof.Genuine || v.Document != "document.pdf" {
+			continue
+		}
+		b, err := proof.ParseBundle(set.Files[v.Bundle])
+		fatalIfErr(f, err)
+		statements = append(statements, b.Statement)
+		for _, d := range b.Fields {
+			genuine[string(b.Statement)+d.Name] = d
+		}
+	}
+	digest := sm.Sum(set.Files["document.pdf"])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := proof.Verify(trust, &digest, data)
+		if r.Verdict == "" || r.Summary == "" || len(r.JSON()) == 0 {
+			t.Fatalf("no verdict: %s", r.JSON())
+		}
+		if _, failed := r.FailedStep(); (r.Verdict == proof.Invalid || r.Verdict == proof.Altered) && !failed {
+			t.Fatalf("no step failed: %s", r.JSON())
+		}
+		if r.Verdict != proof.Genuine {
+			return
+		}
+		b, err := proof.ParseBundle(data)
+		if err != nil || !slices.ContainsFunc(statements, func(s []byte) bool { return bytes.Equal(s, b.Statement) }) {
+			t.Fatalf("genuine, and never signed: %q (%v)", data, err)
+		}
+		for _, d := range b.Fields {
+			if g := genuine[string(b.Statement)+d.Name]; g.Value != d.Value || !bytes.Equal(g.Salt, d.Salt) {
+				t.Fatalf("attribute %q was never signed", d.Name)
+			}
+		}
+	})
+}

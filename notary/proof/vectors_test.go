@@ -1,0 +1,139 @@
+package proof_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stele/notary/proof"
+	"stele/notary/proof/prooftest/vectors"
+)
+
+const vectorsDir = "testdata/vectors"
+
+func loadVectors(t testing.TB) *vectors.Set {
+	t.Helper()
+	set, err := vectors.Load(vectorsDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func TestVectors(t *testing.T) {
+	set := loadVectors(t)
+	for _, v := range set.Index.Vectors {
+		if err := set.Check(v); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestVectorsAreUpToDate makes the vectors anew. Where they are meant to change, run
+// go run ./notary/proof/prooftest/genvectors.
+func TestVectorsAreUpToDate(t *testing.T) {
+	committed, made := loadVectors(t), vectors.Build()
+	index, err := made.EncodeIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old, err := os.ReadFile(filepath.Join(vectorsDir, vectors.IndexFile)); err != nil || !bytes.Equal(old, index) {
+		t.Errorf("the index differs from what genvectors writes (%v)", err)
+	}
+	for name, content := range made.Files {
+		if !bytes.Equal(committed.Files[name], content) {
+			t.Errorf("%s differs from what genvectors writes", name)
+		}
+	}
+	files, err := os.ReadDir(vectorsDir)
+	if err != nil || len(files) != len(made.Files)+1 {
+		t.Errorf("%d files in %s, %d are made (%v)", len(files), vectorsDir, len(made.Files)+1, err)
+	}
+}
+
+// outcomes are all ways in which a step can end other than passed, with the reasons that
+// docs/formats.md lists. The vectors must show each of them.
+var outcomes = []string{
+	"bundle failed malformed",
+	"document not_checked no_document", "document failed digest_differs",
+	"fields failed unknown_field", "fields failed commitment_differs",
+	"statement failed malformed", "statement failed user_id", "statement failed bad_signature", "statement skipped no_signer",
+	"certificate failed malformed", "certificate failed other_holder", "certificate failed bad_certificate", "certificate not_checked unknown_root",
+	"inclusion failed malformed", "inclusion failed not_included",
+	"checkpoint failed bad_signature", "checkpoint failed key_not_valid", "checkpoint not_checked unknown_log", "checkpoint not_checked unknown_log_key", "checkpoint skipped no_checkpoint",
+	"anchor failed malformed", "anchor failed bad_evidence", "anchor failed time_order", "anchor failed duplicate",
+	"anchor not_checked unknown_chain", "anchor not_checked kind_not_supported", "anchor skipped not_anchored", "anchor skipped no_checkpoint",
+	"standing failed malformed", "standing failed other_agency", "standing failed other_record", "standing failed time_order", "standing failed bad_evidence", "standing not_checked unknown_root",
+}
+
+func TestVectorsShowEveryOutcome(t *testing.T) {
+	set := loadVectors(t)
+	shown, verdicts := map[string]bool{}, map[proof.Verdict]int{}
+	for _, v := range set.Index.Vectors {
+		r, err := set.Report(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verdicts[r.Verdict]++
+		for _, s := range r.Steps {
+			if s.Status != proof.Passed && s.Reason != "unreadable" {
+				shown[string(s.Name)+" "+string(s.Status)+" "+s.Reason] = true
+			}
+		}
+	}
+	for _, o := range outcomes {
+		if !shown[o] {
+			t.Errorf("no vector ends a step so: %s", o)
+		}
+		delete(shown, o)
+	}
+	for o := range shown {
+		t.Errorf("an outcome that is not listed: %s", o)
+	}
+	for _, v := range []proof.Verdict{proof.Genuine, proof.Pending, proof.Altered, proof.Revoked, proof.Superseded, proof.Invalid, proof.Unverifiable} {
+		if verdicts[v] == 0 {
+			t.Errorf("no vector with the verdict %s", v)
+		}
+	}
+}
+
+// TestVectorsInWebAssembly runs the same verification in node and compares every report
+// byte for byte: the browser must not find otherwise than the server.
+func TestVectorsInWebAssembly(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Fatal("this test needs the node command, version 18 or later: install the package nodejs")
+	}
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatalf("go env GOROOT: %v", err)
+	}
+	program := filepath.Join(t.TempDir(), "runvectors.wasm")
+	build := exec.Command("go", "build", "-o", program, "stele/notary/proof/prooftest/runvectors")
+	build.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build for js/wasm: %v\n%s", err, out)
+	}
+	run := exec.Command(filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "go_js_wasm_exec"), program, vectorsDir)
+	var stderr bytes.Buffer
+	run.Stderr = &stderr
+	out, err := run.Output()
+	if err != nil {
+		t.Fatalf("run in node: %v\n%s", err, stderr.Bytes())
+	}
+	set, lines := loadVectors(t), bytes.Split(bytes.TrimSuffix(out, []byte("\n")), []byte("\n"))
+	if len(lines) != len(set.Index.Vectors) {
+		t.Fatalf("%d reports for %d vectors\n%s", len(lines), len(set.Index.Vectors), stderr.Bytes())
+	}
+	for i, v := range set.Index.Vectors {
+		r, err := set.Report(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(lines[i], r.JSON()) {
+			t.Errorf("%s: the reports differ\nwasm   %s\nnative %s", v.Name, lines[i], r.JSON())
+		}
+	}
+}

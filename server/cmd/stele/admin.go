@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/notary"
+	"stele/notary/fsck"
+	"stele/server/auth"
+	"stele/server/instance"
+)
+
+type initCmd struct {
+	instance.Config `embed:""`
+	Origin          string `help:"Name of the log, printed in every checkpoint." default:"stele.local/log" placeholder:"NAME"`
+	ChainID         string `name:"chain-id" help:"Name of the chain." default:"stele-local" placeholder:"NAME"`
+	Organization    string `help:"Organization of the root certificate." default:"Stele" placeholder:"NAME"`
+	Validator       string `help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
+	NewPassphrase   bool   `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
+}
+
+// Run creates an instance.
+func (c *initCmd) Run(ctx context.Context, s *streams) error {
+	cfg, err := c.Resolve()
+	if err != nil {
+		return err
+	}
+	if c.NewPassphrase {
+		if err := newPassphrase(cfg); err != nil {
+			return err
+		}
+	}
+	req := instance.InitRequest{Origin: c.Origin, ChainID: c.ChainID, Organization: c.Organization, Validator: c.Validator}
+	if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "The instance is in %s. Its keys are in %s: back them up, with the passphrase kept apart from them.\nVerifiers pin %s.\nNext: stele agency add\n", cfg.Data, cfg.Keys, cfg.TrustPath())
+	return nil
+}
+
+func newPassphrase(cfg instance.Config) error {
+	if cfg.PassphraseFile == "" {
+		return fmt.Errorf("%s is set, so no passphrase file is made: unset it or leave out --new-passphrase", instance.PassphraseEnv)
+	}
+	if err := os.MkdirAll(filepath.Dir(cfg.PassphraseFile), 0o700); err != nil {
+		return err
+	}
+	_, err := keystore.CreatePassphrase(cfg.PassphraseFile)
+	return err
+}
+
+type agencyCmd struct {
+	Add  agencyAddCmd  `cmd:"" help:"Add an agency: makes its key and certificate."`
+	List agencyListCmd `cmd:"" help:"List agencies."`
+}
+
+type agencyAddCmd struct {
+	instance.Config `embed:""`
+	Code            string `required:"" help:"Unified social credit code, 18 characters."`
+	Name            string `required:"" help:"Registered name."`
+	Region          string `required:"" help:"Region code, six digits: the first part of its certificate numbers."`
+	JSON            bool   `name:"json" help:"Print JSON."`
+}
+
+// Run adds an agency.
+func (c *agencyAddCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		a, err := instance.AddAgency(ctx, st.Config, st.DB, instance.AgencyRequest{Code: c.Code, Name: c.Name, Region: c.Region}, time.Now())
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return s.json(agencyJSON(a))
+		}
+		_, err = fmt.Fprintf(s.out, "Agency %s (%s) has the id %s.\nNext: stele apikey add --agency %s\n", a.Name, a.Code, a.ID, a.Code)
+		return err
+	})
+}
+
+func agencyJSON(a notary.Agency) map[string]string {
+	return map[string]string{"id": a.ID, "code": a.Code, "name": a.Name, "region": a.Region, "createdAt": a.CreatedAt.UTC().Format(time.RFC3339)}
+}
+
+type agencyListCmd struct {
+	instance.Config `embed:""`
+	JSON            bool `name:"json" help:"Print JSON."`
+}
+
+// Run lists agencies.
+func (c *agencyListCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		list, err := st.DB.Agencies(ctx)
+		if err != nil {
+			return err
+		}
+		out := make([]map[string]string, len(list))
+		for i, a := range list {
+			out[i] = agencyJSON(a)
+			if !c.JSON {
+				fmt.Fprintf(s.out, "%s  %s  %s  %s\n", a.Code, a.Region, a.ID, a.Name)
+			}
+		}
+		if c.JSON {
+			return s.json(out)
+		}
+		return nil
+	})
+}
+
+type apikeyCmd struct {
+	Add    apikeyAddCmd    `cmd:"" help:"Make an API key for an agency; it is shown once."`
+	List   apikeyListCmd   `cmd:"" help:"List an agency's API keys, without secrets."`
+	Revoke apikeyRevokeCmd `cmd:"" help:"End an API key at once."`
+}
+
+type apikeyAddCmd struct {
+	instance.Config `embed:""`
+	Agency          string        `required:"" help:"The agency's credit code or id."`
+	Label           string        `default:"api" help:"What the key is for."`
+	Expires         time.Duration `help:"How long it is valid; 0 for ever." placeholder:"8760h"`
+	JSON            bool          `name:"json" help:"Print JSON."`
+}
+
+// Run makes a key.
+func (c *apikeyAddCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		text, key, err := addKey(ctx, st, c.Agency, c.Label, c.Expires)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return s.json(map[string]string{"id": key.ID, "key": text})
+		}
+		_, err = fmt.Fprintf(s.out, "%s\nKeep it now: it is not stored and cannot be shown again. Its id is %s.\n", text, key.ID)
+		return err
+	})
+}
+
+func addKey(ctx context.Context, st *instance.Stores, agency, label string, valid time.Duration) (string, notary.APIKey, error) {
+	a, err := st.DB.Agency(ctx, agency)
+	if errors.Is(err, notary.ErrNotFound) {
+		err = fmt.Errorf("there is no agency with the code or id %q: see 'stele agency list'", agency)
+	}
+	if err != nil {
+		return "", notary.APIKey{}, err
+	}
+	now := time.Now()
+	expires := time.Time{}
+	if valid > 0 {
+		expires = now.Add(valid)
+	}
+	text, key := auth.NewKey(a.ID, label, now, expires)
+	return text, key, st.DB.AddKey(ctx, key)
+}
+
+type apikeyListCmd struct {
+	instance.Config `embed:""`
+	Agency          string `required:"" help:"The agency's credit code or id."`
+}
+
+// Run lists keys.
+func (c *apikeyListCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		a, err := st.DB.Agency(ctx, c.Agency)
+		if err != nil {
+			return fmt.Errorf("agency %q: %w", c.Agency, err)
+		}
+		keys, err := st.DB.Keys(ctx, a.ID)
+		for _, k := range keys {
+			state := "in force"
+			if !k.RevokedAt.IsZero() {
+				state = "revoked " + k.RevokedAt.Format(time.RFC3339)
+			} else if !k.ExpiresAt.IsZero() {
+				state = "until " + k.ExpiresAt.Format(time.RFC3339)
+			}
+			fmt.Fprintf(s.out, "%s  %s  made %s  %s\n", k.ID, k.Name, k.CreatedAt.Format(time.RFC3339), state)
+		}
+		return err
+	})
+}
+
+type apikeyRevokeCmd struct {
+	instance.Config `embed:""`
+	ID              string `arg:"" help:"The key's id."`
+}
+
+// Run revokes a key.
+func (c *apikeyRevokeCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		if err := st.DB.RevokeKey(ctx, c.ID); errors.Is(err, notary.ErrNotFound) {
+			return fmt.Errorf("no key with the id %q is in force", c.ID)
+		} else if err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(s.out, "The key is revoked; running servers refuse it within two seconds.")
+		return err
+	})
+}
+
+func withStores(ctx context.Context, c instance.Config, f func(st *instance.Stores) error) error {
+	cfg, err := c.Resolve()
+	if err != nil {
+		return err
+	}
+	st, err := instance.OpenStores(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(st), st.Close())
+}
+
+type fsckCmd struct {
+	instance.Config `embed:""`
+	SkipDocuments   bool `help:"Do not read the originals."`
+	JSON            bool `name:"json" help:"Print JSON."`
+}
+
+// Run checks; the exit code is 1 when something does not hold.
+func (c *fsckCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		o := fsck.Options{SkipDocuments: c.SkipDocuments}
+		if f, ok := s.err.(*os.File); ok && !c.JSON && isTerminal(f) {
+			o.Progress = func(done, total uint64) { fmt.Fprintf(s.err, "\r%d of %d entries", done, total) }
+			defer fmt.Fprintln(s.err)
+		}
+		res, err := st.Fsck(ctx, o)
+		if err != nil {
+			return fmt.Errorf("the check could not be finished: %w", err)
+		}
+		if !res.OK() {
+			*s.code = exitFailed
+		}
+		if c.JSON {
+			return s.json(res)
+		}
+		for _, f := range res.Findings {
+			fmt.Fprintln(s.out, f)
+		}
+		verdict := "Everything holds."
+		if !res.OK() {
+			verdict = fmt.Sprintf("%d findings.", len(res.Findings))
+		}
+		_, err = fmt.Fprintf(s.out, "%s Checked %d entries, %d records, %d documents, %d tiles, %d checkpoints, %d anchors; %d documents wait to be swept.\n",
+			verdict, res.Entries, res.Records, res.Documents, res.Tiles, res.Checkpoints, res.Anchors, res.Orphans)
+		return err
+	})
+}
+
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&fs.ModeCharDevice != 0
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"gopkg.in/yaml.v3"
+
+	"stele/server/instance"
+)
+
+// version is set by the build (-ldflags "-X main.version=…").
+var version = "0.1.0-dev"
+
+const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a Merkle log, anchored on a chain of several cities."
+
+// cli is the command line. Settings can also stand in a YAML file (--config) or in the
+// environment; a flag beats the environment, which beats the file.
+type cli struct {
+	ConfigFile string `name:"config" env:"STELE_CONFIG" help:"YAML file with settings, named as the flags are." placeholder:"FILE"`
+
+	Serve   serveCmd   `cmd:"" help:"Serve an instance."`
+	Demo    demoCmd    `cmd:"" help:"Make a demo instance if there is none, and serve it."`
+	Init    initCmd    `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to this program."`
+	Agency  agencyCmd  `cmd:"" help:"Add and list agencies."`
+	Apikey  apikeyCmd  `cmd:"" help:"Make, list and revoke API keys."`
+	Fsck    fsckCmd    `cmd:"" help:"Re-derive everything that is stored and compare."`
+	Config  configCmd  `cmd:"" help:"Print the settings in force, without secrets."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// streams are what a command reads and writes, and the exit code it wants beside success.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+	code     *int
+}
+
+func (s *streams) json(v any) error {
+	e := json.NewEncoder(s.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// configFile reads the file named by --config or STELE_CONFIG before flags are parsed.
+func configFile(args []string) kong.Resolver {
+	name := os.Getenv("STELE_CONFIG")
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, "--config="); ok {
+			name = v
+		} else if a == "--config" && i+1 < len(args) {
+			name = args[i+1]
+		}
+	}
+	return &fileResolver{name: name}
+}
+
+// fileResolver answers kong's questions for flag values from a YAML file.
+type fileResolver struct {
+	name   string
+	values map[string]any
+}
+
+// Validate implements kong.Resolver: the file must be readable and have known keys only.
+func (r *fileResolver) Validate(app *kong.Application) error {
+	if r.name == "" {
+		return nil
+	}
+	data, err := os.ReadFile(r.name)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	var check instance.Config
+	d := yaml.NewDecoder(strings.NewReader(string(data)))
+	d.KnownFields(true)
+	if err := d.Decode(&check); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("configuration %s: %w", r.name, err)
+	}
+	return yaml.Unmarshal(data, &r.values)
+}
+
+// Resolve implements kong.Resolver.
+func (r *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if flag.Envs != nil {
+		for _, e := range flag.Envs {
+			if _, ok := os.LookupEnv(e); ok {
+				return nil, nil // the environment beats the file
+			}
+		}
+	}
+	v, ok := r.values[flag.Name]
+	if !ok || v == nil {
+		return nil, nil
+	}
+	return fmt.Sprint(v), nil
+}
+
+func logger(c instance.Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // the flag's enum has checked it
+	o := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+type configCmd struct {
+	instance.Config `embed:""`
+}
+
+// Run prints the settings in force.
+func (c *configCmd) Run(s *streams) error {
+	cfg, err := c.Resolve()
+	if err != nil {
+		return err
+	}
+	text, err := cfg.YAML()
+	if err != nil {
+		return err
+	}
+	_, err = s.out.Write(text)
+	return err
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(s *streams) error {
+	_, err := fmt.Fprintln(s.out, "stele", version)
+	return err
+}
+
+type serveCmd struct {
+	instance.Config `embed:""`
+}
+
+// Run serves until the process is told to stop.
+func (c *serveCmd) Run(ctx context.Context, s *streams) error {
+	cfg, err := c.Resolve()
+	if err != nil {
+		return err
+	}
+	return serve(ctx, cfg, logger(cfg, s.err), nil)
+}
+
+// serve opens and serves an instance; ready is called with the address once it listens.
+func serve(ctx context.Context, cfg instance.Config, log *slog.Logger, ready func(addr string) error) error {
+	raiseFileLimit(log)
+	in, err := instance.Open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	srv, err := instance.Listen(in, version)
+	if err != nil {
+		return errors.Join(err, in.Close())
+	}
+	log.InfoContext(ctx, "listening", "address", srv.Addr(), "version", version)
+	if ready != nil {
+		if err := ready(srv.Addr()); err != nil {
+			return errors.Join(err, in.Close())
+		}
+	}
+	return srv.Serve(ctx)
+}
+
+type migrateCmd struct {
+	instance.Config `embed:""`
+}
+
+// Run migrates.
+func (c *migrateCmd) Run(ctx context.Context, s *streams) error {
+	cfg, err := c.Resolve()
+	if err != nil {
+		return err
+	}
+	if err := instance.Migrate(ctx, cfg); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.out, "The database schema is up to date.")
+	return err
+}

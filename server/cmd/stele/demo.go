@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"stele/server/instance"
+)
+
+type demoCmd struct {
+	instance.Config `embed:""`
+}
+
+// The demo agency. The credit code is made up, with a valid check character.
+const (
+	demoCode   = "11420100MB0A000016"
+	demoName   = "江城市政务服务局"
+	demoRegion = "420100"
+)
+
+// demoInfo is <data>/demo.json: what a script needs to use the instance. It holds the API
+// key in clear, which is why only a demo has one; its mode is 0600.
+type demoInfo struct {
+	URL    string `json:"url"`
+	APIKey string `json:"apiKey"`
+	Trust  string `json:"trust"`
+}
+
+// Run makes the demo instance if there is none and serves it.
+func (c *demoCmd) Run(ctx context.Context, s *streams) error {
+	cfg, err := c.Resolve()
+	if err != nil {
+		return err
+	}
+	key, err := demoInstance(ctx, cfg, s)
+	if err != nil {
+		return err
+	}
+	if cfg.LogLevel == "info" {
+		cfg.LogLevel = "warn" // the start message is for a person
+	}
+	return serve(ctx, cfg, logger(cfg, s.err), func(addr string) error {
+		trust, err := filepath.Abs(cfg.TrustPath())
+		if err != nil {
+			return err
+		}
+		info := demoInfo{URL: "http://" + reachable(addr), APIKey: key, Trust: trust}
+		if err := writeDemoInfo(cfg, info); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(s.out, demoText, info.URL, key, info.URL, key, info.URL, key, cfg.TrustPath())
+		return err
+	})
+}
+
+const demoText = `
+Stele is running: %s
+
+API key of the demo agency: %s
+
+Three commands to try, in another terminal:
+
+  curl -s '%s/api/v1/records?wait=anchored' -H 'Authorization: Bearer %s' \
+    -F 'record={"title":"A notice"};type=application/json' -F file=@docs/sample.pdf | tee record.json
+
+  curl -s "%s/api/v1/records/$(sed -n 's/.*"number":"\([^"]*\)".*/\1/p' record.json)/bundle" -H 'Authorization: Bearer %s' > bundle.json
+
+  bin/stele-verify --trust %s bundle.json docs/sample.pdf
+
+Stop it with Ctrl-C; the same command continues this instance.
+`
+
+// reachable replaces an address that means "all interfaces" by one that can be dialled.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
+func demoPath(cfg instance.Config) string { return filepath.Join(cfg.Data, "demo.json") }
+
+// demoInstance makes the instance, the demo agency and its key, and returns the key. Each
+// step is looked for before it is taken, so an interrupted one is made up for.
+func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (string, error) {
+	if _, err := os.Stat(filepath.Join(cfg.Data, "instance.json")); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(s.err, "Making a demo instance in %s …\n", cfg.Data)
+		if _, err := os.Stat(cfg.PassphraseFile); errors.Is(err, fs.ErrNotExist) && cfg.PassphraseFile != "" {
+			if err := newPassphrase(cfg); err != nil {
+				return "", err
+			}
+		}
+		req := instance.InitRequest{Origin: "demo.stele.local/log", ChainID: "stele-demo", Organization: "Stele Demo", Validator: "jiangcheng"}
+		if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
+			return "", err
+		}
+	}
+	if b, err := os.ReadFile(demoPath(cfg)); err == nil {
+		var info demoInfo
+		if json.Unmarshal(b, &info) == nil && info.APIKey != "" {
+			return info.APIKey, nil
+		}
+	}
+	st, err := instance.OpenStores(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	defer st.Close()
+	if _, err := st.DB.Agency(ctx, demoCode); err != nil {
+		if _, err := instance.AddAgency(ctx, cfg, st.DB, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion}, time.Now()); err != nil {
+			return "", err
+		}
+	}
+	text, _, err := addKey(ctx, st, demoCode, "demo", 0)
+	return text, err
+}
+
+// writeDemoInfo writes demo.json whole or not at all: scripts wait for it.
+func writeDemoInfo(cfg instance.Config, info demoInfo) error {
+	b, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := demoPath(cfg) + ".tmp"
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, demoPath(cfg))
+}
+
+// raiseFileLimit lets the process have as many connections as it is configured for.
+func raiseFileLimit(log *slog.Logger) {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil || l.Cur >= l.Max {
+		return
+	}
+	l.Cur = l.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		log.Warn("the limit of open files could not be raised", "error", err)
+	}
+}

@@ -1,0 +1,68 @@
+// Command stele is the one program of an instance: it creates it, serves it, checks it and
+// administers it. `stele --help` lists the commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"stele/crypto/sm/selftest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Exit codes. Commands that give a verdict have their own, see their help.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if err := selftest.Run(); err != nil {
+		fmt.Fprintln(stderr, "stele: the cryptographic self-test failed, nothing was started:", err)
+		return exitFailed
+	}
+	var c cli
+	code := exitOK
+	parser, err := kong.New(&c, kong.Name("stele"), kong.Description(description), kong.Writers(stdout, stderr), kong.UsageOnError(),
+		kong.Exit(func(n int) { panic(exit(n)) }), kong.Vars{"version": version}, kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&streams{in: stdin, out: stdout, err: stderr, code: &code}), kong.Resolvers(configFile(args)))
+	if err != nil {
+		fmt.Fprintln(stderr, "stele:", err)
+		return exitUsage
+	}
+	return execute(parser, args, stderr, &code)
+}
+
+// exit carries kong's wish to end the program, for --help, to run.
+type exit int
+
+func execute(parser *kong.Kong, args []string, stderr io.Writer, code *int) (result int) {
+	defer func() {
+		if e, ok := recover().(exit); ok {
+			result = int(e)
+		}
+	}()
+	kctx, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(stderr, "stele:", err)
+		return exitUsage
+	}
+	if err := kctx.Run(); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "stele:", err)
+		return exitFailed
+	}
+	return *code
+}

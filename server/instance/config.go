@@ -1,0 +1,140 @@
+// Package instance is one Stele instance on its real parts: its configuration, its explicit
+// creation, its start-up checks and its running. Only commands import it; it names the
+// storage adapters so that nothing below has to.
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Config is everything that can be set, by file, environment or flag; a flag beats the
+// environment, that beats the file. Secrets are never among the values: they lie in files,
+// and what names them can be shown.
+type Config struct {
+	Data   string `name:"data" env:"STELE_DATA" default:"data" help:"Folder of the instance; other paths default to places inside it." yaml:"data"`
+	Listen string `name:"listen" env:"STELE_LISTEN" default:"127.0.0.1:8080" help:"Address of the public HTTP listener." yaml:"listen"`
+
+	MetricsListen string `name:"metrics-listen" env:"STELE_METRICS_LISTEN" help:"Address of the private listener for /metrics; empty for none." yaml:"metrics-listen"`
+	PublicURL     string `name:"public-url" env:"STELE_PUBLIC_URL" help:"How the world reaches this service, printed on certificates." yaml:"public-url"`
+	ClientIP      string `name:"client-ip-header" env:"STELE_CLIENT_IP_HEADER" help:"Header in which a trusted reverse proxy names the client, such as X-Real-IP; empty when there is none." yaml:"client-ip-header"`
+
+	Database             string `name:"database" env:"STELE_DATABASE" help:"postgres://user@host/name?sslmode=… or sqlite:path; default sqlite in the data folder." yaml:"database"`
+	DatabasePasswordFile string `name:"database-password-file" env:"STELE_DATABASE_PASSWORD_FILE" help:"File with the database password." yaml:"database-password-file"`
+
+	Objects    string `name:"objects" env:"STELE_OBJECTS" default:"dir" enum:"dir,s3" help:"Where documents and tiles lie: dir or s3." yaml:"objects"`
+	ObjectsDir string `name:"objects-dir" env:"STELE_OBJECTS_DIR" help:"Folder for objects=dir; default objects in the data folder." yaml:"objects-dir"`
+
+	S3Endpoint      string `name:"s3-endpoint" env:"STELE_S3_ENDPOINT" help:"host[:port] of the S3 server." yaml:"s3-endpoint"`
+	S3Region        string `name:"s3-region" env:"STELE_S3_REGION" help:"S3 region." yaml:"s3-region"`
+	S3Bucket        string `name:"s3-bucket" env:"STELE_S3_BUCKET" help:"S3 bucket; it must exist." yaml:"s3-bucket"`
+	S3Prefix        string `name:"s3-prefix" env:"STELE_S3_PREFIX" help:"Prefix of all keys in the bucket." yaml:"s3-prefix"`
+	S3TLS           bool   `name:"s3-tls" env:"STELE_S3_TLS" default:"true" negatable:"" help:"Speak HTTPS to the S3 server." yaml:"s3-tls"`
+	S3AccessKeyFile string `name:"s3-access-key-file" env:"STELE_S3_ACCESS_KEY_FILE" help:"File with the S3 access key." yaml:"s3-access-key-file"`
+	S3SecretKeyFile string `name:"s3-secret-key-file" env:"STELE_S3_SECRET_KEY_FILE" help:"File with the S3 secret key." yaml:"s3-secret-key-file"`
+	S3RetentionMode string `name:"s3-retention-mode" env:"STELE_S3_RETENTION_MODE" default:"" enum:",GOVERNANCE,COMPLIANCE" help:"Object lock for documents: GOVERNANCE, COMPLIANCE or empty." yaml:"s3-retention-mode"`
+	S3RetentionDays int    `name:"s3-retention-days" env:"STELE_S3_RETENTION_DAYS" help:"Days of object lock." yaml:"s3-retention-days"`
+
+	Keys           string `name:"keys" env:"STELE_KEYS" help:"Folder of the encrypted keys; default keys in the data folder." yaml:"keys"`
+	PassphraseFile string `name:"passphrase-file" env:"STELE_PASSPHRASE_FILE" help:"File with the passphrase of the keys; or set STELE_PASSPHRASE." yaml:"passphrase-file"`
+	Chain          string `name:"chain" env:"STELE_CHAIN" default:"embedded" enum:"embedded,none" help:"embedded: this server runs the validator in the data folder. none: another server of this instance does." yaml:"chain"`
+
+	MaxDocument      int64         `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
+	MaxPublicUpload  int64         `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`
+	MaxBatch         int           `name:"max-batch" env:"STELE_MAX_BATCH" default:"10000" help:"Most records in one batch call." yaml:"max-batch"`
+	MaxConnections   int           `name:"max-connections" env:"STELE_MAX_CONNECTIONS" default:"4096" help:"Most connections at once; more are refused with 503." yaml:"max-connections"`
+	LookupsPerMinute int           `name:"lookups-per-minute" env:"STELE_LOOKUPS_PER_MINUTE" default:"120" help:"Public lookups and verifications per address and minute." yaml:"lookups-per-minute"`
+	ReadTimeout      time.Duration `name:"read-timeout" env:"STELE_READ_TIMEOUT" default:"30s" help:"A request that sends nothing for this long is given up." yaml:"read-timeout"`
+	StopTimeout      time.Duration `name:"stop-timeout" env:"STELE_STOP_TIMEOUT" default:"30s" help:"How long requests under way may take when the server is asked to stop." yaml:"stop-timeout"`
+	SweepAfter       time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
+
+	LogLevel  string `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged." yaml:"log-level"`
+	LogFormat string `name:"log-format" env:"STELE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json." yaml:"log-format"`
+}
+
+// Resolve fills in the paths that default to places inside the data folder and checks what
+// depends on more than one value.
+func (c Config) Resolve() (Config, error) {
+	def := func(p *string, parts ...string) {
+		if *p == "" {
+			*p = filepath.Join(append([]string{c.Data}, parts...)...)
+		}
+	}
+	def(&c.Keys, "keys")
+	def(&c.ObjectsDir, "objects")
+	if c.PassphraseFile == "" && os.Getenv(PassphraseEnv) == "" {
+		c.PassphraseFile = filepath.Join(c.Keys, "passphrase")
+	}
+	if c.Database == "" {
+		c.Database = "sqlite:" + filepath.Join(c.Data, "stele.db")
+	}
+	var errs []error
+	if c.Objects == "s3" {
+		for _, v := range []struct{ name, value string }{{"s3-endpoint", c.S3Endpoint}, {"s3-bucket", c.S3Bucket}, {"s3-access-key-file", c.S3AccessKeyFile}, {"s3-secret-key-file", c.S3SecretKeyFile}} {
+			if v.value == "" {
+				errs = append(errs, fmt.Errorf("objects=s3 needs %s", v.name))
+			}
+		}
+	}
+	if strings.Contains(c.Database, "://") && strings.Contains(strings.SplitN(c.Database, "@", 2)[0], "postgres") && hasPassword(c.Database) {
+		errs = append(errs, errors.New("the database URL holds a password: put it into a file and name that with database-password-file"))
+	}
+	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload, "max-batch": int64(c.MaxBatch),
+		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "read-timeout": int64(c.ReadTimeout), "stop-timeout": int64(c.StopTimeout)} {
+		if n <= 0 {
+			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
+		}
+	}
+	return c, errors.Join(errs...)
+}
+
+func hasPassword(dbURL string) bool {
+	_, rest, _ := strings.Cut(dbURL, "://")
+	user, _, ok := strings.Cut(rest, "@")
+	return ok && strings.Contains(user, ":")
+}
+
+// PassphraseEnv is the environment variable that may hold the passphrase of the keys.
+const PassphraseEnv = "STELE_PASSPHRASE"
+
+// YAML returns the configuration as a file. There is no secret in it by construction; a
+// database URL with a password is refused by [Config.Resolve] and masked here all the same.
+func (c Config) YAML() ([]byte, error) {
+	if hasPassword(c.Database) {
+		scheme, rest, _ := strings.Cut(c.Database, "://")
+		_, host, _ := strings.Cut(rest, "@")
+		c.Database = scheme + "://[redacted]@" + host
+	}
+	return yaml.Marshal(c)
+}
+
+// Paths of the files of an instance.
+func (c Config) path(name string) string    { return filepath.Join(c.Data, name) }
+func (c Config) keyPath(name string) string { return filepath.Join(c.Keys, name) }
+
+// TrustPath is where the instance's trust roots lie.
+func (c Config) TrustPath() string { return c.path("trust.json") }
+
+// Names of the files in the key folder.
+const (
+	fileRootKey        = "root.key"
+	fileRootCert       = "root.crt"
+	fileLogKey         = "log.key"
+	fileNotaryCert     = "notary.crt"
+	fileCosignKey      = "chain-cosign.key"
+	fileConsensusKey   = "chain-consensus.key"
+	fileNodeKey        = "chain-node.key"
+	folderChain        = "chain"
+	fileIdentity       = "instance.json"
+	objectIdentity     = "instance.json"
+	folderAgencyPrefix = "agency-"
+)
+
+func agencyKeyFile(agencyID string) string  { return folderAgencyPrefix + agencyID + ".key" }
+func agencyCertFile(agencyID string) string { return folderAgencyPrefix + agencyID + ".crt" }

@@ -1,0 +1,291 @@
+package instance
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"stele/crypto/keystore"
+	"stele/crypto/pki"
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/anchorproof"
+	"stele/notary/batchlog"
+	"stele/notary/chain"
+	"stele/notary/proof"
+	"stele/storage/sqldb"
+)
+
+// InitRequest is what a new instance is called.
+type InitRequest struct {
+	Origin       string // the log's name, such as log.example.gov.cn/2026
+	ChainID      string
+	Organization string // whose root certificate it is
+	Validator    string // this server's name among the chain's validators
+}
+
+// Validity of certificates: a root outlives what it issues by far, since evidence is
+// checked at the time of signing for decades.
+const (
+	rootValidity   = 30 * 365 * 24 * time.Hour
+	agencyValidity = 5 * 365 * 24 * time.Hour
+	clockSlack     = 5 * time.Minute // certificates begin a little in the past
+)
+
+// identity ties database, object store, chain and folder together.
+type identity struct {
+	ID     string `json:"id"`
+	Origin string `json:"origin"`
+	Chain  string `json:"chain"`  // chain id
+	Epoch0 string `json:"epoch0"` // SM3 of the chain's first epoch
+}
+
+// Init creates an instance: keys and root certificate, chain, object store, database, the
+// empty log. Nothing may be there. The identity file is written last: a crash before that
+// leaves an instance that no start accepts, and says so; whoever made it removes it.
+func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
+	if _, err := os.Stat(c.path(fileIdentity)); err == nil {
+		return fmt.Errorf("there is an instance in %s already: choose another data folder", c.Data)
+	}
+	if entries, err := os.ReadDir(c.Keys); err == nil && hasKeys(entries) {
+		return fmt.Errorf("the key folder %s holds keys already, perhaps of an init that did not finish: choose another one, or remove it if you are sure that nothing was signed with them", c.Keys)
+	}
+	if !signednote.ValidName(req.Origin) || !anchorproof.ValidChainID(req.ChainID) || !signednote.ValidName(req.Validator) {
+		return errors.New("origin, chain and validator names are printable ASCII without spaces and plus signs")
+	}
+	for _, d := range []string{c.Data, c.Keys} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+	}
+	pass, err := c.passphrase()
+	if err != nil {
+		return err
+	}
+	logKey, err := initKeys(c, req, pass, now)
+	if err != nil {
+		return err
+	}
+	genesis, err := initChain(c, req, pass, logKey.Public())
+	if err != nil {
+		return err
+	}
+	id := identity{ID: uuid.Must(uuid.NewV7()).String(), Origin: req.Origin, Chain: req.ChainID, Epoch0: genesis.Hash().String()}
+	if err := initStores(ctx, c, id, logKey); err != nil {
+		return err
+	}
+	if err := writeTrust(c, req, genesis, logKey.Public(), now); err != nil {
+		return err
+	}
+	return writeIdentity(c, id)
+}
+
+func hasKeys(entries []fs.DirEntry) bool {
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".key" {
+			return true
+		}
+	}
+	return false
+}
+
+func (c Config) passphrase() (keystore.Secret, error) {
+	if os.Getenv(PassphraseEnv) != "" {
+		return keystore.Passphrase("", PassphraseEnv)
+	}
+	return keystore.Passphrase(c.PassphraseFile, "")
+}
+
+func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*sm.PrivateKey, error) {
+	rootKey, err := newKey(c, fileRootKey, pass)
+	if err != nil {
+		return nil, err
+	}
+	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
+	root, err := pki.NewRoot(pki.RootRequest{Subject: pki.Name{Country: "CN", Organization: req.Organization, CommonName: req.Organization + " Root CA"},
+		NotBefore: start, NotAfter: start.Add(rootValidity)}, rootKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeFile(c.keyPath(fileRootCert), pki.EncodePEM(root), 0o644); err != nil {
+		return nil, err
+	}
+	logKey, err := newKey(c, fileLogKey, pass)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary, Subject: pki.Name{Country: "CN", Organization: req.Organization, CommonName: req.Origin},
+		NotBefore: start, NotAfter: start.Add(rootValidity), PublicKey: logKey.Public()}, root, rootKey)
+	if err != nil {
+		return nil, err
+	}
+	return logKey, writeFile(c.keyPath(fileNotaryCert), pki.EncodePEM(cert, root), 0o644)
+}
+
+func newKey(c Config, name string, pass keystore.Secret) (*sm.PrivateKey, error) {
+	k, err := sm.GenerateKey()
+	if err != nil {
+		return nil, err
+	}
+	return k, keystore.Create(c.keyPath(name), k, pass)
+}
+
+func initChain(c Config, req InitRequest, pass keystore.Secret, logKey *sm.PublicKey) (anchorproof.Epoch, error) {
+	cosign, err := newKey(c, fileCosignKey, pass)
+	if err != nil {
+		return anchorproof.Epoch{}, err
+	}
+	keys := map[string]ed25519.PrivateKey{}
+	for _, name := range []string{fileConsensusKey, fileNodeKey} {
+		_, k, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return anchorproof.Epoch{}, err
+		}
+		if err := keystore.CreateEd25519(c.keyPath(name), k, pass); err != nil {
+			return anchorproof.Epoch{}, err
+		}
+		keys[name] = k
+	}
+	v := anchorproof.Validator{Name: req.Validator, Power: 1, Key: cosign.Public()}
+	copy(v.ConsensusKey[:], keys[fileConsensusKey].Public().(ed25519.PublicKey))
+	genesis := anchorproof.Epoch{Chain: req.ChainID, Validators: []anchorproof.Validator{v}, Notaries: []anchorproof.Notary{{Origin: req.Origin, Key: logKey}}}
+	err = chain.Init(chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: keys[fileConsensusKey], NodeKey: keys[fileNodeKey], Cosign: cosign.Sign, CosignKey: cosign.Public()})
+	return genesis, err
+}
+
+func initStores(ctx context.Context, c Config, id identity, logKey *sm.PrivateKey) error {
+	objects, err := c.initObjects(ctx)
+	if err != nil {
+		return err
+	}
+	defer objects.Close()
+	signer, err := signednote.NewSigner(id.Origin, logKey)
+	if err != nil {
+		return err
+	}
+	head, err := batchlog.FirstCheckpoint(signer)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	if err := objects.PutOnce(ctx, objectIdentity, text); err != nil {
+		return fmt.Errorf("the object store belongs to another instance: %w", err)
+	}
+	if err := objects.PutOnce(ctx, batchlog.CheckpointKey, head.Note); err != nil {
+		return fmt.Errorf("the object store holds another log: %w", err)
+	}
+	db, err := c.openDB(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return db.InitInstance(ctx, sqldb.Instance{ID: id.ID, Chain: id.Epoch0}, head)
+}
+
+func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm.PublicKey, now time.Time) error {
+	root, err := c.rootCert()
+	if err != nil {
+		return err
+	}
+	key, err := signednote.NewVerifier(req.Origin, logKey)
+	if err != nil {
+		return err
+	}
+	t := &proof.Trust{Roots: [][]byte{root}, Chains: []proof.TrustedChain{{Genesis: genesis}},
+		Logs: []proof.TrustedLog{{Key: key, NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack)}}}
+	return writeFile(c.TrustPath(), append(t.Encode(), '\n'), 0o644)
+}
+
+func (c Config) rootCert() ([]byte, error) {
+	text, err := os.ReadFile(c.keyPath(fileRootCert))
+	if err != nil {
+		return nil, err
+	}
+	certs, err := pki.DecodePEM(text, 1)
+	if err != nil {
+		return nil, err
+	}
+	return certs[0], nil
+}
+
+func writeIdentity(c Config, id identity) error {
+	b, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(c.path(fileIdentity), append(b, '\n'), 0o644)
+}
+
+// writeFile writes a new file durably: a file that is there is never replaced.
+func writeFile(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// AgencyRequest describes a new agency.
+type AgencyRequest struct {
+	Code, Name, Region string
+}
+
+// AddAgency makes an agency's key and certificate and adds it. A crash before the database
+// has it leaves a key file that nothing refers to.
+func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, now time.Time) (notary.Agency, error) {
+	a := notary.Agency{ID: uuid.Must(uuid.NewV7()).String(), Code: req.Code, Name: req.Name, Region: req.Region, CreatedAt: now}
+	switch {
+	case !notary.ValidUSCC(req.Code):
+		return a, fmt.Errorf("%q is no unified social credit code (GB 32100): 18 characters with a valid check character", req.Code)
+	case !notary.ValidRegion(req.Region):
+		return a, fmt.Errorf("%q is no region code (GB/T 2260): six digits", req.Region)
+	}
+	if _, err := db.Agency(ctx, req.Code); err == nil {
+		return a, fmt.Errorf("there is an agency with the code %s already", req.Code)
+	} else if !errors.Is(err, notary.ErrNotFound) {
+		return a, err
+	}
+	pass, err := c.passphrase()
+	if err != nil {
+		return a, err
+	}
+	rootKey, err := keystore.Load(c.keyPath(fileRootKey), pass)
+	if err != nil {
+		return a, fmt.Errorf("the root key is needed to issue a certificate: %w", err)
+	}
+	root, err := c.rootCert()
+	if err != nil {
+		return a, err
+	}
+	key, err := newKey(c, agencyKeyFile(a.ID), pass)
+	if err != nil {
+		return a, err
+	}
+	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
+	if rc, err := pki.Parse(root); err == nil && start.Before(rc.NotBefore()) {
+		start = rc.NotBefore()
+	}
+	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: a.Name, Code: a.Code},
+		NotBefore: start, NotAfter: start.Add(agencyValidity), PublicKey: key.Public()}, root, rootKey)
+	if err != nil {
+		return a, err
+	}
+	if err := writeFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(cert, root), 0o644); err != nil {
+		return a, err
+	}
+	return a, db.AddAgency(ctx, a, [][]byte{cert, root})
+}

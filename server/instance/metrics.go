@@ -1,0 +1,75 @@
+package instance
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are those of one server, on a registry of its own.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics(in *Instance) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stele_http_requests_total", Help: "Requests by route and status."}, []string{"route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "stele_http_request_duration_seconds", Help: "Time from the request's header to the answer's end.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"route"})}
+	m.registry.MustRegister(m.requests, m.duration, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &progressCollector{in})
+	return m
+}
+
+func (m *metrics) measure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		next.ServeHTTP(ww, r)
+		route := "none" // whatever a stranger asks for must not become a label
+		if rc := chi.RouteContext(r.Context()); rc != nil && rc.RoutePattern() != "" {
+			route = rc.RoutePattern()
+		}
+		status := ww.Status()
+		if status == 0 {
+			status = http.StatusOK
+		}
+		m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+		m.duration.WithLabelValues(route).Observe(time.Since(start).Seconds())
+	})
+}
+
+// progressCollector reads how far the log has come when somebody asks.
+type progressCollector struct{ in *Instance }
+
+var (
+	descEntries = prometheus.NewDesc("stele_log_entries", "Entries of the log by how far they have come: received, logged, anchored.", []string{"state"}, nil)
+	descChain   = prometheus.NewDesc("stele_chain_height", "Height of the embedded chain.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *progressCollector) Describe(ch chan<- *prometheus.Desc) { ch <- descEntries; ch <- descChain }
+
+// Collect implements prometheus.Collector. A database that is down shows as missing values.
+func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if p, err := c.in.DB.Progress(ctx); err == nil {
+		for state, n := range map[string]uint64{"received": p.Received, "logged": p.Logged, "anchored": p.Anchored} {
+			ch <- prometheus.MustNewConstMetric(descEntries, prometheus.GaugeValue, float64(n), state)
+		}
+	}
+	if c.in.node == nil {
+		return
+	}
+	if st, err := c.in.node.Status(); err == nil {
+		ch <- prometheus.MustNewConstMetric(descChain, prometheus.GaugeValue, float64(st.Height))
+	}
+}

@@ -1,0 +1,370 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/crypto/pki"
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/anchor"
+	"stele/notary/anchor/egov"
+	"stele/notary/archive"
+	"stele/notary/batchlog"
+	"stele/notary/chain"
+	"stele/notary/checkpoint"
+	"stele/notary/fsck"
+	"stele/notary/intake"
+	"stele/notary/proof"
+	"stele/notary/statement"
+	"stele/storage/sqldb"
+)
+
+// ErrForeign means that the parts do not belong to one instance.
+var ErrForeign = errors.New("the configured parts do not belong to one instance")
+
+// Stores are the opened and mutually checked stores of an instance.
+type Stores struct {
+	Config  Config
+	DB      *sqldb.DB
+	Objects ObjectStore
+	Trust   *proof.Trust
+	Tiles   *batchlog.Tiles
+	id      identity
+	trust   []byte
+}
+
+// OpenStores opens database, object store and trust roots and checks that they belong to
+// one instance. Nothing is created.
+func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
+	s = &Stores{Config: c}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.id, err = readIdentity(c); err != nil {
+		return s, err
+	}
+	if s.trust, err = os.ReadFile(c.TrustPath()); err != nil {
+		return s, fmt.Errorf("read the trust roots: %w", err)
+	}
+	if s.Trust, err = proof.ParseTrust(s.trust); err != nil {
+		return s, fmt.Errorf("%s: %w", c.TrustPath(), err)
+	}
+	if s.DB, err = c.openDB(ctx, false); err != nil {
+		return s, err
+	}
+	if s.Objects, err = c.openObjects(ctx); err != nil {
+		return s, fmt.Errorf("object store: %w", err)
+	}
+	s.Tiles = batchlog.NewTiles(s.Objects, cachedTiles)
+	return s, s.checkIdentity(ctx)
+}
+
+// cachedTiles of 8 KiB each are kept in memory: 8 MiB.
+const cachedTiles = 1024
+
+func readIdentity(c Config) (identity, error) {
+	var id identity
+	b, err := os.ReadFile(c.path(fileIdentity))
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, fmt.Errorf("there is no instance in %s: run 'stele init' for a new one, or correct the configured data folder. If an init was interrupted, remove what it left and run it again", c.Data)
+	}
+	if err != nil {
+		return id, err
+	}
+	if err := json.Unmarshal(b, &id); err != nil || id.ID == "" {
+		return id, fmt.Errorf("%s is damaged: restore it from a backup", c.path(fileIdentity))
+	}
+	return id, nil
+}
+
+func (s *Stores) checkIdentity(ctx context.Context) error {
+	in, err := s.DB.Instance(ctx)
+	if errors.Is(err, notary.ErrNotFound) {
+		return fmt.Errorf("%w: the database holds a schema but no instance; an init was interrupted: empty it and run init again", ErrForeign)
+	}
+	if err != nil {
+		return fmt.Errorf("read the database's instance: %w", err)
+	}
+	if in.ID != s.id.ID || in.Chain != s.id.Epoch0 {
+		return fmt.Errorf("%w: the database belongs to instance %s, the data folder to %s; correct the database URL or the data folder", ErrForeign, in.ID, s.id.ID)
+	}
+	text, err := s.Objects.Get(ctx, objectIdentity, 4096)
+	if errors.Is(err, notary.ErrObjectNotFound) {
+		return fmt.Errorf("%w: the object store is empty although the database holds instance %s; correct the configured folder or bucket, or restore it", ErrForeign, in.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("read the object store's instance: %w", err)
+	}
+	var id identity
+	if json.Unmarshal(text, &id) != nil || id.ID != s.id.ID {
+		return fmt.Errorf("%w: the object store belongs to instance %q, the database to %s; correct the configured folder or bucket", ErrForeign, id.ID, in.ID)
+	}
+	return nil
+}
+
+// Close closes the stores.
+func (s *Stores) Close() error {
+	var errs []error
+	if s.Objects != nil {
+		errs = append(errs, s.Objects.Close())
+	}
+	if s.DB != nil {
+		errs = append(errs, s.DB.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Fsck re-derives everything and compares.
+func (s *Stores) Fsck(ctx context.Context, o fsck.Options) (*fsck.Result, error) {
+	return fsck.Check(ctx, s.DB, s.DB, s.Objects, s.Trust, o)
+}
+
+// Instance is a running instance without its HTTP side.
+type Instance struct {
+	*Stores
+	Intake   *intake.Intake
+	Archive  *archive.Archive
+	Progress *notary.Signal
+	log      *slog.Logger
+	batch    *batchlog.Log
+	holder   string
+	node     *chain.Node
+	anchors  *anchor.Loop
+	stop     []func() // in the order of stopping
+	failed   chan error
+}
+
+// Open opens an instance, checks that all its parts hold the same log, and starts the
+// sequencer, the chain and the anchoring. [Instance.Close] stops them.
+func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err error) {
+	stores, err := OpenStores(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	in := &Instance{Stores: stores, log: log, Progress: &notary.Signal{}, failed: make(chan error, 4)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, in.Close())
+		}
+	}()
+	pass, err := c.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	in.holder = fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
+	if err := in.openLog(ctx, pass); err != nil {
+		return nil, err
+	}
+	if c.Chain == "embedded" {
+		if err := in.openChain(ctx, pass); err != nil {
+			return nil, err
+		}
+	}
+	in.Archive = archive.New(in.DB, in.Tiles, in.Trust)
+	in.start(ctx, pass)
+	return in, nil
+}
+
+func (in *Instance) openLog(ctx context.Context, pass keystore.Secret) error {
+	key, err := keystore.Load(in.Config.keyPath(fileLogKey), pass)
+	if err != nil {
+		return fmt.Errorf("the log's key: %w", err)
+	}
+	signer, err := signednote.NewSigner(in.id.Origin, key)
+	if err != nil {
+		return err
+	}
+	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: signer, Holder: in.holder, Now: time.Now, Log: in.log, OnAdvance: func() {
+		in.Progress.Notify()
+		if in.anchors != nil {
+			in.anchors.Wake()
+		}
+	}})
+	return in.batch.Check(ctx)
+}
+
+func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
+	c := in.Config
+	cosign, err := keystore.Load(c.keyPath(fileCosignKey), pass)
+	if err != nil {
+		return fmt.Errorf("the chain's cosigning key: %w", err)
+	}
+	consensus, err := keystore.LoadEd25519(c.keyPath(fileConsensusKey), pass)
+	if err != nil {
+		return fmt.Errorf("the chain's consensus key: %w", err)
+	}
+	nodeKey, err := keystore.LoadEd25519(c.keyPath(fileNodeKey), pass)
+	if err != nil {
+		return fmt.Errorf("the chain's node key: %w", err)
+	}
+	genesis := in.Trust.Chains[0].Genesis
+	if genesis.Hash().String() != in.id.Epoch0 {
+		return fmt.Errorf("%w: the trust roots pin another chain than the instance's", ErrForeign)
+	}
+	in.node, err = chain.Start(ctx, chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey,
+		Cosign: cosign.Sign, CosignKey: cosign.Public(), Log: in.log.With("part", "chain")})
+	if err != nil {
+		return fmt.Errorf("start the chain: %w", err)
+	}
+	verifier := in.Trust.Logs[0].Key
+	in.anchors = anchor.NewLoop(in.DB, egov.New(in.node), anchor.Options{Required: true, Nodes: in.Tiles.Nodes, Log: in.log,
+		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, verifier) },
+		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
+			_, err := proof.VerifyAnchor(in.Trust, c, evidence)
+			return err
+		},
+		OnAnchored: in.Progress.Notify})
+	return in.anchors.Check(ctx)
+}
+
+// start runs the background work. Close stops it in this order: intake answers what it has
+// taken on, the sequencer logs it, the anchoring ends, the chain stops, stores close.
+func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
+	background := context.WithoutCancel(ctx)
+	limits := intake.DefaultLimits()
+	limits.MaxDocument, limits.MaxBatch, limits.SweepAfter = in.Config.MaxDocument, in.Config.MaxBatch, in.Config.SweepAfter
+	intakeCtx, stopIntake := context.WithCancel(background)
+	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
+	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
+	in.run(background, "sequencer", in.batch.Run)
+	if in.node != nil {
+		in.run(background, "anchoring", in.anchors.Run)
+		go func() {
+			<-in.node.Failed()
+			in.report(errors.New("the chain's consensus has stopped"))
+		}()
+	}
+	in.run(background, "sweep", in.sweepLoop)
+}
+
+func (in *Instance) run(ctx context.Context, name string, f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := f(ctx); err != nil {
+			in.report(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+	in.stop = append(in.stop, func() { cancel(); wg.Wait() })
+}
+
+func (in *Instance) report(err error) {
+	select {
+	case in.failed <- err:
+	default:
+	}
+}
+
+// Failed receives what the instance cannot go on with; the process should stop.
+func (in *Instance) Failed() <-chan error { return in.failed }
+
+// Close stops the background work and closes the stores.
+func (in *Instance) Close() error {
+	for _, stop := range in.stop {
+		stop()
+	}
+	var errs []error
+	if in.batch != nil && in.holder != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = in.DB.ReleaseLease(ctx, "sequencer", in.holder) // best effort: it runs out by itself
+	}
+	if in.node != nil {
+		errs = append(errs, in.node.Close())
+	}
+	return errors.Join(append(errs, in.Stores.Close())...)
+}
+
+// signers loads agencies' keys when they are first used: a new agency needs no restart.
+func (in *Instance) signers(pass keystore.Secret) intake.Signers {
+	var mu sync.Mutex
+	known := map[string]*intake.Signer{}
+	return func(agencyID string) (*intake.Signer, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if s := known[agencyID]; s != nil {
+			return s, nil
+		}
+		s, err := in.loadSigner(agencyID, pass)
+		if err != nil {
+			return nil, err
+		}
+		known[agencyID] = s
+		return s, nil
+	}
+}
+
+func (in *Instance) loadSigner(agencyID string, pass keystore.Secret) (*intake.Signer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	ag, err := in.DB.Agency(ctx, agencyID)
+	if err != nil {
+		return nil, fmt.Errorf("agency %s: %w", agencyID, err)
+	}
+	certs, err := in.DB.CertificateChain(ctx, agencyID)
+	if err != nil {
+		return nil, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
+	}
+	key, err := keystore.Load(in.Config.keyPath(agencyKeyFile(agencyID)), pass)
+	if err != nil {
+		return nil, fmt.Errorf("key of agency %s: %w", agencyID, err)
+	}
+	if err := belongs(certs[0], key); err != nil {
+		return nil, fmt.Errorf("agency %s: %w", agencyID, err)
+	}
+	return &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region, Certificate: sm.Sum(certs[0]), Sign: key.Sign}, nil
+}
+
+func belongs(cert []byte, key *sm.PrivateKey) error {
+	c, err := pki.Parse(cert)
+	if err != nil {
+		return err
+	}
+	if !c.PublicKey().Equal(key.Public()) {
+		return errors.New("the certificate in the database is not that of the key file")
+	}
+	return nil
+}
+
+const sweepEvery = time.Hour
+
+func (in *Instance) sweepLoop(ctx context.Context) error {
+	for {
+		n, err := in.Intake.Sweep(ctx, in.DB)
+		temp, err2 := sweepTemporary(ctx, in.Objects, time.Now().Add(-in.Config.SweepAfter))
+		if err := errors.Join(err, err2); err != nil && ctx.Err() == nil {
+			in.log.WarnContext(ctx, "sweeping failed, will try again", "error", err)
+		} else if n+temp > 0 {
+			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp)
+		}
+		t := time.NewTimer(sweepEvery)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+}
+
+// Migrate brings the database's schema up to this program.
+func Migrate(ctx context.Context, c Config) error {
+	password, err := secretFile(c.DatabasePasswordFile)
+	if err != nil {
+		return err
+	}
+	return sqldb.Migrate(ctx, c.Database, password)
+}

@@ -1,0 +1,173 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"stele/server/api"
+	"stele/server/auth"
+)
+
+// Time-outs of the HTTP server. Bodies have rolling deadlines of their own, see package api;
+// a header that takes longer than this, or a client that reads nothing for minutes, is no
+// honest one.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 90 * time.Second
+	maxHeader     = 32 << 10
+)
+
+// Server is an instance with its HTTP side.
+type Server struct {
+	in      *Instance
+	public  *http.Server
+	private *http.Server // metrics; nil for none
+	ln      net.Listener
+	metrics net.Listener
+	log     *slog.Logger
+}
+
+// Listen opens the listeners of an instance; [Server.Serve] serves them.
+func Listen(in *Instance, version string) (*Server, error) {
+	s := &Server{in: in, log: in.log}
+	m := newMetrics(in)
+	handler, err := in.router(m, version)
+	if err != nil {
+		return nil, err
+	}
+	s.public = &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(in.log.Handler(), slog.LevelDebug)}
+	ln, err := net.Listen("tcp", in.Config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", in.Config.Listen, err)
+	}
+	s.ln = limitListener(ln, in.Config.MaxConnections)
+	if in.Config.MetricsListen == "" {
+		return s, nil
+	}
+	if s.metrics, err = net.Listen("tcp", in.Config.MetricsListen); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", in.Config.MetricsListen, err), ln.Close())
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	s.private = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+	return s, nil
+}
+
+// Addr is the address of the public listener.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Serve serves until ctx ends or the instance fails, then stops in order: no new
+// connections, requests under way end, intake and sequencer finish, chain and stores close.
+func (s *Server) Serve(ctx context.Context) error {
+	fail := make(chan error, 2)
+	go func() { fail <- s.public.Serve(s.ln) }()
+	if s.private != nil {
+		go func() { fail <- s.private.Serve(s.metrics) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		s.log.InfoContext(ctx, "stopping")
+	case err = <-fail:
+	case err = <-s.in.Failed():
+		s.log.ErrorContext(ctx, "the instance cannot go on", "error", err)
+	}
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.in.Config.StopTimeout)
+	defer cancel()
+	if serr := s.public.Shutdown(stopCtx); serr != nil {
+		s.log.WarnContext(stopCtx, "requests were cut off", "error", serr)
+		s.public.Close()
+	}
+	if s.private != nil {
+		s.private.Close()
+	}
+	return errors.Join(err, s.in.Close())
+}
+
+func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
+	c := in.Config
+	r := chi.NewRouter()
+	r.Use(clientIP(c.ClientIP), m.measure, in.recoverer, securityHeaders)
+	limits := api.DefaultLimits()
+	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
+	a := api.New(r, api.Config{Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
+		Progress: in.Progress, TrustJSON: in.trust, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+	_ = a
+	return r, nil
+}
+
+// clientIP takes the client's address from a header that a trusted proxy sets, so that
+// rate limits count clients and not the proxy.
+func clientIP(header string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		if header == "" {
+			return next
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if ip := net.ParseIP(r.Header.Get(header)); ip != nil {
+				r.RemoteAddr = net.JoinHostPort(ip.String(), "0")
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// securityHeaders are those of every answer; pages add their own Content-Security-Policy.
+func securityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recoverer answers a panic as our fault and logs it; the connection is not reused.
+func (in *Instance) recoverer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			in.log.ErrorContext(r.Context(), "panic in a handler", "panic", v, "method", r.Method, "path", r.URL.Path)
+			w.Header().Set("Connection", "close")
+			api.WriteProblem(w, errors.New("panic"))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// health reports what the service needs. A chain that is down does not stop intake.
+func (in *Instance) health(ctx context.Context) []api.Check {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	p, err := in.Archive.Progress(ctx)
+	checks := []api.Check{{Name: "database", Required: true, OK: err == nil}}
+	if err == nil {
+		checks[0].Detail = fmt.Sprintf("%d records received", p.Received)
+		checks = append(checks, api.Check{Name: "log", OK: p.Received-p.Logged < 100_000, Detail: fmt.Sprintf("%d entries to be logged", p.Received-p.Logged)},
+			api.Check{Name: "anchor", OK: p.Logged-p.Anchored < 100_000, Detail: fmt.Sprintf("%d entries to be anchored", p.Logged-p.Anchored)})
+	}
+	_, err = in.Objects.Get(ctx, objectIdentity, 4096)
+	checks = append(checks, api.Check{Name: "objects", Required: true, OK: err == nil})
+	if in.node != nil {
+		st, err := in.node.Status()
+		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: fmt.Sprintf("height %d", st.Height)})
+	}
+	return checks
+}

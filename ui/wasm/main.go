@@ -1,0 +1,140 @@
+//go:build js && wasm
+
+// Command wasm is the browser's verifier: the same [proof.Verify] that the server and the
+// command line call, and a streaming SM3 hash, so that a document never leaves the page.
+//
+// It defines one global object for JavaScript:
+//
+//	stele.sm3Create()                        a handle (a number) for a new hash
+//	stele.sm3Update(handle, bytes)           true; bytes is a Uint8Array of any length
+//	stele.sm3Digest(handle)                  64 hex digits; the handle is gone afterwards
+//	stele.sm3Discard(handle)                 for a hash that is given up
+//	stele.verify(trust, digest, bundle)      the report as JSON text; trust is the text of
+//	                                         the trust roots, digest 64 hex digits or null,
+//	                                         bundle a Uint8Array or a string
+//
+// Nothing throws. A handle that there is not gives false or null; arguments that cannot be
+// used give a report with the verdict "unverifiable". When the object is there, the function
+// steleReady is called, if the page has defined one.
+//
+// All calls run to their end before they return: a page calls from a worker.
+package main
+
+import (
+	"hash"
+	"syscall/js"
+
+	"stele/crypto/sm"
+	"stele/notary/proof"
+)
+
+func main() {
+	var h hashes
+	js.Global().Set("stele", js.ValueOf(map[string]any{
+		"sm3Create":  js.FuncOf(h.create),
+		"sm3Update":  js.FuncOf(h.update),
+		"sm3Digest":  js.FuncOf(h.digest),
+		"sm3Discard": js.FuncOf(h.discard),
+		"verify":     js.FuncOf(verify),
+	}))
+	if ready := js.Global().Get("steleReady"); ready.Type() == js.TypeFunction {
+		ready.Invoke()
+	}
+	select {} // a program that has ended cannot be called
+}
+
+// hashes are those in work, by handle. JavaScript calls one function at a time.
+type hashes struct {
+	open map[int]hash.Hash
+	last int
+	buf  [64 << 10]byte // one for all: what is copied in is hashed at once, from the cache
+}
+
+func (h *hashes) create(js.Value, []js.Value) any {
+	if h.open == nil {
+		h.open = map[int]hash.Hash{}
+	}
+	h.last++
+	h.open[h.last] = sm.NewHash()
+	return h.last
+}
+
+func (h *hashes) find(args []js.Value) (int, hash.Hash) {
+	if len(args) == 0 || args[0].Type() != js.TypeNumber {
+		return 0, nil
+	}
+	return args[0].Int(), h.open[args[0].Int()]
+}
+
+func (h *hashes) update(_ js.Value, args []js.Value) any {
+	_, sum := h.find(args)
+	if sum == nil || len(args) < 2 || !isBytes(args[1]) {
+		return false
+	}
+	data := args[1]
+	for at, end := 0, data.Length(); at < end; at += len(h.buf) {
+		n := js.CopyBytesToGo(h.buf[:], data.Call("subarray", at, min(at+len(h.buf), end)))
+		sum.Write(h.buf[:n])
+	}
+	return true
+}
+
+func (h *hashes) digest(_ js.Value, args []js.Value) any {
+	id, sum := h.find(args)
+	if sum == nil {
+		return nil
+	}
+	delete(h.open, id)
+	return sm.Digest(sum.Sum(nil)).String()
+}
+
+func (h *hashes) discard(_ js.Value, args []js.Value) any {
+	id, sum := h.find(args)
+	delete(h.open, id)
+	return sum != nil
+}
+
+func isBytes(v js.Value) bool { return v.InstanceOf(js.Global().Get("Uint8Array")) }
+
+func verify(_ js.Value, args []js.Value) any {
+	if len(args) != 3 || args[0].Type() != js.TypeString {
+		return unchecked("the page did not hand over trust roots, digest and bundle")
+	}
+	trust, err := proof.ParseTrust([]byte(args[0].String()))
+	if err != nil {
+		return unchecked("the trust roots cannot be read")
+	}
+	var digest *sm.Digest
+	switch args[1].Type() {
+	case js.TypeNull, js.TypeUndefined:
+	case js.TypeString:
+		d, err := sm.ParseDigest(args[1].String())
+		if err != nil {
+			return unchecked("the digest of the file has not 64 hexadecimal digits")
+		}
+		digest = &d
+	default:
+		return unchecked("the digest of the file is no text")
+	}
+	bundle, ok := bytesOf(args[2])
+	if !ok {
+		return unchecked("the bundle is neither bytes nor text")
+	}
+	return string(proof.Verify(trust, digest, bundle).JSON())
+}
+
+func unchecked(why string) string { return string(proof.Unchecked(why).JSON()) }
+
+// bytesOf copies a bundle out of JavaScript, of an oversize one only as much as shows that
+// it is one.
+func bytesOf(v js.Value) ([]byte, bool) {
+	switch {
+	case v.Type() == js.TypeString:
+		return []byte(v.String()), true
+	case !isBytes(v):
+		return nil, false
+	}
+	b := make([]byte, min(v.Length(), proof.MaxBundleSize+1))
+	js.CopyBytesToGo(b, v)
+	return b, true
+}

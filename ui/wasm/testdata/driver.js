@@ -1,0 +1,91 @@
+// Loads the browser's verifier in node as a page's worker does, and prints what it answers
+// as lines of JSON. Arguments: wasm_exec.js, the program, the folder of the vectors.
+"use strict";
+const fs = require("fs");
+const path = require("path");
+const [execPath, programPath, dir] = process.argv.slice(2);
+require(execPath);
+
+const print = (value) => fs.writeSync(1, JSON.stringify(value) + "\n");
+
+// The bytes that the test in Go hashes too.
+function pattern(length) {
+  const out = new Uint8Array(length);
+  for (let i = 0; i < length; i++) out[i] = (i * 7 + (i >> 8)) & 255;
+  return out;
+}
+
+function hashes() {
+  const sizes = [0, 1, 55, 56, 63, 64, 65, 1000, 65535, 65536, 65537, 200000, 3000000];
+  for (const size of sizes) {
+    const data = pattern(size);
+    const whole = stele.sm3Create();
+    const parts = stele.sm3Create(); // both in work at once
+    stele.sm3Update(whole, data);
+    for (let at = 0, step = 1; at < size; at += step, step = step * 3 + 1) {
+      stele.sm3Update(parts, data.subarray(at, Math.min(at + step, size)));
+    }
+    print({ size, whole: stele.sm3Digest(whole), parts: stele.sm3Digest(parts) });
+  }
+}
+
+function misuse() {
+  const handle = stele.sm3Create();
+  const given = stele.sm3Create();
+  const answers = {
+    updateUnknown: stele.sm3Update(12345, pattern(1)), updateText: stele.sm3Update(handle, "text"), updateNothing: stele.sm3Update(handle),
+    updateHandle: stele.sm3Update("1", pattern(1)), discarded: stele.sm3Discard(given), discardedTwice: stele.sm3Discard(given),
+    digestUnknown: stele.sm3Digest(12345), digestNothing: stele.sm3Digest(), first: stele.sm3Digest(handle) !== null, second: stele.sm3Digest(handle),
+  };
+  print(answers);
+  const trust = fs.readFileSync(path.join(dir, "trust.json"), "utf8");
+  const bundle = new Uint8Array(fs.readFileSync(path.join(dir, "genuine.json")));
+  for (const args of [[], [trust, null], ["{}", null, bundle], [trust, "1234", bundle], [trust, 5, bundle], [trust, null, 5], [null, null, bundle]]) {
+    print(JSON.parse(stele.verify(...args)));
+  }
+  print(JSON.parse(stele.verify(trust, null, new Uint8Array(3 << 20))));
+  print(JSON.parse(stele.verify(trust, undefined, new TextDecoder().decode(bundle))));
+}
+
+function vectors() {
+  const index = JSON.parse(fs.readFileSync(path.join(dir, "vectors.json"), "utf8"));
+  for (const v of index.vectors) {
+    let digest = v.digest || null;
+    if (v.document) {
+      const h = stele.sm3Create();
+      stele.sm3Update(h, new Uint8Array(fs.readFileSync(path.join(dir, v.document))));
+      digest = stele.sm3Digest(h);
+    }
+    const trust = fs.readFileSync(path.join(dir, v.trust), "utf8");
+    print({ name: v.name, report: stele.verify(trust, digest, new Uint8Array(fs.readFileSync(path.join(dir, v.bundle)))) });
+  }
+}
+
+function speed() {
+  const chunk = pattern(2 << 20);
+  const h = stele.sm3Create();
+  const start = performance.now();
+  for (let i = 0; i < 32; i++) stele.sm3Update(h, chunk);
+  const seconds = (performance.now() - start) / 1000;
+  stele.sm3Discard(h);
+  const trust = fs.readFileSync(path.join(dir, "trust-solo.json"), "utf8");
+  const bundle = new Uint8Array(fs.readFileSync(path.join(dir, "genuine-solo.json")));
+  const times = [];
+  for (let i = 0; i < 40; i++) {
+    const start = performance.now();
+    stele.verify(trust, null, bundle);
+    times.push(performance.now() - start);
+  }
+  print({ hashMBps: (32 * chunk.length) / 1e6 / seconds, verifyFirstMs: times[0], verifyLaterMs: times[39] });
+}
+
+const go = new Go();
+globalThis.steleReady = () => {
+  print({ ready: true });
+  speed();
+  hashes();
+  misuse();
+  vectors();
+  process.exit(0);
+};
+WebAssembly.instantiate(fs.readFileSync(programPath), go.importObject).then(({ instance }) => go.run(instance));

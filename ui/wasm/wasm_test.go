@@ -1,0 +1,130 @@
+//go:build !js
+
+// The browser's verifier is tested from outside, in node: what a page would see.
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stele/crypto/sm"
+	"stele/notary/proof"
+	"stele/notary/proof/prooftest/vectors"
+)
+
+const vectorsDir = "../../notary/proof/testdata/vectors"
+
+// answers runs the driver and returns a function that reads its next line.
+func answers(t *testing.T) func(v any) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Fatal("this test needs the node command, version 18 or later: install the package nodejs")
+	}
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	fatalIfErr(t, err)
+	program := filepath.Join(t.TempDir(), "stele-verify.wasm")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	build.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build for js/wasm: %v\n%s", err, out)
+	}
+	if info, err := os.Stat(program); err == nil {
+		t.Logf("the program has %.2f MB", float64(info.Size())/1e6)
+	}
+	var stderr bytes.Buffer
+	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js"), program, vectorsDir)
+	run.Stderr = &stderr
+	out, err := run.Output()
+	if err != nil {
+		t.Fatalf("node: %v\n%s", err, stderr.Bytes())
+	}
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	return func(v any) {
+		t.Helper()
+		if !lines.Scan() {
+			t.Fatalf("the driver stopped early\n%s", stderr.Bytes())
+		}
+		fatalIfErr(t, json.Unmarshal(lines.Bytes(), v))
+	}
+}
+
+func fatalIfErr(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestInNode(t *testing.T) {
+	next := answers(t)
+	var ready map[string]bool
+	if next(&ready); !ready["ready"] {
+		t.Fatal("steleReady was not called")
+	}
+	var speed map[string]float64
+	next(&speed)
+	t.Logf("hash %.0f MB/s, verify %.1f ms at first, %.1f ms later", speed["hashMBps"], speed["verifyFirstMs"], speed["verifyLaterMs"])
+	checkHashes(t, next)
+	checkMisuse(t, next)
+
+	set, err := vectors.Load(vectorsDir)
+	fatalIfErr(t, err)
+	for _, v := range set.Index.Vectors {
+		var got struct{ Name, Report string }
+		next(&got)
+		want, err := set.Report(v)
+		fatalIfErr(t, err)
+		if got.Name != v.Name || got.Report != string(want.JSON()) {
+			t.Errorf("%s: the reports differ\nwasm   %s\nnative %s", v.Name, got.Report, want.JSON())
+		}
+	}
+}
+
+func checkHashes(t *testing.T, next func(any)) {
+	for size := -1; size < 3_000_000; {
+		var got struct {
+			Size         int
+			Whole, Parts string
+		}
+		next(&got)
+		size = got.Size
+		data := make([]byte, size)
+		for i := range data {
+			data[i] = byte(i*7 + i>>8)
+		}
+		if want := sm.Sum(data).String(); got.Whole != want || got.Parts != want {
+			t.Errorf("%d bytes: whole %s, in parts %s, want %s", size, got.Whole, got.Parts, want)
+		}
+	}
+}
+
+func checkMisuse(t *testing.T, next func(any)) {
+	var got map[string]any
+	next(&got)
+	for name, want := range map[string]any{"updateUnknown": false, "updateText": false, "updateNothing": false, "updateHandle": false, "discarded": true, "discardedTwice": false,
+		"digestUnknown": nil, "digestNothing": nil, "first": true, "second": nil} {
+		if v, there := got[name]; !there || v != want {
+			t.Errorf("%s: %v, want %v", name, v, want)
+		}
+	}
+	for range 7 {
+		var r proof.Report
+		if next(&r); r.Verdict != proof.Unverifiable || r.Steps == nil || len(r.Steps) != 0 || !strings.HasPrefix(r.Summary, "This could not be checked now: ") {
+			t.Errorf("arguments that cannot be used: %s", r.JSON())
+		}
+	}
+	var oversize, text proof.Report
+	if next(&oversize); oversize.Verdict != proof.Invalid || !strings.Contains(oversize.Summary, "at most 1048576 bytes") {
+		t.Errorf("oversize bundle: %s", oversize.JSON())
+	}
+	if next(&text); text.Verdict != proof.Unverifiable || text.Number == "" {
+		t.Errorf("bundle as text: %s", text.JSON())
+	}
+}
