@@ -265,7 +265,7 @@ func (a *app) firstSight(hash []byte, height uint64) time.Time {
 // replays this block from its own store, which has it. A crash after it leaves this block;
 // the engine then takes the saved response of FinalizeBlock. Either way it is executed
 // on the same state once.
-func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit, error) {
+func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.ResponseCommit, error) {
 	b := a.staged
 	if a.hooks.beforeCommit != nil {
 		a.hooks.beforeCommit(b.height)
@@ -279,7 +279,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 	if len(b.anchors) > 0 || b.certified > 0 || b.handOver != nil {
 		level = slog.LevelInfo
 	}
-	a.log.Log(context.Background(), level, "chain block", "height", b.height, "checkpoints", len(b.anchors), "certified", b.certified, "pending", b.meta.pending, "epoch", b.meta.epoch)
+	a.log.Log(ctx, level, "chain block", "height", b.height, "checkpoints", len(b.anchors), "certified", b.certified, "pending", b.meta.pending, "epoch", b.meta.epoch)
 	a.onCommit()
 	return &abci.ResponseCommit{}, nil
 }

@@ -88,7 +88,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := n.startEngine(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start chain node: %w", err), n.dbs.close(), h.close())
 	}
-	n.workers.Go(n.poke)
+	n.workers.Go(func() { n.poke(context.WithoutCancel(ctx)) })
 	return n, nil
 }
 
@@ -302,7 +302,7 @@ func mempoolError(err error) error {
 // poke looks after pending headers. The chain makes a few blocks for them and falls silent;
 // when this node's own signer works (again), one poke transaction makes it try once more.
 // As long as it does not work, or this node is no validator, there is nothing to poke for.
-func (n *Node) poke() {
+func (n *Node) poke(ctx context.Context) {
 	t := time.NewTicker(n.config.PokeInterval)
 	defer t.Stop()
 	var height uint64
@@ -330,8 +330,8 @@ func (n *Node) poke() {
 			continue
 		}
 		// Every node's poke at this height is the same transaction: the chain sees one.
-		ctx, cancel := context.WithTimeout(context.Background(), n.config.PokeInterval)
-		err = n.broadcast(ctx, encodePoke(m.height))
+		limited, cancel := context.WithTimeout(ctx, n.config.PokeInterval)
+		err = n.broadcast(limited, encodePoke(m.height))
 		cancel()
 		n.log.Info("poked the chain for pending headers", "pending", m.pending, "height", m.height, "error", err)
 		pause = min(2*pause, maxPokeInterval)

@@ -147,7 +147,11 @@ func attributes(d Draft) []notary.Field {
 // requestHash is what an idempotency key stands for: everything that the caller decided,
 // nothing that the service added.
 func requestHash(d Draft, digest sm.Digest, size int64) sm.Digest {
-	b := canonical.AppendList(nil, []string{"issue", d.Title, d.FileName, d.Class, d.Supersedes, d.MediaType}, canonical.AppendString)
+	class := d.Class
+	if class == "" {
+		class = DefaultClass
+	}
+	b := canonical.AppendList(nil, []string{"issue", d.Title, d.FileName, class, d.Supersedes, d.MediaType}, canonical.AppendString)
 	b = append(b, digest[:]...)
 	b = canonical.AppendInt(b, uint64(size))
 	names := make([]string, 0, len(d.Fields))

@@ -110,6 +110,11 @@ func TestVectorsInWebAssembly(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go env GOROOT: %v", err)
 	}
+	// The go command does not know that this source is the test's: reading it makes it so,
+	// and keeps an old result out of its cache.
+	if _, err := os.ReadFile("prooftest/runvectors/main.go"); err != nil {
+		t.Fatal(err)
+	}
 	program := filepath.Join(t.TempDir(), "runvectors.wasm")
 	build := exec.Command("go", "build", "-o", program, "stele/notary/proof/prooftest/runvectors")
 	build.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")

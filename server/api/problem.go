@@ -84,7 +84,11 @@ var retryAfter = map[notary.Code]int{
 // fail logs what is ours and returns the problem with its headers, for huma handlers.
 func (a *API) fail(ctx context.Context, err error) error {
 	p := problemOf(err)
-	a.log.LogAttrs(ctx, levelOf(p.Status), "request failed", slog.String("code", p.Code), slog.Any("error", err))
+	level := levelOf(p.Status)
+	if ctx.Err() != nil {
+		level = slog.LevelDebug // the client has left: nobody waits for an answer
+	}
+	a.log.LogAttrs(ctx, level, "request failed", slog.String("code", p.Code), slog.Any("error", err))
 	h := http.Header{}
 	setHeaders(h, p)
 	if len(h) == 0 {

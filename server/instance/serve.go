@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -57,6 +58,10 @@ func Listen(in *Instance, version string) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", in.Config.MetricsListen, err), ln.Close())
 	}
 	mux := http.NewServeMux()
+	// Profiles tell an operator where time goes; the listener is private.
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	s.private = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
 	return s, nil

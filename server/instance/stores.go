@@ -61,14 +61,23 @@ func (c Config) s3() (s3.Config, error) {
 }
 
 func (c Config) openObjects(ctx context.Context) (ObjectStore, error) {
+	// Each error returns a nil interface: a nil *Store in it would not compare equal to nil.
 	if c.Objects == "dir" {
-		return dir.Open(c.ObjectsDir)
+		s, err := dir.Open(c.ObjectsDir)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
 	cfg, err := c.s3()
 	if err != nil {
 		return nil, err
 	}
-	return s3.Open(ctx, cfg)
+	s, err := s3.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (c Config) initObjects(ctx context.Context) (ObjectStore, error) {

@@ -39,8 +39,8 @@ func (db *DB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outco
 		}
 		first := log.Received
 		for i, f := range fresh {
-			outcomes[f.at].Index = uint64(first) + uint64(i)
 			f.index = first + int64(i)
+			f.settle(outcomes)
 		}
 		if err := db.insert(ctx, tx, fresh); err != nil {
 			return err
@@ -59,7 +59,22 @@ type row struct {
 	*intake.Item
 	at       int   // place in the batch
 	index    int64 // of its entry
+	replays  []int // places of later items with the same idempotency key and request
 	replaces *target
+}
+
+// settle writes the outcomes of a row that has its index.
+func (r *row) settle(out []intake.Outcome) {
+	out[r.at].Index = uint64(r.index)
+	for _, at := range r.replays {
+		rec := r.Record
+		if r.Action == statement.Issue {
+			rec.Index = uint64(r.index)
+		} else {
+			rec.StandingIndex = uint64(r.index)
+		}
+		out[at] = intake.Outcome{Replay: true, Record: rec}
+	}
 }
 
 // target is the record that an item withdraws or replaces.
@@ -82,11 +97,18 @@ func (db *DB) settle(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item, out
 		return nil, err
 	}
 	fresh := make([]*row, 0, len(batch))
+	inBatch := map[agencyKey]*row{}
 	for i, it := range batch {
 		k := keyOf(it)
 		if it.Idempotency != "" {
 			if prior, ok := used[k]; ok {
 				out[i] = replayOf(prior, it)
+				continue
+			}
+			if first := inBatch[k]; first != nil {
+				if out[i] = replayOf(intake.Prior{RequestHash: first.RequestHash}, it); out[i].Err == nil {
+					first.replays = append(first.replays, i) // its record is known once it has an index
+				}
 				continue
 			}
 		}
@@ -100,7 +122,7 @@ func (db *DB) settle(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item, out
 			r.replaces = t
 		}
 		if it.Idempotency != "" {
-			used[k] = intake.Prior{RequestHash: it.RequestHash, Record: it.Record}
+			inBatch[k] = r
 		}
 		fresh = append(fresh, r)
 	}

@@ -33,6 +33,7 @@ type cli struct {
 	Agency  agencyCmd  `cmd:"" help:"Add and list agencies."`
 	Apikey  apikeyCmd  `cmd:"" help:"Make, list and revoke API keys."`
 	Fsck    fsckCmd    `cmd:"" help:"Re-derive everything that is stored and compare."`
+	Bench   benchCmd   `cmd:"" help:"Measure this machine, and an instance on it."`
 	Config  configCmd  `cmd:"" help:"Print the settings in force, without secrets."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -51,8 +51,12 @@ type exit int
 
 func execute(parser *kong.Kong, args []string, stderr io.Writer, code *int) (result int) {
 	defer func() {
-		if e, ok := recover().(exit); ok {
-			result = int(e)
+		switch v := recover().(type) {
+		case nil:
+		case exit:
+			result = int(v)
+		default:
+			panic(v)
 		}
 	}()
 	kctx, err := parser.Parse(args)
