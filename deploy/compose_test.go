@@ -114,7 +114,7 @@ func TestStartOrder(t *testing.T) {
 		}
 	}
 	init := p.Services["stele-init"]
-	if init.Restart != "no" || !slices.Equal([]string(init.Command), []string{"init", "--create-bucket"}) {
+	if init.Restart != "no" || !slices.Equal([]string(init.Command), []string{"init", "--create-bucket", "--if-missing"}) {
 		t.Errorf("stele-init restarts %q and runs %q", init.Restart, init.Command)
 	}
 	if init.Image != p.Services["stele"].Image {

@@ -132,7 +132,7 @@ func create(path string, key privateKey, passphrase Secret, iterations int) erro
 }
 
 func load(path string, passphrase Secret) (privateKey, error) {
-	text, err := readPrivate(path)
+	text, err := readPrivate(path, 0)
 	if err != nil {
 		return nil, fmt.Errorf("load key %s: %w", path, err)
 	}
@@ -143,9 +143,10 @@ func load(path string, passphrase Secret) (privateKey, error) {
 	return key, nil
 }
 
-// readPrivate reads a file that only its owner may touch. The permissions are those of the
-// opened file, so that a swap between check and read changes nothing.
-func readPrivate(path string) ([]byte, error) {
+// readPrivate reads a file that only its owner may touch; others are permissions that it may
+// have besides. They are checked on the opened file, so that a swap between check and read
+// changes nothing.
+func readPrivate(path string, others fs.FileMode) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrMissing
@@ -158,7 +159,7 @@ func readPrivate(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&^0o600 != 0 {
+	if !info.Mode().IsRegular() || info.Mode().Perm()&^(0o600|others) != 0 {
 		return nil, fmt.Errorf("%w (it is %v)", ErrPermissions, info.Mode())
 	}
 	if info.Size() > MaxFileSize {

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"unicode/utf8"
 )
 
@@ -51,8 +53,10 @@ func NewSecret(text []byte) (Secret, error) {
 // environment variable envName. Both at once are refused: which one was meant is not for us
 // to guess. There is no way to pass it as an argument, since others see a process's arguments.
 //
-// The file must be a regular file with permissions 0600 or 0400; one newline at its end is
-// not part of the passphrase. The variable stays set: a program that starts others must
+// The file must be a regular file with permissions 0600 or 0400. In /run/secrets, where
+// container runtimes mount secrets for one container with permissions of their choice, it
+// may also be readable by others, but not writable. One newline at its end is not part of
+// the passphrase. The variable stays set: a program that starts others must
 // leave it out of their environment.
 func Passphrase(file, envName string) (Secret, error) {
 	value, inEnv := "", false
@@ -71,7 +75,11 @@ func Passphrase(file, envName string) (Secret, error) {
 	case file == "":
 		return Secret{}, fmt.Errorf("%w: name a file, or set the variable %s", ErrNoPassphrase, envName)
 	}
-	text, err := readPrivate(file)
+	others := fs.FileMode(0)
+	if filepath.Dir(filepath.Clean(file)) == mountedSecrets {
+		others = 0o044
+	}
+	text, err := readPrivate(file, others)
 	if err != nil {
 		return Secret{}, fmt.Errorf("passphrase file %s: %w", file, err)
 	}
@@ -82,6 +90,9 @@ func Passphrase(file, envName string) (Secret, error) {
 	}
 	return s, nil
 }
+
+// mountedSecrets is where Docker, Podman and Swarm mount secrets, with mode 0444 as a rule.
+const mountedSecrets = "/run/secrets"
 
 // CreatePassphrase writes 160 random bits in base32 to a new file, with the same care as
 // [Create], and returns them: for an installation that has no other place for secrets.

@@ -133,7 +133,7 @@ func (in *Intake) readError(m *meter, err error) error {
 	case errors.Is(m.err, os.ErrDeadlineExceeded), errors.As(m.err, &timeout) && timeout.Timeout():
 		return notary.Wrap(notary.CodeTimeout, m.err, "The document did not arrive in time. Nothing was saved.")
 	case m.err != nil:
-		return notary.Wrap(notary.CodeInvalid, m.err, "The document did not arrive whole: the connection broke or the body is malformed. Nothing was saved.")
+		return notary.Wrap(notary.CodeMalformed, m.err, "The document did not arrive whole: the connection broke or the body is malformed. Nothing was saved.")
 	}
 	return notary.Wrap(notary.CodeUnavailable, fmt.Errorf("store object: %w", err), "The document store cannot be reached or is full. Nothing was saved; try again.")
 }

@@ -23,6 +23,7 @@ import (
 	"stele/notary/batchlog"
 	"stele/notary/chain"
 	"stele/notary/proof"
+	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
 )
 
@@ -54,7 +55,7 @@ type identity struct {
 // empty log. Nothing may be there. The identity file is written last: a crash before that
 // leaves an instance that no start accepts, and says so; whoever made it removes it.
 func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
-	if _, err := os.Stat(c.path(fileIdentity)); err == nil {
+	if Exists(c) {
 		return fmt.Errorf("there is an instance in %s already: choose another data folder", c.Data)
 	}
 	if entries, err := os.ReadDir(c.Keys); err == nil && hasKeys(entries) {
@@ -88,6 +89,24 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 		return err
 	}
 	return writeIdentity(c, id)
+}
+
+// Exists reports whether the data folder holds an instance.
+func Exists(c Config) bool {
+	_, err := os.Stat(c.path(fileIdentity))
+	return err == nil
+}
+
+// CreateBucket creates the S3 bucket of a configuration if it is not there.
+func CreateBucket(ctx context.Context, c Config) error {
+	if c.Objects != "s3" {
+		return errors.New("there is a bucket to create only with objects=s3")
+	}
+	cfg, err := c.s3()
+	if err != nil {
+		return err
+	}
+	return s3.CreateBucket(ctx, cfg, c.S3RetentionMode != "")
 }
 
 func hasKeys(entries []fs.DirEntry) bool {

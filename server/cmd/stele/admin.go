@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +26,8 @@ type initCmd struct {
 	Organization    string `help:"Organization of the root certificate." default:"Stele" placeholder:"NAME"`
 	Validator       string `help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
 	NewPassphrase   bool   `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
+	CreateBucket    bool   `help:"Create the S3 bucket if it is not there, with object lock where retention is configured."`
+	IfMissing       bool   `help:"Do nothing, successfully, if the data folder holds an instance whose stores belong to it."`
 }
 
 // Run creates an instance.
@@ -30,6 +35,18 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 	cfg, err := c.Resolve()
 	if err != nil {
 		return err
+	}
+	if c.IfMissing && instance.Exists(cfg) {
+		if err := withStores(ctx, c.Config, func(*instance.Stores) error { return nil }); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(s.out, "There is an instance in %s; nothing was changed.\n", cfg.Data)
+		return err
+	}
+	if c.CreateBucket {
+		if err := instance.CreateBucket(ctx, cfg); err != nil {
+			return err
+		}
 	}
 	if c.NewPassphrase {
 		if err := newPassphrase(cfg); err != nil {
@@ -255,4 +272,38 @@ func (c *fsckCmd) Run(ctx context.Context, s *streams) error {
 func isTerminal(f *os.File) bool {
 	st, err := f.Stat()
 	return err == nil && st.Mode()&fs.ModeCharDevice != 0
+}
+
+type healthcheckCmd struct {
+	instance.Config `embed:""`
+}
+
+// Run asks the running server on this machine whether it can take records; the exit code is
+// 1 when it cannot. It is what a container runtime calls.
+func (c *healthcheckCmd) Run(ctx context.Context, s *streams) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen address %q: %w", c.Listen, err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("the server does not answer: %w", err)
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(s.out, io.LimitReader(res.Body, 64<<10)); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server is not ready: %s", res.Status)
+	}
+	return nil
 }

@@ -26,16 +26,17 @@ const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a M
 type cli struct {
 	ConfigFile string `name:"config" env:"STELE_CONFIG" help:"YAML file with settings, named as the flags are." placeholder:"FILE"`
 
-	Serve   serveCmd   `cmd:"" help:"Serve an instance."`
-	Demo    demoCmd    `cmd:"" help:"Make a demo instance if there is none, and serve it."`
-	Init    initCmd    `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to this program."`
-	Agency  agencyCmd  `cmd:"" help:"Add and list agencies."`
-	Apikey  apikeyCmd  `cmd:"" help:"Make, list and revoke API keys."`
-	Fsck    fsckCmd    `cmd:"" help:"Re-derive everything that is stored and compare."`
-	Bench   benchCmd   `cmd:"" help:"Measure this machine, and an instance on it."`
-	Config  configCmd  `cmd:"" help:"Print the settings in force, without secrets."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve       serveCmd       `cmd:"" help:"Serve an instance."`
+	Demo        demoCmd        `cmd:"" help:"Make a demo instance if there is none, and serve it."`
+	Init        initCmd        `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
+	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
+	Agency      agencyCmd      `cmd:"" help:"Add and list agencies."`
+	Apikey      apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
+	Fsck        fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
+	Bench       benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
+	Config      configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is ready."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // streams are what a command reads and writes, and the exit code it wants beside success.
@@ -61,21 +62,22 @@ func configFile(args []string) kong.Resolver {
 			name = args[i+1]
 		}
 	}
-	return &fileResolver{name: name}
+	r := &fileResolver{}
+	if name != "" {
+		r.err = r.load(name)
+	}
+	return r
 }
 
 // fileResolver answers kong's questions for flag values from a YAML file.
 type fileResolver struct {
-	name   string
 	values map[string]any
+	err    error
 }
 
-// Validate implements kong.Resolver: the file must be readable and have known keys only.
-func (r *fileResolver) Validate(app *kong.Application) error {
-	if r.name == "" {
-		return nil
-	}
-	data, err := os.ReadFile(r.name)
+// load reads the file, which must have known keys only.
+func (r *fileResolver) load(name string) error {
+	data, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
@@ -83,10 +85,13 @@ func (r *fileResolver) Validate(app *kong.Application) error {
 	d := yaml.NewDecoder(strings.NewReader(string(data)))
 	d.KnownFields(true)
 	if err := d.Decode(&check); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("configuration %s: %w", r.name, err)
+		return fmt.Errorf("configuration %s: %w", name, err)
 	}
 	return yaml.Unmarshal(data, &r.values)
 }
+
+// Validate implements kong.Resolver.
+func (r *fileResolver) Validate(*kong.Application) error { return r.err }
 
 // Resolve implements kong.Resolver.
 func (r *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {

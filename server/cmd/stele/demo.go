@@ -93,7 +93,7 @@ func demoPath(cfg instance.Config) string { return filepath.Join(cfg.Data, "demo
 // demoInstance makes the instance, the demo agency and its key, and returns the key. Each
 // step is looked for before it is taken, so an interrupted one is made up for.
 func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (string, error) {
-	if _, err := os.Stat(filepath.Join(cfg.Data, "instance.json")); errors.Is(err, fs.ErrNotExist) {
+	if !instance.Exists(cfg) {
 		fmt.Fprintf(s.err, "Making a demo instance in %s …\n", cfg.Data)
 		if _, err := os.Stat(cfg.PassphraseFile); errors.Is(err, fs.ErrNotExist) && cfg.PassphraseFile != "" {
 			if err := newPassphrase(cfg); err != nil {

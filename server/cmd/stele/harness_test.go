@@ -136,8 +136,26 @@ type server struct {
 	cmd   *exec.Cmd
 	info  demoInfo
 	trust *proof.Trust
-	log   *bytes.Buffer
+	log   *lockedBuffer
 	done  chan struct{}
+}
+
+// lockedBuffer takes a process's output while a test may read it.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
@@ -154,7 +172,7 @@ func (s site) start(t testing.TB, extra ...string) *server {
 		// Keep the key, drop the address: the file is written anew once the server listens.
 		fatalIfErr(t, os.WriteFile(ready, fmt.Appendf(nil, `{"apiKey":%q}`, key), 0o600))
 	}
-	srv := &server{site: s, t: t, cmd: s.command(t, append([]string{"demo", "--listen", "127.0.0.1:0", "--lookups-per-minute", "1000000"}, extra...)...), log: &bytes.Buffer{}, done: make(chan struct{})}
+	srv := &server{site: s, t: t, cmd: s.command(t, append([]string{"demo", "--listen", "127.0.0.1:0", "--lookups-per-minute", "1000000"}, extra...)...), log: &lockedBuffer{}, done: make(chan struct{})}
 	srv.cmd.Stdout, srv.cmd.Stderr = io.Discard, srv.log
 	fatalIfErr(t, srv.cmd.Start())
 	go func() { _ = srv.cmd.Wait(); close(srv.done) }()

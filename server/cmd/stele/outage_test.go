@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -156,7 +155,7 @@ func (s *server) sibling(t *testing.T) *server {
 	fatalIfErr(t, err)
 	addr := ln.Addr().String()
 	fatalIfErr(t, ln.Close())
-	b := &server{site: s.site, t: t, info: s.info, trust: s.trust, log: &bytes.Buffer{}, done: make(chan struct{})}
+	b := &server{site: s.site, t: t, info: s.info, trust: s.trust, log: &lockedBuffer{}, done: make(chan struct{})}
 	b.info.URL = "http://" + addr
 	b.cmd = s.command(t, "serve", "--listen", addr, "--chain", "none", "--lookups-per-minute", "1000000")
 	b.cmd.Stderr = b.log

@@ -1,0 +1,239 @@
+package web_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"stele/crypto/merkle"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/batchlog"
+	"stele/notary/proof/prooftest"
+	"stele/notary/statement"
+	"stele/server/api"
+	"stele/server/web"
+)
+
+// The documents of the small town that the tests are about.
+var (
+	docGenuine    = []byte("%PDF-1.7\n% a deed\n%%EOF\n")
+	docPending    = []byte("%PDF-1.7\n% a licence of this minute\n%%EOF\n")
+	docRevoked    = []byte("%PDF-1.7\n% a permit\n%%EOF\n")
+	docSuperseded = []byte("%PDF-1.7\n% a plan\n%%EOF\n")
+	docNewPlan    = []byte("%PDF-1.7\n% a new plan\n%%EOF\n")
+	docTwice      = []byte("%PDF-1.7\n% a notice\n%%EOF\n")
+	docReceived   = []byte("%PDF-1.7\n% handed in, not logged\n%%EOF\n")
+	docUnknown    = []byte("%PDF-1.7\n% a letter\n%%EOF\n")
+)
+
+const code = "7K3M9QRT"
+
+// town is an instance with records of every kind, behind a real archive, API and page.
+type town struct {
+	*httptest.Server
+	store   *store
+	bundles map[string][]byte // by document: as its holder got it when it was issued
+	numbers map[string]string // by document
+	trust   []byte
+}
+
+func newTown(t testing.TB, limits web.Limits) *town {
+	t.Helper()
+	w := prooftest.New(prooftest.Options{Validators: 4, Neighbours: 2})
+	s := &store{evidence: map[uint64]archive.Stored{}}
+	to := &town{store: s, bundles: map[string][]byte{}, numbers: map[string]string{}}
+	issue := func(doc []byte) int { return s.add(w, w.Issue(doc)) }
+	issue(docGenuine)
+	revoked, superseded := issue(docRevoked), issue(docSuperseded)
+	twice := issue(docTwice)
+	issue(docTwice)
+	early := w.Checkpoint()
+	anchor := w.Anchor(early)
+	for _, r := range s.entries {
+		to.bundles[string(docOf(r))] = w.Bundle(r, early, anchor).Encode()
+	}
+	s.standing(revoked, notary.Revoked, w.Revoke(s.entries[revoked], "不动产登记错误，依法撤销"), "")
+	plan := w.Supersede(s.entries[superseded], docNewPlan)
+	s.standing(superseded, notary.Superseded, plan, plan.Statement.Number)
+	s.add(w, plan)
+	s.standing(twice, notary.Revoked, w.Revoke(s.entries[twice], "重复登记"), "")
+	s.anchor(w, w.Checkpoint())
+	issue(docPending)
+	s.log(w, w.Checkpoint())
+	to.bundles[string(docPending)] = w.Bundle(s.entries[len(s.entries)-1], prooftest.Checkpoint{Checkpoint: s.checkpoint.Checkpoint, Note: s.head.Note}).Encode()
+	issue(docReceived) // after the last checkpoint
+	for i, r := range s.records {
+		to.numbers[string(docOf(s.entries[i]))] = r.Number
+	}
+	to.trust = w.Trust().Encode()
+	to.Server = httptest.NewServer(to.routes(t, archive.New(s, batchlog.NewTiles(s, 0), w.Trust()), limits))
+	t.Cleanup(to.Close)
+	return to
+}
+
+func docOf(r *prooftest.Record) []byte {
+	for _, doc := range [][]byte{docGenuine, docPending, docRevoked, docSuperseded, docNewPlan, docTwice, docReceived} {
+		if sm.Sum(doc) == r.Document.SM3 {
+			return doc
+		}
+	}
+	panic("a record of no document")
+}
+
+func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http.Handler {
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	r := chi.NewRouter()
+	l := api.DefaultLimits()
+	l.LookupsPerMin, l.MaxWait = 100_000, time.Millisecond
+	api.New(r, api.Config{Archive: a, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: new(notary.Signal)})
+	if _, err := web.New(r, web.Config{Archive: a, Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// roomy limits do not get into a test's way.
+func roomy() web.Limits {
+	l := web.DefaultLimits()
+	l.ChecksPerMin = 100_000
+	return l
+}
+
+// store is a database and an object store in memory that can be down.
+type store struct {
+	records    []notary.Record
+	entries    []*prooftest.Record // of the records
+	leaves     []merkle.Hash
+	evidence   map[uint64]archive.Stored
+	checkpoint prooftest.Checkpoint
+	head       batchlog.Head
+	down       atomic.Bool
+}
+
+var errDown = errors.New("secret: connection to 10.1.2.3 refused")
+
+func entryOf(r *prooftest.Record) statement.Entry {
+	return statement.Entry{Statement: r.Bytes, Signature: r.Signature, Certificate: sm.Sum(r.Certificates[0])}
+}
+
+func (s *store) enter(r *prooftest.Record) {
+	if r.Index != uint64(len(s.leaves)) {
+		panic("entries must be added in order")
+	}
+	s.leaves = append(s.leaves, r.LeafHash())
+	s.evidence[r.Index] = archive.Stored{Certificates: r.Certificates, Entry: entryOf(r)}
+}
+
+func (s *store) add(w *prooftest.World, r *prooftest.Record) int {
+	if r.Index == uint64(len(s.leaves)) {
+		s.enter(r)
+	}
+	rec := notary.Record{ID: "record-" + r.Statement.Number, Index: r.Index, AgencyID: "agency", Number: r.Statement.Number, Code: code, SM3: r.Document.SM3,
+		Size: r.Document.Size, MediaType: r.Document.MediaType, Class: r.Class, Supersedes: r.Supersedes, IssuedAt: r.IssuedAt, Standing: notary.Valid}
+	for _, f := range r.Fields {
+		rec.Fields = append(rec.Fields, notary.Field{Name: f.Name, Salt: f.Salt, Value: f.Value})
+	}
+	s.records, s.entries = append(s.records, rec), append(s.entries, r)
+	return len(s.records) - 1
+}
+
+func (s *store) standing(i int, what notary.Standing, later *prooftest.Record, by string) {
+	s.enter(later)
+	r := &s.records[i]
+	r.Standing, r.StandingIndex, r.StandingAt, r.StandingBy, r.Reason = what, later.Index, later.IssuedAt, by, later.Reason
+}
+
+func (s *store) log(w *prooftest.World, c prooftest.Checkpoint) {
+	s.checkpoint = c
+	s.head = batchlog.Head{Origin: c.Origin, Received: c.Size, Size: c.Size, Root: c.Root, Note: c.Note}
+}
+
+func (s *store) anchor(w *prooftest.World, c prooftest.Checkpoint) {
+	s.log(w, c)
+	anchored := &archive.AnchoredCheckpoint{Size: c.Size, Note: c.Note}
+	anchored.Anchors = append(anchored.Anchors, w.Anchor(c))
+	for i, e := range s.evidence {
+		e.Anchored = anchored
+		s.evidence[i] = e
+	}
+}
+
+func (s *store) FindRecord(_ context.Context, _, number string) (notary.Record, error) {
+	if s.down.Load() {
+		return notary.Record{}, errDown
+	}
+	i := slices.IndexFunc(s.records, func(r notary.Record) bool { return r.Number == number })
+	if i < 0 {
+		return notary.Record{}, notary.ErrNotFound
+	}
+	return s.records[i], nil
+}
+
+func (s *store) ListRecords(_ context.Context, f archive.Filter) ([]notary.Record, error) {
+	if s.down.Load() {
+		return nil, errDown
+	}
+	var out []notary.Record
+	for _, r := range slices.Backward(s.records) {
+		if f.SM3 != nil && r.SM3 == *f.SM3 {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (s *store) Evidence(_ context.Context, index uint64) (archive.Stored, error) {
+	return s.evidence[index], nil
+}
+
+func (s *store) Head(context.Context) (batchlog.Head, error) {
+	if s.down.Load() {
+		return batchlog.Head{}, errDown
+	}
+	return s.head, nil
+}
+
+func (s *store) Progress(context.Context) (notary.Progress, error) {
+	return notary.Progress{Received: uint64(len(s.leaves)), Logged: s.head.Size, Anchored: s.head.Size - 1}, nil
+}
+
+// Agency implements api.Agencies.
+func (s *store) Agency(context.Context, string) (notary.Agency, error) {
+	return notary.Agency{ID: "agency", Code: "91350100M000100Y43", Name: "江城市政务服务局"}, nil
+}
+
+// Get serves tiles; the tests' log is smaller than one.
+func (s *store) Get(_ context.Context, key string, _ int64) ([]byte, error) {
+	tile, err := merkle.ParseTilePath(key)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for _, h := range s.leaves[:tile.Width] {
+		out = append(out, h[:]...)
+	}
+	return out, nil
+}
+
+// verdictOf finds which verdict a page shows.
+func verdictOf(html string) string {
+	_, rest, ok := strings.Cut(html, `class="verdict v-`)
+	if !ok {
+		return ""
+	}
+	v, _, _ := strings.Cut(rest, `"`)
+	return v
+}
+

@@ -1,0 +1,161 @@
+package web
+
+import (
+	"bytes"
+	"errors"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+
+	"stele/notary"
+	"stele/ui"
+)
+
+// pages are all templates in one language.
+type pages struct{ byName map[string]*template.Template }
+
+// pageNames are the templates that are pages; the others are parts of them.
+var pageNames = []string{"home", "record", "result", "message"}
+
+func parsePages(c *ui.Catalogue, assets *ui.Assets) (*pages, error) {
+	p := &pages{byName: map[string]*template.Template{}}
+	funcs := template.FuncMap{
+		"t":      c.Text,
+		"asset":  func(name string) string { return assetFolder + assets.Path(name) },
+		"groups": groups,
+		"form":   func(f frame, number, code string) checkForm { return checkForm{f, number, code} },
+	}
+	parts, err := fs.Glob(ui.Templates(), "part_*.html")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range pageNames {
+		t, err := template.New("layout.html").Funcs(funcs).Option("missingkey=error").
+			ParseFS(ui.Templates(), append([]string{"layout.html", name + ".html"}, parts...)...)
+		if err != nil {
+			return nil, err
+		}
+		p.byName[name] = t
+	}
+	return p, nil
+}
+
+// groups breaks a digest for the eye; the page shows the parts without white space between
+// them, so that it is copied whole.
+func groups(s string) []string {
+	var out []string
+	for len(s) > 8 {
+		out, s = append(out, s[:8]), s[8:]
+	}
+	return append(out, s)
+}
+
+// frame is what every page has.
+type frame struct {
+	Lang      string
+	Languages []languageLink
+	Title     string
+	Operator  string
+	CanVerify bool   // the browser's verifier can be fetched
+	WASMSize  string // in words
+	MaxUpload string // in words
+	Catalogue string // address of the texts for the scripts
+	Page      any
+}
+
+type languageLink struct{ Tag, Name, Href string }
+
+// checkForm is what the form for a file needs: the certificate to compare it with, if any.
+type checkForm struct {
+	Frame        frame
+	Number, Code string
+}
+
+// inLanguage is the address of the same page in another language. The answer to a form has
+// none: there it leads to the start.
+func inLanguage(r *http.Request, tag string) string {
+	u := url.URL{Path: "/", RawQuery: "lang=" + tag}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		q := r.URL.Query()
+		q.Set("lang", tag)
+		u.Path, u.RawQuery = r.URL.Path, q.Encode()
+	}
+	return u.RequestURI()
+}
+
+// show writes a page. It is written whole or not at all.
+func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, title string, page any) {
+	c := w.textsOf(r)
+	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
+		Catalogue: assetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
+	if a, ok := w.assets.Asset(ui.AssetWASM); ok {
+		f.WASMSize = c.Size(uint64(len(a.Gzip)))
+	}
+	for _, other := range w.texts.All() {
+		if other != c {
+			f.Languages = append(f.Languages, languageLink{Tag: other.Tag, Name: other.Text("lang.own_name"), Href: inLanguage(r, other.Tag)})
+		}
+	}
+	var b bytes.Buffer
+	if err := w.pages[c.Tag].byName[name].Execute(&b, f); err != nil {
+		w.Log.ErrorContext(r.Context(), "page cannot be written", "page", name, "error", err)
+		http.Error(rw, c.Text("error.internal.heading"), http.StatusInternalServerError)
+		return
+	}
+	h := rw.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", c.Tag)
+	h.Set("Cache-Control", "no-store")
+	rw.WriteHeader(status)
+	_, _ = rw.Write(b.Bytes()) // the person may have left; there is nobody else to tell
+}
+
+// message is a page that says that something was not done.
+type message struct{ Heading, Next string }
+
+// Errors of this package, beside those of the domain.
+var (
+	errNoFile      = errors.New("no file in the form")
+	errTooLarge    = errors.New("file over the limit")
+	errUnsupported = errors.New("not the page's form")
+	errBroken      = errors.New("body broke off")
+	errTimeout     = errors.New("body too slow")
+	errBusy        = errors.New("too many requests from one address")
+	errFull        = errors.New("too many uploads at a time")
+	errCrossOrigin = errors.New("form of another site")
+)
+
+// failures is the one table from errors to statuses and texts.
+var failures = []struct {
+	err    error
+	status int
+	text   string
+}{
+	{errNoFile, http.StatusUnprocessableEntity, "no_file"},
+	{errTooLarge, http.StatusRequestEntityTooLarge, "too_large"},
+	{errUnsupported, http.StatusUnsupportedMediaType, "unsupported"},
+	{errBroken, http.StatusBadRequest, "broken"},
+	{errTimeout, http.StatusRequestTimeout, "timeout"},
+	{errBusy, http.StatusTooManyRequests, "busy"},
+	{errFull, http.StatusServiceUnavailable, "busy"},
+	{errCrossOrigin, http.StatusForbidden, "cross_origin"},
+	{notary.ErrNotFound, http.StatusNotFound, "not_found"},
+}
+
+// fail answers with what happened, whether anything was saved, and what to do next. The text
+// of an error that is not in the table stays in the log.
+func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
+	status, text := http.StatusInternalServerError, "internal"
+	for _, f := range failures {
+		if errors.Is(err, f.err) {
+			status, text = f.status, f.text
+		}
+	}
+	if status == http.StatusInternalServerError {
+		w.Log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
+	}
+	c := w.textsOf(r)
+	w.show(rw, r, status, "message", c.Text("error.title"), message{
+		Heading: c.Text("error."+text+".heading", "max", c.Size(uint64(w.Limits.MaxUpload))), Next: c.Text("error." + text + ".next")})
+}

@@ -1,0 +1,136 @@
+package web
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"stele/notary"
+	"stele/notary/proof"
+	"stele/ui"
+)
+
+// verdictValid is no verdict on a file, but what a certificate alone can have: it stands.
+// It has its own icon, so that nobody takes the one for the other.
+const verdictValid = "valid"
+
+// recordPage is what a certificate's number opens: who registered what and when, and whether
+// it stands. The code beside the number opens the attributes as well.
+type recordPage struct {
+	Number    string
+	Code      string // the right one, or empty
+	Found     bool   // there is such a record
+	Result    result
+	CodeError string
+}
+
+// findRecord takes the number as people type it and leads to its page.
+func (w *Web) findRecord(rw http.ResponseWriter, r *http.Request) {
+	typed := r.URL.Query().Get("number")
+	number := normalizeNumber(typed)
+	if !notary.ValidNumber(number) {
+		w.show(rw, r, http.StatusUnprocessableEntity, "home", w.textsOf(r).Text("home.title"), homePage{Number: typed, BadNumber: true})
+		return
+	}
+	http.Redirect(rw, r, "/r/"+url.PathEscape(number), http.StatusSeeOther)
+}
+
+// normalizeNumber forgives full-width digits, other dashes, spaces and missing hyphens.
+func normalizeNumber(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		if c >= '！' && c <= '～' { // full-width forms of ASCII
+			c -= '！' - '!'
+		}
+		if c >= '0' && c <= '9' || c == 'x' || c == 'X' {
+			b.WriteRune(c)
+		}
+	}
+	d := strings.ToUpper(b.String())
+	if len(d) != 19 {
+		return s
+	}
+	return d[:6] + "-" + d[6:10] + "-" + d[10:18] + "-" + d[18:]
+}
+
+func (w *Web) record(rw http.ResponseWriter, r *http.Request) {
+	c := w.textsOf(r)
+	number := normalizeNumber(chi.URLParam(r, "number"))
+	if !notary.ValidNumber(number) {
+		w.fail(rw, r, notary.ErrNotFound)
+		return
+	}
+	rw.Header().Set("X-Robots-Tag", "noindex") // records are for those who hold the certificate
+	rec, err := w.Archive.Record(r.Context(), "", number)
+	if notary.CodeOf(err) == notary.CodeNotFound {
+		w.showRecord(rw, r, http.StatusNotFound, recordPage{Number: number, Result: noRecord(c, number)})
+		return
+	}
+	page := recordPage{Number: number}
+	var f finding
+	if err != nil {
+		f = w.outage(r.Context(), err)
+	} else {
+		page.Code, page.CodeError = w.openCode(c, rec, r.URL.Query().Get("code"))
+		f = w.check(r.Context(), rec, nil, page.Code != "")
+		page.Found = true
+	}
+	page.Result = w.recordWords(c, f, number)
+	status := http.StatusOK
+	if f.cause == causeService {
+		rw.Header().Set("Retry-After", "5")
+		status = http.StatusServiceUnavailable
+	}
+	w.showRecord(rw, r, status, page)
+}
+
+func (w *Web) showRecord(rw http.ResponseWriter, r *http.Request, status int, page recordPage) {
+	w.show(rw, r, status, "record", w.textsOf(r).Text("record.title", "number", page.Number), page)
+}
+
+// openCode returns the code if it is the record's, and else what to say.
+func (w *Web) openCode(c *ui.Catalogue, rec notary.Record, typed string) (code, complaint string) {
+	if typed == "" {
+		return "", ""
+	}
+	if !w.codes.allowed(rec.Number) {
+		return "", c.Text("record.code_many")
+	}
+	given, ok := notary.NormalizeCode(typed)
+	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(rec.Code)) != 1 {
+		w.codes.failed(rec.Number)
+		return "", c.Text("record.code_wrong")
+	}
+	return given, ""
+}
+
+// recordWords says of a certificate what words says of a file: its report compared none.
+func (w *Web) recordWords(c *ui.Catalogue, f finding, number string) result {
+	out := w.words(c, []finding{f})
+	places := append(placesOf(c, f.report), "number", number)
+	r := f.report
+	switch {
+	case f.cause == causeNotReady:
+		out.Verdict, out.Label = string(proof.Pending), c.Text("verdict.pending.label")
+		out.Sentence, out.Reasons, out.Next = c.Text("record.not_ready", places...), nil, c.Text("cause.not_ready.next")
+	case r.Verdict == proof.Unverifiable && causeOf(f) == "no_document":
+		out.Verdict, out.Label = verdictValid, c.Text("standing.valid")
+		out.Sentence, out.Reasons, out.Next = c.Text("record.valid"), []string{c.Text("record.valid_reason", places...)}, ""
+	case r.Verdict == proof.Pending:
+		out.Sentence, out.Reasons = c.Text("record.pending"), []string{c.Text("record.pending_reason", places...)}
+	case r.Verdict == proof.Revoked:
+		out.Sentence = c.Text("record.revoked")
+	case r.Verdict == proof.Superseded:
+		out.Sentence = c.Text("record.superseded")
+	}
+	out.Number = "" // it is this page
+	return out
+}
+
+func noRecord(c *ui.Catalogue, number string) result {
+	return result{Verdict: string(proof.NotFound), Label: c.Text("verdict.not_found.label"), Sentence: c.Text("record.not_found", "number", number),
+		Reasons: []string{c.Text("record.not_found_reason")}, Next: c.Text("record.not_found_next")}
+}

@@ -1,0 +1,184 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/proof"
+	"stele/ui"
+)
+
+// upload is what the form of the page brings. The file itself is hashed while it arrives
+// and never kept.
+type upload struct {
+	digest *sm.Digest
+	name   string
+	size   uint64
+	bundle []byte
+	number string // of the certificate that the file is to be compared with, or empty
+	code   string
+}
+
+// resultPage is the answer to an upload.
+type resultPage struct {
+	Result result
+}
+
+// verify answers the form for browsers that cannot check by themselves.
+func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
+	select {
+	case w.uploads <- struct{}{}:
+		defer func() { <-w.uploads }()
+	default:
+		rw.Header().Set("Retry-After", "10")
+		w.fail(rw, r, errFull)
+		return
+	}
+	body := w.patient(rw, r.Body)
+	up, err := w.readUpload(rw, r, body)
+	if err != nil {
+		w.Log.DebugContext(r.Context(), "upload refused", "error", err)
+		if errors.Is(err, errTooLarge) {
+			// A browser shows our answer only when it could send everything; a file that
+			// is not too large by far is worth that.
+			_, _ = io.CopyN(io.Discard, body, w.Limits.MaxUpload)
+		}
+		rw.Header().Set("Connection", "close") // what is left of the body is not read
+		w.fail(rw, r, err)
+		return
+	}
+	c := w.textsOf(r)
+	found := w.judge(r, up)
+	res := w.words(c, found)
+	res.Yours = yours(c, up)
+	status := http.StatusOK
+	if found[0].cause == causeService {
+		rw.Header().Set("Retry-After", "5")
+		status = http.StatusServiceUnavailable
+	}
+	w.show(rw, r, status, "result", res.Label, resultPage{Result: res})
+}
+
+// judge finds the bundle, if it was not handed in, and has it verified.
+func (w *Web) judge(r *http.Request, up *upload) []finding {
+	if up.bundle != nil {
+		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle)}
+		return []finding{w.newer(r.Context(), f, up.digest)}
+	}
+	if up.number == "" {
+		return w.byDigest(r.Context(), up.digest)
+	}
+	rec, err := w.Archive.Record(r.Context(), "", up.number)
+	if notary.CodeOf(err) == notary.CodeNotFound {
+		return []finding{{report: proof.Missing()}}
+	}
+	if err != nil {
+		return []finding{w.outage(r.Context(), err)}
+	}
+	code, _ := w.openCode(w.textsOf(r), rec, up.code)
+	return []finding{w.check(r.Context(), rec, up.digest, code != "")}
+}
+
+func yours(c *ui.Catalogue, up *upload) []fact {
+	if up.digest == nil {
+		return nil
+	}
+	return []fact{{Label: c.Text("facts.name"), Value: up.name, Kind: "text"}, {Label: c.Text("facts.size"), Value: c.Size(up.size), Kind: "text"},
+		{Label: c.Text("facts.sm3"), Value: up.digest.String(), Kind: "hex"}}
+}
+
+// maxFormOverhead is what a form may have beside its files: boundaries, names, short fields.
+const maxFormOverhead = 64 << 10
+
+func (w *Web) readUpload(rw http.ResponseWriter, r *http.Request, body io.Reader) (*upload, error) {
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
+		return nil, errUnsupported
+	}
+	whole := http.MaxBytesReader(rw, io.NopCloser(body), w.Limits.MaxUpload+proof.MaxBundleSize+maxFormOverhead)
+	mr := multipart.NewReader(whole, params["boundary"])
+	up := &upload{}
+	for {
+		part, err := mr.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = w.readPart(up, part)
+		}
+		if err != nil {
+			return nil, uploadError(err)
+		}
+	}
+	if up.digest == nil && up.bundle == nil {
+		return nil, errNoFile
+	}
+	return up, nil
+}
+
+func (w *Web) readPart(up *upload, part *multipart.Part) (err error) {
+	switch name := part.FormName(); {
+	case name == "file" && up.digest == nil:
+		return w.hash(up, part)
+	case name == "bundle" && up.bundle == nil:
+		b, err := io.ReadAll(io.LimitReader(part, proof.MaxBundleSize+1))
+		if part.FileName() != "" || len(b) > 0 { // else the field was left empty
+			up.bundle = b
+		}
+		return err
+	case name == "number" && up.number == "":
+		up.number, err = shortField(part)
+		if err == nil && up.number != "" && !notary.ValidNumber(up.number) {
+			return errUnsupported
+		}
+		return err
+	case name == "code" && up.code == "":
+		up.code, err = shortField(part)
+		return err
+	}
+	return errUnsupported
+}
+
+// hash streams a file through SM3. A field that was left empty comes as a file without name.
+func (w *Web) hash(up *upload, part *multipart.Part) error {
+	h := sm.NewHash()
+	n, err := io.Copy(h, io.LimitReader(part, w.Limits.MaxUpload+1))
+	switch {
+	case err != nil:
+		return err
+	case n > w.Limits.MaxUpload:
+		return errTooLarge
+	case n == 0 && part.FileName() == "":
+		return nil
+	}
+	d := sm.Digest(h.Sum(nil))
+	up.digest, up.name, up.size = &d, part.FileName(), uint64(n)
+	return nil
+}
+
+func shortField(r io.Reader) (string, error) {
+	const most = 64
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
+	if len(b) > most {
+		return "", errUnsupported
+	}
+	return string(b), err
+}
+
+func uploadError(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, errTooLarge) || errors.Is(err, errUnsupported):
+		return err
+	case errors.As(err, &tooLarge):
+		return errTooLarge
+	case isTimeout(err):
+		return errTimeout
+	}
+	return errors.Join(errBroken, err)
+}

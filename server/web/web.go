@@ -1,0 +1,122 @@
+// Package web is the public page: anybody checks a file or looks up a certificate number,
+// without an account. The page does its work in the browser where it can; here are the
+// documents it consists of, and the upload form for browsers that cannot.
+//
+// What is said about a file is always decided by proof.Verify. This package finds the
+// bundle, calls it, and puts its report into words.
+package web
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/httprate"
+
+	"stele/notary/archive"
+	"stele/ui"
+)
+
+// Limits of the public page, which a deployment sets.
+type Limits struct {
+	MaxUpload     int64         // bytes of a file that the form takes
+	ChecksPerMin  int           // uploads and lookups per address and minute
+	ReadTimeout   time.Duration // a body that is silent for this long is given up
+	UploadTimeout time.Duration // and one that is not done after this long
+	Uploads       int           // uploads at a time, from all addresses
+}
+
+// DefaultLimits are those of a deployment that sets none.
+func DefaultLimits() Limits {
+	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32}
+}
+
+// Config is what the page needs. The page fetches /api/v1/lookup and /api/v1/trust.json
+// from the server that it came from.
+type Config struct {
+	Archive  *archive.Archive
+	Operator string // who runs the service, for the foot of the page; may be empty
+	Limits   Limits
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Web serves the public page. It is safe for concurrent use.
+type Web struct {
+	Config
+	texts   *ui.Catalogues
+	assets  *ui.Assets
+	pages   map[string]*pages // by language
+	codes   *wrongCodes
+	uploads chan struct{} // a token for each upload at work
+}
+
+// New reads every template, text and file, and mounts the pages on a router. It returns an
+// error rather than a page that fails later.
+func New(r chi.Router, c Config) (*Web, error) {
+	w := &Web{Config: c, pages: map[string]*pages{}, codes: newWrongCodes(c.Now), uploads: make(chan struct{}, c.Limits.Uploads)}
+	var err error
+	if w.texts, err = ui.LoadCatalogues(); err != nil {
+		return nil, fmt.Errorf("public page: %w", err)
+	}
+	if w.assets, err = ui.LoadAssets(); err != nil {
+		return nil, fmt.Errorf("public page: %w", err)
+	}
+	for _, texts := range w.texts.All() {
+		if w.pages[texts.Tag], err = parsePages(texts, w.assets); err != nil {
+			return nil, fmt.Errorf("public page in %s: %w", texts.Tag, err)
+		}
+	}
+	if !w.assets.CanVerify() {
+		c.Log.Warn("the browser's verifier was not built into this program: the public page offers uploads only; run go generate ./ui before building")
+	}
+	w.mount(r)
+	return w, nil
+}
+
+func (w *Web) mount(r chi.Router) {
+	r.Group(func(r chi.Router) {
+		r.Use(protect)
+		get(r, assetFolder+"*", w.asset)
+		get(r, "/favicon.ico", func(rw http.ResponseWriter, req *http.Request) {
+			http.Redirect(rw, req, assetFolder+w.assets.Path("icon.svg"), http.StatusFound)
+		})
+		r.Group(func(r chi.Router) {
+			r.Use(w.language)
+			get(r, "/", w.home)
+			r.Group(func(r chi.Router) {
+				r.Use(w.limit())
+				get(r, "/r", w.findRecord)
+				get(r, "/r/{number}", w.record)
+				r.With(w.sameOrigin).Post("/verify", w.verify)
+			})
+			get(r, "/verify", func(rw http.ResponseWriter, req *http.Request) { // a result that is reloaded
+				http.Redirect(rw, req, "/", http.StatusSeeOther)
+			})
+		})
+	})
+}
+
+// get mounts a page for HEAD too.
+func get(r chi.Router, pattern string, h http.HandlerFunc) {
+	r.Get(pattern, h)
+	r.Head(pattern, h)
+}
+
+// limit counts what costs something, by address.
+func (w *Web) limit() func(http.Handler) http.Handler {
+	return httprate.Limit(w.Limits.ChecksPerMin, time.Minute, httprate.WithKeyFuncs(httprate.KeyByIP),
+		httprate.WithLimitHandler(func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Retry-After", "60")
+			w.fail(rw, r, errBusy)
+		}))
+}
+
+// sameOrigin refuses forms that another site sends.
+func (w *Web) sameOrigin(next http.Handler) http.Handler {
+	c := http.NewCrossOriginProtection()
+	c.SetDenyHandler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.fail(rw, r, errCrossOrigin) }))
+	return c.Handler(next)
+}

@@ -1,0 +1,231 @@
+package web
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stele/notary/proof"
+	"stele/ui"
+)
+
+// The types below are a report in words, as the template shows it. static/js/words.js makes
+// the same in the browser; a test compares the two for every verdict.
+
+type result struct {
+	Verdict   string // also names the icon
+	Label     string
+	Sentence  string
+	Reasons   []string
+	Next      string
+	Facts     []fact
+	Shown     []fact // attributes
+	Yours     []fact
+	Steps     []step
+	StepsLead string
+	Others    []other
+	CheckedBy string // who checked, and when
+	Number    string // of a certificate that can be looked at
+	Newer     string // of the one that replaces it
+}
+
+type fact struct {
+	Label string
+	Value string
+	Kind  string // text, hex, time, number, block
+	Raw   string // of a time: RFC 3339
+}
+
+type step struct {
+	Status     string
+	StatusText string
+	Title      string
+	Text       string
+	Strength   string
+	Technical  string
+	Values     []fact
+}
+
+type other struct {
+	Verdict string
+	Label   string
+	Text    string
+	Number  string
+}
+
+// words puts findings about one file into words, the best one first and the others below.
+func (w *Web) words(c *ui.Catalogue, found []finding) result {
+	f := found[0]
+	r := f.report
+	out := result{Verdict: string(r.Verdict), Label: c.Text("verdict." + string(r.Verdict) + ".label"), Number: r.Number,
+		CheckedBy: c.Text("result.checked_server", "time", c.Time(w.Now().UTC().Format(time.RFC3339)))}
+	out.Sentence, out.Reasons, out.Next = say(c, f)
+	if claims(f) {
+		out.Facts = facts(c, r)
+		out.Shown = attributes(c, r)
+	} else {
+		out.Number = ""
+	}
+	if r.Standing != nil && r.Verdict == proof.Superseded {
+		out.Newer = r.Standing.By
+	}
+	passed := 0
+	for _, s := range r.Steps {
+		if s.Status == proof.Passed {
+			passed++
+		}
+		out.Steps = append(out.Steps, stepWords(c, r, s))
+	}
+	out.StepsLead = c.Text("steps.lead", "passed", strconv.Itoa(passed), "total", strconv.Itoa(len(r.Steps)))
+	for _, o := range found[1:] {
+		_, reasons, _ := say(c, o)
+		line := other{Verdict: string(o.report.Verdict), Label: c.Text("verdict." + string(o.report.Verdict) + ".label"), Text: reasons[0]}
+		if claims(o) {
+			line.Number = o.report.Number
+		}
+		out.Others = append(out.Others, line)
+	}
+	return out
+}
+
+// claims reports whether what the bundle says of itself may be shown: evidence that does
+// not hold, or could not be checked, has nothing to say.
+func claims(f finding) bool {
+	switch f.report.Verdict {
+	case proof.Genuine, proof.Pending, proof.Altered, proof.Revoked, proof.Superseded:
+		return true
+	case proof.Unverifiable:
+		return causeOf(f) == "no_document"
+	}
+	return false
+}
+
+func say(c *ui.Catalogue, f finding) (sentence string, reasons []string, next string) {
+	r := f.report
+	v := "verdict." + string(r.Verdict)
+	places := placesOf(c, r)
+	switch r.Verdict {
+	case proof.Unverifiable:
+		cause := causeOf(f)
+		if !c.Has("cause." + cause + ".reason") {
+			cause = "other"
+		}
+		return c.Text(c.First("cause."+cause+".sentence", v+".sentence"), places...),
+			[]string{c.Text("cause."+cause+".reason", places...)}, c.Text("cause."+cause+".next", places...)
+	case proof.Invalid:
+		failed := firstFailed(r)
+		places = append(places, "step", c.Text("step."+string(failed.Name)+".title"), "why", reasonText(c, failed))
+	}
+	return c.Text(v+".sentence", places...), []string{c.Text(v+".reason", places...)}, c.Text(v+".next", places...)
+}
+
+// firstFailed is the step that makes evidence invalid; another file than the record's is no
+// fault of the evidence.
+func firstFailed(r *proof.Report) proof.Step {
+	i := slices.IndexFunc(r.Steps, func(s proof.Step) bool { return s.Status == proof.Failed && s.Name != proof.StepDocument })
+	if i < 0 {
+		return proof.Step{Name: proof.StepBundle, Status: proof.Failed, Reason: "other"}
+	}
+	return r.Steps[i]
+}
+
+func placesOf(c *ui.Catalogue, r *proof.Report) []string {
+	places := []string{"number", r.Number, "issued", c.Time(r.IssuedAt)}
+	if r.Agency != nil {
+		places = append(places, "agency", r.Agency.Name)
+	}
+	if r.Standing != nil {
+		places = append(places, "at", c.Time(r.Standing.At), "reason", r.Standing.Reason, "by", r.Standing.By)
+	}
+	return places
+}
+
+func facts(c *ui.Catalogue, r *proof.Report) []fact {
+	var out []fact
+	add := func(key, value, kind string) {
+		if value == "" {
+			return
+		}
+		f := fact{Label: c.Text("facts." + key), Value: value, Kind: kind}
+		if kind == "time" {
+			f.Value, f.Raw = c.Text("time.beijing", "time", c.Time(value)), value
+		}
+		out = append(out, f)
+	}
+	add("number", r.Number, "number")
+	add("agency", r.Agency.Name, "text")
+	add("code", r.Agency.Code, "text")
+	add("issued", r.IssuedAt, "time")
+	add("anchored", r.AnchoredAt, "time")
+	if r.Standing != nil {
+		add("standing", c.Text("standing."+r.Standing.State), "text")
+	}
+	add("class", known(c, "class."+r.Class, r.Class), "text")
+	add("size", c.Size(r.Document.Size), "text")
+	add("media", r.Document.MediaType, "text")
+	add("supersedes", r.Supersedes, "number")
+	add("sm3", r.Document.SM3, "hex")
+	return out
+}
+
+func attributes(c *ui.Catalogue, r *proof.Report) []fact {
+	var names []string
+	for name := range r.Fields {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var out []fact
+	for _, name := range names {
+		out = append(out, fact{Label: known(c, "field."+name, name), Value: r.Fields[name], Kind: "text"})
+	}
+	return out
+}
+
+// known is the text of a key, or the word itself where an agency has its own.
+func known(c *ui.Catalogue, key, word string) string {
+	if c.Has(key) {
+		return c.Text(key)
+	}
+	return word
+}
+
+func stepWords(c *ui.Catalogue, r *proof.Report, s proof.Step) step {
+	out := step{Status: string(s.Status), StatusText: c.Text("status." + string(s.Status)), Title: c.Text("step." + string(s.Name) + ".title"),
+		Text: reasonText(c, s), Technical: s.Detail}
+	if s.Status == proof.Passed {
+		key := "step." + string(s.Name) + ".passed"
+		if s.Name == proof.StepStanding && r.Standing != nil && r.Standing.State != "valid" {
+			key = "step.standing.passed_later"
+		}
+		out.Text = c.Text(key)
+		if s.Strength != "" {
+			out.Strength = c.Text("strength." + s.Strength)
+		}
+	}
+	for _, v := range s.Compared {
+		key := "compared." + slug(v.What)
+		out.Values = append(out.Values, fact{Label: known(c, key, v.What), Value: v.Value, Kind: kindOf(v.Value)})
+	}
+	return out
+}
+
+func reasonText(c *ui.Catalogue, s proof.Step) string {
+	return c.Text(c.First("reason."+string(s.Name)+"."+s.Reason, "reason."+s.Reason, "reason.other"))
+}
+
+// slug turns a report's English label into the end of a key.
+func slug(s string) string {
+	parts := strings.FieldsFunc(strings.ToLower(s), func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') })
+	return strings.Join(parts, "_")
+}
+
+func kindOf(value string) string {
+	switch {
+	case strings.Contains(value, "\n"):
+		return "block"
+	case len(value) == 64 && strings.Trim(value, "0123456789abcdef") == "":
+		return "hex"
+	}
+	return "text"
+}
