@@ -1,51 +1,59 @@
-# What people do with Stele. Everything works offline once `make tools` has run.
+# What people do with Stele. `make run` needs Go only; `make test` installs the rest.
 
-GO      ?= go
-BIN     ?= bin/stele
-TOOLS   := $(CURDIR)/.tools
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GO       ?= go
+TOOLS    := $(CURDIR)/.tools
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+DATA     ?= ./data
+LISTEN   ?= 127.0.0.1:8080
 FUZZTIME ?= 10s
 
+# End-to-end tests run the real program, so the race detector would watch the wrong process:
+# they run without it, in full; everything else runs with it.
+E2E := stele/server/cmd/stele
+
 .DEFAULT_GOAL := help
-.PHONY: help run build test tools bench fuzz lint wasm clean
+.PHONY: help run build generate test race e2e tools bench fuzz lint vectors clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t12
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t12
 
-run: wasm ## start Stele with everything embedded, on example data, at http://127.0.0.1:8080
-	$(GO) run ./server/cmd/stele demo
+run: build ## build everything, make a demo instance in ./data if there is none, serve it
+	bin/stele demo --data $(DATA) --listen $(LISTEN)
 
-build: wasm ## build the one program into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) ./server/cmd/stele
+build: generate ## build the programs into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./server/cmd/stele ./notary/cmd/stele-verify
 
-test: ## all tests, with the race detector, on real PostgreSQL, MinIO and Chromium
-	$(GO) test -race ./...
+generate: ## build what the program embeds: the browser's verifier
+	@$(GO) generate ./ui
 
-tools: ## install what the tests need; run it once per machine
-	deploy/install-test-tools.sh
+test: tools generate race e2e ## install what the tests need, and run them all
 
-bench: ## run the benchmarks; numbers mean something on a quiet machine only
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+race:
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '^$(E2E)$$')
+
+e2e:
+	$(GO) test -timeout 25m $(E2E)
+
+tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, Chromium, staticcheck
+	@deploy/install-test-tools.sh
+
+bench: build ## measure this machine and the program on it, with SQLite and PostgreSQL
+	deploy/with-postgres.sh bin/stele bench
 
 fuzz: ## fuzz every parser for FUZZTIME (10s)
 	@set -e; for package in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$package; \
 	  done; done
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  test -z "$$unformatted" || { echo "run gofmt on:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
+	GOOS=js GOARCH=wasm $(GO) vet ./ui/wasm ./notary/proof
 	@test -x $(TOOLS)/staticcheck || { echo "staticcheck is missing: run make tools"; exit 1; }
 	$(TOOLS)/staticcheck ./...
 
-wasm: ## build the browser's verifier, if this checkout has it
-	@if [ -d ui/wasm ]; then \
-	  mkdir -p ui/static && \
-	  GOOS=js GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o ui/static/stele-verify.wasm ./ui/wasm && \
-	  cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" ui/static/; \
-	fi
-
 clean: ## remove what was built, not data and not tools
-	rm -rf bin dist
+	rm -rf bin ui/static/gen/stele.wasm.gz ui/static/gen/wasm_exec.js

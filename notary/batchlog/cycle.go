@@ -35,10 +35,11 @@ func (l *Log) cycle(ctx context.Context) (more bool, err error) {
 	if l.edge == nil || l.edge.frontier.Size() != head.Size || l.edge.frontier.Root() != head.Root {
 		// Another server advanced, or the outcome of the last swap was unknown: what the
 		// database says is what happened. This is the same path as a start.
-		if l.edge, err = loadEdge(ctx, l.objects, head); err != nil {
-			return false, fmt.Errorf("load tiles of size %d: %w", head.Size, err)
+		if head, err = l.load(ctx); err != nil {
+			return false, err
 		}
 	}
+	l.tell(head.Size)
 	if head.Received <= head.Size {
 		return false, l.publish(ctx, head)
 	}
@@ -52,12 +53,59 @@ func (l *Log) cycle(ctx context.Context) (more bool, err error) {
 		l.edge = nil
 		return false, err
 	}
-	l.opt.OnAdvance()
+	l.tell(next.Size)
 	if err := l.publish(ctx, next); err != nil {
 		return false, err
 	}
 	l.dropPartials(ctx, head.Size, next.Size)
 	return next.Received > next.Size, nil
+}
+
+// load reads the head and the edge of its tree.
+func (l *Log) load(ctx context.Context) (Head, error) {
+	head, err := l.stable(ctx, func(head Head) (err error) {
+		l.edge, err = loadEdge(ctx, l.objects, head)
+		return err
+	})
+	if err != nil {
+		l.edge = nil
+	}
+	return head, err
+}
+
+// stable runs f, which reads tiles, on the head. Another server may advance meanwhile and
+// remove partial tiles of the size before; so a tile that is missing, or not the one that
+// was signed, is one only while the head stands still.
+func (l *Log) stable(ctx context.Context, f func(head Head) error) (Head, error) {
+	for {
+		head, err := l.store.Head(ctx)
+		if err != nil {
+			return head, fmt.Errorf("read the log's head: %w", err)
+		}
+		err = f(head)
+		if err == nil {
+			return head, nil
+		}
+		if !errors.Is(err, errTiles) && !errors.Is(err, notary.ErrObjectNotFound) {
+			return head, fmt.Errorf("read the tiles of size %d: %w", head.Size, err)
+		}
+		again, herr := l.store.Head(ctx)
+		if herr != nil {
+			return head, fmt.Errorf("read the log's head: %w", herr)
+		}
+		if again.Size == head.Size {
+			return head, fmt.Errorf("%w: the tiles do not give the signed root of size %d (%v); run stele fsck", ErrMismatch, head.Size, err)
+		}
+	}
+}
+
+// tell calls OnAdvance once for each size that is seen in the database, whoever brought it
+// there: the answer to our own swap may have been lost.
+func (l *Log) tell(size uint64) {
+	if size > l.told {
+		l.told = size
+		l.opt.OnAdvance()
+	}
 }
 
 func (l *Log) lease(ctx context.Context) (bool, error) {
@@ -157,21 +205,22 @@ func (l *Log) addBundles(ctx context.Context, objects map[string][]byte, first u
 // publish puts the checkpoint where the world reads it, unless a newer one is there: a
 // server that was asleep must not take the log back.
 func (l *Log) publish(ctx context.Context, head Head) error {
-	if l.published >= head.Size && l.published > 0 {
+	if l.published != nil && *l.published >= head.Size {
 		return nil
 	}
 	err := l.objects.Replace(ctx, CheckpointKey, func(current []byte) ([]byte, error) {
 		if current == nil {
 			return nil, fmt.Errorf("%w: the object store's checkpoint has vanished", ErrMismatch)
 		}
-		c, err := checkpoint.ParseUnsafe(current)
-		if err != nil {
-			return nil, fmt.Errorf("%w: the object store's checkpoint is damaged: %v", ErrMismatch, err)
-		}
-		if c.Size == head.Size && c.Root != head.Root {
+		// Opened, not just read: a larger size that somebody wrote there must not keep the
+		// log from being published.
+		c, _, err := checkpoint.Open(current, &l.opt.Signer.Verifier)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%w: the object store's checkpoint is of another log or damaged: %v", ErrMismatch, err)
+		case c.Size == head.Size && c.Root != head.Root:
 			return nil, fmt.Errorf("%w: two different roots for size %d", ErrMismatch, head.Size)
-		}
-		if c.Size >= head.Size {
+		case c.Size >= head.Size:
 			return nil, nil
 		}
 		return head.Note, nil
@@ -179,7 +228,7 @@ func (l *Log) publish(ctx context.Context, head Head) error {
 	if err != nil {
 		return fmt.Errorf("publish checkpoint: %w", err)
 	}
-	l.published = head.Size
+	l.published = &head.Size
 	return nil
 }
 

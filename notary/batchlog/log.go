@@ -90,11 +90,12 @@ type Options struct {
 }
 
 // Defaults for options left zero. A cycle costs a few file or object writes and one
-// transaction; 50 ms between cycles under load keeps that below a tenth of the work.
+// transaction; 50 ms between cycles under load keeps that below a tenth of the work. A group
+// is held in memory twice, at up to 16 KiB an entry: after an outage it must not be all.
 const (
 	defaultInterval = 50 * time.Millisecond
 	defaultPoll     = 500 * time.Millisecond
-	defaultMaxGroup = 1 << 16
+	defaultMaxGroup = 1 << 13
 )
 
 // Log sequences and serves one log. Run is called once; the other methods are safe for
@@ -108,7 +109,8 @@ type Log struct {
 
 	// Owned by Run.
 	edge       *edge
-	published  uint64 // size last published by this process
+	published  *uint64 // size that is published at least, nil when not known
+	told       uint64  // largest size that OnAdvance was called for
 	leaseUntil time.Time
 }
 
@@ -146,24 +148,24 @@ func FirstCheckpoint(s *signednote.Signer) (Head, error) {
 
 // Check compares database and object store before anything is served, and never repairs
 // what only a person can judge. It publishes the database's checkpoint when the object
-// store's is older: a crash between the steps 4 and 5 leaves it so.
+// store's is older: a crash between the steps 4 and 5 leaves it so. Another server may be
+// at work meanwhile.
 func (l *Log) Check(ctx context.Context) error {
+	// The object store is read first: it is written last, so of a log that is at work what
+	// the database says a moment later is as new or newer.
+	note, noteErr := l.objects.Get(ctx, CheckpointKey, signednote.MaxNoteSize)
 	head, err := l.store.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("read the log's head: %w", err)
 	}
-	if err := l.checkNote(head); err != nil {
+	if err := l.checkHead(head); err != nil {
 		return err
 	}
-	if head.Origin != l.opt.Signer.Name() {
-		return fmt.Errorf("%w: the database holds log %q, the key is of %q; check the configured database and key", ErrMismatch, head.Origin, l.opt.Signer.Name())
-	}
-	note, err := l.objects.Get(ctx, CheckpointKey, signednote.MaxNoteSize)
-	if errors.Is(err, notary.ErrObjectNotFound) {
+	if errors.Is(noteErr, notary.ErrObjectNotFound) {
 		return fmt.Errorf("%w: the object store holds no checkpoint although the database holds log %q with %d entries; check the configured directory or bucket, or restore it", ErrMismatch, head.Origin, head.Size)
 	}
-	if err != nil {
-		return fmt.Errorf("read the published checkpoint: %w", err)
+	if noteErr != nil {
+		return fmt.Errorf("read the published checkpoint: %w", noteErr)
 	}
 	stored, _, err := checkpoint.Open(note, &l.opt.Signer.Verifier)
 	switch {
@@ -174,20 +176,44 @@ func (l *Log) Check(ctx context.Context) error {
 	case stored.Size == head.Size && stored.Root != head.Root:
 		return fmt.Errorf("%w: two different roots for size %d; run stele fsck", ErrMismatch, head.Size)
 	}
-	e, err := loadEdge(ctx, l.objects, head)
-	if err != nil {
-		return fmt.Errorf("%w: the tiles do not give the signed root of size %d (%v); run stele fsck", ErrMismatch, head.Size, err)
+	if head, err = l.load(ctx); err != nil {
+		return err
 	}
-	l.edge = e
+	if err := l.checkPrefix(ctx, stored); err != nil {
+		return err
+	}
+	l.told = head.Size
 	return l.publish(ctx, head)
 }
 
-func (l *Log) checkNote(head Head) error {
+// checkHead checks that the database's head is signed by our key.
+func (l *Log) checkHead(head Head) error {
+	if head.Origin != l.opt.Signer.Name() {
+		return fmt.Errorf("%w: the database holds log %q, the key is of %q; check the configured database and key", ErrMismatch, head.Origin, l.opt.Signer.Name())
+	}
 	c, _, err := checkpoint.Open(head.Note, &l.opt.Signer.Verifier)
-	if err != nil || c.Size != head.Size || c.Root != head.Root {
+	if err != nil {
 		return fmt.Errorf("%w: the database's checkpoint is not signed by the configured log key (%v); check the configured key", ErrMismatch, err)
 	}
+	if c.Size != head.Size || c.Root != head.Root {
+		return fmt.Errorf("%w: the database's row says size %d, its signed checkpoint size %d, or another root; run stele fsck", ErrMismatch, head.Size, c.Size)
+	}
 	return nil
+}
+
+// checkPrefix checks that the tree grew out of the one that is published.
+func (l *Log) checkPrefix(ctx context.Context, published checkpoint.Checkpoint) error {
+	_, err := l.stable(ctx, func(head Head) error {
+		path, err := merkle.ConsistencyProof(published.Size, head.Size, l.tiles.Nodes(ctx, head.Size))
+		if err != nil {
+			return err
+		}
+		if err := merkle.VerifyConsistency(published.Size, head.Size, published.Root, head.Root, path); err != nil {
+			return fmt.Errorf("%w: the published checkpoint of size %d is of another history: %v", errTiles, published.Size, err)
+		}
+		return nil
+	})
+	return err
 }
 
 // Run sequences until ctx ends, then once more so that a graceful stop leaves nothing
@@ -201,7 +227,7 @@ func (l *Log) Run(ctx context.Context) error {
 		start := l.opt.Now()
 		more, err := l.cycle(ctx)
 		switch {
-		case errors.Is(err, ErrMismatch), errors.Is(err, notary.ErrObjectDiffers):
+		case fatal(err):
 			return err
 		case err != nil && ctx.Err() == nil:
 			failures++
@@ -212,10 +238,9 @@ func (l *Log) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return l.last(ctx)
 		}
-		wait := l.opt.Interval - l.opt.Now().Sub(start)
 		if failures > 0 {
-			wait = backoff(failures)
-			more = true
+			pause(ctx, backoff(failures))
+			continue
 		}
 		if !more {
 			select {
@@ -224,7 +249,7 @@ func (l *Log) Run(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-		pause(ctx, wait)
+		pause(ctx, l.opt.Interval-l.opt.Now().Sub(start)) // not at all after an idle time
 	}
 }
 
@@ -232,10 +257,19 @@ func (l *Log) Run(ctx context.Context) error {
 func (l *Log) last(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if _, err := l.cycle(ctx); err != nil {
+	_, err := l.cycle(ctx)
+	if fatal(err) {
+		return err
+	}
+	if err != nil {
 		l.opt.Log.WarnContext(ctx, "last sequencing before the stop failed; the next start makes up for it", "error", err)
 	}
 	return nil
+}
+
+// fatal reports whether going on would be wrong.
+func fatal(err error) bool {
+	return errors.Is(err, ErrMismatch) || errors.Is(err, notary.ErrObjectDiffers)
 }
 
 func backoff(failures int) time.Duration {

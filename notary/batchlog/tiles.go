@@ -2,12 +2,16 @@ package batchlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"stele/crypto/merkle"
 )
+
+// errTiles: what is stored is not what was written.
+var errTiles = errors.New("damaged tile")
 
 // tileReader is the part of [Objects] that reading needs.
 type tileReader interface {
@@ -66,6 +70,14 @@ func (t *Tiles) Tile(ctx context.Context, tile merkle.Tile) ([]byte, error) {
 	return data, err
 }
 
+// Forget drops what is kept in memory: a proof made of it did not hold, so something that
+// was read is not what was written, and may have been repaired since.
+func (t *Tiles) Forget() {
+	if t.cache != nil {
+		t.cache.Purge()
+	}
+}
+
 func (t *Tiles) remember(objects map[string][]byte) {
 	if t.cache == nil {
 		return
@@ -83,7 +95,7 @@ func readTile(ctx context.Context, objects tileReader, t merkle.Tile) ([]byte, e
 		return nil, fmt.Errorf("tile %s: %w", t.Path(), err)
 	}
 	if len(data) != t.Width*merkle.HashSize {
-		return nil, fmt.Errorf("tile %s has %d bytes, want %d", t.Path(), len(data), t.Width*merkle.HashSize)
+		return nil, fmt.Errorf("%w: %s has %d bytes, want %d", errTiles, t.Path(), len(data), t.Width*merkle.HashSize)
 	}
 	return data, nil
 }

@@ -142,10 +142,11 @@ func (r *Report) JSON() []byte {
 	return b
 }
 
-// FailedStep returns the first step that failed, for one-line messages.
+// FailedStep returns the step that decided: for an invalid bundle the first that failed
+// other than the document's, which says nothing then; else the first that failed.
 func (r *Report) FailedStep() (Step, bool) {
 	for _, s := range r.Steps {
-		if s.Status == Failed {
+		if s.Status == Failed && (s.Name != StepDocument || r.Verdict != Invalid) {
 			return s, true
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"stele/server/api"
 	"stele/server/auth"
+	"stele/server/web"
 )
 
 // Time-outs of the HTTP server. Bodies have rolling deadlines of their own, see package api;
@@ -104,9 +105,13 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 	r.Use(clientIP(c.ClientIP), m.measure, in.recoverer, securityHeaders)
 	limits := api.DefaultLimits()
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	a := api.New(r, api.Config{Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
+	api.New(r, api.Config{Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
 		Progress: in.Progress, TrustJSON: in.trust, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
-	_ = a
+	pages := web.DefaultLimits()
+	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
+	if _, err := web.New(r, web.Config{Archive: in.Archive, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 

@@ -236,4 +236,3 @@ func verdictOf(html string) string {
 	v, _, _ := strings.Cut(rest, `"`)
 	return v
 }
-

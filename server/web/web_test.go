@@ -158,7 +158,7 @@ func TestRecord(t *testing.T) {
 		"superseded":  {"/r/" + to.numbers[string(docSuperseded)], 200, "superseded", "/r/" + to.numbers[string(docNewPlan)], "is-no-such-text"},
 		"pending":     {"/r/" + to.numbers[string(docPending)], 200, "pending", "waits to be anchored", "is-no-such-text"},
 		"received":    {"/r/" + to.numbers[string(docReceived)], 200, "pending", "entered in the log", "is-no-such-text"},
-		"unknown":     {"/r/420100-2026-00099999-6", 404, "not_found", "There is no certificate", "upload"},
+		"unknown":     {"/r/420100-2026-00099999-X", 404, "not_found", "There is no certificate", "upload"},
 		"no number":   {"/r/12", 404, "message", "no such page", "is-no-such-text"},
 		"typed badly": {"/r?number=12", 422, "", "This is not a certificate number", "is-no-such-text"},
 	} {
@@ -207,7 +207,7 @@ func TestLimits(t *testing.T) {
 	limits.ChecksPerMin = 2
 	to = newTown(t, limits)
 	for range 2 {
-		to.get(t, "/r/420100-2026-00099999-6")
+		to.get(t, "/r/420100-2026-00099999-X")
 	}
 	if res, body := to.post(t, file(docGenuine)); res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" || !strings.Contains(body, "Nothing was saved") {
 		t.Errorf("over the rate: status %d", res.StatusCode)

@@ -15,7 +15,9 @@
 //
 // Nothing throws. A handle that there is not gives false or null; arguments that cannot be
 // used give a report with the verdict "unverifiable". When the object is there, the function
-// steleReady is called, if the page has defined one.
+// steleReady is called, if the page has defined one. Before that the program tests itself;
+// when that fails, there is no object, the page's function steleFailed is called, and the
+// program ends.
 //
 // All calls run to their end before they return: a page calls from a worker.
 package main
@@ -29,6 +31,10 @@ import (
 )
 
 func main() {
+	if !selfTest() {
+		call("steleFailed")
+		return
+	}
 	var h hashes
 	js.Global().Set("stele", js.ValueOf(map[string]any{
 		"sm3Create":  js.FuncOf(h.create),
@@ -37,10 +43,15 @@ func main() {
 		"sm3Discard": js.FuncOf(h.discard),
 		"verify":     js.FuncOf(verify),
 	}))
-	if ready := js.Global().Get("steleReady"); ready.Type() == js.TypeFunction {
-		ready.Invoke()
-	}
+	call("steleReady")
 	select {} // a program that has ended cannot be called
+}
+
+// call calls a function of the page, where it has defined one.
+func call(name string) {
+	if f := js.Global().Get(name); f.Type() == js.TypeFunction {
+		f.Invoke()
+	}
 }
 
 // hashes are those in work, by handle. JavaScript calls one function at a time.

@@ -87,6 +87,25 @@ func TestInNode(t *testing.T) {
 	}
 }
 
+// TestSelfTestIsTheVector also reads the program's sources, which the go command does not
+// know to be this test's: a change to them must not find an old result in its cache.
+func TestSelfTestIsTheVector(t *testing.T) {
+	for own, vector := range map[string]string{"trust.json": "trust-solo.json", "bundle.json": "genuine-solo.json", "document.pdf": "document.pdf"} {
+		a, err := os.ReadFile(filepath.Join("selftest", own))
+		fatalIfErr(t, err)
+		b, err := os.ReadFile(filepath.Join(vectorsDir, vector))
+		fatalIfErr(t, err)
+		if !bytes.Equal(a, b) {
+			t.Errorf("selftest/%s is not %s: copy it", own, vector)
+		}
+	}
+	for _, source := range []string{"main.go", "selftest.go", "testdata/driver.js"} {
+		if _, err := os.ReadFile(source); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func checkHashes(t *testing.T, next func(any)) {
 	for size := -1; size < 3_000_000; {
 		var got struct {

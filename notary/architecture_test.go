@@ -1,0 +1,199 @@
+package notary_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is who may import whom: for each package (or, with a final /..., each one below
+// a folder) the packages of this module that it may name. Arrows point inward. A new arrow
+// is a decision: it is made here.
+var allowed = map[string]string{
+	"crypto/sm":                  "",
+	"crypto/sm/selftest":         "crypto/sm",
+	"crypto/merkle":              "crypto/sm",
+	"crypto/signednote":          "crypto/sm",
+	"crypto/pki":                 "crypto/sm",
+	"crypto/keystore":            "crypto/sm",
+	"notary":                     "crypto/sm",
+	"notary/canonical":           "",
+	"notary/statement":           "crypto/sm crypto/merkle notary notary/canonical",
+	"notary/checkpoint":          "crypto/merkle crypto/signednote",
+	"notary/anchorproof":         "crypto/sm crypto/merkle crypto/signednote notary/checkpoint",
+	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof",
+	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof/...",
+	"notary/verifier":            "crypto/sm notary/proof",
+	"notary/cmd/stele-verify":    "crypto/... notary/proof notary/verifier",
+	"notary/batchlog":            "crypto/merkle crypto/signednote notary notary/checkpoint notary/statement",
+	"notary/intake":              "crypto/sm notary notary/canonical notary/statement",
+	"notary/archive":             "crypto/merkle crypto/sm notary notary/batchlog notary/checkpoint notary/proof notary/statement",
+	"notary/anchor":              "crypto/merkle notary/checkpoint",
+	"notary/anchor/egov":         "crypto/merkle notary/anchor notary/anchorproof notary/chain notary/checkpoint",
+	"notary/chain":               "crypto/merkle crypto/sm crypto/signednote notary/anchorproof notary/checkpoint",
+	"notary/fsck":                "crypto/... notary notary/batchlog notary/checkpoint notary/proof notary/statement",
+	"storage/...":                "crypto/... notary/... storage/...",
+	"deploy":                     "",
+	"ui":                         "crypto/sm",
+	"ui/build":                   "",
+	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
+	"server/auth":                "crypto/sm notary",
+	"server/api":                 "crypto/... notary notary/archive notary/intake notary/proof server/auth",
+	"server/web":                 "crypto/sm notary notary/archive notary/proof ui server/web",
+	"server/instance":            "crypto/... notary/... storage/... server/... ui",
+	"server/cmd/stele":           "crypto/... notary/... server/...",
+}
+
+// pure packages are the verifier and what it stands on: they build for a browser. Directly
+// they name none of these; through the standard library crypto/x509 alone brings in net.
+const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof"
+
+var (
+	notPure       = []string{"net", "net/http", "database/sql", "crypto/tls", "os", "os/exec", "log/slog"}
+	notPureAtAll  = []string{"net/http", "database/sql", "crypto/tls", "os/exec"}
+	notInDomain   = []string{"net/http", "database/sql", "github.com/jmoiron/sqlx", "github.com/lib/pq", "modernc.org/sqlite", "github.com/minio/minio-go/v7", "github.com/go-chi/chi/v5"}
+	adapterOwners = map[string]string{"github.com/minio/minio-go/v7": "storage/", "github.com/jmoiron/sqlx": "storage/sqldb", "modernc.org/sqlite": "storage/sqldb",
+		"github.com/lib/pq": "storage/", "github.com/cometbft/cometbft/node": "notary/chain", "github.com/tjfoc/gmsm/sm2": "crypto/sm/selftest"}
+)
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func packages(t *testing.T) map[string]pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Deps", "stele/...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]pkg{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if name, ok := strings.CutPrefix(p.ImportPath, "stele/"); ok {
+			all[name] = p
+		}
+	}
+}
+
+func ruleFor(name string) (string, bool) {
+	if r, ok := allowed[name]; ok {
+		return r, true
+	}
+	best, found := "", false
+	for k := range allowed {
+		if p, ok := strings.CutSuffix(k, "..."); ok && strings.HasPrefix(name+"/", p) && len(p) > len(best) {
+			best, found = p, true
+		}
+	}
+	return allowed[best+"..."], found
+}
+
+func permits(rule, imported string) bool {
+	for _, r := range strings.Fields(rule) {
+		if p, ok := strings.CutSuffix(r, "/..."); r == imported || ok && (imported == p || strings.HasPrefix(imported, p+"/")) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestImportDirections(t *testing.T) {
+	for name, p := range packages(t) {
+		rule, ok := ruleFor(name)
+		if !ok {
+			t.Errorf("%s is not in the table of allowed imports", name)
+		}
+		for _, i := range p.Imports {
+			if imported, own := strings.CutPrefix(i, "stele/"); own && !permits(rule, imported) {
+				t.Errorf("%s may not import %s", name, imported)
+			}
+			if owner, ok := adapterOwners[i]; ok && !strings.HasPrefix(name, owner) {
+				t.Errorf("%s may not import %s: that is the business of %s", name, i, owner)
+			}
+			if slices.Contains(notInDomain, i) && strings.HasPrefix(name, "notary") {
+				t.Errorf("%s may not import %s: the domain knows no SQL, no S3 and no HTTP", name, i)
+			}
+		}
+		if slices.Contains(strings.Fields(pure), name) {
+			for _, bad := range notPure {
+				if slices.Contains(p.Imports, bad) {
+					t.Errorf("%s may not import %s: it must build for a browser", name, bad)
+				}
+			}
+			for _, bad := range notPureAtAll {
+				if slices.Contains(p.Deps, bad) {
+					t.Errorf("%s depends on %s", name, bad)
+				}
+			}
+		}
+	}
+}
+
+func sources(t *testing.T, visit func(path, text string)) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && path != ".." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "data" || name == "bin") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || filepath.Ext(name) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		visit(strings.TrimPrefix(filepath.ToSlash(path), "../"), string(text))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file has one subject. Clocks are handed in, so that time is the same for all parts and
+// tests can set it.
+func TestHouseRules(t *testing.T) {
+	sources(t, func(path, text string) {
+		if n := strings.Count(text, "\n"); n > 600 {
+			t.Errorf("%s has %d lines: split it by subject", path, n)
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		if (strings.HasPrefix(path, "crypto/") || strings.HasPrefix(path, "notary/")) && !strings.Contains(path, "/cmd/") && !strings.Contains(path, "prooftest") &&
+			!strings.HasPrefix(path, "notary/chain/") && strings.Contains(text, "time.Now()") {
+			// notary/chain is excepted: the engine below it has a clock of its own, the machine's
+			t.Errorf("%s reads the clock: take it as a function", path)
+		}
+		if !strings.Contains(path, "cmd/") && strings.Contains(text, "context.Background()") && strings.HasPrefix(path, "notary/") && !strings.HasPrefix(path, "notary/chain/") {
+			t.Errorf("%s makes a context of its own: derive it from the caller's", path)
+		}
+		if !strings.Contains(text, "// Package ") && !strings.Contains(text, "// Command ") && strings.HasSuffix(path, "/doc.go") {
+			t.Errorf("%s has no package comment", path)
+		}
+	})
+	if _, err := os.Stat("../go.mod"); err != nil {
+		t.Fatal(err)
+	}
+	if top, _ := filepath.Glob("../*.go"); len(top) > 0 && !slices.Equal(top, []string{"../deps_tmp.go"}) {
+		t.Errorf("no Go file at the top: %v", top)
+	}
+}

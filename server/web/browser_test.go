@@ -1,0 +1,230 @@
+package web_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// tabTimeout is how long a browser test may take before something is wrong.
+const tabTimeout = 50 * time.Second
+
+// browser starts Chromium once for a test; its subtests open tabs of it.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		t.Fatal("the page's tests need Chromium and a Chinese font; install them with: make tools")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	fatalIfErr(t, chromedp.Run(ctx))
+	return ctx
+}
+
+// look is how a person sees the page.
+type look struct {
+	lang   string
+	width  int64
+	height int64
+	dark   bool
+	noJS   bool
+}
+
+var (
+	desktop = look{lang: "zh-CN", width: 1366, height: 768}
+	phone   = look{lang: "zh-CN", width: 390, height: 844}
+)
+
+func (l look) in(lang string) look { l.lang = lang; return l }
+
+func (l look) inDark() look { l.dark = true; return l }
+
+func (l look) withoutScripts() look { l.noJS = true; return l }
+
+func (l look) String() string {
+	name := fmt.Sprintf("%s-%d", l.lang, l.width)
+	if l.dark {
+		name += "-dark"
+	}
+	if l.noJS {
+		name += "-nojs"
+	}
+	return name
+}
+
+// tab is an open page. Any fault that the browser reports fails the test.
+type tab struct {
+	t    *testing.T
+	ctx  context.Context
+	look look
+}
+
+func open(t *testing.T, parent context.Context, l look) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(parent)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, tabTimeout)
+	t.Cleanup(cancel)
+	b := &tab{t: t, ctx: ctx, look: l}
+	chromedp.ListenTarget(ctx, func(ev any) {
+		switch e := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("script fault: %s", e.ExceptionDetails.Error())
+		case *log.EventEntryAdded:
+			if strings.Contains(e.Entry.Text, "Content Security Policy") {
+				t.Errorf("%s: %s", e.Entry.URL, e.Entry.Text)
+			}
+		}
+	})
+	scheme := "light"
+	if l.dark {
+		scheme = "dark"
+	}
+	b.run(network.SetExtraHTTPHeaders(network.Headers{"Accept-Language": l.lang}),
+		emulation.SetDeviceMetricsOverride(l.width, l.height, 1, l.width < 600), emulation.SetTouchEmulationEnabled(l.width < 600),
+		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+		emulation.SetScriptExecutionDisabled(l.noJS))
+	return b
+}
+
+func (b *tab) run(actions ...chromedp.Action) {
+	b.t.Helper()
+	fatalIfErr(b.t, chromedp.Run(b.ctx, actions...))
+}
+
+// goTo opens an address and waits until the page can work by itself.
+func (b *tab) goTo(url string) {
+	b.t.Helper()
+	b.run(chromedp.Navigate(url))
+	if !b.look.noJS {
+		b.wait(`document.querySelector('#check')?.dataset.mode !== 'upload'`)
+	}
+}
+
+// wait waits until an expression holds, looking whenever the page changes.
+func (b *tab) wait(expression string) {
+	b.t.Helper()
+	script := `new Promise((resolve) => {
+		const holds = () => { if (!(` + expression + `)) return false; seen.disconnect(); resolve(true); return true; };
+		const seen = new MutationObserver(holds);
+		seen.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+		holds();
+	})`
+	if err := chromedp.Run(b.ctx, chromedp.Evaluate(script, nil, awaited)); err != nil {
+		b.t.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, b.text("main"))
+	}
+}
+
+func awaited(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
+
+func (b *tab) eval(expression string, into any) {
+	b.t.Helper()
+	b.run(chromedp.Evaluate(expression, into, awaited))
+}
+
+// text is what a person reads in the first element of a selector.
+func (b *tab) text(selector string) string {
+	var s string
+	_ = chromedp.Run(context.WithoutCancel(b.ctx), chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector), &s))
+	return s
+}
+
+// choose gives files to the form, as the file dialogue does.
+func (b *tab) choose(files ...string) {
+	b.t.Helper()
+	b.run(chromedp.SetUploadFiles("#file", files, chromedp.ByQuery))
+}
+
+// verdict waits for a result and returns which one it is.
+func (b *tab) verdict() string {
+	b.t.Helper()
+	b.wait(`!document.querySelector('#result').hidden`)
+	var class string
+	b.eval(`document.querySelector('#result .verdict').className`, &class)
+	return strings.TrimPrefix(class, "verdict v-")
+}
+
+// shoot keeps a picture of the page where somebody asked for pictures to look at.
+func (b *tab) shoot(name string) {
+	b.t.Helper()
+	dir := os.Getenv("STELE_TEST_PICTURES")
+	if dir == "" {
+		return
+	}
+	var png []byte
+	b.run(chromedp.FullScreenshot(&png, 100))
+	fatalIfErr(b.t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%s.png", name, b.look)), png, 0o644))
+}
+
+// accessible runs axe-core and fails on every serious finding.
+func (b *tab) accessible(state string) {
+	b.t.Helper()
+	axe, err := os.ReadFile("../../ui/testdata/axe.min.js")
+	fatalIfErr(b.t, err)
+	var out string
+	b.eval(string(axe)+";0", nil)
+	b.eval(`axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then((r) =>
+		JSON.stringify(r.violations.map((v) => ({ id: v.id, impact: v.impact, nodes: v.nodes.map((n) => n.html + ' — ' + n.failureSummary) }))))`, &out)
+	var found []struct {
+		ID, Impact string
+		Nodes      []string
+	}
+	fatalIfErr(b.t, json.Unmarshal([]byte(out), &found))
+	for _, f := range found {
+		if f.Impact == "serious" || f.Impact == "critical" {
+			b.t.Errorf("%s, %s: %s (%s):\n%s", state, b.look, f.ID, f.Impact, strings.Join(f.Nodes, "\n"))
+		} else {
+			b.t.Logf("%s, %s: %s (%s): %s", state, b.look, f.ID, f.Impact, f.Nodes)
+		}
+	}
+}
+
+// fits fails when the page is wider than the screen, or a target is too small for a finger.
+func (b *tab) fits(state string) {
+	b.t.Helper()
+	var width int64
+	b.eval(`document.documentElement.scrollWidth`, &width)
+	if width > b.look.width {
+		b.t.Errorf("%s, %s: the page is %d px wide", state, b.look, width)
+	}
+	var small []string
+	b.eval(`[...document.querySelectorAll('button, .button, input:not([type=hidden]), summary, .choose, header a, footer a')]
+		.filter((e) => { const r = e.getBoundingClientRect(); return r.width > 1 && r.height > 1 && r.height < 43.9; })
+		.map((e) => e.outerHTML.slice(0, 120))`, &small)
+	if len(small) > 0 {
+		b.t.Errorf("%s, %s: targets less than 44 px high: %s", state, b.look, small)
+	}
+}
+
+// files writes documents to disk, for the file dialogue.
+func files(t *testing.T, documents map[string][]byte) func(name string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range documents {
+		fatalIfErr(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
+	}
+	return func(name string) string { return filepath.Join(dir, name) }
+}

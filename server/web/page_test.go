@@ -1,0 +1,397 @@
+package web_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"stele/notary/proof/prooftest"
+)
+
+// cases are the states that a person can get a file into, by name of the file chosen.
+func cases(to *town) (documents map[string][]byte, verdicts map[string]string) {
+	documents = map[string][]byte{
+		"genuine.pdf": docGenuine, "pending.pdf": docPending, "revoked.pdf": docRevoked, "superseded.pdf": docSuperseded,
+		"twice.pdf": docTwice, "not_found.pdf": docUnknown, "not_ready.pdf": docReceived, "empty.pdf": nil,
+		"genuine.json":  to.bundles[string(docGenuine)],
+		"revoked.json":  to.bundles[string(docRevoked)],
+		"pending.json":  to.bundles[string(docPending)],
+		"broken.json":   bytes.Replace(to.bundles[string(docGenuine)], []byte(`"index":0`), []byte(`"index":1`), 1),
+		"mangled.json":  to.bundles[string(docGenuine)][:200],
+		"foreign.json":  prooftest.New(prooftest.Options{Seed: "elsewhere"}).Notarize(docGenuine).Encode(),
+		"ordinary.json": []byte(`{"format":"something else"}`),
+	}
+	verdicts = map[string]string{
+		"genuine.pdf": "genuine", "pending.pdf": "pending", "revoked.pdf": "revoked", "superseded.pdf": "superseded",
+		"twice.pdf": "genuine", "not_found.pdf": "not_found", "not_ready.pdf": "unverifiable", "empty.pdf": "not_found", "ordinary.json": "not_found",
+		"genuine.pdf genuine.json":   "genuine",
+		"not_found.pdf genuine.json": "altered",
+		"genuine.json":               "unverifiable",
+		"revoked.pdf revoked.json":   "revoked",
+		"genuine.pdf broken.json":    "invalid",
+		"genuine.pdf mangled.json":   "invalid",
+		"genuine.pdf foreign.json":   "unverifiable",
+	}
+	return documents, verdicts
+}
+
+// TestVerdicts takes every state through the browser in both languages and sizes, compares
+// its words with those of the upload form, and has each page examined.
+func TestVerdicts(t *testing.T) {
+	to := newTown(t, roomy())
+	documents, verdicts := cases(to)
+	path := files(t, documents)
+	parent := browser(t)
+	for _, l := range []look{desktop, phone, desktop.in("en").inDark(), phone.in("en")} {
+		t.Run(l.String(), func(t *testing.T) {
+			b := open(t, parent, l)
+			b.goTo(to.URL + "/")
+			b.accessible("start")
+			b.fits("start")
+			b.shoot("start")
+			for names, want := range verdicts {
+				var chosen []string
+				for _, n := range strings.Fields(names) {
+					chosen = append(chosen, path(n))
+				}
+				b.choose(chosen...)
+				if got := b.verdict(); got != want {
+					t.Errorf("%s: %s, want %s: %s", names, got, want, b.text("#result"))
+				}
+				b.wait(`document.activeElement === document.querySelector('#result h1')`)
+				if live := b.text("#live"); live != b.text("#result h1") {
+					t.Errorf("%s: announced %q", names, live)
+				}
+				b.eval(`document.querySelectorAll('#result details').forEach((d) => { d.open = true; })`, nil)
+				if got, want := sameWords(b.text("#result")), sameWords(b.uploaded(to, documents, names)); got != want {
+					t.Errorf("%s: in the browser:\n%s\nby upload:\n%s", names, got, want)
+				}
+				b.accessible(names)
+				b.fits(names)
+				b.eval(`document.querySelectorAll('#result details').forEach((d) => { d.open = false; })`, nil)
+				b.shoot(strings.ReplaceAll(names, " ", "+"))
+				b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+				b.wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
+			}
+		})
+	}
+}
+
+// uploaded is what the upload form answers to the same files, as a person reads it.
+func (b *tab) uploaded(to *town, documents map[string][]byte, names string) string {
+	b.t.Helper()
+	var parts []part
+	for _, n := range strings.Fields(names) {
+		if strings.HasSuffix(n, ".json") && n != "ordinary.json" {
+			parts = append(parts, part{"bundle", n, documents[n]})
+		} else {
+			parts = append(parts, part{"file", n, documents[n]})
+		}
+	}
+	contentType, body := form(b.t, parts...)
+	_, html := do(b.t, request(b.t, http.MethodPost, to.URL+"/verify", body, "Content-Type", contentType, "Accept-Language", b.look.lang))
+	var text string
+	b.run(chromedp.ActionFunc(func(ctx context.Context) error {
+		return chromedp.CallFunctionOn(`function(html) {
+			const main = new DOMParser().parseFromString(html, 'text/html').querySelector('.result');
+			main.querySelectorAll('details').forEach((d) => { d.open = true; });
+			document.body.append(main);
+			const text = main.innerText;
+			main.remove();
+			return text;
+		}`, &text, nil, html).Do(ctx)
+	}))
+	return text
+}
+
+// sameWords drops what differs on purpose: who checked, and the actions below.
+func sameWords(text string) string {
+	var out []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if strings.Contains(line, "核验，20") || strings.HasPrefix(line, "Checked by") {
+			break
+		}
+		if line != "" {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestFileStaysOnTheDevice(t *testing.T) {
+	to := newTown(t, roomy())
+	var mu sync.Mutex
+	var seen []string
+	inner := to.Config.Handler
+	to.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen = append(seen, r.Method+" "+r.URL.Path)
+		mu.Unlock()
+		inner.ServeHTTP(w, r)
+	})
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
+	b := open(t, browser(t), desktop)
+	b.goTo(to.URL + "/")
+	b.choose(path("genuine.pdf"))
+	if got := b.verdict(); got != "genuine" {
+		t.Fatal(got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, s := range seen {
+		if !strings.HasPrefix(s, "GET ") {
+			t.Errorf("the page sent %s", s)
+		}
+	}
+}
+
+func TestServiceDown(t *testing.T) {
+	parent := browser(t)
+	for name, fault := range map[string]http.HandlerFunc{
+		"unavailable":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"rate limited": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"not JSON":     func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<h1>Log in to the Wi-Fi</h1>")) },
+		"not found":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+		"cut off":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := newTown(t, roomy())
+			inner := to.Config.Handler
+			to.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/v1/lookup" {
+					fault(w, r)
+					return
+				}
+				inner.ServeHTTP(w, r)
+			})
+			path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)]})
+			b := open(t, parent, desktop)
+			b.goTo(to.URL + "/")
+			b.choose(path("genuine.pdf"))
+			if got := b.verdict(); got != "unverifiable" {
+				t.Errorf("verdict %s: %s", got, b.text("#result"))
+			}
+			b.accessible(name)
+			b.shoot("down " + name)
+			b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+			b.choose(path("genuine.pdf"), path("genuine.json"))
+			b.wait(`document.querySelector('#result .v-genuine')`) // a bundle needs no service
+		})
+	}
+}
+
+// TestWrongAnswer has the service answer with another record's bundle: that says nothing
+// about the file.
+func TestWrongAnswer(t *testing.T) {
+	to := newTown(t, roomy())
+	inner := to.Config.Handler
+	to.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/lookup" {
+			r.URL.RawQuery = "number=" + to.numbers[string(docRevoked)]
+		}
+		inner.ServeHTTP(w, r)
+	})
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
+	b := open(t, browser(t), desktop)
+	for _, address := range []string{"/", "/r/" + to.numbers[string(docGenuine)]} {
+		b.goTo(to.URL + address)
+		b.choose(path("genuine.pdf"))
+		if got := b.verdict(); got != "unverifiable" {
+			t.Errorf("%s: verdict %s: %s", address, got, b.text("#result"))
+		}
+	}
+}
+
+func TestRecordPage(t *testing.T) {
+	to := newTown(t, roomy())
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "other.pdf": docUnknown})
+	parent := browser(t)
+	for _, l := range []look{desktop, phone.in("en"), phone.inDark()} {
+		t.Run(l.String(), func(t *testing.T) {
+			b := open(t, parent, l)
+			for name, doc := range map[string][]byte{"valid": docGenuine, "revoked": docRevoked, "superseded": docSuperseded, "pending": docPending, "received": docReceived} {
+				b.goTo(to.URL + "/r/" + to.numbers[string(doc)])
+				b.accessible("record " + name)
+				b.fits("record " + name)
+				b.shoot("record " + name)
+			}
+			b.goTo(to.URL + "/r/420100-2026-00099999-X")
+			b.accessible("no such record")
+			b.shoot("record none")
+			b.goTo(to.URL + "/r/" + to.numbers[string(docGenuine)] + "?code=" + code)
+			b.accessible("attributes")
+			b.fits("attributes")
+			b.shoot("record with code")
+			b.choose(path("other.pdf"))
+			if got := b.verdict(); got != "altered" {
+				t.Errorf("another file: %s: %s", got, b.text("#result"))
+			}
+			b.shoot("record altered")
+			b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+			b.choose(path("genuine.pdf"))
+			b.wait(`document.querySelector('#result .v-genuine')`)
+			if text := b.text("#result"); !strings.Contains(text, "不动产登记证明.pdf") {
+				t.Errorf("the attributes that the code opens are not shown: %s", text)
+			}
+		})
+	}
+}
+
+func TestWithoutScripts(t *testing.T) {
+	to := newTown(t, roomy())
+	documents, _ := cases(to)
+	path := files(t, documents)
+	parent := browser(t)
+	for _, l := range []look{desktop.withoutScripts(), phone.in("en").withoutScripts()} {
+		t.Run(l.String(), func(t *testing.T) {
+			b := open(t, parent, l)
+			b.goTo(to.URL + "/")
+			b.shoot("start")
+			for _, verdict := range []string{"genuine", "revoked", "not_found"} {
+				b.goTo(to.URL + "/")
+				b.choose(path(verdict + ".pdf"))
+				b.run(chromedp.Click("button.primary", chromedp.ByQuery), chromedp.WaitVisible(".verdict.v-"+verdict, chromedp.ByQuery))
+				b.shoot("form " + verdict)
+			}
+			b.goTo(to.URL + "/")
+			b.run(chromedp.SendKeys("#number", strings.ReplaceAll(to.numbers[string(docRevoked)], "-", " "), chromedp.ByQuery),
+				chromedp.Click(".number button", chromedp.ByQuery), chromedp.WaitVisible(".verdict.v-revoked", chromedp.ByQuery))
+		})
+	}
+}
+
+// TestNoVerifier is a browser with scripts that cannot get the verifier: the page must stop
+// promising that files stay on the device.
+func TestNoVerifier(t *testing.T) {
+	to := newTown(t, roomy())
+	inner := to.Config.Handler
+	to.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".wasm") {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
+	b := open(t, browser(t), desktop)
+	b.run(chromedp.Navigate(to.URL + "/"))
+	b.wait(`document.querySelector('#check').dataset.mode === 'upload' && document.querySelector('#file').multiple`) // after a try
+	b.accessible("no verifier")
+	b.choose(path("genuine.pdf"))
+	b.wait(`document.querySelector('#result .v-unverifiable') || document.querySelector('#file').files.length === 1`)
+}
+
+func TestCancel(t *testing.T) {
+	to := newTown(t, roomy())
+	big := filepath.Join(t.TempDir(), "big.bin")
+	f, err := os.Create(big)
+	fatalIfErr(t, err)
+	fatalIfErr(t, f.Truncate(4<<30)) // a hole: it takes no room, and long enough to hash
+	fatalIfErr(t, f.Close())
+	b := open(t, browser(t), phone)
+	b.goTo(to.URL + "/")
+	b.choose(big)
+	b.wait(`document.querySelector('#progress-bar').value > 0 && document.querySelector('#progress-numbers').textContent.includes('4 GB')`)
+	b.accessible("hashing")
+	b.fits("hashing")
+	b.shoot("hashing")
+	b.run(chromedp.Click("#cancel", chromedp.ByQuery))
+	b.wait(`document.querySelector('#progress').hidden && !document.querySelector('#complaint').hidden`)
+	b.accessible("cancelled")
+	b.shoot("cancelled")
+	if live := b.text("#live"); !strings.Contains(live, "已取消") {
+		t.Errorf("announced %q", live)
+	}
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine}) // and the page still works
+	b.choose(path("genuine.pdf"))
+	if got := b.verdict(); got != "genuine" {
+		t.Errorf("after cancelling: %s", got)
+	}
+}
+
+func TestDrop(t *testing.T) {
+	to := newTown(t, roomy())
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)], "other.pdf": docUnknown})
+	b := open(t, browser(t), desktop)
+	b.goTo(to.URL + "/")
+	drop := func(files ...string) {
+		data := &input.DragData{Items: []*input.DragDataItem{}, Files: files, DragOperationsMask: 1}
+		for _, kind := range []input.DispatchDragEventType{input.DragEnter, input.DragOver, input.Drop} {
+			b.run(input.DispatchDragEvent(kind, 600, 300, data))
+		}
+	}
+	drop(path("genuine.pdf"), path("genuine.json"))
+	if got := b.verdict(); got != "genuine" {
+		t.Errorf("a file and its bundle: %s", got)
+	}
+	b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+	drop(path("genuine.pdf"), path("other.pdf"))
+	b.wait(`!document.querySelector('#complaint').hidden`)
+	b.accessible("two files")
+	drop(t.TempDir())
+	b.wait(`document.querySelector('#complaint').textContent.includes('文件夹')`)
+}
+
+func TestKeyboard(t *testing.T) {
+	to := newTown(t, roomy())
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
+	b := open(t, browser(t), desktop)
+	b.goTo(to.URL + "/")
+	var order []string
+	for range 6 {
+		b.run(chromedp.KeyEvent(kb.Tab))
+		var at string
+		b.eval(`document.activeElement.id || document.activeElement.className || document.activeElement.lang || document.activeElement.tagName.toLowerCase()`, &at)
+		order = append(order, at)
+	}
+	if got := strings.Join(order, " "); got != "skip brand en file number button" {
+		t.Errorf("order of focus: %s", got)
+	}
+	b.choose(path("genuine.pdf")) // the dialogue itself is the browser's
+	b.verdict()
+	var at string
+	for at != "again" { // from the answer on to what comes next, with the steps on the way
+		b.run(chromedp.KeyEvent(kb.Tab))
+		b.eval(`document.activeElement.closest('.actions') ? 'again' : document.activeElement === document.body ? 'lost' : ''`, &at)
+		if at == "lost" {
+			t.Fatal("the focus leaves the page before the actions")
+		}
+	}
+	b.run(chromedp.KeyEvent(kb.Enter))
+	b.wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
+	b.run(chromedp.SendKeys("#number", "1"+kb.Enter, chromedp.ByQuery), chromedp.WaitVisible("#number-bad", chromedp.ByQuery))
+	b.wait(`document.activeElement.id === 'number'`)
+	b.accessible("bad number")
+	b.shoot("bad number")
+}
+
+func TestPrint(t *testing.T) {
+	to := newTown(t, roomy())
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
+	b := open(t, browser(t), desktop)
+	b.goTo(to.URL + "/")
+	b.choose(path("genuine.pdf"))
+	b.verdict()
+	var pdf []byte
+	b.run(chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		pdf, _, err = page.PrintToPDF().Do(ctx)
+		return err
+	}))
+	if !bytes.HasPrefix(pdf, []byte("%PDF-")) {
+		t.Error("no PDF")
+	}
+	if dir := os.Getenv("STELE_TEST_PICTURES"); dir != "" {
+		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "print.pdf"), pdf, 0o644))
+	}
+}

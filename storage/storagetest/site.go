@@ -1,0 +1,217 @@
+package storagetest
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/batchlog"
+	"stele/notary/checkpoint"
+	"stele/notary/fsck"
+	"stele/notary/intake"
+	"stele/notary/proof/prooftest"
+	"stele/notary/statement"
+	"stele/storage/sqldb"
+)
+
+// Site is the stores of an instance with the keys of a [prooftest.World]: one agency and an
+// empty log. It has no running parts; a test adds those that it is about.
+type Site struct {
+	World   *prooftest.World
+	Agency  notary.Agency
+	Signer  *intake.Signer     // of the agency
+	LogKey  *signednote.Signer // of the checkpoints
+	URL     string             // of the database
+	DB      *sqldb.DB
+	Objects Store
+	KeyUse  string // an audit row that [Site.Items] refer to
+
+	clock atomic.Int64 // microseconds since 1970
+	items int          // taken from the pool so far
+}
+
+// NewSite makes the stores of a new instance.
+func NewSite(t testing.TB, b Backend) *Site {
+	t.Helper()
+	return NewSiteOn(t, b.Database(t), b.Objects(t))
+}
+
+// NewSiteOn makes a new instance on a fresh database and object store.
+func NewSiteOn(t testing.TB, url string, objects Store) *Site {
+	t.Helper()
+	w := prooftest.New(prooftest.Options{})
+	s := &Site{World: w, URL: url, Objects: objects}
+	s.clock.Store(w.Now.UnixMicro())
+	s.DB = InitDatabase(t, url, s.Now)
+	var err error
+	s.LogKey, err = signednote.NewSigner(w.Origin(), w.LogKey.PrivateKey)
+	fatalIfErr(t, err)
+	head, err := batchlog.FirstCheckpoint(s.LogKey)
+	fatalIfErr(t, err)
+	fatalIfErr(t, s.Objects.PutOnce(t.Context(), batchlog.CheckpointKey, head.Note))
+	fatalIfErr(t, s.DB.InitInstance(t.Context(), sqldb.Instance{ID: "site", Chain: w.Chain.Genesis.Hash().String()}, head))
+	s.Agency, s.Signer = s.AddAgency(t, "agency", w.Agency)
+	s.KeyUse = "use"
+	fatalIfErr(t, s.DB.NoteKeyUse(t.Context(), intake.KeyUse{ID: s.KeyUse, AgencyID: s.Agency.ID, Certificate: s.Signer.Certificate, Purpose: "statement", Count: 1, At: s.Now()}))
+	return s
+}
+
+// AddAgency adds an agency of the world to the database.
+func (s *Site) AddAgency(t testing.TB, id string, a prooftest.Agency) (notary.Agency, *intake.Signer) {
+	t.Helper()
+	row := notary.Agency{ID: id, Code: a.Code, Name: a.Name, Region: "420100", CreatedAt: s.Now()}
+	fatalIfErr(t, s.DB.AddAgency(t.Context(), row, a.Certificates))
+	return row, &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region, Certificate: sm.Sum(a.Certificates[0]), Sign: a.Key.PrivateKey.Sign}
+}
+
+// Now is the site's clock: every look at it is a millisecond later.
+func (s *Site) Now() time.Time { return time.UnixMicro(s.clock.Add(1000)).UTC() }
+
+// Pass lets time pass.
+func (s *Site) Pass(d time.Duration) { s.clock.Add(d.Microseconds()) }
+
+// pool holds signed items: all sites have the same keys, so what one signed another can
+// take. Signing is the slowest part of many a test.
+var pool struct {
+	sync.Mutex
+	items []intake.Item
+}
+
+// Items returns n signed statements about documents that are not stored, ready to be received.
+func (s *Site) Items(t testing.TB, n int) []*intake.Item {
+	t.Helper()
+	pool.Lock()
+	defer pool.Unlock()
+	for i := len(pool.items); i < s.items+n; i++ {
+		pool.items = append(pool.items, s.newItem(t, i))
+	}
+	out := make([]*intake.Item, n)
+	for i := range out {
+		it := pool.items[s.items+i]
+		it.KeyUse = s.KeyUse
+		out[i] = &it
+	}
+	s.items += n
+	return out
+}
+
+func (s *Site) newItem(t testing.TB, i int) intake.Item {
+	number, err := notary.FormatNumber("420100", 2026, uint64(i))
+	fatalIfErr(t, err)
+	at := s.World.Now.Add(time.Duration(i) * time.Millisecond)
+	salt := sm.Sum(fmt.Appendf(nil, "salt %d", i))
+	rec := notary.Record{ID: fmt.Sprintf("record-%d", i), AgencyID: "agency", Number: number, Code: "0123ABCD", SM3: sm.Sum(fmt.Appendf(nil, "document %d", i)),
+		Size: uint64(i), MediaType: "application/pdf", Class: "general", IssuedAt: at, ReceivedAt: at, Standing: notary.Valid,
+		Fields: []notary.Field{{Name: "title", Salt: salt[:statement.SaltSize], Value: fmt.Sprintf("文书 %d", i)}}}
+	return s.Sign(t, rec, statement.Statement{Action: statement.Issue})
+}
+
+// Sign makes the item of an issued record; what st leaves open comes from the record.
+func (s *Site) Sign(t testing.TB, rec notary.Record, st statement.Statement) intake.Item {
+	t.Helper()
+	st.Number, st.Agency = rec.Number, s.Signer.Agency
+	if st.Action == statement.Issue {
+		st.Document = statement.Document{SM3: rec.SM3, Size: rec.Size, MediaType: rec.MediaType}
+		st.Class, st.Supersedes, st.IssuedAt = rec.Class, rec.Supersedes, rec.IssuedAt
+		for _, f := range rec.Fields {
+			st.Fields = append(st.Fields, statement.Field{Name: f.Name, Commitment: statement.Commitment(f.Salt, f.Name, f.Value)})
+		}
+	}
+	encoded, err := st.Encode()
+	fatalIfErr(t, err)
+	sig, err := s.Signer.Sign(encoded)
+	fatalIfErr(t, err)
+	return intake.Item{Record: rec, Action: st.Action, KeyUse: s.KeyUse, RequestHash: sm.Sum(encoded),
+		Entry: statement.Entry{Statement: encoded, Signature: sig, Certificate: s.Signer.Certificate}}
+}
+
+// Revocation is the item that withdraws a record.
+func (s *Site) Revocation(t testing.TB, rec notary.Record, reason string) *intake.Item {
+	t.Helper()
+	at := s.Now().Truncate(time.Millisecond)
+	rec.Standing, rec.StandingAt, rec.Reason = notary.Revoked, at, reason
+	it := s.Sign(t, rec, statement.Statement{Action: statement.Revoke, Reason: reason, IssuedAt: at})
+	return &it
+}
+
+// Replacement is the item of a new record that replaces another.
+func (s *Site) Replacement(t testing.TB, old notary.Record) *intake.Item {
+	t.Helper()
+	it := s.Items(t, 1)[0]
+	rec := it.Record
+	rec.Supersedes = old.Number
+	rec.IssuedAt = s.Now().Truncate(time.Millisecond)
+	signed := s.Sign(t, rec, statement.Statement{Action: statement.Issue})
+	return &signed
+}
+
+// Receive receives n new records.
+func (s *Site) Receive(t testing.TB, n int) []notary.Record {
+	t.Helper()
+	return s.ReceiveItems(t, s.Items(t, n)...)
+}
+
+// ReceiveItems receives items that must all be accepted.
+func (s *Site) ReceiveItems(t testing.TB, items ...*intake.Item) []notary.Record {
+	t.Helper()
+	out, err := s.DB.Receive(t.Context(), items)
+	fatalIfErr(t, err)
+	recs := make([]notary.Record, len(items))
+	for i, o := range out {
+		fatalIfErr(t, o.Err)
+		recs[i] = items[i].Record
+		recs[i].Index = o.Index
+		if items[i].Action == statement.Revoke {
+			recs[i].Index, recs[i].StandingIndex = items[i].Record.Index, o.Index
+		}
+	}
+	return recs
+}
+
+// Log returns a sequencer on the site's stores, as another server would have it.
+func (s *Site) Log(store batchlog.Store, objects Store, o batchlog.Options) *batchlog.Log {
+	o.Signer, o.Now = s.LogKey, s.Now
+	if o.Holder == "" {
+		o.Holder = "server"
+	}
+	if o.Log == nil {
+		o.Log = Discard
+	}
+	return batchlog.New(store, objects, batchlog.NewTiles(objects, 64), o)
+}
+
+// Anchor commits the log's newest checkpoint on the world's chain and stores the evidence.
+func (s *Site) Anchor(t testing.TB) checkpoint.Checkpoint {
+	t.Helper()
+	head, err := s.DB.Head(t.Context())
+	fatalIfErr(t, err)
+	c, err := checkpoint.ParseUnsafe(head.Note)
+	fatalIfErr(t, err)
+	evidence := prooftest.Encode(s.World.Chain.Evidence(s.Now(), []checkpoint.Checkpoint{c}, 0))
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "stele/egov/v1", c.Size, evidence, true))
+	return c
+}
+
+// Fsck checks everything the site holds.
+func (s *Site) Fsck(t testing.TB) *fsck.Result {
+	t.Helper()
+	res, err := fsck.Check(t.Context(), s.DB, s.DB, s.Objects, s.World.Trust(), fsck.Options{})
+	fatalIfErr(t, err)
+	return res
+}
+
+// WantClean fails the test if a check finds anything.
+func (s *Site) WantClean(t testing.TB) {
+	t.Helper()
+	for _, f := range s.Fsck(t).Findings {
+		t.Errorf("fsck: %s", f)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+}

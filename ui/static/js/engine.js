@@ -1,0 +1,74 @@
+// The page's side of the worker.
+
+// Trouble is why something could not be checked; its cause is one of the catalogue's.
+export class Trouble extends Error {
+  constructor(cause) {
+    super(cause);
+    this.cause = cause;
+  }
+}
+
+export class Engine {
+  #urls;
+  #worker = null;
+  #open = new Map(); // id -> {resolve, reject, progress}
+  #last = 0;
+
+  constructor(urls) { this.#urls = urls; }
+
+  // ready tells whether the verifier is loaded.
+  ready = false;
+
+  // start loads the verifier; it is done when the promise is.
+  async start() {
+    await this.#ask({ op: 'start' });
+    this.ready = true;
+  }
+
+  // hash returns the SM3 digest of a file; progress gets the number of bytes done.
+  async hash(file, progress) { return (await this.#ask({ op: 'hash', file }, progress)).digest; }
+
+  // verify returns the report on a bundle; digest is null where there is no file.
+  async verify(trust, digest, bundle) { return (await this.#ask({ op: 'verify', trust, digest, bundle })).report; }
+
+  // stop ends whatever is at work. The next call starts anew, from the browser's cache.
+  stop() {
+    this.#worker?.terminate();
+    this.#worker = null;
+    this.ready = false;
+    this.#fail('stopped');
+  }
+
+  #ask(message, progress) {
+    return new Promise((resolve, reject) => {
+      const id = ++this.#last;
+      this.#open.set(id, { resolve, reject, progress });
+      this.#running().postMessage({ id, ...this.#urls.assets, ...message });
+    });
+  }
+
+  #running() {
+    if (this.#worker) return this.#worker;
+    this.#worker = new Worker(this.#urls.worker);
+    this.#worker.onmessage = ({ data }) => this.#answer(data);
+    this.#worker.onerror = () => this.#fail('engine');
+    return this.#worker;
+  }
+
+  #answer({ id, done, failure, ...result }) {
+    const asked = this.#open.get(id);
+    if (!asked) return;
+    if (done !== undefined) {
+      asked.progress?.(done);
+      return;
+    }
+    this.#open.delete(id);
+    if (failure) asked.reject(new Trouble(failure));
+    else asked.resolve(result);
+  }
+
+  #fail(cause) {
+    for (const { reject } of this.#open.values()) reject(new Trouble(cause));
+    this.#open.clear();
+  }
+}

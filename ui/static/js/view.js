@@ -1,0 +1,102 @@
+// Builds the elements of a result, the same ones as templates/part_result.html. Texts only
+// ever become text nodes: nothing from a bundle or a file name is parsed as HTML.
+
+const svgNamespace = 'http://www.w3.org/2000/svg';
+
+function el(name, attributes = {}, ...children) {
+  const e = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
+  e.append(...children.filter((c) => c !== null && c !== undefined && c !== ''));
+  return e;
+}
+
+function icon(id) {
+  const svg = document.createElementNS(svgNamespace, 'svg');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS(svgNamespace, 'use');
+  use.setAttribute('href', `#${id}`);
+  svg.append(use);
+  return svg;
+}
+
+function recordLink(t, number) {
+  return el('a', { href: `/r/${encodeURIComponent(number)}` }, t.text('result.open_record', { number }));
+}
+
+function verdict(t, r) {
+  return el('div', { class: `verdict v-${r.verdict}` }, icon(`v-${r.verdict}`), el('div', {},
+    el('p', { class: 'label' }, r.label),
+    el('h1', { class: 'sentence', tabindex: '-1' }, r.sentence),
+    ...r.reasons.map((text) => el('p', {}, text)),
+    r.next && el('p', { class: 'next' }, r.next),
+    r.newer && el('p', {}, recordLink(t, r.newer))));
+}
+
+function value(f) {
+  switch (f.kind) {
+    case 'hex': {
+      const span = el('span', { class: 'hex' });
+      for (const part of f.value.match(/.{1,8}/g)) span.append(el('span', {}, part), el('wbr'));
+      return span;
+    }
+    case 'number': return el('a', { class: 'mono', href: `/r/${encodeURIComponent(f.value)}` }, f.value);
+    case 'time': return el('time', { datetime: f.raw }, f.value);
+    case 'block': return el('pre', { tabindex: '0' }, f.value);
+    default: return f.value;
+  }
+}
+
+function factList(facts) {
+  return el('dl', { class: 'facts' }, ...facts.map((f) => el('div', {}, el('dt', {}, f.label), el('dd', {}, value(f)))));
+}
+
+function block(heading, ...children) {
+  return el('section', { class: 'block' }, el('h2', {}, heading), ...children);
+}
+
+function step(t, s) {
+  return el('li', { class: `s-${s.status}` }, icon(`s-${s.status}`), el('div', {},
+    el('h3', {}, `${s.title} `, el('span', { class: 'status' }, s.statusText)),
+    el('p', {}, s.text),
+    s.strength && el('p', { class: 'small' }, s.strength),
+    el('details', {}, el('summary', {}, t.text('steps.values')),
+      el('p', { class: 'small' }, `${t.text('steps.technical')}: `, el('span', { lang: 'en' }, s.technical)),
+      s.values.length > 0 ? factList(s.values) : null)));
+}
+
+function other(t, o) {
+  return el('li', { class: `v-${o.verdict}` }, icon(`v-${o.verdict}`), el('div', {},
+    el('p', { class: 'label' }, o.label), el('p', {}, o.text), o.number && el('p', {}, recordLink(t, o.number))));
+}
+
+// show fills the place of the result. actions are buttons and links below it.
+export function show(t, place, r, actions) {
+  const parts = [verdict(t, r)];
+  if (r.yours.length > 0) parts.push(block(t.text('facts.yours'), factList(r.yours)));
+  if (r.facts.length > 0) parts.push(block(t.text('facts.heading'), factList(r.facts)));
+  if (r.shown.length > 0) parts.push(block(t.text('attributes.heading'), factList(r.shown)));
+  if (r.others.length > 0) parts.push(block(t.text('others.heading'), el('p', {}, t.text('others.lead')), el('ul', { class: 'others' }, ...r.others.map((o) => other(t, o)))));
+  if (r.steps.length > 0) parts.push(block(t.text('steps.heading'), el('p', {}, r.stepsLead), el('ol', { class: 'steps' }, ...r.steps.map((s) => step(t, s)))));
+  parts.push(el('p', { class: 'checked small' }, r.checkedBy), el('p', { class: 'printed small' }, t.text('result.printed')), el('p', { class: 'actions' }, ...actions));
+  place.replaceChildren(...parts);
+}
+
+// button makes one of the actions.
+export function button(text, act) {
+  const b = el('button', { type: 'button' }, text);
+  b.addEventListener('click', act);
+  return b;
+}
+
+// download makes a link that saves a text as a file.
+export function download(text, name, content) {
+  return el('a', { class: 'button', download: name, href: URL.createObjectURL(new Blob([content], { type: 'application/json' })) }, text);
+}
+
+// link makes one of the actions that leads to a record.
+export function numberLink(t, number) {
+  const a = recordLink(t, number);
+  a.className = 'button';
+  return a;
+}

@@ -1,0 +1,144 @@
+// Puts reports into words, as server/web/words.go does for the upload form. A test compares
+// the two for every verdict.
+//
+// A finding is {report, cause, bundle}: cause says why something could not be checked where
+// the report does not, bundle is the text of the proof, if there is one.
+
+// order is that in which findings about one file are shown.
+const order = ['genuine', 'pending', 'superseded', 'revoked', 'altered', 'unverifiable', 'invalid', 'not_found'];
+
+export function bestFirst(found) {
+  return found.map((f, i) => [f, i]).sort(([a, i], [b, j]) => order.indexOf(a.report.verdict) - order.indexOf(b.report.verdict) || i - j).map(([f]) => f);
+}
+
+// causeOf names why a report is unverifiable, in the order in which the verifier decides.
+export function causeOf(f) {
+  if (f.cause) return f.cause;
+  const open = f.report.steps.filter((s) => s.status === 'not_checked');
+  const other = open.find((s) => s.step !== 'document' && s.step !== 'anchor');
+  if (other) return other.reason;
+  const anchor = open.find((s) => s.step === 'anchor');
+  if (anchor && !f.report.steps.some((s) => s.step === 'anchor' && s.status === 'passed')) return anchor.reason;
+  return open.find((s) => s.step === 'document')?.reason ?? 'other';
+}
+
+// claims tells whether what a bundle says of itself may be shown.
+export function claims(f) {
+  const v = f.report.verdict;
+  return ['genuine', 'pending', 'altered', 'revoked', 'superseded'].includes(v) || (v === 'unverifiable' && causeOf(f) === 'no_document');
+}
+
+function placesOf(t, r) {
+  const places = { number: r.number ?? '', issued: t.time(r.issuedAt ?? '') };
+  if (r.agency) places.agency = r.agency.name;
+  if (r.standing) Object.assign(places, { at: t.time(r.standing.at ?? ''), reason: r.standing.reason ?? '', by: r.standing.by ?? '' });
+  return places;
+}
+
+function say(t, f) {
+  const r = f.report;
+  const v = `verdict.${r.verdict}`;
+  const places = placesOf(t, r);
+  if (r.verdict === 'unverifiable') {
+    let cause = causeOf(f);
+    if (!t.has(`cause.${cause}.reason`)) cause = 'other';
+    return {
+      sentence: t.text(t.first(`cause.${cause}.sentence`, `${v}.sentence`), places),
+      reasons: [t.text(`cause.${cause}.reason`, places)],
+      next: t.text(`cause.${cause}.next`, places),
+    };
+  }
+  if (r.verdict === 'invalid') {
+    const failed = r.steps.find((s) => s.status === 'failed' && s.step !== 'document') ?? { step: 'bundle', reason: 'other' };
+    places.step = t.text(`step.${failed.step}.title`);
+    places.why = reasonText(t, failed);
+  }
+  return { sentence: t.text(`${v}.sentence`, places), reasons: [t.text(`${v}.reason`, places)], next: t.text(`${v}.next`, places) };
+}
+
+function reasonText(t, step) {
+  return t.text(t.first(`reason.${step.step}.${step.reason}`, `reason.${step.reason}`, 'reason.other'));
+}
+
+function facts(t, r) {
+  const out = [];
+  const add = (key, value, kind = 'text') => {
+    if (!value) return;
+    const fact = { label: t.text(`facts.${key}`), value, kind };
+    if (kind === 'time') Object.assign(fact, { value: t.text('time.beijing', { time: t.time(value) }), raw: value });
+    out.push(fact);
+  };
+  add('number', r.number, 'number');
+  add('agency', r.agency.name);
+  add('code', r.agency.code);
+  add('issued', r.issuedAt, 'time');
+  add('anchored', r.anchoredAt, 'time');
+  if (r.standing) add('standing', t.text(`standing.${r.standing.state}`));
+  add('class', t.known(`class.${r.class}`, r.class));
+  add('size', t.size(r.document.size));
+  add('media', r.document.mediaType);
+  add('supersedes', r.supersedes, 'number');
+  add('sm3', r.document.sm3, 'hex');
+  return out;
+}
+
+function attributes(t, r) {
+  const bytewise = (a, b) => (a < b ? -1 : Number(a > b));
+  return Object.keys(r.fields ?? {}).sort(bytewise).map((name) => ({ label: t.known(`field.${name}`, name), value: r.fields[name], kind: 'text' }));
+}
+
+function stepWords(t, r, s) {
+  const out = { status: s.status, statusText: t.text(`status.${s.status}`), title: t.text(`step.${s.step}.title`), text: '', technical: s.detail, strength: '' };
+  if (s.status === 'passed') {
+    const later = s.step === 'standing' && r.standing && r.standing.state !== 'valid';
+    out.text = t.text(later ? 'step.standing.passed_later' : `step.${s.step}.passed`);
+    if (s.strength) out.strength = t.text(`strength.${s.strength}`);
+  } else {
+    out.text = reasonText(t, s);
+  }
+  out.values = (s.compared ?? []).map((v) => ({ label: t.known(`compared.${slug(v.what)}`, v.what), value: v.value, kind: kindOf(v.value) }));
+  return out;
+}
+
+function slug(s) { return s.toLowerCase().split(/[^a-z0-9]+/).filter(Boolean).join('_'); }
+
+function kindOf(value) {
+  if (value.includes('\n')) return 'block';
+  return /^[0-9a-f]{64}$/.test(value) ? 'hex' : 'text';
+}
+
+function otherWords(t, f) {
+  const label = t.text(`verdict.${f.report.verdict}.label`);
+  return { verdict: f.report.verdict, label, text: say(t, f).reasons[0], number: claims(f) ? f.report.number : '' };
+}
+
+// words puts findings, the best one first, and what is known of the person's file into words.
+export function words(t, found, file, now) {
+  const [f, ...others] = found;
+  const r = f.report;
+  const shown = claims(f);
+  const passed = r.steps.filter((s) => s.status === 'passed').length;
+  return {
+    verdict: r.verdict,
+    label: t.text(`verdict.${r.verdict}.label`),
+    ...say(t, f),
+    facts: shown ? facts(t, r) : [],
+    shown: shown ? attributes(t, r) : [],
+    yours: file ? yours(t, file) : [],
+    steps: r.steps.map((s) => stepWords(t, r, s)),
+    stepsLead: t.text('steps.lead', { passed, total: r.steps.length }),
+    others: others.map((o) => otherWords(t, o)),
+    checkedBy: t.text('result.checked_here', { time: t.time(now.toISOString()) }),
+    number: shown ? r.number : '',
+    newer: r.verdict === 'superseded' ? (r.standing?.by ?? '') : '',
+  };
+}
+
+function yours(t, file) {
+  const out = [
+    { label: t.text('facts.name'), value: file.name, kind: 'text' },
+    { label: t.text('facts.size'), value: t.size(file.size), kind: 'text' },
+  ];
+  if (file.digest) out.push({ label: t.text('facts.sm3'), value: file.digest, kind: 'hex' });
+  return out;
+}
