@@ -53,6 +53,7 @@ func (l *Log) cycle(ctx context.Context) (more bool, err error) {
 		l.edge = nil
 		return false, err
 	}
+	l.group = next.Size - head.Size
 	l.tell(next.Size)
 	if err := l.publish(ctx, next); err != nil {
 		return false, err

@@ -57,6 +57,13 @@ type Store interface {
 	Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 }
 
+// DamagedEntryError is what Entries returns for a row that no entry can have made.
+type DamagedEntryError struct{ Index uint64 }
+
+func (e *DamagedEntryError) Error() string {
+	return fmt.Sprintf("the row of entry %d is damaged", e.Index)
+}
+
 // Objects is the object store side, see the storage adapters for the contract of each.
 // PutOnceAll writes objects that must be absent or equal, all durable on return.
 type Objects interface {
@@ -96,6 +103,10 @@ const (
 	defaultInterval = 50 * time.Millisecond
 	defaultPoll     = 500 * time.Millisecond
 	defaultMaxGroup = 1 << 13
+
+	// quietGroup is how many entries a cycle may have had and the next one still follow at
+	// once: a single record is logged without waiting.
+	quietGroup = 16
 )
 
 // Log sequences and serves one log. Run is called once; the other methods are safe for
@@ -110,6 +121,7 @@ type Log struct {
 	// Owned by Run.
 	edge       *edge
 	published  *uint64 // size that is published at least, nil when not known
+	group      uint64  // entries of the last cycle that had any
 	told       uint64  // largest size that OnAdvance was called for
 	leaseUntil time.Time
 }
@@ -249,7 +261,9 @@ func (l *Log) Run(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-		pause(ctx, l.opt.Interval-l.opt.Now().Sub(start)) // not at all after an idle time
+		if l.group > quietGroup {
+			pause(ctx, l.opt.Interval-l.opt.Now().Sub(start)) // not at all after an idle time
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,22 +17,33 @@ import (
 
 // signer is a certificate as the entries refer to it.
 type signer struct {
-	chain   [][]byte
-	cert    *pki.Certificate
-	problem string
+	agencyID string
+	chain    [][]byte
+	cert     *pki.Certificate
+	from, to time.Time // when the whole chain is valid; zero: has to be looked at each time
+	problem  string
 }
 
 // checkedEntry is what can be said about an entry by itself.
 type checkedEntry struct {
-	s       statement.Statement
-	parsed  bool
-	what    string
-	problem string
+	s        statement.Statement
+	parsed   bool
+	agencyID string // of the signer, empty when not known
+	what     string
+	problem  string
+}
+
+// number names the record that an entry is about, by the row where the statement is unreadable.
+func (e checkedEntry) number(r StoredRecord) string {
+	if e.parsed {
+		return e.s.Number
+	}
+	return r.Number
 }
 
 // checkEntries checks statements and signatures on all processors: verifying a signature is
 // by far the largest part of a check.
-func (c *checker) checkEntries(ctx context.Context, first uint64, list []statement.Entry) []checkedEntry {
+func (c *checker) checkEntries(ctx context.Context, list []statement.Entry) []checkedEntry {
 	for _, e := range list {
 		if c.signers[e.Certificate] == nil {
 			c.signers[e.Certificate] = c.loadSigner(ctx, e.Certificate)
@@ -54,29 +64,53 @@ func (c *checker) checkEntries(ctx context.Context, first uint64, list []stateme
 }
 
 func (c *checker) loadSigner(ctx context.Context, fp sm.Digest) *signer {
-	chain, err := c.rows.Chain(ctx, fp)
+	agency, chain, err := c.rows.Chain(ctx, fp)
+	if err == nil && len(chain) == 0 {
+		err = notary.ErrNotFound
+	}
 	if err != nil {
 		return &signer{problem: fmt.Sprintf("its certificate %s cannot be read: %v", fp, err)}
 	}
 	cert, err := pki.Parse(chain[0])
 	switch {
-	case err != nil:
-		return &signer{problem: fmt.Sprintf("its certificate %s cannot be parsed: %v", fp, err)}
 	case sm.Sum(chain[0]) != fp:
 		return &signer{problem: fmt.Sprintf("the certificate stored under %s is another one", fp)}
+	case err != nil:
+		return &signer{problem: fmt.Sprintf("its certificate %s cannot be parsed: %v", fp, err)}
 	}
-	return &signer{chain: chain, cert: cert}
+	s := &signer{agencyID: agency, chain: chain, cert: cert}
+	s.from, s.to = c.window(chain)
+	return s
+}
+
+// window is the time in which a chain is valid as a whole. All else about it does not
+// depend on the time, so it is verified once and not for each of its signatures.
+func (c *checker) window(chain [][]byte) (from, to time.Time) {
+	for _, der := range chain {
+		cert, err := pki.Parse(der)
+		if err != nil {
+			return time.Time{}, time.Time{}
+		}
+		if cert.NotBefore().After(from) {
+			from = cert.NotBefore()
+		}
+		if to.IsZero() || cert.NotAfter().Before(to) {
+			to = cert.NotAfter()
+		}
+	}
+	if _, err := pki.VerifyChain(chain, c.trust.Roots, from, pki.Agency); err != nil {
+		return time.Time{}, time.Time{}
+	}
+	return from, to
 }
 
 func (c *checker) checkEntry(e statement.Entry) checkedEntry {
-	out := checkedEntry{}
 	s, err := statement.Parse(e.Statement)
 	if err != nil {
-		out.what, out.problem = "statement", err.Error()
-		return out
+		return checkedEntry{what: "statement", problem: err.Error()}
 	}
-	out.s, out.parsed = s, true
 	sg := c.signers[e.Certificate]
+	out := checkedEntry{s: s, parsed: true, agencyID: sg.agencyID}
 	switch {
 	case sg.problem != "":
 		out.what, out.problem = "certificate", sg.problem
@@ -84,7 +118,7 @@ func (c *checker) checkEntry(e statement.Entry) checkedEntry {
 		out.what, out.problem = "signature", "the signature over the statement does not verify"
 	case sg.cert.Code() != s.Agency.Code || sg.cert.Subject().Organization != s.Agency.Name:
 		out.what, out.problem = "certificate", "the certificate belongs to another agency"
-	default:
+	case s.IssuedAt.Before(sg.from) || !s.IssuedAt.Before(sg.to):
 		if _, err := pki.VerifyChain(sg.chain, c.trust.Roots, s.IssuedAt, pki.Agency); err != nil {
 			out.what, out.problem = "certificate", err.Error()
 		}
@@ -101,14 +135,20 @@ func (c *checker) record(ctx context.Context, r notary.Record, e checkedEntry) e
 		row, said any
 	}{
 		{"number", r.Number, s.Number}, {"digest", r.SM3, s.Document.SM3}, {"size", r.Size, s.Document.Size}, {"media type", r.MediaType, s.Document.MediaType},
-		{"class", r.Class, s.Class}, {"supersedes", r.Supersedes, s.Supersedes}, {"time of issue", r.IssuedAt, s.IssuedAt},
+		{"class", r.Class, s.Class}, {"supersedes", r.Supersedes, s.Supersedes},
+		{"time of issue", r.IssuedAt, s.IssuedAt},
 	} {
 		if d.row != d.said {
 			c.find("record", r.Index, s.Number, "%s in the row is %v, in the statement %v", d.what, d.row, d.said)
 		}
 	}
+	if e.agencyID != "" && r.AgencyID != e.agencyID {
+		c.find("record", r.Index, s.Number, "the row is of agency %s, the signature of agency %s", r.AgencyID, e.agencyID)
+	}
 	c.fields(r, s)
-	c.checkStanding(r)
+	if err := c.checkStanding(ctx, r, s); err != nil {
+		return err
+	}
 	if r.Stored {
 		c.ids[r.ID] = true
 		return c.document(ctx, r)
@@ -116,13 +156,24 @@ func (c *checker) record(ctx context.Context, r notary.Record, e checkedEntry) e
 	return nil
 }
 
+// fields compares the attributes with what was signed. One that was erased keeps its name
+// and has neither salt nor value.
 func (c *checker) fields(r notary.Record, s statement.Statement) {
+	there := make(map[string]bool, len(r.Fields))
 	for _, f := range r.Fields {
+		there[f.Name] = true
 		want, ok := s.Field(f.Name)
-		if !ok {
-			c.find("attribute", r.Index, r.Number, "the attribute %q is not in the statement", f.Name)
-		} else if statement.Commitment(f.Salt, f.Name, f.Value) != want {
-			c.find("attribute", r.Index, r.Number, "the attribute %q is not the one that was signed", f.Name)
+		switch {
+		case !ok:
+			c.find("attribute", r.Index, s.Number, "the attribute %q is not in the statement", f.Name)
+		case len(f.Salt) == 0 && f.Value == "": // erased
+		case statement.Commitment(f.Salt, f.Name, f.Value) != want:
+			c.find("attribute", r.Index, s.Number, "the attribute %q is not the one that was signed", f.Name)
+		}
+	}
+	for _, f := range s.Fields {
+		if !there[f.Name] {
+			c.find("attribute", r.Index, s.Number, "the attribute %q is missing in the row", f.Name)
 		}
 	}
 }
@@ -150,53 +201,4 @@ func (c *checker) document(ctx context.Context, r notary.Record) error {
 		c.find("document", r.Index, r.Number, "the stored original has SM3 %s and %d bytes, notarized were %s and %d", got, n, r.SM3, r.Size)
 	}
 	return nil
-}
-
-// laterStanding is what an entry says about an earlier record.
-type laterStanding struct {
-	standing notary.Standing
-	index    uint64
-	at       time.Time
-	by       string
-}
-
-// readStandings collects what later entries say, since a record's row is checked before
-// the walk reaches them.
-func (c *checker) readStandings(ctx context.Context) error {
-	for first := uint64(0); first < c.head.Received; first += chunk {
-		list, err := c.rows.Entries(ctx, first, min(first+chunk, c.head.Received))
-		if err != nil {
-			return fmt.Errorf("read entries: %w", err)
-		}
-		for i, e := range list {
-			text := string(e.Statement)
-			if !strings.Contains(text, `"action":"revoke"`) && !strings.Contains(text, `"supersedes"`) {
-				continue // a cheap look first: hardly any entry is one of these
-			}
-			s, err := statement.Parse(e.Statement)
-			if err != nil {
-				continue // reported by the walk
-			}
-			l := &laterStanding{index: first + uint64(i), at: s.IssuedAt}
-			switch {
-			case s.Action == statement.Revoke:
-				l.standing = notary.Revoked
-				c.standing[s.Number] = l
-			case s.Supersedes != "":
-				l.standing, l.by = notary.Superseded, s.Number
-				c.standing[s.Supersedes] = l
-			}
-		}
-	}
-	return nil
-}
-
-func (c *checker) checkStanding(r notary.Record) {
-	want := c.standing[r.Number]
-	switch {
-	case want == nil && r.Standing != notary.Valid:
-		c.find("standing", r.Index, r.Number, "the row says %s, but no entry does", r.Standing)
-	case want != nil && (r.Standing != want.standing || r.StandingIndex != want.index || !r.StandingAt.Equal(want.at) || r.StandingBy != want.by):
-		c.find("standing", r.Index, r.Number, "entry %d says %s, the row says %s by entry %d", want.index, want.standing, r.Standing, r.StandingIndex)
-	}
 }

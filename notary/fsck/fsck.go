@@ -7,33 +7,45 @@ package fsck
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/batchlog"
+	"stele/notary/checkpoint"
 	"stele/notary/proof"
 	"stele/notary/statement"
 )
 
 // Rows reads the log's rows. RecordsFrom returns up to limit records in the order of their
 // index, beginning with first. Chain returns the certificate chain under a fingerprint,
-// signer first. KeyUses returns the entries in the range whose audit row is missing.
+// signer first, and whose it is; [notary.ErrNotFound] where there is none. KeyUses returns
+// the entries in the range whose audit row is missing.
 type Rows interface {
 	Head(ctx context.Context) (batchlog.Head, error)
 	Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error)
-	RecordsFrom(ctx context.Context, first uint64, limit int) ([]notary.Record, error)
-	Chain(ctx context.Context, fingerprint sm.Digest) ([][]byte, error)
+	RecordsFrom(ctx context.Context, first uint64, limit int) ([]StoredRecord, error)
+	Chain(ctx context.Context, fingerprint sm.Digest) (agencyID string, chain [][]byte, err error)
 	KeyUses(ctx context.Context, first, end uint64) (missing []uint64, err error)
 }
 
 // Marks reads what vouches for the rows: signed checkpoints and anchors, each in ascending
-// order of size, those larger than after.
+// order of size, those larger than after. AnchorsFrom returns all anchors of a size or none,
+// so there may be more than limit. Progress is what the service says about states.
 type Marks interface {
 	CheckpointsFrom(ctx context.Context, after int64, limit int) ([]StoredCheckpoint, error)
 	AnchorsFrom(ctx context.Context, after int64, limit int) ([]StoredAnchor, error)
+	Progress(ctx context.Context) (notary.Progress, error)
+}
+
+// StoredRecord is a row; Damage says what cannot be read of it, if anything.
+type StoredRecord struct {
+	notary.Record
+	Damage string
 }
 
 // StoredCheckpoint is a row.
@@ -109,24 +121,31 @@ type checker struct {
 	opt     Options
 	res     *Result
 
-	head     batchlog.Head
-	frontier merkle.Frontier
-	leaves   []merkle.Hash             // of the level-0 tile that is being filled
-	bundle   []byte                    // entries of that tile
-	upper    [][]merkle.Hash           // per tile level above, its partial tile
-	next     []StoredCheckpoint        // checkpoints not reached yet
-	lastMark int64                     // size of the last one read
-	signers  map[sm.Digest]*signer     // certificates seen
-	ids      map[string]bool           // record ids with a document
-	standing map[string]*laterStanding // numbers that entries withdraw or replace
+	head      batchlog.Head
+	published *checkpoint.Checkpoint // nil when there is none that can be read
+	frontier  merkle.Frontier
+	leaves    []merkle.Hash             // of the level-0 tile that is being filled
+	bundle    []byte                    // entries of that tile
+	upper     [][]merkle.Hash           // per tile level above, its partial tile
+	next      []StoredCheckpoint        // checkpoints not reached yet
+	lastMark  int64                     // size of the last one read
+	headMark  bool                      // the head's own checkpoint was among them
+	diverged  bool                      // a signed root was not ours: so is every later one
+	signers   map[sm.Digest]*signer     // certificates seen
+	ids       map[string]bool           // record ids with a document
+	standing  map[string]*laterStanding // numbers that entries withdraw or replace
+
+	standingsTo uint64 // entries from here on could not all be read for it
 }
 
 // Check runs all checks. An error means that it could not be finished, for instance because
-// a store cannot be read; what does not hold is in the result.
+// a store cannot be read; what does not hold is in the result. A server may be at work
+// meanwhile: checked is what the log held at the beginning.
 func Check(ctx context.Context, rows Rows, marks Marks, objects Objects, trust *proof.Trust, opt Options) (*Result, error) {
 	c := &checker{rows: rows, marks: marks, objects: objects, trust: trust, opt: opt, res: &Result{Findings: []Finding{}},
-		signers: map[sm.Digest]*signer{}, ids: map[string]bool{}, standing: map[string]*laterStanding{}, lastMark: -1}
-	for _, step := range []func(context.Context) error{c.readHead, c.readStandings, c.entries, c.published, c.anchors, c.orphans} {
+		signers: map[sm.Digest]*signer{}, ids: map[string]bool{}, standing: map[string]*laterStanding{}, standingsTo: math.MaxUint64, lastMark: -1}
+	// What is published is read before the head, since it is written after it.
+	for _, step := range []func(context.Context) error{c.readPublished, c.readHead, c.readStandings, c.entries, c.beyond, c.unmatched, c.anchors, c.orphans} {
 		if err := step(ctx); err != nil {
 			return c.res, err
 		}
@@ -151,7 +170,26 @@ func (c *checker) readHead(ctx context.Context) error {
 	if c.head.Received < c.head.Size {
 		c.find("head", c.head.Size, "", "the log has %d signed entries but only %d received", c.head.Size, c.head.Received)
 	}
+	signed, err := c.open(c.head.Note)
+	switch {
+	case err != nil:
+		c.find("head", c.head.Size, "", "the head's checkpoint: %v", err)
+	case signed.Size != c.head.Size || signed.Root != c.head.Root || signed.Origin != c.head.Origin:
+		c.find("head", c.head.Size, "", "the head says size %d and root %s, its signed checkpoint says size %d and root %s", c.head.Size, c.head.Root, signed.Size, signed.Root)
+	}
+	if p := c.published; p != nil && p.Size > c.head.Size {
+		c.find("checkpoint", p.Size, "", "the published checkpoint has %d entries, the database %d", p.Size, c.head.Size)
+	}
 	return nil
+}
+
+// moved reports whether the log has grown since the check began.
+func (c *checker) moved(ctx context.Context) (batchlog.Head, bool, error) {
+	now, err := c.rows.Head(ctx)
+	if err != nil {
+		return now, false, fmt.Errorf("read the log's head again: %w", err)
+	}
+	return now, now.Size > c.head.Size, nil
 }
 
 // entries walks the log once, in order, with records, tiles and checkpoints beside it.
@@ -161,27 +199,9 @@ func (c *checker) entries(ctx context.Context) error {
 	}
 	for first := uint64(0); first < c.head.Received; first += chunk {
 		end := min(first+chunk, c.head.Received)
-		list, err := c.rows.Entries(ctx, first, end)
-		if err != nil {
-			return fmt.Errorf("read entries: %w", err)
-		}
-		if uint64(len(list)) != end-first {
-			c.find("entry", first+uint64(len(list)), "", "entry %d is missing; the entries after it were not checked", first+uint64(len(list)))
-			return nil
-		}
-		records, err := c.recordsOf(ctx, first, end)
-		if err != nil {
+		whole, err := c.chunk(ctx, first, end)
+		if err != nil || !whole {
 			return err
-		}
-		if err := c.keyUses(ctx, first, end); err != nil {
-			return err
-		}
-		checked := c.checkEntries(ctx, first, list)
-		for i, e := range list {
-			index := first + uint64(i)
-			if err := c.entry(ctx, index, e, checked[i], records); err != nil {
-				return err
-			}
 		}
 		if c.opt.Progress != nil {
 			c.opt.Progress(end, c.head.Received)
@@ -193,12 +213,45 @@ func (c *checker) entries(ctx context.Context) error {
 	return c.partialTiles(ctx)
 }
 
-func (c *checker) recordsOf(ctx context.Context, first, end uint64) (map[uint64]notary.Record, error) {
+// chunk checks the entries from first up to end; it reports whether all of them are there.
+func (c *checker) chunk(ctx context.Context, first, end uint64) (whole bool, err error) {
+	records, err := c.recordsOf(ctx, first, end)
+	if err != nil {
+		return false, err
+	}
+	list, err := c.rows.Entries(ctx, first, end)
+	if damaged := new(batchlog.DamagedEntryError); errors.As(err, &damaged) {
+		c.find("entry", damaged.Index, records[damaged.Index].Number, "%v; the entries after it were not checked", damaged)
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read entries: %w", err)
+	}
+	checked := c.checkEntries(ctx, list)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if err := c.keyUses(ctx, first, end, checked, records); err != nil {
+		return false, err
+	}
+	for i, e := range list {
+		if err := c.entry(ctx, first+uint64(i), e, checked[i], records); err != nil {
+			return false, err
+		}
+	}
+	if missing := first + uint64(len(list)); missing < end {
+		c.find("entry", missing, records[missing].Number, "entry %d is missing; the entries after it were not checked", missing)
+		return false, nil
+	}
+	return true, nil
+}
+
+func (c *checker) recordsOf(ctx context.Context, first, end uint64) (map[uint64]StoredRecord, error) {
 	list, err := c.rows.RecordsFrom(ctx, first, int(end-first))
 	if err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
-	out := make(map[uint64]notary.Record, len(list))
+	out := make(map[uint64]StoredRecord, len(list))
 	for _, r := range list {
 		if r.Index < end {
 			out[r.Index] = r
@@ -207,31 +260,37 @@ func (c *checker) recordsOf(ctx context.Context, first, end uint64) (map[uint64]
 	return out, nil
 }
 
-func (c *checker) keyUses(ctx context.Context, first, end uint64) error {
+func (c *checker) keyUses(ctx context.Context, first, end uint64, checked []checkedEntry, records map[uint64]StoredRecord) error {
 	missing, err := c.rows.KeyUses(ctx, first, end)
 	if err != nil {
 		return fmt.Errorf("read audit rows: %w", err)
 	}
 	for _, i := range missing {
-		c.find("audit", i, "", "entry %d was signed without an audit row", i)
+		if at := i - first; at < uint64(len(checked)) {
+			c.find("audit", i, checked[at].number(records[i]), "entry %d was signed without an audit row", i)
+		}
 	}
 	return nil
 }
 
 // entry compares one entry with its record and adds it to the tree.
-func (c *checker) entry(ctx context.Context, index uint64, e statement.Entry, checked checkedEntry, records map[uint64]notary.Record) error {
+func (c *checker) entry(ctx context.Context, index uint64, e statement.Entry, checked checkedEntry, records map[uint64]StoredRecord) error {
 	c.res.Entries++
+	rec, ok := records[index]
 	if checked.problem != "" {
-		c.find(checked.what, index, checked.s.Number, "%s", checked.problem)
+		c.find(checked.what, index, checked.number(rec), "%s", checked.problem)
 	}
-	if checked.parsed && checked.s.Action == statement.Issue {
-		rec, ok := records[index]
-		if !ok {
-			c.find("record", index, checked.s.Number, "the log holds the record but its row is missing")
-		} else if err := c.record(ctx, rec, checked); err != nil {
+	switch issues := checked.s.Action == statement.Issue; {
+	case !checked.parsed: // nothing to compare a row with
+	case issues && !ok:
+		c.find("record", index, checked.s.Number, "the log holds the record but its row is missing")
+	case issues && rec.Damage != "":
+		c.find("record", index, checked.s.Number, "the row is damaged: %s", rec.Damage)
+	case issues:
+		if err := c.record(ctx, rec.Record, checked); err != nil {
 			return err
 		}
-	} else if rec, ok := records[index]; ok {
+	case ok:
 		c.find("record", index, rec.Number, "there is a row but the entry does not issue a record")
 	}
 	if index >= c.head.Size {

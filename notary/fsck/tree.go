@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"stele/crypto/merkle"
@@ -66,30 +67,51 @@ func (c *checker) partialTiles(ctx context.Context) error {
 		}
 		nodes := c.head.Size >> (merkle.TileHeight * level)
 		t := merkle.Tile{Level: uint(level), Index: nodes / merkle.TileWidth, Width: len(hashes)}
-		if err := c.compareObject(ctx, t.Path(), concat(hashes)); err != nil {
+		same, what, err := c.compare(ctx, t.Path(), concat(hashes))
+		if err != nil {
 			return err
 		}
+		if same {
+			continue
+		}
+		// A log that has grown since has a wider tile and may have removed this one.
+		if now, moved, err := c.moved(ctx); err != nil {
+			return err
+		} else if moved && now.Size>>(merkle.TileHeight*level)/merkle.TileWidth > t.Index {
+			continue
+		}
+		c.find("tile", 0, "", "%s", what)
 	}
-	if root := c.frontier.Root(); c.frontier.Size() == c.head.Size && root != c.head.Root {
+	if root := c.frontier.Root(); c.frontier.Size() == c.head.Size && root != c.head.Root && !c.diverged {
 		c.find("head", c.head.Size, "", "the entries give root %s, the head has %s", root, c.head.Root)
 	}
 	return nil
 }
 
 func (c *checker) compareObject(ctx context.Context, key string, want []byte) error {
-	c.res.Tiles++
-	got, err := c.objects.Get(ctx, key, int64(len(want)))
-	switch {
-	case errors.Is(err, notary.ErrObjectNotFound):
-		c.find("tile", 0, "", "%s is missing in the object store", key)
-	case err != nil && ctx.Err() != nil:
-		return err
-	case err != nil:
-		c.find("tile", 0, "", "%s cannot be read: %v", key, err)
-	case !bytes.Equal(got, want):
-		c.find("tile", 0, "", "%s is not what the entries give", key)
+	same, what, err := c.compare(ctx, key, want)
+	if err == nil && !same {
+		c.find("tile", 0, "", "%s", what)
 	}
-	return nil
+	return err
+}
+
+// compare reads an object of which no more than the expected bytes are believed.
+func (c *checker) compare(ctx context.Context, key string, want []byte) (same bool, what string, err error) {
+	c.res.Tiles++
+	body, _, err := c.objects.Open(ctx, key, "")
+	if errors.Is(err, notary.ErrObjectNotFound) {
+		return false, key + " is missing in the object store", nil
+	}
+	if err != nil {
+		return false, "", fmt.Errorf("open %s: %w", key, err)
+	}
+	defer body.Close()
+	got, err := io.ReadAll(io.LimitReader(body, int64(len(want))+1))
+	if err != nil {
+		return false, "", fmt.Errorf("read %s: %w", key, err)
+	}
+	return bytes.Equal(got, want), key + " is not what the entries give", nil
 }
 
 func concat(hashes []merkle.Hash) []byte {
@@ -100,34 +122,74 @@ func concat(hashes []merkle.Hash) []byte {
 	return b
 }
 
-// markReached compares every stored checkpoint of the size that the tree has now.
+// markReached compares every stored checkpoint of the size that the tree has now, and the
+// published one.
 func (c *checker) markReached(ctx context.Context) error {
+	if p := c.published; p != nil && p.Size == c.frontier.Size() && p.Root != c.frontier.Root() {
+		c.find("checkpoint", p.Size, "", "the entries give root %s at size %d, published is %s", c.frontier.Root(), p.Size, p.Root)
+	}
 	for {
-		if len(c.next) == 0 {
-			var err error
-			if c.next, err = c.marks.CheckpointsFrom(ctx, c.lastMark, chunk); err != nil {
-				return fmt.Errorf("read checkpoints: %w", err)
-			}
-			if len(c.next) == 0 {
-				return nil
-			}
+		if err := c.readMarks(ctx); err != nil || len(c.next) == 0 || c.next[0].Size > c.frontier.Size() {
+			return err
 		}
 		m := c.next[0]
-		if m.Size > c.frontier.Size() {
-			return nil
-		}
 		c.next, c.lastMark = c.next[1:], int64(m.Size)
-		c.res.Checkpoints++
-		opened, err := c.open(m.Note)
-		switch {
-		case err != nil:
-			c.find("checkpoint", m.Size, "", "checkpoint %d: %v", m.Size, err)
-		case opened.Size != m.Size || opened.Root != m.Root:
-			c.find("checkpoint", m.Size, "", "the row of checkpoint %d says something else than its note", m.Size)
-		case m.Size == c.frontier.Size() && m.Root != c.frontier.Root():
-			c.find("checkpoint", m.Size, "", "the entries give root %s at size %d, signed was %s", c.frontier.Root(), m.Size, m.Root)
-		}
+		c.mark(m)
 	}
+}
+
+// readMarks reads on when no checkpoint is at hand.
+func (c *checker) readMarks(ctx context.Context) (err error) {
+	if len(c.next) > 0 {
+		return nil
+	}
+	if c.next, err = c.marks.CheckpointsFrom(ctx, c.lastMark, chunk); err != nil {
+		return fmt.Errorf("read checkpoints: %w", err)
+	}
+	return nil
+}
+
+func (c *checker) mark(m StoredCheckpoint) {
+	c.res.Checkpoints++
+	c.headMark = c.headMark || m.Size == c.head.Size
+	opened, err := c.open(m.Note)
+	switch {
+	case err != nil:
+		c.find("checkpoint", m.Size, "", "checkpoint %d: %v", m.Size, err)
+	case opened.Size != m.Size || opened.Root != m.Root:
+		c.find("checkpoint", m.Size, "", "the row of checkpoint %d says something else than its note", m.Size)
+	case m.Root != c.frontier.Root() && !c.diverged:
+		c.diverged = true
+		c.find("checkpoint", m.Size, "", "the entries give root %s at size %d, signed was %s; roots of later checkpoints were not compared", c.frontier.Root(), m.Size, m.Root)
+	}
+}
+
+// beyond looks for what lies behind the end of the log and was not put there meanwhile.
+func (c *checker) beyond(ctx context.Context) error {
+	if c.frontier.Size() < c.head.Size {
+		return nil // the walk ended early
+	}
+	if err := c.readMarks(ctx); err != nil {
+		return err
+	}
+	stray, err := c.rows.Entries(ctx, c.head.Received, c.head.Received+1)
+	if err != nil {
+		return fmt.Errorf("read entry %d: %w", c.head.Received, err)
+	}
+	now, _, err := c.moved(ctx)
+	if err != nil {
+		return err
+	}
+	if len(c.next) > 0 && c.next[0].Size > now.Size {
+		c.find("checkpoint", c.next[0].Size, "", "there is a signed checkpoint of size %d, but the head has %d entries: the head was set back", c.next[0].Size, now.Size)
+	}
+	if len(stray) > 0 && now.Received == c.head.Received {
+		c.find("entry", c.head.Received, "", "there is an entry %d, but only %d were received", c.head.Received, c.head.Received)
+	}
+	if !c.headMark {
+		c.find("checkpoint", c.head.Size, "", "the row of the head's checkpoint, size %d, is missing", c.head.Size)
+	}
+	return nil
 }
 
 func (c *checker) open(note []byte) (checkpoint.Checkpoint, error) {
@@ -139,8 +201,8 @@ func (c *checker) open(note []byte) (checkpoint.Checkpoint, error) {
 	return opened, err
 }
 
-// published compares what the world reads with the head.
-func (c *checker) published(ctx context.Context) error {
+// readPublished reads what the world reads.
+func (c *checker) readPublished(ctx context.Context) error {
 	note, err := c.objects.Get(ctx, batchlog.CheckpointKey, signednote.MaxNoteSize)
 	if errors.Is(err, notary.ErrObjectNotFound) {
 		c.find("checkpoint", 0, "", "the object store holds no checkpoint")
@@ -150,20 +212,22 @@ func (c *checker) published(ctx context.Context) error {
 		return fmt.Errorf("read the published checkpoint: %w", err)
 	}
 	p, err := c.open(note)
-	switch {
-	case err != nil:
+	if err != nil {
 		c.find("checkpoint", 0, "", "the published checkpoint: %v", err)
-	case p.Size > c.head.Size:
-		c.find("checkpoint", p.Size, "", "the published checkpoint has %d entries, the database %d", p.Size, c.head.Size)
-	case p.Size == c.head.Size && p.Root != c.head.Root:
-		c.find("checkpoint", p.Size, "", "the published checkpoint has another root than the database's at size %d", p.Size)
+		return nil
 	}
+	c.published = &p
 	return nil
 }
 
 func (c *checker) anchors(ctx context.Context) error {
-	after := int64(0)
-	for {
+	// What the service says is read first: it is written with or after the evidence.
+	said, err := c.marks.Progress(ctx)
+	if err != nil {
+		return fmt.Errorf("read the log's progress: %w", err)
+	}
+	found := said.Anchored == 0
+	for after := int64(0); ; {
 		list, err := c.marks.AnchorsFrom(ctx, after, chunk)
 		if err != nil {
 			return fmt.Errorf("read anchors: %w", err)
@@ -171,14 +235,19 @@ func (c *checker) anchors(ctx context.Context) error {
 		for _, a := range list {
 			c.res.Anchors++
 			after = int64(a.Size)
+			found = found || a.Size == said.Anchored
 			if err := c.anchor(a); err != nil {
 				c.find("anchor", a.Size, "", "anchor of size %d on %s: %v", a.Size, a.Target, err)
 			}
 		}
 		if len(list) < chunk {
-			return nil
+			break
 		}
 	}
+	if !found {
+		c.find("anchor", said.Anchored, "", "the log counts %d entries as anchored, but there is no evidence for that size", said.Anchored)
+	}
+	return nil
 }
 
 func (c *checker) anchor(a StoredAnchor) error {
@@ -188,6 +257,9 @@ func (c *checker) anchor(a StoredAnchor) error {
 	mark, err := c.open(a.Note)
 	if err != nil {
 		return err
+	}
+	if mark.Size != a.Size {
+		return fmt.Errorf("its checkpoint is of size %d", mark.Size)
 	}
 	_, err = proof.VerifyAnchor(c.trust, mark, a.Evidence)
 	return err

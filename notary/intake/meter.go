@@ -38,6 +38,7 @@ type meter struct {
 	hash    hash.Hash
 	work    chan []byte // to the hashing goroutine, nil before it is needed
 	free    chan []byte
+	chunk   []byte // being filled
 	stopped chan struct{}
 }
 
@@ -78,6 +79,8 @@ func (m *meter) fail(err error) error {
 	return err
 }
 
+// add hashes small documents where they are read. Larger ones go to the goroutine in whole
+// chunks: handing over every few kilobytes would cost more than the hashing.
 func (m *meter) add(p []byte) {
 	if m.work == nil {
 		if m.size <= chunkSize {
@@ -85,29 +88,37 @@ func (m *meter) add(p []byte) {
 			return
 		}
 		m.work, m.free, m.stopped = make(chan []byte, chunks), make(chan []byte, chunks), make(chan struct{})
-		for range chunks {
-			m.free <- make([]byte, chunkSize)
+		for range chunks - 1 {
+			m.free <- make([]byte, 0, chunkSize)
 		}
+		m.chunk = make([]byte, 0, chunkSize)
 		go m.hashLoop()
 	}
-	b := <-m.free
-	m.work <- b[:copy(b, p)]
+	for len(p) > 0 {
+		n := min(len(p), chunkSize-len(m.chunk))
+		m.chunk, p = append(m.chunk, p[:n]...), p[n:]
+		if len(m.chunk) == chunkSize {
+			m.work <- m.chunk
+			m.chunk = <-m.free
+		}
+	}
 }
 
 func (m *meter) hashLoop() {
 	defer close(m.stopped)
 	for b := range m.work {
 		m.hash.Write(b)
-		m.free <- b[:cap(b)]
+		m.free <- b[:0]
 	}
 }
 
 // stop ends the hashing goroutine and waits for it. It may be called more than once.
 func (m *meter) stop() {
 	if m.work != nil && m.stopped != nil {
+		m.work <- m.chunk
 		close(m.work)
 		<-m.stopped
-		m.stopped, m.free = nil, nil
+		m.stopped, m.free, m.chunk = nil, nil, nil
 	}
 }
 

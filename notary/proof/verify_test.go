@@ -80,6 +80,22 @@ func TestVerifyWithoutMeans(t *testing.T) {
 	}
 }
 
+// TestFailedStepIsTheOneThatDecided: a file that differs decides nothing when the evidence
+// does not hold.
+func TestFailedStepIsTheOneThatDecided(t *testing.T) {
+	w := prooftest.New(prooftest.Options{})
+	b := w.Notarize([]byte("a document"))
+	other := sm.Sum([]byte("another document"))
+	if s, failed := proof.Verify(w.Trust(), &other, b.Encode()).FailedStep(); !failed || s.Name != proof.StepDocument {
+		t.Errorf("altered: %+v", s)
+	}
+	b.Signature[len(b.Signature)-1] ^= 1
+	r := proof.Verify(w.Trust(), &other, b.Encode())
+	if s, failed := r.FailedStep(); r.Verdict != proof.Invalid || !failed || s.Name != proof.StepStatement || !strings.Contains(r.Summary, s.Detail) {
+		t.Errorf("invalid: %+v: %s", s, r.Summary)
+	}
+}
+
 // TestReportIsTheSameEveryTime: nothing in it may depend on the order of a map, the clock or
 // earlier calls, and a trust set may be used by many at once.
 func TestReportIsTheSameEveryTime(t *testing.T) {

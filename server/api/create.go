@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"mime"
@@ -115,7 +116,8 @@ func (a *API) createFile(ctx context.Context, in *createInput, boundary string) 
 	if boundary == "" {
 		return notary.Record{}, false, notary.Errorf(notary.CodeMalformed, "The multipart boundary is missing in Content-Type. Nothing was saved.")
 	}
-	mr := multipart.NewReader(a.patient(in.response, in.request.Body), boundary)
+	// The multipart reader would read a few kilobytes at a time; it takes over a larger buffer.
+	mr := multipart.NewReader(bufio.NewReaderSize(a.patient(in.response, in.request.Body), uploadBuffer), boundary)
 	part, err := nextPart(mr, "record")
 	if err != nil {
 		return notary.Record{}, false, err
@@ -141,6 +143,9 @@ func (a *API) createFile(ctx context.Context, in *createInput, boundary string) 
 	}
 	return a.Intake.File(ctx, d, &lastPart{part: file, mr: mr, want: size}, size)
 }
+
+// uploadBuffer is how many bytes of an upload are read at once.
+const uploadBuffer = 256 << 10
 
 // nextPart returns the next part and demands its name: the order is fixed so that the
 // attributes are known before the first byte of the file is read.

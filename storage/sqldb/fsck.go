@@ -8,7 +8,6 @@ import (
 	"stele/crypto/merkle"
 	"stele/crypto/pki"
 	"stele/crypto/sm"
-	"stele/notary"
 	"stele/notary/fsck"
 )
 
@@ -18,21 +17,33 @@ var (
 )
 
 // RecordsFrom implements [fsck.Rows].
-func (db *DB) RecordsFrom(ctx context.Context, first uint64, limit int) ([]notary.Record, error) {
+func (db *DB) RecordsFrom(ctx context.Context, first uint64, limit int) ([]fsck.StoredRecord, error) {
 	var rows []recordRow
 	if err := db.read.SelectContext(ctx, &rows, selectRecord+` WHERE idx >= $1 ORDER BY idx LIMIT $2`, int64(first), limit); err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
-	return toRecords(rows)
+	out := make([]fsck.StoredRecord, len(rows))
+	for i := range rows {
+		rec, err := rows[i].record()
+		if err != nil {
+			rec.Index, rec.Number, out[i].Damage = uint64(rows[i].Idx), rows[i].Number, err.Error()
+		}
+		out[i].Record = rec
+	}
+	return out, nil
 }
 
 // Chain implements [fsck.Rows].
-func (db *DB) Chain(ctx context.Context, fingerprint sm.Digest) ([][]byte, error) {
-	var text string
-	if err := db.read.GetContext(ctx, &text, `SELECT chain FROM certificates WHERE fingerprint = $1`, fingerprint[:]); err != nil {
-		return nil, notFound(err)
+func (db *DB) Chain(ctx context.Context, fingerprint sm.Digest) (agencyID string, chain [][]byte, err error) {
+	var r struct {
+		AgencyID string `db:"agency_id"`
+		Chain    string `db:"chain"`
 	}
-	return pki.DecodePEM([]byte(text), pki.MaxChain)
+	if err := db.read.GetContext(ctx, &r, `SELECT agency_id, chain FROM certificates WHERE fingerprint = $1`, fingerprint[:]); err != nil {
+		return "", nil, notFound(err)
+	}
+	chain, err = pki.DecodePEM([]byte(r.Chain), pki.MaxChain)
+	return r.AgencyID, chain, err
 }
 
 // KeyUses implements [fsck.Rows].
@@ -72,7 +83,8 @@ func (db *DB) AnchorsFrom(ctx context.Context, after int64, limit int) ([]fsck.S
 		Note     string `db:"note"`
 	}
 	err := db.read.SelectContext(ctx, &rows, `SELECT a.target, a.size, a.evidence, c.note FROM anchors a JOIN checkpoints c ON c.size = a.size
-		WHERE a.size > $1 ORDER BY a.size, a.target LIMIT $2`, after, limit)
+		WHERE a.size > $1 AND a.size <= coalesce((SELECT size FROM anchors WHERE size > $1 ORDER BY size LIMIT 1 OFFSET $2 - 1),
+			(SELECT max(size) FROM anchors)) ORDER BY a.size, a.target`, after, limit)
 	out := make([]fsck.StoredAnchor, len(rows))
 	for i, r := range rows {
 		out[i] = fsck.StoredAnchor{Target: r.Target, Size: uint64(r.Size), Note: []byte(r.Note), Evidence: json.RawMessage(r.Evidence)}

@@ -91,7 +91,7 @@ func (db *DB) Entries(ctx context.Context, first, end uint64) ([]statement.Entry
 			return nil, fmt.Errorf("read entries: %w", err)
 		}
 		if len(cert) != sm.DigestSize || len(e.Statement) > statement.MaxSize || len(e.Signature) > sm.MaxSignatureSize {
-			return nil, fmt.Errorf("the row of entry %d is damaged", idx)
+			return nil, &batchlog.DamagedEntryError{Index: uint64(idx)}
 		}
 		if idx != int64(first)+int64(len(out)) {
 			break // a gap: the caller sees that entries are missing

@@ -51,18 +51,17 @@ func (k Key) SignAs(userID string, message []byte) []byte {
 	must(err)
 	digest := sm.Sum(za, message)
 	e := new(big.Int).SetBytes(digest[:])
-	curve := sm2.P256()
-	n := curve.Params().N
+	n := sm2.P256().Params().N
 	for counter := uint32(0); ; counter++ {
 		nonce := sm.Sum([]byte("stele prooftest nonce\n"), k.scalar.Bytes(), digest[:], binary.BigEndian.AppendUint32(nil, counter))
 		t := new(big.Int).SetBytes(nonce[:])
 		t.Mod(t, n)
-		if t.Sign() == 0 {
-			continue
+		point, err := sm.NewPrivateKey(t.FillBytes(make([]byte, 32)))
+		if err != nil {
+			continue // zero or n-1
 		}
-		x, _ := curve.ScalarBaseMult(t.FillBytes(make([]byte, 32)))
-		r := x.Add(x, e)
-		r.Mod(r, n)
+		r := new(big.Int).SetBytes(point.Public().Bytes()[1:33])
+		r.Add(r, e).Mod(r, n)
 		if r.Sign() == 0 || new(big.Int).Add(r, t).Cmp(n) == 0 {
 			continue
 		}

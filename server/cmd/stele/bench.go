@@ -418,8 +418,16 @@ func (s *benchServer) upload(ctx context.Context, mib int) (float64, error) {
 	block := make([]byte, 1<<20)
 	rand.Read(block)
 	tail := "\r\n--" + w.Boundary() + "--\r\n"
+	length := int64(head.Len()+len(tail)) + int64(mib)<<20
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/api/v1/records", io.MultiReader(&head, &endless{block, int64(mib) << 20}, strings.NewReader(tail)))
+	if err != nil {
+		return 0, err
+	}
+	req.ContentLength = length
+	req.Header.Set("Authorization", "Bearer "+s.key)
+	req.Header.Set("Content-Type", w.FormDataContentType())
 	start := time.Now()
-	_, err := s.post(ctx, "/api/v1/records", w.FormDataContentType(), io.MultiReader(&head, &endless{block, int64(mib) << 20}, strings.NewReader(tail)))
+	_, err = s.do(req)
 	return float64(mib) / time.Since(start).Seconds(), err
 }
 

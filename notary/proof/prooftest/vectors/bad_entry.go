@@ -91,7 +91,7 @@ func (b *builder) badSignature() {
 	})
 	bad("negated", "s is replaced by n - s, which ECDSA would accept", func(w *prooftest.World, r *prooftest.Record) {
 		x, y := lowSignature(w.Agency.Key, r)
-		r.Signature = prooftestSequence(x, y.Sub(sm2.P256().Params().N, y))
+		r.Signature = minimalSequence(x, y.Sub(sm2.P256().Params().N, y))
 	})
 	bad("zero", "r and s are zero", func(_ *prooftest.World, r *prooftest.Record) { r.Signature = sequence([]byte{0}, []byte{0}) })
 	b.bad("signature-resized", "a digit of the document's size was changed after signing", proof.StepStatement, "bad_signature",
@@ -139,7 +139,7 @@ func sequence(x, y []byte) []byte {
 	return b.BytesOrPanic()
 }
 
-func prooftestSequence(x, y *big.Int) []byte {
+func minimalSequence(x, y *big.Int) []byte {
 	der, err := asn1.Marshal(struct{ R, S *big.Int }{x, y})
 	if err != nil {
 		panic("vectors: " + err.Error())
