@@ -1,55 +1,20 @@
-// Command stele-verify checks a notarized document against its bundle, offline: it opens
-// three files, no connection, and needs nothing of the service that issued the bundle.
-//
-// All it decides is which bytes to read. The verdict is that of [proof.Verify], which the
-// public page and the API call too.
+// Command stele-verify checks a notarized document against its bundle, offline; see package
+// verifier. It is a program of its own so that it stays small enough to be kept with the
+// evidence, and to be read.
 package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"stele/notary/proof"
+	"stele/notary/verifier"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := verifier.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
-}
-
-// run is the whole program; it returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	o, err := parseOptions(args)
-	if errors.Is(err, errHelp) {
-		io.WriteString(stdout, helpText)
-		return exitUsage
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "stele-verify: %v\nstele-verify --help says more.\n", err)
-		return exitUsage
-	}
-	report, err := o.verify(ctx, stdin, stderr)
-	if err == nil {
-		err = o.print(stdout, report)
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "stele-verify: %v\n", err)
-		return exitUsage
-	}
-	return exitCode(report.Verdict)
-}
-
-// exitCode maps verdicts. Nothing but genuine may ever be 0.
-func exitCode(v proof.Verdict) int {
-	if code, ok := exitCodes[v]; ok {
-		return code
-	}
-	return exitUsage
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"stele/crypto/keystore"
@@ -21,8 +22,8 @@ import (
 
 type initCmd struct {
 	instance.Config `embed:""`
-	Origin          string `help:"Name of the log, printed in every checkpoint." default:"stele.local/log" placeholder:"NAME"`
-	ChainID         string `name:"chain-id" help:"Name of the chain." default:"stele-local" placeholder:"NAME"`
+	Origin          string `help:"Name of the log, printed in every checkpoint, best under a domain of yours. A random one if empty." placeholder:"NAME"`
+	ChainID         string `name:"chain-id" help:"Name of the chain. A random one if empty." placeholder:"NAME"`
 	Organization    string `help:"Organization of the root certificate." default:"Stele" placeholder:"NAME"`
 	Validator       string `help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
 	NewPassphrase   bool   `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
@@ -53,6 +54,12 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 			return err
 		}
 	}
+	if c.Origin == "" {
+		c.Origin = "stele.local/" + unique()
+	}
+	if c.ChainID == "" {
+		c.ChainID = "stele-" + unique()
+	}
 	req := instance.InitRequest{Origin: c.Origin, ChainID: c.ChainID, Organization: c.Organization, Validator: c.Validator}
 	if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
 		return err
@@ -60,6 +67,10 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 	fmt.Fprintf(s.out, "The instance is in %s. Its keys are in %s: back them up, with the passphrase kept apart from them.\nVerifiers pin %s.\nNext: stele agency add\n", cfg.Data, cfg.Keys, cfg.TrustPath())
 	return nil
 }
+
+// unique makes names that no other instance has: a verifier that pins one instance could
+// not tell evidence of another with the same names from a forgery.
+func unique() string { return strings.ToLower(notary.NewCode()) }
 
 func newPassphrase(cfg instance.Config) error {
 	if cfg.PassphraseFile == "" {

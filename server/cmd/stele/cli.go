@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
 
+	"stele/notary/verifier"
 	"stele/server/instance"
 )
 
@@ -32,6 +33,7 @@ type cli struct {
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
 	Agency      agencyCmd      `cmd:"" help:"Add and list agencies."`
 	Apikey      apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
+	Verify      verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
 	Fsck        fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
 	Bench       benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
 	Config      configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
@@ -135,6 +137,16 @@ func (c *configCmd) Run(s *streams) error {
 	}
 	_, err = s.out.Write(text)
 	return err
+}
+
+type verifyCmd struct {
+	Args []string `arg:"" optional:"" help:"As for stele-verify."`
+}
+
+// Run verifies; the exit code says the verdict.
+func (c *verifyCmd) Run(ctx context.Context, s *streams) error {
+	*s.code = verifier.Run(ctx, c.Args, s.in, s.out, s.err)
+	return nil
 }
 
 type versionCmd struct{}

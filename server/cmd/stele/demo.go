@@ -100,7 +100,7 @@ func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (string,
 				return "", err
 			}
 		}
-		req := instance.InitRequest{Origin: "demo.stele.local/log", ChainID: "stele-demo", Organization: "Stele Demo", Validator: "jiangcheng"}
+		req := instance.InitRequest{Origin: "demo.stele.local/" + unique(), ChainID: "stele-demo-" + unique(), Organization: "Stele Demo", Validator: "jiangcheng"}
 		if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
 			return "", err
 		}

@@ -1,4 +1,4 @@
-package main
+package verifier
 
 import (
 	"bytes"
@@ -29,8 +29,8 @@ trust roots, a file that you get once, from a source that you trust.
   --json           print the report as JSON
   --quiet          print the verdict's sentence alone
 
-Options stand before the files. What stands after the first file is a file, whatever it
-looks like.
+Options stand before the files; --json and --quiet may also stand last. Anything else
+after the first file is a file, whatever it looks like.
 
 The exit code says the verdict:
 
@@ -75,7 +75,8 @@ func parseOptions(args []string) (options, error) {
 	} else if err != nil {
 		return o, err
 	}
-	o.bundle, o.file = f.Arg(0), f.Arg(1)
+	files := o.trailing(f.Args())
+	o.bundle, o.file = at(files, 0), at(files, 1)
 	if digest != "" {
 		d, err := sm.ParseDigest(strings.ToLower(digest))
 		if err != nil {
@@ -88,9 +89,9 @@ func parseOptions(args []string) (options, error) {
 		return o, errors.New("--trust is missing: name the file with the trust roots")
 	case o.bundle == "" || o.bundle == "-":
 		return o, errors.New("the bundle is missing: name its file (the document alone can come from the standard input)")
-	case f.NArg() > 2:
-		return o, fmt.Errorf("%d files are given; expected a bundle and one document, and options before them", f.NArg())
-	case f.NArg() == 2 && o.file == "":
+	case len(files) > 2:
+		return o, fmt.Errorf("%d files are given; expected a bundle and one document, and options before them", len(files))
+	case len(files) == 2 && o.file == "":
 		return o, errors.New("the document's file name is empty")
 	case o.digest != nil && o.file != "":
 		return o, errors.New("give a file or --sm3, not both")
@@ -98,6 +99,30 @@ func parseOptions(args []string) (options, error) {
 		return o, errors.New("give --json or --quiet, not both")
 	}
 	return o, nil
+}
+
+// trailing takes output options off the end, where many people write them. Options that
+// change what is checked are not taken there: a document's name must never be one.
+func (o *options) trailing(files []string) []string {
+	for n := len(files); n > 1; n = len(files) {
+		switch files[n-1] {
+		case "--json":
+			o.json = true
+		case "--quiet":
+			o.quiet = true
+		default:
+			return files
+		}
+		files = files[:n-1]
+	}
+	return files
+}
+
+func at(files []string, i int) string {
+	if i < len(files) {
+		return files[i]
+	}
+	return ""
 }
 
 // verify reads the three files and asks for the verdict.

@@ -1,4 +1,4 @@
-package main
+package verifier
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	"stele/notary/proof/prooftest/vectors"
 )
 
-const vectorsDir = "../../proof/testdata/vectors"
+const vectorsDir = "../proof/testdata/vectors"
 
 // binary is the program as it is shipped, but for the race detector when that is on.
 var binary string
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "stele-verify")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, ".")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "../cmd/stele-verify")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -163,7 +163,7 @@ func TestWrongUsage(t *testing.T) {
 		"no bundle":           {"--trust trust.json", "the bundle is missing"},
 		"bundle from stdin":   {"--trust trust.json - document.pdf", "the bundle is missing"},
 		"three files":         {"--trust trust.json genuine.json document.pdf other.pdf", "3 files are given"},
-		"option after files":  {"--trust trust.json genuine.json document.pdf --json", "options before them"},
+		"option after files":  {"--trust trust.json genuine.json document.pdf --trust=trust.json", "options before them"},
 		"unknown option":      {"--trust trust.json --colour genuine.json document.pdf", "not defined: -colour"},
 		"digest and file":     {"--trust trust.json --sm3 " + strings.Repeat("0", 64) + " genuine.json document.pdf", "not both"},
 		"digest out of form":  {"--trust trust.json --sm3 1234 genuine.json", "64 lower-case hexadecimal digits"},
@@ -252,15 +252,15 @@ func TestInterrupted(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	args := []string{"--trust", vectorsDir + "/trust.json", vectorsDir + "/genuine.json", "-"}
-	if code := run(ctx, args, strings.NewReader("x"), &out, &errs); code != exitUsage || out.Len() != 0 || !strings.Contains(errs.String(), "nothing was checked") {
+	if code := Run(ctx, args, strings.NewReader("x"), &out, &errs); code != exitUsage || out.Len() != 0 || !strings.Contains(errs.String(), "nothing was checked") {
 		t.Errorf("%d %q %q", code, out.String(), errs.String())
 	}
 	broken := io.MultiReader(strings.NewReader("x"), brokenReader{})
 	errs.Reset()
-	if code := run(t.Context(), args, broken, &out, &errs); code != exitUsage || out.Len() != 0 || !strings.Contains(errs.String(), "read after 1 bytes") {
+	if code := Run(t.Context(), args, broken, &out, &errs); code != exitUsage || out.Len() != 0 || !strings.Contains(errs.String(), "read after 1 bytes") {
 		t.Errorf("%d %q %q", code, out.String(), errs.String())
 	}
-	if code := run(t.Context(), args, strings.NewReader("x"), brokenWriter{}, io.Discard); code != exitUsage {
+	if code := Run(t.Context(), args, strings.NewReader("x"), brokenWriter{}, io.Discard); code != exitUsage {
 		t.Errorf("the report cannot be written: %d", code)
 	}
 }
@@ -282,7 +282,7 @@ func TestPrintable(t *testing.T) {
 // TestNoNetwork keeps out whatever could open a connection or start a program. Package net
 // itself comes with crypto/x509, which parses IP addresses with it; nothing here calls it.
 func TestNoNetwork(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	out, err := exec.Command("go", "list", "-deps", "../cmd/stele-verify").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestNoNetwork(t *testing.T) {
 	}
 	for _, d := range deps {
 		if strings.HasPrefix(d, "stele/") && !slices.Contains([]string{"stele/crypto/sm", "stele/crypto/merkle", "stele/crypto/signednote", "stele/crypto/pki", "stele/notary",
-			"stele/notary/canonical", "stele/notary/statement", "stele/notary/checkpoint", "stele/notary/anchorproof", "stele/notary/proof", "stele/notary/cmd/stele-verify"}, d) {
+			"stele/notary/canonical", "stele/notary/statement", "stele/notary/checkpoint", "stele/notary/anchorproof", "stele/notary/proof", "stele/notary/verifier", "stele/notary/cmd/stele-verify"}, d) {
 			t.Errorf("stele-verify depends on %s", d)
 		}
 	}
