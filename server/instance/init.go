@@ -71,7 +71,7 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	}
 	pass, err := c.passphrase()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w. Write a passphrase of your own into that file, or let init make one with --new-passphrase", err)
 	}
 	logKey, err := initKeys(c, req, pass, now)
 	if err != nil {
