@@ -129,10 +129,15 @@ func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byt
 		}
 	}
 	out := b.Encode()
-	if report := proof.Verify(a.trust, &r.SM3, out); !soundVerdict(report.Verdict) {
-		return nil, fmt.Errorf("%w: record %s: %s: %s", ErrOwnBundle, r.Number, report.Verdict, report.Summary)
+	report := proof.Verify(a.trust, &r.SM3, out)
+	if soundVerdict(report.Verdict) && report.Number == r.Number {
+		return out, nil
 	}
-	return out, nil
+	a.tiles.Forget() // what was read may be repaired, and must not stay in memory
+	if report.Number != r.Number {
+		return nil, fmt.Errorf("%w: entry %d is that of record %q, not of %s", ErrOwnBundle, r.Index, report.Number, r.Number)
+	}
+	return nil, fmt.Errorf("%w: record %s: %s: %s", ErrOwnBundle, r.Number, report.Verdict, report.Summary)
 }
 
 func soundVerdict(v proof.Verdict) bool {
@@ -144,6 +149,9 @@ func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index uint64
 		return nil, notary.Errorf(notary.CodeNotReady, "The record is received but not in the log yet; ask again in a second.")
 	}
 	s, err := a.store.Evidence(ctx, index)
+	if errors.Is(err, notary.ErrNotFound) {
+		return nil, fmt.Errorf("%w: the rows of entry %d are missing", ErrOwnBundle, index)
+	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -157,19 +165,35 @@ func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index uint64
 	return e, err
 }
 
-// path reads an inclusion path. The head may have moved since it was read, and with it the
-// partial tiles at the edge; the newer ones hold the same nodes.
-func (a *Archive) path(ctx context.Context, index, size, headSize uint64) ([]merkle.Hash, error) {
+// path reads an inclusion path.
+func (a *Archive) path(ctx context.Context, index, size, headSize uint64) (path []merkle.Hash, err error) {
+	err = a.steady(ctx, headSize, func(headSize uint64) error {
+		path, err = merkle.InclusionProof(index, size, a.tiles.Nodes(ctx, headSize))
+		return err
+	})
+	return path, err
+}
+
+// steady runs f, which reads tiles of a tree of the head's size. The head may have moved
+// since it was read, and with it the partial tiles at the edge; the newer ones hold the same
+// nodes. A tile that is missing while the head stands still is damage.
+func (a *Archive) steady(ctx context.Context, headSize uint64, f func(headSize uint64) error) error {
 	for {
-		path, err := merkle.InclusionProof(index, size, a.tiles.Nodes(ctx, headSize))
+		err := f(headSize)
 		if err == nil {
-			return path, nil
+			return nil
 		}
 		head, herr := a.store.Head(ctx)
-		if herr != nil || head.Size <= headSize {
-			return nil, notary.Wrap(notary.CodeUnavailable, err, "The log's tiles cannot be read; try again.")
+		switch {
+		case herr != nil:
+			return unavailable(herr)
+		case head.Size > headSize:
+			headSize = head.Size
+		case errors.Is(err, notary.ErrObjectNotFound), errors.Is(err, batchlog.ErrTiles):
+			return fmt.Errorf("%w: %w", ErrOwnBundle, err)
+		default:
+			return notary.Wrap(notary.CodeUnavailable, err, "The log's tiles cannot be read; try again.")
 		}
-		headSize = head.Size
 	}
 }
 
@@ -185,19 +209,28 @@ func (a *Archive) Tile(ctx context.Context, t merkle.Tile) ([]byte, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	nodes := head.Size >> (merkle.TileHeight * t.Level)
-	if t.Index*merkle.TileWidth+uint64(t.Width) > nodes {
-		return nil, notary.Errorf(notary.CodeNotFound, "The log has no such tile yet.")
+	var data []byte
+	err = a.steady(ctx, head.Size, func(size uint64) (err error) {
+		nodes := size >> (merkle.TileHeight * t.Level)
+		if t.Index > nodes/merkle.TileWidth || t.Index*merkle.TileWidth+uint64(t.Width) > nodes {
+			return errNoTile
+		}
+		// A partial tile may have been replaced by a wider one; its hashes are the first of those.
+		wide := t
+		wide.Width = int(min(nodes-t.Index*merkle.TileWidth, merkle.TileWidth))
+		data, err = a.tiles.Tile(ctx, wide)
+		return err
+	})
+	if errors.Is(err, errNoTile) {
+		return nil, errNoTile
 	}
-	// A partial tile may have been replaced by a wider one; its hashes are the first of those.
-	wide := t
-	wide.Width = int(min(nodes-t.Index*merkle.TileWidth, merkle.TileWidth))
-	data, err := a.tiles.Tile(ctx, wide)
 	if err != nil {
-		return nil, notary.Wrap(notary.CodeUnavailable, err, "The log's tiles cannot be read; try again.")
+		return nil, err
 	}
 	return data[:t.Width*merkle.HashSize], nil
 }
+
+var errNoTile = notary.Errorf(notary.CodeNotFound, "The log has no such tile yet.")
 
 // ConsistencyProof returns the path between two sizes of the log.
 func (a *Archive) ConsistencyProof(ctx context.Context, from, to uint64) ([]merkle.Hash, error) {
@@ -205,7 +238,15 @@ func (a *Archive) ConsistencyProof(ctx context.Context, from, to uint64) ([]merk
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return merkle.ConsistencyProof(from, to, a.tiles.Nodes(ctx, head.Size))
+	if from > to || to > head.Size {
+		return nil, notary.Errorf(notary.CodeInvalid, "Sizes must be in order and at most the log's size, which is %d.", head.Size)
+	}
+	var path []merkle.Hash
+	err = a.steady(ctx, head.Size, func(size uint64) (err error) {
+		path, err = merkle.ConsistencyProof(from, to, a.tiles.Nodes(ctx, size))
+		return err
+	})
+	return path, err
 }
 
 // Origin returns the log's name.

@@ -87,7 +87,7 @@ func (l *Log) stable(ctx context.Context, f func(head Head) error) (Head, error)
 		if err == nil {
 			return head, nil
 		}
-		if !errors.Is(err, errTiles) && !errors.Is(err, notary.ErrObjectNotFound) {
+		if !errors.Is(err, ErrTiles) && !errors.Is(err, notary.ErrObjectNotFound) {
 			return head, fmt.Errorf("read the tiles of size %d: %w", head.Size, err)
 		}
 		again, herr := l.store.Head(ctx)

@@ -41,7 +41,7 @@ func loadEdge(ctx context.Context, objects Objects, head Head) (*edge, error) {
 		return nil, err
 	}
 	if f.Root() != head.Root {
-		return nil, fmt.Errorf("%w: they give root %s, the checkpoint has %s", errTiles, f.Root(), head.Root)
+		return nil, fmt.Errorf("%w: they give root %s, the checkpoint has %s", ErrTiles, f.Root(), head.Root)
 	}
 	e.frontier = f
 	return e, nil

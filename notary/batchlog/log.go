@@ -221,7 +221,7 @@ func (l *Log) checkPrefix(ctx context.Context, published checkpoint.Checkpoint) 
 			return err
 		}
 		if err := merkle.VerifyConsistency(published.Size, head.Size, published.Root, head.Root, path); err != nil {
-			return fmt.Errorf("%w: the published checkpoint of size %d is of another history: %v", errTiles, published.Size, err)
+			return fmt.Errorf("%w: the published checkpoint of size %d is of another history: %v", ErrTiles, published.Size, err)
 		}
 		return nil
 	})

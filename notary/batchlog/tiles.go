@@ -10,8 +10,8 @@ import (
 	"stele/crypto/merkle"
 )
 
-// errTiles: what is stored is not what was written.
-var errTiles = errors.New("damaged tile")
+// ErrTiles: what is stored as a tile is not what was written.
+var ErrTiles = errors.New("damaged tile")
 
 // tileReader is the part of [Objects] that reading needs.
 type tileReader interface {
@@ -95,7 +95,7 @@ func readTile(ctx context.Context, objects tileReader, t merkle.Tile) ([]byte, e
 		return nil, fmt.Errorf("tile %s: %w", t.Path(), err)
 	}
 	if len(data) != t.Width*merkle.HashSize {
-		return nil, fmt.Errorf("%w: %s has %d bytes, want %d", errTiles, t.Path(), len(data), t.Width*merkle.HashSize)
+		return nil, fmt.Errorf("%w: %s has %d bytes, want %d", ErrTiles, t.Path(), len(data), t.Width*merkle.HashSize)
 	}
 	return data, nil
 }

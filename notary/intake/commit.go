@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -27,9 +28,10 @@ type committer struct {
 	done chan struct{}
 	wake chan struct{} // capacity 1: a hint that the queue is not empty
 
-	mu     sync.Mutex
-	queue  []*waiter // guarded by mu
-	closed bool      // guarded by mu: no more items are taken
+	mu       sync.Mutex
+	queue    []*waiter // guarded by mu
+	promised int       // guarded by mu: items of batches that were let in and are not queued yet
+	closed   bool      // guarded by mu: no more items are taken
 }
 
 type waiter struct {
@@ -47,23 +49,48 @@ func newCommitter(ctx context.Context, in *Intake) *committer {
 }
 
 func (c *committer) submit(ctx context.Context, signer *Signer, item *Item) Outcome {
-	return c.enqueue(ctx, signer, item, false).wait(ctx)
+	return c.enqueue(signer, item, false).wait(ctx)
 }
 
-// enqueue takes an item on. A batch may fill the queue beyond its limit by its own size, so
-// that a batch that was let in is never refused half-way.
-func (c *committer) enqueue(_ context.Context, signer *Signer, item *Item, batch bool) *waiter {
-	w := &waiter{item: item, signer: signer, out: make(chan Outcome, 1)}
-	limit := c.in.limits.MaxQueue
-	if batch {
-		limit += c.in.limits.MaxBatch
-	}
+// The answers of a committer that takes nothing on.
+var (
+	errStopping = notary.Errorf(notary.CodeBusy, "The server is stopping. Nothing was saved; try again.")
+	errBusy     = notary.Errorf(notary.CodeBusy, "Too many records are being written at the moment. Nothing was saved; try again.")
+)
+
+// admit lets a batch in as a whole, so that it is never refused half-way: it may fill the
+// queue beyond its limit by its own size. What is not enqueued afterwards is given back.
+func (c *committer) admit(n int) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case c.closed:
-		w.out <- Outcome{Err: notary.Errorf(notary.CodeBusy, "The server is stopping. Nothing was saved; try again.")}
-	case len(c.queue) >= limit:
-		w.out <- Outcome{Err: notary.Errorf(notary.CodeBusy, "Too many records are being written at the moment. Nothing was saved; try again.")}
+		return errStopping
+	case len(c.queue)+c.promised >= c.in.limits.MaxQueue:
+		return errBusy
+	}
+	c.promised += n
+	return nil
+}
+
+func (c *committer) giveBack(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.promised -= n
+}
+
+// enqueue takes an item on; promised is one of a batch that was admitted.
+func (c *committer) enqueue(signer *Signer, item *Item, promised bool) *waiter {
+	w := &waiter{item: item, signer: signer, out: make(chan Outcome, 1)}
+	c.mu.Lock()
+	if promised {
+		c.promised--
+	}
+	switch {
+	case c.closed:
+		w.out <- Outcome{Err: errStopping}
+	case !promised && len(c.queue)+c.promised >= c.in.limits.MaxQueue:
+		w.out <- Outcome{Err: errBusy}
 	default:
 		c.queue = append(c.queue, w)
 	}
@@ -81,6 +108,11 @@ func (w *waiter) wait(ctx context.Context) Outcome {
 	case o := <-w.out:
 		return o
 	case <-ctx.Done():
+	}
+	select {
+	case o := <-w.out: // both at once: the caller gets what is known
+		return o
+	default:
 		return Outcome{Err: unknown(ctx.Err())}
 	}
 }
@@ -150,7 +182,11 @@ func (c *committer) sign(ctx context.Context, group []*waiter) []*waiter {
 	errs := make([]error, len(ready))
 	parallel(len(ready), func(i int) {
 		w := ready[i]
-		w.item.Entry.Signature, errs[i] = w.signer.Sign(w.item.Entry.Statement)
+		sig, err := w.signer.Sign(w.item.Entry.Statement)
+		if err == nil && (len(sig) == 0 || len(sig) > sm.MaxSignatureSize) {
+			err = fmt.Errorf("a signature of %d bytes", len(sig)) // no entry can hold it
+		}
+		w.item.Entry.Signature, errs[i] = sig, err
 	})
 	out := ready[:0]
 	for i, w := range ready {

@@ -53,6 +53,11 @@ func (in *Intake) check(d *Draft) error {
 	case len(d.Fields) > statement.MaxFields-4:
 		return notary.InvalidField("fields", "At most %d fields are allowed.", statement.MaxFields-4)
 	}
+	for _, fact := range []string{d.Origin.System, d.Origin.Method} {
+		if fact != "" && !statement.ValidText(fact, statement.MaxValue) {
+			return notary.InvalidField("origin", "A fact of a record's origin has at most %d bytes, no control characters and no white space at its ends.", statement.MaxValue)
+		}
+	}
 	total := len(d.Title) + len(d.FileName)
 	for name, value := range d.Fields {
 		switch {
@@ -209,7 +214,13 @@ func IdempotencyConflict() error {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
+// storeDown is the answer when no record came to be. It does not pass on that the outcome
+// of a smaller write, of an audit row or a block of numbers, is unknown: that of the record
+// is not.
 func storeDown(err error) error {
+	if outcomeUnknown(err) {
+		err = errors.New(err.Error())
+	}
 	return notary.Wrap(notary.CodeUnavailable, err, "The record store cannot be reached. Nothing was saved; try again.")
 }
 

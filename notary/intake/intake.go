@@ -22,6 +22,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/canonical"
 	"stele/notary/statement"
 )
 
@@ -110,10 +111,11 @@ type Limits struct {
 	SweepAfter  time.Duration // age at which an object without a row is garbage
 }
 
-// DefaultLimits are the limits of a deployment that sets none. A group of 512 keeps a
-// transaction near ten milliseconds on the machines measured (docs/benchmarks.md).
+// DefaultLimits are the limits of a deployment that sets none. Groups
+// form from what is waiting: a large one means a flood, in which it saves writing the same
+// index pages again and again.
 func DefaultLimits() Limits {
-	return Limits{MaxDocument: 16 << 30, MaxBatch: 10_000, MaxQueue: 20_000, GroupSize: 512, MaxAttrs: 64 << 10, SweepAfter: 24 * time.Hour}
+	return Limits{MaxDocument: 16 << 30, MaxBatch: 10_000, MaxQueue: 20_000, GroupSize: 2048, MaxAttrs: 64 << 10, SweepAfter: 24 * time.Hour}
 }
 
 // Intake takes documents in. It is safe for concurrent use.
@@ -189,7 +191,7 @@ func (in *Intake) File(ctx context.Context, d Draft, r io.Reader, size int64) (n
 	if err != nil {
 		return notary.Record{}, false, err
 	}
-	doc := newMeter(ctx, r, in.limits.MaxDocument)
+	doc := newMeter(ctx, r, size, in.limits.MaxDocument)
 	if prior != nil {
 		// The key was used before: read the document only to compare, and store nothing.
 		if _, err := io.Copy(io.Discard, doc); err != nil {
@@ -255,6 +257,9 @@ func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, 
 	if err := in.check(&d); err != nil {
 		return nil, nil, nil, err
 	}
+	if size > canonical.MaxInt {
+		return nil, nil, nil, notary.InvalidField("size", "A size is at most %d bytes.", int64(canonical.MaxInt))
+	}
 	if d.Expected != nil && *d.Expected != digest {
 		return nil, nil, nil, notary.InvalidField("sm3", "Two different digests were given.")
 	}
@@ -288,7 +293,13 @@ type BatchResult struct {
 // Batch notarizes many digests. Each item succeeds or fails alone, in the order given.
 func (in *Intake) Batch(ctx context.Context, items []BatchItem) []BatchResult {
 	results := make([]BatchResult, len(items))
-	waits := make([]*waiter, len(items))
+	if err := in.group.admit(len(items)); err != nil {
+		for i := range results {
+			results[i].Err = err
+		}
+		return results
+	}
+	waits, enqueued := make([]*waiter, len(items)), 0
 	for i, it := range items {
 		signer, item, prior, err := in.prepareDigest(ctx, it.Draft, it.Digest, it.Size)
 		switch {
@@ -297,9 +308,11 @@ func (in *Intake) Batch(ctx context.Context, items []BatchItem) []BatchResult {
 		case prior != nil:
 			results[i].Record, results[i].Replay, results[i].Err = in.replay(*prior, requestHash(it.Draft, it.Digest, int64(it.Size)))
 		default:
-			waits[i] = in.group.enqueue(ctx, signer, item, true)
+			waits[i] = in.group.enqueue(signer, item, true)
+			enqueued++
 		}
 	}
+	in.group.giveBack(len(items) - enqueued)
 	for i, w := range waits {
 		if w != nil {
 			results[i].Record, results[i].Replay, results[i].Err = w.wait(ctx).result(w.item)

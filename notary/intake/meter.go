@@ -30,10 +30,11 @@ const (
 type meter struct {
 	ctx  context.Context
 	r    io.Reader
+	want int64 // size that was announced, -1 when none was
 	max  int64
 	size int64
 	head []byte
-	err  error // what the reading side failed with, if it did
+	err  error // what the reading side failed with, if it did; io.EOF at the end; sticky
 
 	hash    hash.Hash
 	work    chan []byte // to the hashing goroutine, nil before it is needed
@@ -42,22 +43,26 @@ type meter struct {
 	stopped chan struct{}
 }
 
-func newMeter(ctx context.Context, r io.Reader, max int64) *meter {
-	return &meter{ctx: ctx, r: r, max: max, hash: sm.NewHash()}
+func newMeter(ctx context.Context, r io.Reader, want, max int64) *meter {
+	return &meter{ctx: ctx, r: r, want: want, max: max, hash: sm.NewHash()}
 }
 
 var errTooLarge = errors.New("document is larger than allowed")
 
-// Read implements io.Reader for the object store.
+// Read implements io.Reader for the object store. However it ended, it stays so: a reader
+// that goes on after an error must not make the rest into a document.
 func (m *meter) Read(p []byte) (int, error) {
+	if m.err != nil {
+		return 0, m.err
+	}
 	if err := m.ctx.Err(); err != nil {
-		return 0, m.fail(err)
+		return 0, m.end(err)
 	}
 	n, err := m.r.Read(p[:min(len(p), chunkSize)])
 	if n > 0 {
 		m.size += int64(n)
 		if m.size > m.max {
-			return 0, m.fail(errTooLarge)
+			return 0, m.end(errTooLarge)
 		}
 		if len(m.head) < headSize {
 			m.head = append(m.head, p[:min(n, headSize-len(m.head))]...)
@@ -65,22 +70,17 @@ func (m *meter) Read(p []byte) (int, error) {
 		m.add(p[:n])
 	}
 	if err != nil {
-		m.stop()
-		if err != io.EOF {
-			return n, m.fail(err)
-		}
+		return n, m.end(err)
 	}
-	return n, err
+	return n, nil
 }
 
-func (m *meter) fail(err error) error {
+func (m *meter) end(err error) error {
 	m.stop()
 	m.err = err
 	return err
 }
 
-// add hashes small documents where they are read. Larger ones go to the goroutine in whole
-// chunks: handing over every few kilobytes would cost more than the hashing.
 func (m *meter) add(p []byte) {
 	if m.work == nil {
 		if m.size <= chunkSize {
@@ -136,15 +136,23 @@ func (in *Intake) readError(m *meter, err error) error {
 	m.stop()
 	var timeout net.Error
 	var own *notary.Error
+	read := m.err
+	if errors.Is(read, io.EOF) {
+		read = nil
+	}
 	switch {
-	case errors.As(m.err, &own):
+	case errors.As(read, &own):
 		return own
-	case errors.Is(m.err, errTooLarge):
+	case errors.Is(read, errTooLarge):
 		return in.tooLarge()
-	case errors.Is(m.err, os.ErrDeadlineExceeded), errors.As(m.err, &timeout) && timeout.Timeout():
-		return notary.Wrap(notary.CodeTimeout, m.err, "The document did not arrive in time. Nothing was saved.")
-	case m.err != nil:
-		return notary.Wrap(notary.CodeMalformed, m.err, "The document did not arrive whole: the connection broke or the body is malformed. Nothing was saved.")
+	case errors.Is(read, os.ErrDeadlineExceeded), errors.As(read, &timeout) && timeout.Timeout():
+		return notary.Wrap(notary.CodeTimeout, read, "The document did not arrive in time. Nothing was saved.")
+	case m.want >= 0 && (m.size > m.want || m.err != nil && read == nil && m.size < m.want):
+		return notary.Errorf(notary.CodeMalformed, "The document is not of the announced %d bytes. Nothing was saved.", m.want)
+	case read == nil && m.ctx.Err() != nil: // the store saw it first
+		return notary.Wrap(notary.CodeMalformed, m.ctx.Err(), "The request ended before the document was stored. Nothing was saved.")
+	case read != nil:
+		return notary.Wrap(notary.CodeMalformed, read, "The document did not arrive whole: the connection broke or the body is malformed. Nothing was saved.")
 	}
 	return notary.Wrap(notary.CodeUnavailable, fmt.Errorf("store object: %w", err), "The document store cannot be reached or is full. Nothing was saved; try again.")
 }

@@ -14,12 +14,13 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
-// tabTimeout is how long a browser test may take before something is wrong.
-const tabTimeout = 50 * time.Second
+// patience is how long one thing may take in the browser before something is wrong.
+const patience = 20 * time.Second
 
 // browser starts Chromium once for a test; its subtests open tabs of it.
 func browser(t *testing.T) context.Context {
@@ -86,8 +87,7 @@ func open(t *testing.T, parent context.Context, l look) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(parent)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, tabTimeout)
-	t.Cleanup(cancel)
+	fatalIfErr(t, chromedp.Run(ctx)) // the first call makes the tab, which lives as long as its context
 	b := &tab{t: t, ctx: ctx, look: l}
 	chromedp.ListenTarget(ctx, func(ev any) {
 		switch e := ev.(type) {
@@ -103,7 +103,8 @@ func open(t *testing.T, parent context.Context, l look) *tab {
 	if l.dark {
 		scheme = "dark"
 	}
-	b.run(network.SetExtraHTTPHeaders(network.Headers{"Accept-Language": l.lang}),
+	// A tab in the background draws nothing and moves no focus.
+	b.run(page.BringToFront(), emulation.SetFocusEmulationEnabled(true), network.SetExtraHTTPHeaders(network.Headers{"Accept-Language": l.lang}),
 		emulation.SetDeviceMetricsOverride(l.width, l.height, 1, l.width < 600), emulation.SetTouchEmulationEnabled(l.width < 600),
 		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
 		emulation.SetScriptExecutionDisabled(l.noJS))
@@ -112,7 +113,9 @@ func open(t *testing.T, parent context.Context, l look) *tab {
 
 func (b *tab) run(actions ...chromedp.Action) {
 	b.t.Helper()
-	fatalIfErr(b.t, chromedp.Run(b.ctx, actions...))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	fatalIfErr(b.t, chromedp.Run(ctx, actions...))
 }
 
 // goTo opens an address and waits until the page can work by itself.
@@ -133,7 +136,9 @@ func (b *tab) wait(expression string) {
 		seen.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
 		holds();
 	})`
-	if err := chromedp.Run(b.ctx, chromedp.Evaluate(script, nil, awaited)); err != nil {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited)); err != nil {
 		b.t.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, b.text("main"))
 	}
 }
@@ -147,8 +152,9 @@ func (b *tab) eval(expression string, into any) {
 
 // text is what a person reads in the first element of a selector.
 func (b *tab) text(selector string) string {
+	b.t.Helper()
 	var s string
-	_ = chromedp.Run(context.WithoutCancel(b.ctx), chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector), &s))
+	b.eval(fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector), &s)
 	return s
 }
 

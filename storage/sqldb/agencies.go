@@ -50,6 +50,9 @@ func (db *DB) addCertificate(ctx context.Context, tx *sqlx.Tx, agencyID string, 
 // Agency finds an agency by id or credit code.
 func (db *DB) Agency(ctx context.Context, idOrCode string) (notary.Agency, error) {
 	var r agencyRow
+	if !storable(idOrCode) {
+		return notary.Agency{}, notary.ErrNotFound
+	}
 	err := db.read.GetContext(ctx, &r, selectAgency+` WHERE id = $1 OR code = $1`, idOrCode)
 	return r.agency(), notFound(err)
 }
@@ -111,6 +114,9 @@ const selectKey = `SELECT id, agency_id, digest, name, created_at, expires_at, r
 // FindKey implements auth.Store.
 func (db *DB) FindKey(ctx context.Context, id string) (notary.APIKey, error) {
 	var r keyRow
+	if !storable(id) {
+		return notary.APIKey{}, notary.ErrNotFound
+	}
 	if err := db.read.GetContext(ctx, &r, selectKey+` WHERE id = $1`, id); err != nil {
 		return notary.APIKey{}, notFound(err)
 	}

@@ -39,6 +39,7 @@ const (
 	idleTxTimeout    = 15 * time.Second
 	statementTimeout = 60 * time.Second
 	connectTimeout   = 5 * time.Second
+	migrationTries   = 600 // a second apart: how long a server waits for another one's migration
 )
 
 // DB is a database with Stele's schema. It is safe for concurrent use.
@@ -47,6 +48,7 @@ type DB struct {
 	read     *sqlx.DB
 	postgres bool
 	now      func() time.Time
+	schema   fs.FS // the migrations
 }
 
 // Open connects to a database and checks that its schema is the one this program knows. The
@@ -71,15 +73,38 @@ func Init(ctx context.Context, dbURL, password string, now func() time.Time) (*D
 	if err != nil {
 		return nil, err
 	}
-	if v, err := db.version(ctx); err != nil || v > 0 {
+	if err := db.checkEmpty(ctx, dbURL); err != nil {
 		db.Close()
-		return nil, errors.Join(err, fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL), v))
+		return nil, err
 	}
 	if err := db.migrate(ctx); err != nil {
 		db.Close()
 		return nil, err
 	}
 	return db, nil
+}
+
+// checkEmpty refuses a database that holds anything: an instance, or another program's tables.
+func (db *DB) checkEmpty(ctx context.Context, dbURL string) error {
+	v, err := db.version(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema version of %s: %w", redact(dbURL), err)
+	}
+	if v > 0 {
+		return fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL), v)
+	}
+	q := `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'goose_db_version' AND name NOT LIKE 'sqlite_%'`
+	if db.postgres {
+		q = `SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name <> 'goose_db_version'`
+	}
+	var n int
+	if err := db.write.GetContext(ctx, &n, q); err != nil {
+		return fmt.Errorf("list the tables of %s: %w", redact(dbURL), err)
+	}
+	if n > 0 {
+		return fmt.Errorf("the database %s holds %d tables of another program: choose an empty one", redact(dbURL), n)
+	}
+	return nil
 }
 
 func connect(ctx context.Context, dbURL, password string, create bool, now func() time.Time) (*DB, error) {
@@ -112,7 +137,7 @@ func connect(ctx context.Context, dbURL, password string, create bool, now func(
 		db.Close()
 		return nil, fmt.Errorf("database %s cannot be reached: %w", redact(dbURL), err)
 	}
-	return &DB{write: db, read: db, postgres: true, now: now}, nil
+	return &DB{write: db, read: db, postgres: true, now: now, schema: migrations}, nil
 }
 
 func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) {
@@ -125,9 +150,10 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 		}
 	}
 	// synchronous(FULL): with NORMAL a power cut may lose the last transactions, and they
-	// have been answered.
+	// have been answered. The write-ahead log is copied into the database every 32 MiB instead
+	// of every 4: under a flood the copying costs more than the writing.
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(" + fmt.Sprint(busyTimeout.Milliseconds()) +
-		")&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_txlock=immediate"
+		")&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8192)&_pragma=cache_size(-32000)&_txlock=immediate"
 	write, err := sqlx.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", path, err)
@@ -140,7 +166,7 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{write: write, read: read, now: now}, nil
+	return &DB{write: write, read: read, now: now, schema: migrations}, nil
 }
 
 // Migrate opens a database that has the schema in some version and brings it up to this
@@ -151,8 +177,12 @@ func Migrate(ctx context.Context, dbURL, password string) error {
 		return err
 	}
 	defer db.Close()
-	if v, err := db.version(ctx); err != nil || v == 0 {
-		return errors.Join(err, errors.New("the database holds no Stele instance: run 'stele init' for a new one, or correct the configured URL"))
+	v, err := db.version(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema version: %w", err)
+	}
+	if v == 0 {
+		return errNoInstance
 	}
 	return db.migrate(ctx)
 }
@@ -178,14 +208,14 @@ func redact(dbURL string) string {
 }
 
 func (db *DB) provider() (*goose.Provider, error) {
-	dir, err := fs.Sub(migrations, "migrations")
+	dir, err := fs.Sub(db.schema, "migrations")
 	if err != nil {
 		return nil, err
 	}
 	if !db.postgres {
 		return goose.NewProvider(goose.DialectSQLite3, db.write.DB, dir)
 	}
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, migrationTries))
 	if err != nil {
 		return nil, err
 	}
@@ -221,6 +251,8 @@ func (db *DB) version(ctx context.Context) (int64, error) {
 	return p.GetDBVersion(ctx)
 }
 
+var errNoInstance = errors.New("the database holds no Stele instance: run 'stele init' for a new one, or correct the configured URL")
+
 func (db *DB) checkSchema(ctx context.Context) error {
 	have, err := db.version(ctx)
 	if err != nil {
@@ -234,7 +266,7 @@ func (db *DB) checkSchema(ctx context.Context) error {
 	want := sources[len(sources)-1].Version
 	switch {
 	case have == 0:
-		return errors.New("the database holds no Stele instance: run 'stele init' for a new one, or correct the configured URL")
+		return errNoInstance
 	case have > want:
 		return fmt.Errorf("the database has schema version %d, this program knows %d: use the newer program", have, want)
 	case have < want:
@@ -243,14 +275,19 @@ func (db *DB) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// tx runs f in a transaction of the write side. An error of f rolls back; an error of the
-// commit leaves the outcome open unless the server itself said no.
+// tx runs f in a transaction of the write side. An error of f rolls back, as does the end of
+// ctx before the commit; an error of the commit leaves the outcome open unless the server
+// itself said no.
 func (db *DB) tx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
 	tx, err := db.write.BeginTxx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	if err := f(tx); err != nil {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	// Looked at here because a commit that was not even sent answers ctx's error too.
+	if err := ctx.Err(); err != nil {
 		return errors.Join(err, ignoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
@@ -272,13 +309,15 @@ func ignoreDone(err error) error {
 // refused reports whether a failed commit certainly did nothing.
 func refused(err error) bool {
 	if pe := new(pq.Error); errors.As(err, &pe) {
-		return pe.Code.Class() != "57" // 57P01: shut down while committing
+		// An ERROR ends the transaction. With FATAL and PANIC the server went away while it
+		// committed; a server that speaks another language may mean either.
+		return pe.Severity == "ERROR" && pe.Code.Class() != "57"
 	}
 	if se := new(sqlite.Error); errors.As(err, &se) {
 		code := se.Code() & 0xff
 		return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_CONSTRAINT
 	}
-	return errors.Is(err, context.Canceled) && errors.Is(err, sql.ErrTxDone)
+	return errors.Is(err, sql.ErrTxDone) // rolled back when ctx ended
 }
 
 func notFound(err error) error {

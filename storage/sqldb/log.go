@@ -104,6 +104,9 @@ func (db *DB) Entries(ctx context.Context, first, end uint64) ([]statement.Entry
 
 // Advance implements [batchlog.Store].
 func (db *DB) Advance(ctx context.Context, from batchlog.Head, to checkpoint.Checkpoint, note []byte) error {
+	if to.Size <= from.Size {
+		return fmt.Errorf("a log of %d entries cannot advance to %d", from.Size, to.Size)
+	}
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
 		log, err := db.lockLog(ctx, tx)
 		if err != nil {

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
@@ -146,6 +147,8 @@ func affected(it *intake.Item) string {
 
 func standingError(t *target, it *intake.Item) error {
 	switch {
+	case (t == nil || t.AgencyID != it.Record.AgencyID) && it.Action == statement.Revoke:
+		return notary.Errorf(notary.CodeNotFound, "There is no such record of this agency.")
 	case t == nil || t.AgencyID != it.Record.AgencyID:
 		return notary.InvalidField("supersedes", "The record to be withdrawn or replaced is not one of this agency's.")
 	case t.Standing != string(notary.Valid):
@@ -234,7 +237,7 @@ func (db *DB) in(n int) string {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = fmt.Appendf(b, "$%d", i+1)
+		b = append(b, '?') // numbered ones are searched for by name, each among all
 	}
 	return string(append(b, ')'))
 }
@@ -308,43 +311,83 @@ func (db *DB) updateStandings(ctx context.Context, tx *sqlx.Tx, rows []*row) err
 	return nil
 }
 
-// bulk inserts rows: by COPY on PostgreSQL, by one prepared statement on SQLite.
+// insertRows is how many rows one INSERT of SQLite carries: calling a statement costs about
+// as much as inserting a row. 200 rows of the widest table stay far below SQLite's limit of
+// 32,766 parameters.
+const insertRows = 200
+
+// bulk inserts rows: by COPY on PostgreSQL, by INSERTs of many rows on SQLite.
 func (db *DB) bulk(ctx context.Context, tx *sqlx.Tx, table string, columns []string, rows [][]any) error {
-	if len(rows) == 0 {
+	var err error
+	switch {
+	case len(rows) == 0:
 		return nil
+	case db.postgres:
+		err = copyRows(ctx, tx, table, columns, rows)
+	default:
+		whole := len(rows) - len(rows)%insertRows
+		if err = insertChunks(ctx, tx, table, columns, rows[:whole], insertRows); err == nil {
+			err = insertChunks(ctx, tx, table, columns, rows[whole:], 1)
+		}
 	}
-	q := insertSQL(table, columns)
-	if db.postgres {
-		q = copySQL(table, columns)
-	}
-	stmt, err := tx.PrepareContext(ctx, q)
 	if err != nil {
 		return fmt.Errorf("insert into %s: %w", table, err)
+	}
+	return nil
+}
+
+func copyRows(ctx context.Context, tx *sqlx.Tx, table string, columns []string, rows [][]any) error {
+	stmt, err := tx.PrepareContext(ctx, `COPY `+table+` (`+strings.Join(columns, ", ")+`) FROM STDIN`)
+	if err != nil {
+		return err
 	}
 	defer stmt.Close()
 	for _, r := range rows {
 		if _, err := stmt.ExecContext(ctx, r...); err != nil {
-			return fmt.Errorf("insert into %s: %w", table, err)
+			return err
 		}
 	}
-	if db.postgres {
-		if _, err := stmt.ExecContext(ctx); err != nil { // ends the COPY
-			return fmt.Errorf("insert into %s: %w", table, err)
+	_, err = stmt.ExecContext(ctx) // ends the COPY
+	return err
+}
+
+// insertChunks inserts rows, a multiple of chunk, with one prepared statement.
+func insertChunks(ctx context.Context, tx *sqlx.Tx, table string, columns []string, rows [][]any, chunk int) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	stmt, err := tx.PrepareContext(ctx, insertSQL(table, columns, chunk))
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	args := make([]any, 0, chunk*len(columns))
+	for part := range slices.Chunk(rows, chunk) {
+		args = args[:0]
+		for _, r := range part {
+			args = append(args, r...)
+		}
+		if _, err := stmt.ExecContext(ctx, args...); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func copySQL(table string, columns []string) string {
-	return `COPY ` + table + ` (` + strings.Join(columns, ", ") + `) FROM STDIN`
-}
-
-func insertSQL(table string, columns []string) string {
-	places := make([]string, len(columns))
-	for i := range places {
-		places[i] = fmt.Sprintf("$%d", i+1)
+func insertSQL(table string, columns []string, rows int) string {
+	b := []byte(`INSERT INTO ` + table + ` (` + strings.Join(columns, ", ") + `) VALUES `)
+	for i := range rows * len(columns) {
+		switch {
+		case i == 0:
+			b = append(b, '(')
+		case i%len(columns) == 0:
+			b = append(b, "), ("...)
+		default:
+			b = append(b, ", "...)
+		}
+		b = append(b, '?') // numbered ones are searched for by name, each among all
 	}
-	return `INSERT INTO ` + table + ` (` + strings.Join(columns, ", ") + `) VALUES (` + strings.Join(places, ", ") + `)`
+	return string(append(b, ')'))
 }
 
 // event adds an outbox row; number is what the log's row counted before.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
 
@@ -89,8 +90,15 @@ func findRecord(ctx context.Context, q sqlx.QueryerContext, where string, args .
 	return r.record()
 }
 
+// storable reports whether a text can be in a column at all: PostgreSQL answers a question
+// for any other text with an error.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 // FindRecord implements [archive.Store] and intake.Store.
 func (db *DB) FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error) {
+	if !storable(idOrNumber) {
+		return notary.Record{}, notary.ErrNotFound
+	}
 	column := "id"
 	if notary.ValidNumber(idOrNumber) {
 		column = "number"
@@ -100,6 +108,9 @@ func (db *DB) FindRecord(ctx context.Context, agencyID, idOrNumber string) (nota
 
 // ListRecords implements [archive.Store].
 func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Record, error) {
+	if !storable(f.Class) || !storable(string(f.Standing)) {
+		return []notary.Record{}, nil
+	}
 	var where []string
 	var args []any
 	add := func(cond string, v any) {

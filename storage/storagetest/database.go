@@ -2,8 +2,11 @@ package storagetest
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"stele/storage/sqldb"
 )
@@ -50,4 +53,27 @@ func OpenDatabase(t testing.TB, url string, now func() time.Time) *sqldb.DB {
 	fatalIfErr(t, err)
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// Raw opens a database under the eyes of the adapter, to look at rows or to damage them.
+func Raw(t testing.TB, url string) *sqlx.DB {
+	t.Helper()
+	driver, source := "postgres", url
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		driver, source = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)"
+	}
+	db, err := sqlx.Open(driver, source)
+	fatalIfErr(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// MustExec changes rows; n is how many it must change.
+func MustExec(t testing.TB, db *sqlx.DB, n int64, query string, args ...any) {
+	t.Helper()
+	res, err := db.ExecContext(t.Context(), query, args...)
+	fatalIfErr(t, err)
+	if got, err := res.RowsAffected(); err != nil || got != n {
+		t.Fatalf("%s: %d rows, %v; want %d", query, got, err, n)
+	}
 }

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"stele/crypto/sm"
 	"stele/notary/proof"
 )
@@ -29,7 +31,7 @@ type benchCmd struct {
 	PostgresPassword string        `name:"postgres-password-file" help:"File with its password." placeholder:"FILE"`
 	Dir              string        `help:"Folder for the temporary instances; its disk is what is measured." placeholder:"DIR"`
 	Duration         time.Duration `default:"8s" help:"How long each throughput is measured."`
-	Clients          int           `default:"64" help:"Concurrent clients for one record a request."`
+	Clients          int           `default:"256" help:"Concurrent clients for one record a request."`
 	UploadMiB        int           `name:"upload-mib" default:"1024" help:"Size of the streamed upload."`
 	Only             string        `help:"Measure only what contains this text." placeholder:"TEXT"`
 	MetricsListen    string        `hidden:"" help:"Private listener of the measured server, for profiles."`
@@ -207,11 +209,15 @@ func (b *bench) instance(ctx context.Context, kind string) error {
 			if !strings.Contains(m.what, b.cmd.Only) {
 				continue
 			}
+			cpu, done := srv.cpu(), srv.records.Load()
 			v, err := m.f()
 			if err != nil {
 				return fmt.Errorf("%s: %w", m.what, err)
 			}
 			b.add(name(m.what), m.unit, v)
+			if n := srv.records.Load() - done; n > 1000 {
+				b.add(name(m.what+", server CPU"), "µs each", float64((srv.cpu()-cpu).Microseconds())/float64(n))
+			}
 			if err := srv.drained(ctx); err != nil {
 				return err
 			}
@@ -235,6 +241,8 @@ type benchServer struct {
 	key    string
 	trust  *proof.Trust
 	client *http.Client
+
+	records atomic.Int64 // notarized so far by the throughput measurements
 }
 
 func (b *bench) start(ctx context.Context, kind string) (*benchServer, error) {
@@ -287,6 +295,23 @@ func awaitDemo(ctx context.Context, path string) (demoInfo, error) {
 func (s *benchServer) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	_ = s.cmd.Wait()
+}
+
+// cpu is the processor time that the server has used. It says what a record costs however
+// busy the machine is with other things.
+func (s *benchServer) cpu() time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	f := strings.Fields(rest)
+	var user, system int64
+	if len(f) > 12 {
+		_, _ = fmt.Sscan(f[11], &user) // the kernel's own numbers parse
+		_, _ = fmt.Sscan(f[12], &system)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
 }
 
 // peak is the server's largest resident size so far in MiB.
@@ -354,6 +379,7 @@ func (s *benchServer) single(ctx context.Context, clients int, d time.Duration) 
 					return
 				}
 				n.Add(1)
+				s.records.Add(1)
 			}
 		})
 	}
@@ -366,29 +392,51 @@ func (s *benchServer) single(ctx context.Context, clients int, d time.Duration) 
 	return float64(n.Load()) / time.Since(start).Seconds(), nil
 }
 
+// batches sends batches from a few clients at once: one alone would leave the server idle
+// while its next batch is read, and the disk while it is signed. The bodies are made before.
 func (s *benchServer) batches(ctx context.Context, d time.Duration) (float64, error) {
-	const size = 10_000
-	var body bytes.Buffer
-	start, n := time.Now(), 0
-	var building time.Duration
-	for time.Since(start)-building < d {
-		t := time.Now()
-		body.Reset()
-		body.WriteString(`{"records":[`)
-		for i := range size {
-			if i > 0 {
-				body.WriteByte(',')
-			}
-			body.WriteString(digestBody())
-		}
-		body.WriteString(`]}`)
-		building += time.Since(t)
-		if _, err := s.post(ctx, "/api/v1/records/batch", "application/json", &body); err != nil {
-			return 0, err
-		}
-		n += size
+	const size, clients = 10_000, 3
+	var n atomic.Int64
+	var group errgroup.Group
+	bodies := make(chan []byte, 64)
+	making, stop := context.WithCancel(ctx)
+	defer stop()
+	for range cap(bodies) {
+		bodies <- batchBody(size)
 	}
-	return float64(n) / (time.Since(start) - building).Seconds(), nil
+	start := time.Now()
+	for range clients {
+		group.Go(func() error {
+			for time.Since(start) < d {
+				select {
+				case body := <-bodies:
+					if _, err := s.post(making, "/api/v1/records/batch", "application/json", bytes.NewReader(body)); err != nil {
+						return err
+					}
+					n.Add(size)
+					s.records.Add(size)
+				default:
+					return nil // more than was made beforehand: fast enough
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return float64(n.Load()) / time.Since(start).Seconds(), err
+}
+
+func batchBody(size int) []byte {
+	var body bytes.Buffer
+	body.WriteString(`{"records":[`)
+	for i := range size {
+		if i > 0 {
+			body.WriteByte(',')
+		}
+		body.WriteString(digestBody())
+	}
+	body.WriteString(`]}`)
+	return body.Bytes()
 }
 
 // endless repeats a block, so that making the bytes costs nothing.

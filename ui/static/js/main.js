@@ -137,8 +137,7 @@ class Page {
       bar.value = done;
       if (file.size < numbersFrom) return;
       const seconds = ((performance.now() - since) / 1000) * ((file.size - done) / done);
-      byId('progress-numbers').textContent = t.text('progress.done_of', { done: t.size(done), total: t.size(file.size) }) +
-        t.text('site.unit_separator') + t.text('progress.left', { left: t.left(seconds) });
+      byId('progress-numbers').textContent = t.text('progress.numbers', { done: t.size(done), total: t.size(file.size), left: t.left(seconds) });
       const percent = Math.floor((done * 100) / file.size / announceEvery) * announceEvery;
       if (percent > announced && percent < 100) {
         announced = percent;

@@ -70,15 +70,15 @@ function other(t, o) {
     el('p', { class: 'label' }, o.label), el('p', {}, o.text), o.number && el('p', {}, recordLink(t, o.number))));
 }
 
-// show fills the place of the result. actions are buttons and links below it.
+// show fills the place of the result. actions are the buttons and links below the verdict.
 export function show(t, place, r, actions) {
-  const parts = [verdict(t, r)];
+  const parts = [verdict(t, r), el('p', { class: 'actions' }, ...actions)];
   if (r.yours.length > 0) parts.push(block(t.text('facts.yours'), factList(r.yours)));
   if (r.facts.length > 0) parts.push(block(t.text('facts.heading'), factList(r.facts)));
   if (r.shown.length > 0) parts.push(block(t.text('attributes.heading'), factList(r.shown)));
   if (r.others.length > 0) parts.push(block(t.text('others.heading'), el('p', {}, t.text('others.lead')), el('ul', { class: 'others' }, ...r.others.map((o) => other(t, o)))));
   if (r.steps.length > 0) parts.push(block(t.text('steps.heading'), el('p', {}, r.stepsLead), el('ol', { class: 'steps' }, ...r.steps.map((s) => step(t, s)))));
-  parts.push(el('p', { class: 'checked small' }, r.checkedBy), el('p', { class: 'printed small' }, t.text('result.printed')), el('p', { class: 'actions' }, ...actions));
+  parts.push(el('p', { class: 'checked small' }, r.checkedBy), el('p', { class: 'printed small' }, t.text('result.printed')));
   place.replaceChildren(...parts);
 }
 

@@ -1,0 +1,135 @@
+package intake_test
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/intake"
+	"stele/storage/storagetest"
+)
+
+// fixture is an intake on real stores that can be made to fail.
+type fixture struct {
+	*storagetest.Site
+	in      *intake.Intake
+	db      *storagetest.FaultyDB
+	objects *storagetest.Faulty
+	raw     *sqlx.DB
+	stop    context.CancelFunc
+	news    atomic.Int64 // calls of OnNew
+
+	sign atomic.Pointer[func(message []byte) ([]byte, error)] // instead of the agency's key
+}
+
+func newFixture(t *testing.T, b storagetest.Backend, change ...func(*intake.Limits)) *fixture {
+	t.Helper()
+	f := &fixture{Site: storagetest.NewSite(t, b)}
+	f.db, f.objects, f.raw = storagetest.NewFaultyDB(f.DB), storagetest.NewFaulty(f.Objects), storagetest.Raw(t, f.URL)
+	limits := intake.DefaultLimits()
+	for _, c := range change {
+		c(&limits)
+	}
+	signer := *f.Signer
+	key := signer.Sign
+	signer.Sign = func(message []byte) ([]byte, error) {
+		if s := f.sign.Load(); s != nil {
+			return (*s)(message)
+		}
+		return key(message)
+	}
+	signers := func(id string) (*intake.Signer, error) {
+		if id != f.Agency.ID {
+			return nil, notary.ErrNotFound
+		}
+		return &signer, nil
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	f.stop = cancel
+	f.in = intake.New(ctx, f.db, f.objects, intake.Options{Signers: signers, Limits: limits, Now: f.Now, Log: storagetest.Discard, OnNew: func() { f.news.Add(1) }})
+	t.Cleanup(func() {
+		f.db.Heal()
+		f.objects.Heal()
+		cancel()
+		f.in.Wait()
+	})
+	return f
+}
+
+func fatalIfErr(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantCode(t *testing.T, err error, want notary.Code) {
+	t.Helper()
+	if err == nil || notary.CodeOf(err) != want {
+		t.Errorf("got %v, want an error with the code %s", err, want)
+	}
+}
+
+func (f *fixture) draft(key string) intake.Draft {
+	return intake.Draft{AgencyID: f.Agency.ID, Title: "不动产登记证明", FileName: "a.pdf", Fields: map[string]string{"owner": "甲"}, Idempotency: key,
+		Origin: intake.Origin{System: "tests", Method: "upload"}}
+}
+
+// file notarizes a document.
+func (f *fixture) file(t *testing.T, d intake.Draft, document string) (notary.Record, bool, error) {
+	return f.in.File(t.Context(), d, strings.NewReader(document), -1)
+}
+
+// digest notarizes a digest.
+func (f *fixture) digest(t *testing.T, d intake.Draft, document string) (notary.Record, bool, error) {
+	return f.in.Digest(t.Context(), d, sm.Sum([]byte(document)), uint64(len(document)))
+}
+
+// documents lists what lies in the object store.
+func (f *fixture) documents(t *testing.T) []string {
+	t.Helper()
+	var keys []string
+	fatalIfErr(t, f.Objects.List(t.Context(), "doc/", func(o notary.Object) error { keys = append(keys, o.Key); return nil }))
+	return keys
+}
+
+func (f *fixture) received(t *testing.T) uint64 {
+	t.Helper()
+	p, err := f.DB.Progress(t.Context())
+	fatalIfErr(t, err)
+	return p.Received
+}
+
+// want checks how many documents and records there are, and that they are in order.
+func (f *fixture) want(t *testing.T, documents, records int) {
+	t.Helper()
+	if docs := f.documents(t); len(docs) != documents {
+		t.Errorf("documents %q, want %d", docs, documents)
+	}
+	if n := f.received(t); n != uint64(records) {
+		t.Errorf("%d records, want %d", n, records)
+	}
+	f.WantClean(t)
+}
+
+// await spins until a fact holds.
+func await(t *testing.T, fact func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !fact(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come to be")
+		}
+	}
+}
+
+// hold stops the writer before it notes the use of a key.
+func (f *fixture) hold() *storagetest.Injected {
+	return f.db.Inject(storagetest.Fault{Op: storagetest.OpNoteKeyUse, Mode: storagetest.Hold, Call: 1})
+}

@@ -1,0 +1,29 @@
+package sqldb
+
+import (
+	"context"
+	"io/fs"
+	"time"
+)
+
+// WithSchema connects to a database as a program with other migrations does.
+func WithSchema(ctx context.Context, url string, schema fs.FS) (*DB, error) {
+	db, err := connect(ctx, url, "", false, time.Now)
+	if err == nil {
+		db.schema = schema
+	}
+	return db, err
+}
+
+// CheckSchema is what Open does with the schema, Upgrade what Migrate does.
+func (db *DB) CheckSchema(ctx context.Context) error { return db.checkSchema(ctx) }
+func (db *DB) Upgrade(ctx context.Context) error     { return db.migrate(ctx) }
+
+// Migrations are this program's.
+var Migrations fs.FS = migrations
+
+// Exec runs a statement on the write side's connection.
+func (db *DB) Exec(ctx context.Context, query string) error {
+	_, err := db.write.ExecContext(ctx, query)
+	return err
+}

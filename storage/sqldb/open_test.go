@@ -1,0 +1,172 @@
+package sqldb_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"stele/notary"
+	"stele/storage/sqldb"
+	"stele/storage/storagetest"
+)
+
+func fatalIfErr(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantRefusal(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if err == nil || !strings.Contains(err.Error(), p) {
+			t.Errorf("got  %v\nwant … %s …", err, p)
+		}
+	}
+}
+
+func eachKind(t *testing.T, f func(t *testing.T, url string)) {
+	for name, fresh := range map[string]func(testing.TB) string{"sqlite": storagetest.SQLiteURL, "postgres": storagetest.StartPostgres} {
+		t.Run(name, func(t *testing.T) { f(t, fresh(t)) })
+	}
+}
+
+func open(t *testing.T, url string) error {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), url, "", time.Now)
+	if err == nil {
+		db.Close()
+	}
+	return err
+}
+
+// A database is made only by an explicit init, and only out of nothing.
+func TestOpenAndInit(t *testing.T) {
+	eachKind(t, func(t *testing.T, url string) {
+		sqlite := strings.HasPrefix(url, "sqlite:")
+		if sqlite {
+			wantRefusal(t, open(t, url), "there is no database at", "stele init")
+			wantRefusal(t, sqldb.Migrate(t.Context(), url, ""), "there is no database at")
+			path := strings.TrimPrefix(url, "sqlite:")
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("opening made a file: %v", err)
+			}
+			fatalIfErr(t, os.WriteFile(path, nil, 0o600))
+		}
+		wantRefusal(t, open(t, url), "holds no Stele instance", "stele init")
+		wantRefusal(t, sqldb.Migrate(t.Context(), url, ""), "holds no Stele instance")
+		db := storagetest.InitDatabase(t, url, time.Now)
+		fatalIfErr(t, open(t, url))
+		_, err := sqldb.Init(t.Context(), url, "", time.Now)
+		wantRefusal(t, err, "in use already (schema version 1)", "choose an empty one")
+		if _, err := db.Instance(t.Context()); !errors.Is(err, notary.ErrNotFound) {
+			t.Errorf("a schema without an instance: %v", err)
+		}
+		if _, err := db.Head(t.Context()); !errors.Is(err, notary.ErrNotFound) {
+			t.Errorf("a schema without a log: %v", err)
+		}
+	})
+}
+
+// Another program's tables are not built upon.
+func TestInitRefusesForeignTables(t *testing.T) {
+	eachKind(t, func(t *testing.T, url string) {
+		_, err := storagetest.Raw(t, url).ExecContext(t.Context(), `CREATE TABLE invoices (id BIGINT)`)
+		fatalIfErr(t, err)
+		_, err = sqldb.Init(t.Context(), url, "", time.Now)
+		wantRefusal(t, err, "holds 1 tables of another program", "choose an empty one")
+		wantRefusal(t, open(t, url), "holds no Stele instance")
+	})
+}
+
+func TestSchemaVersions(t *testing.T) {
+	first, err := fs.ReadFile(sqldb.Migrations, "migrations/00001_init.sql")
+	fatalIfErr(t, err)
+	newer := fstest.MapFS{"migrations/00001_init.sql": {Data: first},
+		"migrations/00002_more.sql": {Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\n-- +goose Down\nDROP TABLE more;\n")},
+		"migrations/00003_bad.sql":  {Data: []byte("-- +goose Up\nCREATE TABLE evenmore (id BIGINT);\nSELECT nonsense;\n-- +goose Down\nSELECT 1;\n")}}
+	eachKind(t, func(t *testing.T, url string) {
+		s := storagetest.NewSiteOn(t, url, storagetest.NewDir(t))
+		s.Receive(t, 3)
+		broken, err := sqldb.WithSchema(t.Context(), url, newer)
+		fatalIfErr(t, err)
+		defer broken.Close()
+		wantRefusal(t, broken.CheckSchema(t.Context()), "has schema version 1, this program needs 3", "stele migrate", "backup")
+		wantRefusal(t, broken.Upgrade(t.Context()), "migrate the database")
+		delete(newer, "migrations/00003_bad.sql")
+		defer func() {
+			newer["migrations/00003_bad.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nSELECT nonsense;\n-- +goose Down\nSELECT 1;\n")}
+		}()
+		next, err := sqldb.WithSchema(t.Context(), url, newer)
+		fatalIfErr(t, err)
+		defer next.Close()
+		fatalIfErr(t, next.CheckSchema(t.Context())) // the good one of the two stayed
+		fatalIfErr(t, next.Upgrade(t.Context()))
+		wantRefusal(t, open(t, url), "has schema version 2, this program knows 1", "newer program")
+		recs, err := next.RecordsFrom(t.Context(), 0, 10)
+		if err != nil || len(recs) != 3 {
+			t.Errorf("%d records after the migration, %v", len(recs), err)
+		}
+	})
+}
+
+// Servers that are started together migrate one after another.
+func TestMigrateTogether(t *testing.T) {
+	url := storagetest.StartPostgres(t)
+	storagetest.InitDatabase(t, url, time.Now)
+	first, err := fs.ReadFile(sqldb.Migrations, "migrations/00001_init.sql")
+	fatalIfErr(t, err)
+	newer := fstest.MapFS{"migrations/00001_init.sql": {Data: first},
+		"migrations/00002_more.sql": {Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\nSELECT pg_sleep(0.2);\n-- +goose Down\nDROP TABLE more;\n")}}
+	done := make(chan error, 3)
+	for range cap(done) {
+		db, err := sqldb.WithSchema(t.Context(), url, newer)
+		fatalIfErr(t, err)
+		defer db.Close()
+		go func() { done <- db.Upgrade(t.Context()) }()
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestURLs(t *testing.T) {
+	for url, want := range map[string]string{
+		"":                                   "must begin with postgres:// or sqlite:",
+		"mysql://u:secret@h/d":               "must begin with postgres:// or sqlite:",
+		"postgres://u:secret@127.0.0.1:1/d":  "cannot be reached",
+		"postgres://u:secret@[::1/d":         "cannot be parsed",
+		"sqlite:" + t.TempDir() + "/none.db": "there is no database at",
+	} {
+		err := open(t, url)
+		wantRefusal(t, err, want)
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the password is in the error: %v", err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "no database")
+	fatalIfErr(t, os.WriteFile(path, []byte(strings.Repeat("text ", 1000)), 0o600))
+	wantRefusal(t, open(t, "sqlite:"+path), "not a database")
+}
+
+// Paths with characters that mean something in URLs.
+func TestSQLitePaths(t *testing.T) {
+	for _, name := range []string{"a b.db", "50%.db", "what?.db", "a#b.db", "碑.db", "a&_pragma=x.db", "deep/er/x.db"} {
+		path := filepath.Join(t.TempDir(), name)
+		url := "sqlite:" + path
+		s := storagetest.NewSiteOn(t, url, storagetest.NewDir(t))
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.Receive(t, 1)
+		fatalIfErr(t, open(t, url))
+	}
+}

@@ -1,0 +1,320 @@
+package storagetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"stele/crypto/merkle"
+	"stele/notary"
+	"stele/notary/batchlog"
+	"stele/notary/checkpoint"
+	"stele/storage/sqldb"
+)
+
+// signed is a checkpoint of any root.
+func (s *Site) signed(t testing.TB, size uint64, root string) (checkpoint.Checkpoint, []byte) {
+	t.Helper()
+	c := checkpoint.Checkpoint{Origin: s.World.Origin(), Size: size, Root: merkle.LeafHash([]byte(root))}
+	note, err := checkpoint.Sign(c, s.LogKey)
+	fatalIfErr(t, err)
+	return c, note
+}
+
+// advance moves the head to a checkpoint of any root.
+func (s *Site) advance(t testing.TB, size uint64) checkpoint.Checkpoint {
+	t.Helper()
+	head, err := s.DB.Head(t.Context())
+	fatalIfErr(t, err)
+	c, note := s.signed(t, size, "root")
+	fatalIfErr(t, s.DB.Advance(t.Context(), head, c, note))
+	return c
+}
+
+func testInstance(t *testing.T, s *Site) {
+	head, err := s.DB.Head(t.Context())
+	fatalIfErr(t, err)
+	if head.Origin != s.World.Origin() || head.Size != 0 || head.Received != 0 || head.Root != merkle.EmptyRoot() {
+		t.Errorf("the first head is %+v", head)
+	}
+	before, err := s.DB.Instance(t.Context())
+	fatalIfErr(t, err)
+	if err := s.DB.InitInstance(t.Context(), sqldb.Instance{ID: "another"}, head); err == nil {
+		t.Error("a second instance was made in the same database")
+	}
+	if in, err := s.another(t).Instance(t.Context()); err != nil || in != before {
+		t.Errorf("got %+v, %v", in, err)
+	}
+	if _, err := sqldb.Init(t.Context(), s.URL, "", s.Now); err == nil {
+		t.Error("a database was made anew")
+	}
+}
+
+func testAdvance(t *testing.T, s *Site) {
+	s.Receive(t, 5)
+	head, err := s.DB.Head(t.Context())
+	fatalIfErr(t, err)
+	c, note := s.signed(t, 3, "root")
+	fatalIfErr(t, s.DB.Advance(t.Context(), head, c, note))
+	next, err := s.another(t).Head(t.Context())
+	fatalIfErr(t, err)
+	if want := (batchlog.Head{Origin: c.Origin, Received: 5, Size: 3, Root: c.Root, Note: note}); fmt.Sprint(next) != fmt.Sprint(want) {
+		t.Fatalf("got %v, want %v", next, want)
+	}
+	otherRoot := next
+	otherRoot.Root = merkle.EmptyRoot()
+	for name, a := range map[string]struct {
+		from batchlog.Head
+		size uint64
+		want error
+	}{
+		"the head has moved":      {head, 4, batchlog.ErrLostRace},
+		"the head has moved, too": {head, 3, batchlog.ErrLostRace},
+		"another root":            {otherRoot, 4, batchlog.ErrLostRace},
+		"more than was received":  {next, 6, batchlog.ErrLostRace},
+		"back":                    {next, 2, nil},
+		"nowhere":                 {next, 3, nil},
+	} {
+		c, note := s.signed(t, a.size, name)
+		err := s.DB.Advance(t.Context(), a.from, c, note)
+		if err == nil || a.want != nil && !errors.Is(err, a.want) || errors.Is(err, notary.ErrUnknownOutcome) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if now, err := s.DB.Head(t.Context()); err != nil || fmt.Sprint(now) != fmt.Sprint(next) {
+			t.Errorf("%s: the head has changed to %v, %v", name, now, err)
+		}
+	}
+	if list, err := s.DB.CheckpointsFrom(t.Context(), -1, 10); err != nil || len(list) != 2 {
+		t.Errorf("%d checkpoints, %v", len(list), err)
+	}
+	wantEvents(t, s, "record.logged", 1)
+	s.advance(t, 5)
+	wantEvents(t, s, "record.logged", 2)
+}
+
+// testAdvanceRace: of many that advance the same head, on two handles, one wins.
+func testAdvanceRace(t *testing.T, s *Site) {
+	const racers = 8
+	s.Receive(t, 40)
+	dbs := []*sqldb.DB{s.DB, s.another(t)}
+	for round := range 4 {
+		head, err := s.DB.Head(t.Context())
+		fatalIfErr(t, err)
+		var marks [racers]checkpoint.Checkpoint
+		var notes [racers][]byte
+		for n := range racers {
+			marks[n], notes[n] = s.signed(t, head.Size+1+uint64(n%3), fmt.Sprint(round, n))
+		}
+		errs := together(racers, func(n int) error { return dbs[n%2].Advance(t.Context(), head, marks[n], notes[n]) })
+		won := wantOneWinner(t, errs, batchlog.ErrLostRace)
+		now, err := s.DB.Head(t.Context())
+		fatalIfErr(t, err)
+		if now.Size != marks[won].Size || now.Root != marks[won].Root || string(now.Note) != string(notes[won]) {
+			t.Errorf("round %d: %d won with %+v, the head is %+v", round, won, marks[won], now)
+		}
+	}
+	wantEvents(t, s, "record.logged", 4)
+}
+
+func testLease(t *testing.T, s *Site) {
+	db := s.another(t)
+	lease := func(db *sqldb.DB, holder string, want bool) {
+		t.Helper()
+		if got, err := db.Lease(t.Context(), "sequencer", holder, 10*time.Second); err != nil || got != want {
+			t.Errorf("lease of %s: got %t, %v", holder, got, err)
+		}
+	}
+	lease(s.DB, "a", true)
+	lease(db, "b", false)
+	lease(s.DB, "a", true) // renewed
+	s.Pass(9 * time.Second)
+	lease(db, "b", false)
+	s.Pass(2 * time.Second)
+	lease(db, "b", true)
+	lease(s.DB, "a", false)
+	fatalIfErr(t, s.DB.ReleaseLease(t.Context(), "sequencer", "a")) // not a's to give up
+	lease(s.DB, "a", false)
+	fatalIfErr(t, db.ReleaseLease(t.Context(), "sequencer", "b"))
+	lease(s.DB, "a", true)
+	if ok, err := db.Lease(t.Context(), "another", "b", time.Second); err != nil || !ok {
+		t.Errorf("another lease: %t, %v", ok, err)
+	}
+}
+
+func wantAnchored(t *testing.T, s *Site, target string, want, wantTarget uint64) {
+	t.Helper()
+	p, err := s.DB.Progress(t.Context())
+	fatalIfErr(t, err)
+	st, err := s.DB.AnchorState(t.Context(), target)
+	fatalIfErr(t, err)
+	if p.Anchored != want || st.Anchored != wantTarget {
+		t.Errorf("anchored is %d, on %s %d; want %d and %d", p.Anchored, target, st.Anchored, want, wantTarget)
+	}
+}
+
+func testSaveEvidence(t *testing.T, s *Site) {
+	s.Receive(t, 9)
+	for _, size := range []uint64{2, 4, 6} {
+		s.advance(t, size)
+	}
+	save := func(target string, size uint64, evidence string, required bool) {
+		t.Helper()
+		fatalIfErr(t, s.DB.SaveEvidence(t.Context(), target, size, json.RawMessage(evidence), required))
+	}
+	save("a", 4, `{"n":1}`, true)
+	wantAnchored(t, s, "a", 4, 4)
+	save("a", 4, `{"n":2}`, true) // at most once: the first one stays
+	save("a", 2, `{"n":3}`, true) // late: anchored never goes back
+	wantAnchored(t, s, "a", 4, 4)
+	save("b", 6, `{"n":4}`, false)
+	wantAnchored(t, s, "b", 4, 6)
+	save("b", 4, `{"n":5}`, false)
+	save("a", 6, `{"n":6}`, true)
+	wantAnchored(t, s, "a", 6, 6)
+	wantAnchored(t, s, "c", 6, 0)
+	if err := s.DB.SaveEvidence(t.Context(), "a", 5, json.RawMessage(`{}`), true); err == nil {
+		t.Error("evidence for a size that was never a checkpoint")
+	}
+	wantAnchored(t, s, "a", 6, 6)
+	list, err := s.DB.AnchorsFrom(t.Context(), 0, 100)
+	fatalIfErr(t, err)
+	var got []string
+	for _, a := range list {
+		got = append(got, fmt.Sprint(a.Target, a.Size, string(a.Evidence)))
+	}
+	if want := []string{`a2{"n":3}`, `a4{"n":1}`, `b4{"n":5}`, `a6{"n":6}`, `b6{"n":4}`}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	wantEvents(t, s, "record.anchored", 2)
+}
+
+// testSaveEvidenceRace: two servers with one chain store the same evidence.
+func testSaveEvidenceRace(t *testing.T, s *Site) {
+	s.Receive(t, 9)
+	for size := range uint64(8) {
+		s.advance(t, size+1)
+	}
+	dbs := []*sqldb.DB{s.DB, s.another(t)}
+	errs := together(8, func(n int) error {
+		for _, size := range []uint64{1, uint64(n + 1), 8} {
+			if err := dbs[n%2].SaveEvidence(t.Context(), "a", size, json.RawMessage(`{}`), true); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	fatalIfErr(t, errors.Join(errs...))
+	wantAnchored(t, s, "a", 8, 8)
+}
+
+// testMarks reads checkpoints and anchors in small pages.
+func testMarks(t *testing.T, s *Site) {
+	s.Receive(t, 9)
+	var sizes []uint64
+	for size := uint64(1); size <= 9; size += 2 {
+		s.advance(t, size)
+		sizes = append(sizes, size)
+		for _, target := range []string{"a", "b", "c"} {
+			fatalIfErr(t, s.DB.SaveEvidence(t.Context(), target, size, json.RawMessage(`{}`), target == "a"))
+		}
+	}
+	var got []uint64
+	for after := int64(-1); ; {
+		list, err := s.DB.CheckpointsFrom(t.Context(), after, 2)
+		fatalIfErr(t, err)
+		if len(list) == 0 {
+			break
+		}
+		for _, c := range list {
+			opened, _, err := checkpoint.Open(c.Note, &s.LogKey.Verifier)
+			if after = int64(c.Size); err != nil || opened.Size != c.Size || opened.Root != c.Root {
+				t.Errorf("checkpoint %d: %+v, %v", c.Size, opened, err)
+			}
+			got = append(got, c.Size)
+		}
+	}
+	if want := append([]uint64{0}, sizes...); !slices.Equal(got, want) {
+		t.Errorf("checkpoints %d, want %d", got, want)
+	}
+	for _, limit := range []int{1, 2, 3, 4, 100} {
+		n := 0
+		for after := int64(0); ; {
+			list, err := s.DB.AnchorsFrom(t.Context(), after, limit)
+			fatalIfErr(t, err)
+			if n += len(list); len(list) < limit {
+				break
+			}
+			after = int64(list[len(list)-1].Size)
+		}
+		if n != 3*len(sizes) {
+			t.Errorf("%d anchors in pages of %d, want %d", n, limit, 3*len(sizes))
+		}
+	}
+	for size, want := range map[uint64]uint64{0: 0, 1: 1, 2: 3, 9: 9} {
+		if c, note, err := s.DB.CheckpointAt(t.Context(), size); err != nil || c.Size != want || len(note) == 0 {
+			t.Errorf("checkpoint at %d: %+v, %v", size, c, err)
+		}
+	}
+	_, _, err := s.DB.CheckpointAt(t.Context(), 10)
+	wantErr(t, err, notary.ErrNotFound)
+}
+
+func testEvidence(t *testing.T, s *Site) {
+	items := s.Items(t, 7)
+	s.ReceiveItems(t, items...)
+	for _, size := range []uint64{2, 4, 6} {
+		s.advance(t, size)
+	}
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "b", 6, json.RawMessage(`{"b":6}`), false))
+	s.Pass(time.Second)
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 6, json.RawMessage(`{"a":6}`), true))
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 2, json.RawMessage(`{"a":2}`), true))
+	for i, want := range []string{`2[{"a":2}]`, `2[{"a":2}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, ""} {
+		st, err := s.DB.Evidence(t.Context(), uint64(i))
+		fatalIfErr(t, err)
+		if string(st.Entry.Encode()) != string(items[i].Entry.Encode()) || len(st.Certificates) != 2 {
+			t.Errorf("entry %d is another one", i)
+		}
+		got := ""
+		if a := st.Anchored; a != nil {
+			got = fmt.Sprintf("%d%s", a.Size, a.Anchors)
+			if c, _, err := checkpoint.Open(a.Note, &s.LogKey.Verifier); err != nil || c.Size != a.Size {
+				t.Errorf("entry %d: the note is of size %d, %v", i, c.Size, err)
+			}
+		}
+		if got != want {
+			t.Errorf("entry %d: anchored %s, want %s", i, got, want)
+		}
+	}
+	_, err := s.DB.Evidence(t.Context(), 7)
+	wantErr(t, err, notary.ErrNotFound)
+}
+
+// testEntries: what is missing or damaged is never passed over.
+func testEntries(t *testing.T, s *Site) {
+	s.Receive(t, 9)
+	for _, c := range []struct{ first, end, want uint64 }{{0, 9, 9}, {3, 5, 2}, {8, 20, 1}, {9, 20, 0}, {4, 4, 0}} {
+		if list, err := s.DB.Entries(t.Context(), c.first, c.end); err != nil || uint64(len(list)) != c.want {
+			t.Errorf("%+v: %d entries, %v", c, len(list), err)
+		}
+	}
+	raw := Raw(t, s.URL)
+	MustExec(t, raw, 1, `DELETE FROM entries WHERE idx = 5`)
+	if list, err := s.DB.Entries(t.Context(), 3, 9); err != nil || len(list) != 2 {
+		t.Errorf("over a gap: %d entries, %v", len(list), err)
+	}
+	MustExec(t, raw, 1, `UPDATE entries SET certificate = $1 WHERE idx = 4`, []byte{1})
+	_, err := s.DB.Entries(t.Context(), 3, 9)
+	if damaged := new(batchlog.DamagedEntryError); !errors.As(err, &damaged) || damaged.Index != 4 {
+		t.Errorf("got %v for a damaged row", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.DB.Entries(ctx, 0, 3); err == nil {
+		t.Error("a cancelled context gave entries")
+	}
+}
