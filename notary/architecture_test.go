@@ -47,7 +47,7 @@ var allowed = map[string]string{
 	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
 	"server/auth":                "crypto/sm notary",
 	"server/api":                 "crypto/... notary notary/archive notary/intake notary/proof server/auth",
-	"server/web":                 "crypto/sm notary notary/archive notary/proof ui server/web",
+	"server/web":                 "crypto/sm notary notary/archive notary/proof server/auth ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/...",
 }

@@ -1,7 +1,9 @@
 package notary
 
 import (
+	"context"
 	"errors"
+	"io"
 	"time"
 )
 
@@ -20,6 +22,24 @@ var (
 	ErrObjectNotFound = errors.New("no such object")
 	// ErrObjectExists: an object that had to be new is there already.
 	ErrObjectExists = errors.New("object exists already")
+	// ErrObjectRetained: the store must keep the object until its retention ends. Nothing was deleted.
+	ErrObjectRetained = errors.New("object is under retention")
 	// ErrObjectDiffers: an object that may be written once is there with other contents.
 	ErrObjectDiffers = errors.New("object exists with other contents")
 )
+
+// Opener opens stored objects; an error of a missing one comes from Open itself.
+type Opener interface {
+	Open(ctx context.Context, key, version string) (io.ReadCloser, Object, error)
+}
+
+// OpenDocument opens a record's original: the version that was notarized, or, where the
+// bucket was restored from a copy and has new version ids, the one that is there. Whoever
+// must know that the bytes are those notarized compares their digest.
+func OpenDocument(ctx context.Context, o Opener, r Record) (io.ReadCloser, Object, error) {
+	body, obj, err := o.Open(ctx, DocumentKey(r.ID), r.Version)
+	if errors.Is(err, ErrObjectNotFound) && r.Version != "" {
+		return o.Open(ctx, DocumentKey(r.ID), "")
+	}
+	return body, obj, err
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +82,9 @@ func (c *Catalogue) Has(key string) bool {
 	_, ok := c.texts[key]
 	return ok
 }
+
+// Keys returns all keys in order.
+func (c *Catalogue) Keys() []string { return slices.Sorted(maps.Keys(c.texts)) }
 
 // First returns the first of the keys that has a text, or the last one.
 func (c *Catalogue) First(keys ...string) string {

@@ -47,7 +47,7 @@ const MaxFileSize = 16 << 10
 // The errors of this package, always wrapped with the path.
 var (
 	// ErrMissing: no such file. It also matches fs.ErrNotExist.
-	ErrMissing = fmt.Errorf("the file does not exist: %w", fs.ErrNotExist)
+	ErrMissing = fs.ErrNotExist
 	// ErrExists: Create does not overwrite. It also matches fs.ErrExist.
 	ErrExists = fmt.Errorf("the file exists already and is not overwritten: %w", fs.ErrExist)
 	// ErrPermissions: others than the owner may read or write the file.

@@ -39,7 +39,6 @@ type Options struct {
 	Verify     func(c checkpoint.Checkpoint, evidence []byte) error // own evidence is checked before it is stored
 	Poll       time.Duration                                        // how often to look for checkpoints of other servers
 	Resubmit   time.Duration                                        // a submission unanswered this long is made again
-	Pace       time.Duration                                        // least time after an anchor that covered many records
 	Log        *slog.Logger
 	OnAnchored func() // called after evidence was stored; must not block
 }
@@ -48,12 +47,17 @@ const (
 	defaultPoll     = time.Second
 	defaultResubmit = 3 * time.Second
 	callTimeout     = 10 * time.Second
-	staleDelay      = 20 * time.Millisecond
+	staleDelay      = 20 * time.Millisecond // doubled each time, up to maxStale times
+	maxStale        = 7
 
-	// An anchor costs the chain three blocks, whatever it covers. Under load one every
-	// quarter of a second is plenty; a single record is anchored at once.
-	defaultPace = 250 * time.Millisecond
-	quietGroup  = 16
+	// An anchor costs the chain three blocks of about 4.5 KiB together, whatever it covers. A
+	// single record is anchored at once; under load the pause grows with what an anchor
+	// covered, so that at 1,000 records a second one anchor covers some 5,000 of them: less
+	// than a byte a record. See [Loop.pace].
+	quietGroup = 16
+	minPace    = 250 * time.Millisecond
+	maxPace    = 5 * time.Second
+	perRecord  = 2 * time.Millisecond
 )
 
 // ErrMismatch means that database and chain do not belong together. A person must look.
@@ -68,7 +72,9 @@ type Loop struct {
 	opt    Options
 	wake   chan struct{} // capacity 1
 
-	covered uint64 // records that the last anchor brought; owned by Run
+	// Owned by Run.
+	covered uint64 // records that the last anchor brought
+	told    uint64 // largest size that OnAnchored was called for
 }
 
 // NewLoop returns a loop for one chain.
@@ -78,9 +84,6 @@ func NewLoop(store Store, target Target, o Options) *Loop {
 	}
 	if o.Resubmit == 0 {
 		o.Resubmit = defaultResubmit
-	}
-	if o.Pace == 0 {
-		o.Pace = defaultPace
 	}
 	if o.OnAnchored == nil {
 		o.OnAnchored = func() {}
@@ -96,8 +99,10 @@ func (l *Loop) Wake() {
 	}
 }
 
-// Check compares database and chain at a start.
+// Check compares database and chain at a start. Other servers may be at work meanwhile.
 func (l *Loop) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	st, c, err := l.newest(ctx)
 	if err != nil {
 		return err
@@ -105,6 +110,12 @@ func (l *Loop) Check(ctx context.Context) error {
 	size, root, err := l.target.Head(ctx, c.Origin)
 	if err != nil {
 		return fmt.Errorf("read the chain's head: %w", err)
+	}
+	if size > c.Size {
+		// Perhaps the database has gone on since it was read: it is always written first.
+		if _, c, err = l.newest(ctx); err != nil {
+			return err
+		}
 	}
 	switch {
 	case size > c.Size:
@@ -114,6 +125,7 @@ func (l *Loop) Check(ctx context.Context) error {
 	case size < st.Anchored:
 		return fmt.Errorf("%w: the database has evidence for size %d, the chain stands at %d: this is another chain or an older copy of it; restore the chain's folder", ErrMismatch, st.Anchored, size)
 	}
+	l.told = st.Anchored
 	return nil
 }
 
@@ -121,35 +133,28 @@ func (l *Loop) Check(ctx context.Context) error {
 func (l *Loop) Run(ctx context.Context) error {
 	poll := time.NewTicker(l.opt.Poll)
 	defer poll.Stop()
-	failures := 0
+	failures, stale := 0, 0
 	for ctx.Err() == nil {
 		done, err := l.round(ctx)
-		if errors.Is(err, ErrMismatch) {
-			return err
-		}
-		var wait <-chan time.Time
 		switch {
 		case err == nil:
-			failures = 0
-		case errors.Is(err, ErrStale):
+			failures, stale = 0, 0
+		case errors.Is(err, ErrMismatch), errors.Is(err, ErrFork):
+			l.opt.Log.ErrorContext(ctx, "the chain holds another history than the database", "chain", l.target.Kind(), "error", err)
+			return err
+		case errors.Is(err, ErrStale) && stale < maxStale:
 			// Another server was faster, or an earlier submission is in flight: look again soon.
-			wait = time.After(staleDelay)
+			pause(ctx, staleDelay<<stale)
+			stale++
+			continue
 		case ctx.Err() == nil:
 			failures++
-			l.opt.Log.WarnContext(ctx, "anchoring failed, will try again", "chain", l.target.Kind(), "error", err, "failures", failures)
-			wait = time.After(min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second))
-		}
-		if err == nil && !done {
-			if l.covered > quietGroup {
-				pause(ctx, l.opt.Pace)
-			}
+			l.opt.Log.LogAttrs(ctx, levelOf(err), "anchoring failed, will try again", slog.String("chain", l.target.Kind()), slog.Any("error", err), slog.Int("failures", failures))
+			pause(ctx, min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second))
 			continue
 		}
-		if wait != nil {
-			select {
-			case <-wait:
-			case <-ctx.Done():
-			}
+		if !done {
+			pause(ctx, l.pace())
 			continue
 		}
 		select {
@@ -159,6 +164,23 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// levelOf: a chain that is away comes back; anything else a person should look at.
+func levelOf(err error) slog.Level {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrStale) || errors.Is(err, context.DeadlineExceeded) {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+// tell calls OnAnchored once for each size that is seen in the database: the answer to our
+// own write may have been lost.
+func (l *Loop) tell(size uint64) {
+	if size > l.told {
+		l.told = size
+		l.opt.OnAnchored()
+	}
 }
 
 func (l *Loop) newest(ctx context.Context) (State, checkpoint.Checkpoint, error) {
@@ -173,10 +195,11 @@ func (l *Loop) newest(ctx context.Context) (State, checkpoint.Checkpoint, error)
 // round brings the newest checkpoint onto the chain and its evidence home. It reports
 // whether nothing is left to do.
 func (l *Loop) round(ctx context.Context) (done bool, err error) {
-	st, c, err := l.newest(ctx)
+	st, c, err := l.read(ctx)
 	if err != nil {
 		return false, err
 	}
+	l.tell(st.Anchored)
 	if c.Size <= st.Anchored {
 		return true, nil
 	}
@@ -194,13 +217,22 @@ func (l *Loop) round(ctx context.Context) (done bool, err error) {
 		return false, fmt.Errorf("the chain's evidence for size %d does not verify: %w", c.Size, err)
 	}
 	// A crash before this is stored costs nothing: the chain gives the evidence again.
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	if err := l.store.SaveEvidence(ctx, l.target.Kind(), c.Size, evidence, l.opt.Required); err != nil {
 		return false, fmt.Errorf("store evidence: %w", err)
 	}
 	l.covered = c.Size - st.Anchored
 	l.opt.Log.DebugContext(ctx, "anchored", "chain", l.target.Kind(), "size", c.Size)
-	l.opt.OnAnchored()
+	l.tell(c.Size)
 	return false, nil
+}
+
+// read is newest with a limit of its own.
+func (l *Loop) read(ctx context.Context) (State, checkpoint.Checkpoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return l.newest(ctx)
 }
 
 func (l *Loop) submit(ctx context.Context, st State, c checkpoint.Checkpoint) error {
@@ -214,16 +246,22 @@ func (l *Loop) submit(ctx context.Context, st State, c checkpoint.Checkpoint) er
 	case size > c.Size:
 		// The chain is ahead of what was read. Another server may have advanced meanwhile;
 		// if the database still is behind, it is not the one that this chain belongs to.
-		if _, again, err := l.newest(ctx); err != nil || again.Size >= size {
-			return errors.Join(ErrStale, err)
+		_, again, err := l.newest(ctx)
+		if err != nil {
+			return err
+		}
+		if again.Size >= size {
+			return ErrStale
 		}
 		return fmt.Errorf("%w: the chain has the log at size %d, the database at %d", ErrMismatch, size, c.Size)
 	case size == c.Size && root == c.Root:
 		return nil
+	case size == c.Size && size > 0:
+		return fmt.Errorf("%w: the chain has root %s for size %d, the database %s", ErrMismatch, root, size, c.Root)
 	}
-	proof, err := merkle.ConsistencyProof(size, c.Size, l.opt.Nodes(ctx, c.Size))
+	proof, err := l.proof(ctx, size, root, c)
 	if err != nil {
-		return fmt.Errorf("consistency proof from %d to %d: %w", size, c.Size, err)
+		return err
 	}
 	sig, err := l.opt.Signature(st.Note)
 	if err != nil {
@@ -232,13 +270,39 @@ func (l *Loop) submit(ctx context.Context, st State, c checkpoint.Checkpoint) er
 	return l.target.Submit(ctx, Submission{Checkpoint: c, Signature: sig, OldSize: size, Proof: proof})
 }
 
+// proof builds and checks the proof that the newest checkpoint grew out of the chain's head.
+// Tiles are not trusted: a damaged one must not look like a fork, neither here nor to the
+// chain.
+func (l *Loop) proof(ctx context.Context, size uint64, root merkle.Hash, c checkpoint.Checkpoint) ([]merkle.Hash, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	nodes := l.opt.Nodes(ctx, c.Size)
+	proof, err := merkle.ConsistencyProof(size, c.Size, nodes)
+	if err != nil {
+		return nil, fmt.Errorf("consistency proof from %d to %d: %w", size, c.Size, err)
+	}
+	if merkle.VerifyConsistency(size, c.Size, root, c.Root, proof) == nil {
+		return proof, nil
+	}
+	// What the proof makes of our own root is settled by the signed one.
+	own, err := merkle.Root(size, nodes)
+	if err != nil {
+		return nil, fmt.Errorf("root at size %d: %w", size, err)
+	}
+	if merkle.VerifyConsistency(size, c.Size, own, c.Root, proof) == nil {
+		return nil, fmt.Errorf("%w: the chain has root %s for size %d, the database %s", ErrMismatch, root, size, own)
+	}
+	return nil, fmt.Errorf("the tiles do not give the signed root of size %d; run stele fsck", c.Size)
+}
+
 // await waits for finished evidence, nil if it does not come before the time to submit again.
 func (l *Loop) await(ctx context.Context, c checkpoint.Checkpoint) (json.RawMessage, error) {
 	timer := time.NewTimer(l.opt.Resubmit)
 	defer timer.Stop()
 	for {
 		changed := l.target.Changed()
-		evidence, err := l.target.Evidence(ctx, c)
+		evidence, err := l.evidence(ctx, c)
 		if err == nil || !errors.Is(err, ErrPending) {
 			return evidence, err
 		}
@@ -250,6 +314,21 @@ func (l *Loop) await(ctx context.Context, c checkpoint.Checkpoint) (json.RawMess
 			return nil, ctx.Err()
 		}
 	}
+}
+
+func (l *Loop) evidence(ctx context.Context, c checkpoint.Checkpoint) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return l.target.Evidence(ctx, c)
+}
+
+// pace is how long to wait after an anchor. It settles: below 500 records a second at its
+// least, above at its most.
+func (l *Loop) pace() time.Duration {
+	if l.covered <= quietGroup {
+		return 0
+	}
+	return min(max(time.Duration(l.covered)*perRecord, minPace), maxPace)
 }
 
 func pause(ctx context.Context, d time.Duration) {

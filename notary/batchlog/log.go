@@ -207,6 +207,9 @@ func (l *Log) checkHead(head Head) error {
 	if err != nil {
 		return fmt.Errorf("%w: the database's checkpoint is not signed by the configured log key (%v); check the configured key", ErrMismatch, err)
 	}
+	if head.Received < head.Size {
+		return fmt.Errorf("%w: the database's row says that %d entries were received and %d signed; run stele fsck", ErrMismatch, head.Received, head.Size)
+	}
 	if c.Size != head.Size || c.Root != head.Root {
 		return fmt.Errorf("%w: the database's row says size %d, its signed checkpoint size %d, or another root; run stele fsck", ErrMismatch, head.Size, c.Size)
 	}

@@ -183,7 +183,7 @@ func (c *checker) document(ctx context.Context, r notary.Record) error {
 		return nil
 	}
 	c.res.Documents++
-	body, _, err := c.objects.Open(ctx, notary.DocumentKey(r.ID), r.Version)
+	body, _, err := notary.OpenDocument(ctx, c.objects, r)
 	if errors.Is(err, notary.ErrObjectNotFound) {
 		c.find("document", r.Index, r.Number, "the original is missing in the object store")
 		return nil

@@ -57,7 +57,10 @@ func (in *Intake) sweepPage(ctx context.Context, rows Rows, page []notary.Object
 		if exist[ids[i]] {
 			continue
 		}
-		if err := in.objects.Delete(ctx, o.Key); err != nil {
+		switch err := in.objects.Delete(ctx, o.Key); {
+		case errors.Is(err, notary.ErrObjectRetained):
+			continue // the store keeps it for its time; a later sweep takes it
+		case err != nil:
 			return removed, err
 		}
 		in.log.InfoContext(ctx, "swept a document without record", "key", o.Key, "size", o.Size)

@@ -50,6 +50,7 @@ type Config struct {
 	Intake    *intake.Intake
 	Archive   *archive.Archive
 	Keys      *auth.Keys
+	Codes     *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
 	Agencies  Agencies
 	Documents Documents
 	Progress  *notary.Signal // notified when the log or an anchor advances on this server
@@ -68,12 +69,11 @@ type API struct {
 	log      *slog.Logger
 	huma     huma.API
 	agencies agencyCache
-	codes    *attempts
 }
 
 // New mounts the API on a router.
 func New(r chi.Router, c Config) *API {
-	a := &API{Config: c, log: c.Log, codes: newAttempts(c.Now)}
+	a := &API{Config: c, log: c.Log}
 	a.agencies.find = c.Agencies.Agency
 	cfg := huma.DefaultConfig("Stele", c.Version)
 	cfg.Info.Description = "E-government document notarization: register documents, fetch proofs that anyone can check, verify."

@@ -221,14 +221,10 @@ func (a *API) revoke(ctx context.Context, in *revokeInput) (*recordOutput, error
 			return nil, a.fail(ctx, err)
 		}
 	}
-	out, err := a.answer(ctx, rec, replayed, "")
-	if err != nil {
-		return nil, err
-	}
 	if _, err := a.waitFor(ctx, rec.StandingIndex, notary.State(in.Wait)); err != nil {
 		a.log.WarnContext(ctx, "waiting for a revocation", "error", err)
 	}
-	return out, nil
+	return a.answer(ctx, rec, replayed, "")
 }
 
 // pollProgress is how often a waiting request looks at the database, for entries that

@@ -123,7 +123,9 @@ func WriteProblem(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the client may have left; there is nobody else to tell
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(p) // the client may have left; there is nobody else to tell
 }
 
 // init gives huma's own errors (validation, content negotiation) our form. huma offers
@@ -140,8 +142,11 @@ func init() {
 				return own
 			}
 		}
-		if status >= 500 {
+		switch {
+		case status >= 500:
 			p.Detail = internalText
+		case len(p.Errors) > 0:
+			p.Detail = "The request is out of form, see errors. Nothing was saved."
 		}
 		return p
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/subtle"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -26,6 +25,7 @@ type Match struct {
 }
 
 type lookupInput struct {
+	rawBody
 	SM3    string `query:"sm3" doc:"Digest of a document"`
 	Number string `query:"number" doc:"Certificate number"`
 	Code   string `query:"code" doc:"The code beside the number on a certificate; opens the attributes"`
@@ -78,7 +78,7 @@ func (a *API) lookup(ctx context.Context, in *lookupInput) (*lookupOutput, error
 		out.Body.Matches, err = a.byDigest(ctx, in.SM3)
 	default:
 		var m Match
-		if m, err = a.byNumber(ctx, in.Number, in.Code); err == nil {
+		if m, err = a.byNumber(ctx, in.Number, in.Code, in.request.RemoteAddr); err == nil {
 			out.Body.Matches = append(out.Body.Matches, m)
 		} else if notary.CodeOf(err) == notary.CodeNotFound {
 			err = nil
@@ -112,7 +112,7 @@ func (a *API) byDigest(ctx context.Context, text string) ([]Match, error) {
 
 // byNumber finds a record by its number. With the right code its attributes are opened;
 // wrong codes are counted per number, so that the code cannot be guessed from many addresses.
-func (a *API) byNumber(ctx context.Context, number, code string) (Match, error) {
+func (a *API) byNumber(ctx context.Context, number, code, client string) (Match, error) {
 	if !notary.ValidNumber(number) {
 		return Match{}, notary.InvalidField("number", "%s", sentence(notary.ErrNumber))
 	}
@@ -123,13 +123,8 @@ func (a *API) byNumber(ctx context.Context, number, code string) (Match, error) 
 	if code == "" {
 		return a.match(ctx, r, false)
 	}
-	if !a.codes.allowed(number) {
-		return Match{}, notary.Errorf(notary.CodeRateLimited, "There were too many wrong codes for this number; wait an hour.")
-	}
-	given, ok := notary.NormalizeCode(code)
-	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(r.Code)) != 1 {
-		a.codes.failed(number)
-		return Match{}, notary.InvalidField("code", "This code does not belong to this number. Check both on the certificate.")
+	if err := a.Codes.Check(r, code, client); err != nil {
+		return Match{}, err
 	}
 	return a.match(ctx, r, true)
 }
@@ -286,42 +281,6 @@ func (a *API) hashPart(part io.Reader) (*sm.Digest, error) {
 	}
 	d := sm.Digest(h.Sum(nil))
 	return &d, nil
-}
-
-// attempts counts wrong codes per number. Memory is bounded: when it is full the oldest
-// half of the hour is forgotten with the rest.
-type attempts struct {
-	now func() time.Time
-
-	mu    sync.Mutex
-	since time.Time      // guarded by mu
-	wrong map[string]int // guarded by mu
-}
-
-const (
-	maxWrongCodes = 10
-	wrongPeriod   = time.Hour
-	maxCounted    = 100_000
-)
-
-func newAttempts(now func() time.Time) *attempts {
-	return &attempts{now: now, wrong: map[string]int{}}
-}
-
-func (t *attempts) allowed(number string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.now().Sub(t.since) > wrongPeriod || len(t.wrong) > maxCounted {
-		t.since = t.now()
-		clear(t.wrong)
-	}
-	return t.wrong[number] < maxWrongCodes
-}
-
-func (t *attempts) failed(number string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.wrong[number]++
 }
 
 // agencyCache remembers names, which hardly ever change, and the log's progress, which only

@@ -173,7 +173,7 @@ func (a *API) document(ctx context.Context, in *idInput) (*huma.StreamResponse, 
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	body, obj, err := a.Documents.Open(ctx, notary.DocumentKey(rec.ID), rec.Version)
+	body, obj, err := notary.OpenDocument(ctx, a.Documents, rec)
 	if err != nil {
 		if errors.Is(err, notary.ErrObjectNotFound) {
 			a.log.ErrorContext(ctx, "the original of a record is missing", "record", rec.ID)

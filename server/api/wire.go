@@ -17,7 +17,7 @@ import (
 
 // Record is a record as its agency sees it.
 type Record struct {
-	ID           string            `json:"id" format:"uuid"`
+	ID           string            `json:"id,omitempty" format:"uuid" doc:"Not shown to the public"`
 	Number       string            `json:"number" doc:"Certificate number" example:"420100-2026-00000017-0"`
 	Code         string            `json:"code,omitempty" doc:"Eight characters that open the attributes together with the number"`
 	State        string            `json:"state" enum:"received,logged,anchored"`
@@ -30,7 +30,7 @@ type Record struct {
 	Document     DocumentRef       `json:"document"`
 	Class        string            `json:"class"`
 	Fields       map[string]string `json:"fields,omitempty" doc:"Attributes; title, fileName and the facts of its origin among them"`
-	Stored       bool              `json:"stored" doc:"The original is kept here"`
+	Stored       *bool             `json:"stored,omitempty" doc:"The original is kept here; not shown to the public"`
 	Index        uint64            `json:"index" doc:"Leaf index in the log"`
 	IssuedAt     string            `json:"issuedAt" format:"date-time"`
 }
@@ -59,7 +59,7 @@ func formatTime(t time.Time) string {
 
 func wireRecord(r notary.Record, agency AgencyRef, p notary.Progress) Record {
 	out := publicRecord(r, agency, p)
-	out.ID, out.Code, out.Stored = r.ID, r.Code, r.Stored
+	out.ID, out.Code, out.Stored = r.ID, r.Code, &r.Stored
 	out.Fields = openFields(r)
 	return out
 }

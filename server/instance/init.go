@@ -119,10 +119,7 @@ func hasKeys(entries []fs.DirEntry) bool {
 }
 
 func (c Config) passphrase() (keystore.Secret, error) {
-	if os.Getenv(PassphraseEnv) != "" {
-		return keystore.Passphrase("", PassphraseEnv)
-	}
-	return keystore.Passphrase(c.PassphraseFile, "")
+	return keystore.Passphrase(c.PassphraseFile, PassphraseEnv)
 }
 
 func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*sm.PrivateKey, error) {
@@ -294,17 +291,52 @@ func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, n
 	if err != nil {
 		return a, err
 	}
+	chain, err := issueAgency(a, key.Public(), root, rootKey, now)
+	if err != nil {
+		return a, err
+	}
+	if err := writeFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(chain...), 0o644); err != nil {
+		return a, err
+	}
+	return a, db.AddAgency(ctx, a, chain)
+}
+
+func issueAgency(a notary.Agency, key *sm.PublicKey, root []byte, rootKey *sm.PrivateKey, now time.Time) ([][]byte, error) {
 	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
 	if rc, err := pki.Parse(root); err == nil && start.Before(rc.NotBefore()) {
 		start = rc.NotBefore()
 	}
 	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: a.Name, Code: a.Code},
-		NotBefore: start, NotAfter: start.Add(agencyValidity), PublicKey: key.Public()}, root, rootKey)
+		NotBefore: start, NotAfter: start.Add(agencyValidity), PublicKey: key}, root, rootKey)
+	return [][]byte{cert, root}, err
+}
+
+// RenewAgency issues a new certificate for an agency's key and returns when it ends. Running
+// servers take it up when the old one has expired, or at their next start.
+func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, now time.Time) (time.Time, error) {
+	pass, err := c.passphrase()
 	if err != nil {
-		return a, err
+		return time.Time{}, err
 	}
-	if err := writeFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(cert, root), 0o644); err != nil {
-		return a, err
+	rootKey, err := keystore.Load(c.keyPath(fileRootKey), pass)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the root key is needed to issue a certificate: %w", err)
 	}
-	return a, db.AddAgency(ctx, a, [][]byte{cert, root})
+	key, err := keystore.Load(c.keyPath(agencyKeyFile(a.ID)), pass)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("the agency's key: %w", err)
+	}
+	root, err := c.rootCert()
+	if err != nil {
+		return time.Time{}, err
+	}
+	chain, err := issueAgency(a, key.Public(), root, rootKey, now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	cert, err := pki.Parse(chain[0])
+	if err != nil {
+		return time.Time{}, err
+	}
+	return cert.NotAfter(), db.AddCertificate(ctx, a.ID, chain)
 }

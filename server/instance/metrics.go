@@ -66,10 +66,10 @@ func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(descEntries, prometheus.GaugeValue, float64(n), state)
 		}
 	}
-	if c.in.node == nil {
+	if c.in.chain == nil {
 		return
 	}
-	if st, err := c.in.node.Status(); err == nil {
+	if st, err := c.in.chain.Status(); err == nil {
 		ch <- prometheus.MustNewConstMetric(descChain, prometheus.GaugeValue, float64(st.Height))
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/anchor"
-	"stele/notary/anchor/egov"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
 	"stele/notary/chain"
@@ -140,7 +139,7 @@ type Instance struct {
 	log      *slog.Logger
 	batch    *batchlog.Log
 	holder   string
-	node     *chain.Node
+	chain    *chainKeeper // nil when another server runs the validator
 	anchors  *anchor.Loop
 	stop     []func() // in the order of stopping
 	failed   chan error
@@ -214,13 +213,13 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	if genesis.Hash().String() != in.id.Epoch0 {
 		return fmt.Errorf("%w: the trust roots pin another chain than the instance's", ErrForeign)
 	}
-	in.node, err = chain.Start(ctx, chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey,
-		Cosign: cosign.Sign, CosignKey: cosign.Public(), Log: in.log.With("part", "chain")})
+	in.chain, err = startChain(context.WithoutCancel(ctx), chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey,
+		Cosign: cosign.Sign, CosignKey: cosign.Public(), Log: in.log.With("part", "chain")}, in.log)
 	if err != nil {
 		return fmt.Errorf("start the chain: %w", err)
 	}
 	verifier := in.Trust.Logs[0].Key
-	in.anchors = anchor.NewLoop(in.DB, egov.New(in.node), anchor.Options{Required: true, Nodes: in.Tiles.Nodes, Log: in.log,
+	in.anchors = anchor.NewLoop(in.DB, in.chain, anchor.Options{Required: true, Nodes: in.Tiles.Nodes, Log: in.log,
 		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, verifier) },
 		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
 			_, err := proof.VerifyAnchor(in.Trust, c, evidence)
@@ -240,12 +239,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
 	in.run(background, "sequencer", in.batch.Run)
-	if in.node != nil {
+	if in.chain != nil {
 		in.run(background, "anchoring", in.anchors.Run)
-		go func() {
-			<-in.node.Failed()
-			in.report(errors.New("the chain's consensus has stopped"))
-		}()
+		in.run(background, "chain", in.chain.run)
 	}
 	in.run(background, "sweep", in.sweepLoop)
 }
@@ -282,8 +278,8 @@ func (in *Instance) Close() error {
 		defer cancel()
 		_ = in.DB.ReleaseLease(ctx, "sequencer", in.holder) // best effort: it runs out by itself
 	}
-	if in.node != nil {
-		errs = append(errs, in.node.Close())
+	if in.chain != nil {
+		errs = append(errs, in.chain.Close())
 	}
 	return errors.Join(append(errs, in.Stores.Close())...)
 }
@@ -291,52 +287,71 @@ func (in *Instance) Close() error {
 // signers loads agencies' keys when they are first used: a new agency needs no restart.
 func (in *Instance) signers(pass keystore.Secret) intake.Signers {
 	var mu sync.Mutex
-	known := map[string]*intake.Signer{}
+	known := map[string]agencySigner{}
 	return func(agencyID string) (*intake.Signer, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if s := known[agencyID]; s != nil {
-			return s, nil
+		now := time.Now()
+		if s, ok := known[agencyID]; ok && s.valid(now) {
+			return s.Signer, nil
 		}
+		// Unknown, or expired: there may be a renewed certificate.
 		s, err := in.loadSigner(agencyID, pass)
 		if err != nil {
 			return nil, err
 		}
+		if !s.valid(now) {
+			return nil, fmt.Errorf("the certificate of agency %s is valid from %s to %s: renew it with 'stele agency renew'",
+				s.Agency.Code, s.notBefore.Format(time.RFC3339), s.notAfter.Format(time.RFC3339))
+		}
 		known[agencyID] = s
-		return s, nil
+		return s.Signer, nil
 	}
 }
 
-func (in *Instance) loadSigner(agencyID string, pass keystore.Secret) (*intake.Signer, error) {
+// agencySigner is a signer with the time in which its certificate is valid. A statement
+// signed outside of it could never be proven.
+type agencySigner struct {
+	*intake.Signer
+	notBefore, notAfter time.Time
+}
+
+func (s agencySigner) valid(at time.Time) bool {
+	return !at.Before(s.notBefore) && at.Before(s.notAfter)
+}
+
+func (in *Instance) loadSigner(agencyID string, pass keystore.Secret) (agencySigner, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	ag, err := in.DB.Agency(ctx, agencyID)
 	if err != nil {
-		return nil, fmt.Errorf("agency %s: %w", agencyID, err)
+		return agencySigner{}, fmt.Errorf("agency %s: %w", agencyID, err)
 	}
 	certs, err := in.DB.CertificateChain(ctx, agencyID)
 	if err != nil {
-		return nil, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
+		return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
 	}
 	key, err := keystore.Load(in.Config.keyPath(agencyKeyFile(agencyID)), pass)
 	if err != nil {
-		return nil, fmt.Errorf("key of agency %s: %w", agencyID, err)
+		return agencySigner{}, fmt.Errorf("key of agency %s: %w", agencyID, err)
 	}
-	if err := belongs(certs[0], key); err != nil {
-		return nil, fmt.Errorf("agency %s: %w", agencyID, err)
+	cert, err := belongs(certs[0], key)
+	if err != nil {
+		return agencySigner{}, fmt.Errorf("agency %s: %w", agencyID, err)
 	}
-	return &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region, Certificate: sm.Sum(certs[0]), Sign: key.Sign}, nil
+	signer := &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region, Certificate: sm.Sum(certs[0]), Sign: key.Sign}
+	return agencySigner{signer, cert.NotBefore(), cert.NotAfter()}, nil
 }
 
-func belongs(cert []byte, key *sm.PrivateKey) error {
+func belongs(cert []byte, key *sm.PrivateKey) (*pki.Certificate, error) {
 	c, err := pki.Parse(cert)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !c.PublicKey().Equal(key.Public()) {
-		return errors.New("the certificate in the database is not that of the key file")
+		return nil, errors.New("the certificate in the database is not that of the key file")
 	}
-	return nil
+	return c, nil
 }
 
 const sweepEvery = time.Hour

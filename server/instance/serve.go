@@ -105,11 +105,12 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 	r.Use(clientIP(c.ClientIP), m.measure, in.recoverer, securityHeaders)
 	limits := api.DefaultLimits()
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	api.New(r, api.Config{Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
+	codes := auth.NewCodes(time.Now)
+	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
 		Progress: in.Progress, TrustJSON: in.trust, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	if _, err := web.New(r, web.Config{Archive: in.Archive, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
+	if _, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -169,14 +170,14 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 	p, err := in.Archive.Progress(ctx)
 	checks := []api.Check{{Name: "database", Required: true, OK: err == nil}}
 	if err == nil {
-		checks[0].Detail = fmt.Sprintf("%d records received", p.Received)
+		checks[0].Detail = fmt.Sprintf("%d entries received", p.Received)
 		checks = append(checks, api.Check{Name: "log", OK: p.Received-p.Logged < 100_000, Detail: fmt.Sprintf("%d entries to be logged", p.Received-p.Logged)},
 			api.Check{Name: "anchor", OK: p.Logged-p.Anchored < 100_000, Detail: fmt.Sprintf("%d entries to be anchored", p.Logged-p.Anchored)})
 	}
 	_, err = in.Objects.Get(ctx, objectIdentity, 4096)
 	checks = append(checks, api.Check{Name: "objects", Required: true, OK: err == nil})
-	if in.node != nil {
-		st, err := in.node.Status()
+	if in.chain != nil {
+		st, err := in.chain.Status()
 		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: fmt.Sprintf("height %d", st.Height)})
 	}
 	return checks

@@ -23,6 +23,7 @@ import (
 	"stele/notary/proof/prooftest"
 	"stele/notary/statement"
 	"stele/server/api"
+	"stele/server/auth"
 	"stele/server/web"
 )
 
@@ -97,8 +98,9 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	r := chi.NewRouter()
 	l := api.DefaultLimits()
 	l.LookupsPerMin, l.MaxWait = 100_000, time.Millisecond
-	api.New(r, api.Config{Archive: a, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: new(notary.Signal)})
-	if _, err := web.New(r, web.Config{Archive: a, Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
+	codes := auth.NewCodes(time.Now)
+	api.New(r, api.Config{Codes: codes, Archive: a, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: new(notary.Signal)})
+	if _, err := web.New(r, web.Config{Codes: codes, Archive: a, Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"stele/notary/proof/prooftest"
+	"stele/ui"
 )
 
 // cases are the states that a person can get a file into, by name of the file chosen.
@@ -387,5 +389,37 @@ func TestPrint(t *testing.T) {
 	}
 	if dir := os.Getenv("STELE_TEST_PICTURES"); dir != "" {
 		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "print.pdf"), pdf, 0o644))
+	}
+}
+
+// TestTextsAgree compares the two halves of the catalogue, Go's and the scripts'.
+func TestTextsAgree(t *testing.T) {
+	to := newTown(t, roomy())
+	catalogues, err := ui.LoadCatalogues()
+	fatalIfErr(t, err)
+	sizes := []uint64{0, 1, 1023, 1024, 1536, 10239, 10<<20 - 1, 10 << 20, 99<<20 + 999<<10, 100<<20 + 600<<10, 1 << 40, 1<<53 - 1}
+	times := []string{"2026-11-22T06:28:41.123Z", "2026-12-31T15:59:59.999Z", "2026-12-31T16:00:00.000Z", "2028-02-29T00:00:00.000Z", "no time"}
+	parent := browser(t)
+	for _, c := range catalogues.All() {
+		var want []string
+		for _, n := range sizes {
+			want = append(want, c.Size(n))
+		}
+		for _, at := range times {
+			want = append(want, c.Time(at))
+		}
+		b := open(t, parent, desktop.in(c.Tag))
+		b.goTo(to.URL + "/")
+		input, err := json.Marshal(map[string]any{"sizes": sizes, "times": times})
+		fatalIfErr(t, err)
+		var got []string
+		b.eval(`import(document.querySelector('script[type=module]').src.replace('main.js', 'text.js')).then(async ({ Texts }) => {
+			const t = await Texts.load(document.querySelector('#check').dataset.catalogue);
+			const input = `+string(input)+`;
+			return [...input.sizes.map((n) => t.size(n)), ...input.times.map((s) => t.time(s))];
+		})`, &got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: in the browser %q, in Go %q", c.Tag, got, want)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"crypto/subtle"
 	"net/http"
 	"net/url"
 	"strings"
@@ -74,7 +73,7 @@ func (w *Web) record(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		f = w.outage(r.Context(), err)
 	} else {
-		page.Code, page.CodeError = w.openCode(c, rec, r.URL.Query().Get("code"))
+		page.Code, page.CodeError = w.openCode(c, rec, r.URL.Query().Get("code"), r.RemoteAddr)
 		f = w.check(r.Context(), rec, nil, page.Code != "")
 		page.Found = true
 	}
@@ -92,19 +91,17 @@ func (w *Web) showRecord(rw http.ResponseWriter, r *http.Request, status int, pa
 }
 
 // openCode returns the code if it is the record's, and else what to say.
-func (w *Web) openCode(c *ui.Catalogue, rec notary.Record, typed string) (code, complaint string) {
+func (w *Web) openCode(c *ui.Catalogue, rec notary.Record, typed, client string) (code, complaint string) {
 	if typed == "" {
 		return "", ""
 	}
-	if !w.codes.allowed(rec.Number) {
+	switch err := w.Codes.Check(rec, typed, client); notary.CodeOf(err) {
+	case notary.CodeRateLimited:
 		return "", c.Text("record.code_many")
-	}
-	given, ok := notary.NormalizeCode(typed)
-	if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(rec.Code)) != 1 {
-		w.codes.failed(rec.Number)
+	case notary.CodeInvalid:
 		return "", c.Text("record.code_wrong")
 	}
-	return given, ""
+	return rec.Code, ""
 }
 
 // recordWords says of a certificate what words says of a file: its report compared none.

@@ -80,7 +80,7 @@ func (w *Web) judge(r *http.Request, up *upload) []finding {
 	if err != nil {
 		return []finding{w.outage(r.Context(), err)}
 	}
-	code, _ := w.openCode(w.textsOf(r), rec, up.code)
+	code, _ := w.openCode(w.textsOf(r), rec, up.code, r.RemoteAddr)
 	return []finding{w.check(r.Context(), rec, up.digest, code != "")}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/go-chi/httprate"
 
 	"stele/notary/archive"
+	"stele/server/auth"
 	"stele/ui"
 )
 
@@ -37,7 +38,8 @@ func DefaultLimits() Limits {
 // from the server that it came from.
 type Config struct {
 	Archive  *archive.Archive
-	Operator string // who runs the service, for the foot of the page; may be empty
+	Codes    *auth.Codes // shared with the API, so that a code cannot be guessed in two places
+	Operator string      // who runs the service, for the foot of the page; may be empty
 	Limits   Limits
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -49,14 +51,13 @@ type Web struct {
 	texts   *ui.Catalogues
 	assets  *ui.Assets
 	pages   map[string]*pages // by language
-	codes   *wrongCodes
-	uploads chan struct{} // a token for each upload at work
+	uploads chan struct{}     // a token for each upload at work
 }
 
 // New reads every template, text and file, and mounts the pages on a router. It returns an
 // error rather than a page that fails later.
 func New(r chi.Router, c Config) (*Web, error) {
-	w := &Web{Config: c, pages: map[string]*pages{}, codes: newWrongCodes(c.Now), uploads: make(chan struct{}, c.Limits.Uploads)}
+	w := &Web{Config: c, pages: map[string]*pages{}, uploads: make(chan struct{}, c.Limits.Uploads)}
 	var err error
 	if w.texts, err = ui.LoadCatalogues(); err != nil {
 		return nil, fmt.Errorf("public page: %w", err)

@@ -4,6 +4,8 @@
 package blob
 
 import (
+	"stele/notary"
+
 	"errors"
 	"fmt"
 	"strings"
@@ -23,7 +25,7 @@ var (
 	// the one it was. Nothing may be written there until a person has looked.
 	ErrNotInitialized = errors.New("not an initialised object store")
 	// ErrRetained: the store must keep the object until its retention ends. Nothing was deleted.
-	ErrRetained = errors.New("object is under retention")
+	ErrRetained = notary.ErrObjectRetained
 	// ErrTooLarge: the object is larger than the caller allows.
 	ErrTooLarge = errors.New("object is larger than allowed")
 )

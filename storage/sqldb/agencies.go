@@ -47,6 +47,11 @@ func (db *DB) addCertificate(ctx context.Context, tx *sqlx.Tx, agencyID string, 
 	return nil
 }
 
+// AddCertificate adds a certificate chain to an agency; it becomes the one that signs.
+func (db *DB) AddCertificate(ctx context.Context, agencyID string, chain [][]byte) error {
+	return db.tx(ctx, func(tx *sqlx.Tx) error { return db.addCertificate(ctx, tx, agencyID, chain) })
+}
+
 // Agency finds an agency by id or credit code.
 func (db *DB) Agency(ctx context.Context, idOrCode string) (notary.Agency, error) {
 	var r agencyRow

@@ -9,6 +9,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/anchor"
+	"stele/notary/archive"
 	"stele/notary/batchlog"
 	"stele/notary/checkpoint"
 	"stele/notary/intake"
@@ -33,6 +34,7 @@ const (
 	OpLease          Op = "Lease"
 	OpAnchorState    Op = "AnchorState"
 	OpSaveEvidence   Op = "SaveEvidence"
+	OpEvidence       Op = "Evidence"
 )
 
 // FaultyDB wraps a database and makes calls fail as told; what is not named above passes.
@@ -126,6 +128,11 @@ func (f *FaultyDB) Advance(ctx context.Context, from batchlog.Head, to checkpoin
 // Lease implements batchlog.Store.
 func (f *FaultyDB) Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error) {
 	return faulty(ctx, f, OpLease, func() (bool, error) { return f.DB.Lease(ctx, name, holder, ttl) })
+}
+
+// Evidence implements archive.Store.
+func (f *FaultyDB) Evidence(ctx context.Context, index uint64) (archive.Stored, error) {
+	return faulty(ctx, f, OpEvidence, func() (archive.Stored, error) { return f.DB.Evidence(ctx, index) })
 }
 
 // AnchorState implements anchor.Store.

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -183,6 +184,20 @@ func (s *Site) Log(store batchlog.Store, objects Store, o batchlog.Options) *bat
 		o.Log = Discard
 	}
 	return batchlog.New(store, objects, batchlog.NewTiles(objects, 64), o)
+}
+
+// Sequence logs what was received, as a server does that is being stopped.
+func (s *Site) Sequence(t testing.TB) batchlog.Head {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	fatalIfErr(t, s.Log(s.DB, s.Objects, batchlog.Options{}).Run(ctx))
+	head, err := s.DB.Head(t.Context())
+	fatalIfErr(t, err)
+	if head.Size != head.Received {
+		t.Fatalf("%d of %d entries were logged", head.Size, head.Received)
+	}
+	return head
 }
 
 // Anchor commits the log's newest checkpoint on the world's chain and stores the evidence.

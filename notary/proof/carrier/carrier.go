@@ -79,7 +79,7 @@ const (
 	xrefFormat    = "xref\n0 %d\n0000000000 65535 f \n"
 	entryFormat   = "%010d 00000 n \n"
 	entrySize     = 20
-	trailerFormat = "trailer\n<</Size %d/Root 1 0 R/Info %d 0 R/ID[<%[3]s><%[3]s>]>>\nstartxref\n%[4]d" + tail
+	trailerFormat = "trailer\n<</Size %d/Root 1 0 R/Info %d 0 R/ID[<%[3]s><%[3]s>]>>\nstartxref\n%[4]d"
 )
 
 // Write writes a certificate. objects are a PDF's objects from number 2 on, each without
@@ -137,7 +137,7 @@ func (l layout) file() string {
 }
 func (l layout) data(size int) string { return fmt.Sprintf(dataFormat, l.objects-1, size) }
 func (l layout) trailer(xref int) string {
-	return fmt.Sprintf(trailerFormat, l.objects, l.objects-3, l.id, xref)
+	return fmt.Sprintf(trailerFormat, l.objects, l.objects-3, l.id, xref) + tail
 }
 
 func validName(s string) bool {

@@ -90,7 +90,18 @@ func readTable(pdf []byte) (table, bool) {
 	}
 	l := layout{objects: t.count}
 	l.id, ok = between(rest[trailer:], "/ID[<", ">")
-	return t, ok && t.offsets[1] == len(head) && validID(l.id) && string(rest[trailer:]) == l.trailer(t.end)
+	return t, ok && t.offsets[1] == len(head) && validID(l.id) && string(rest[trailer:]) == l.trailer(t.end) && t.framed()
+}
+
+// framed reports whether every object begins with its number and ends where the next begins.
+func (t table) framed() bool {
+	for n := 1; n < t.count; n++ {
+		o := t.object(n)
+		if !bytes.HasPrefix(o, []byte(strconv.Itoa(n)+" 0 obj\n")) || !bytes.HasSuffix(o, []byte("\nendobj\n")) {
+			return false
+		}
+	}
+	return true
 }
 
 // between returns what stands between the first occurrence of a text and the next of

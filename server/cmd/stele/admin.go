@@ -22,10 +22,10 @@ import (
 
 type initCmd struct {
 	instance.Config `embed:""`
-	Origin          string `help:"Name of the log, printed in every checkpoint, best under a domain of yours. A random one if empty." placeholder:"NAME"`
-	ChainID         string `name:"chain-id" help:"Name of the chain. A random one if empty." placeholder:"NAME"`
-	Organization    string `help:"Organization of the root certificate." default:"Stele" placeholder:"NAME"`
-	Validator       string `help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
+	Origin          string `env:"STELE_ORIGIN" help:"Name of the log, printed in every checkpoint, best under a domain of yours. A random one if empty." placeholder:"NAME"`
+	ChainID         string `name:"chain-id" env:"STELE_CHAIN_ID" help:"Name of the chain. A random one if empty." placeholder:"NAME"`
+	Organization    string `env:"STELE_ORGANIZATION" help:"Organization of the root certificate." default:"Stele" placeholder:"NAME"`
+	Validator       string `env:"STELE_VALIDATOR" help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
 	NewPassphrase   bool   `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
 	CreateBucket    bool   `help:"Create the S3 bucket if it is not there, with object lock where retention is configured."`
 	IfMissing       bool   `help:"Do nothing, successfully, if the data folder holds an instance whose stores belong to it."`
@@ -84,8 +84,9 @@ func newPassphrase(cfg instance.Config) error {
 }
 
 type agencyCmd struct {
-	Add  agencyAddCmd  `cmd:"" help:"Add an agency: makes its key and certificate."`
-	List agencyListCmd `cmd:"" help:"List agencies."`
+	Add   agencyAddCmd   `cmd:"" help:"Add an agency: makes its key and certificate."`
+	Renew agencyRenewCmd `cmd:"" help:"Issue a new certificate for an agency's key."`
+	List  agencyListCmd  `cmd:"" help:"List agencies."`
 }
 
 type agencyAddCmd struct {
@@ -107,6 +108,27 @@ func (c *agencyAddCmd) Run(ctx context.Context, s *streams) error {
 			return s.json(agencyJSON(a))
 		}
 		_, err = fmt.Fprintf(s.out, "Agency %s (%s) has the id %s.\nNext: stele apikey add --agency %s\n", a.Name, a.Code, a.ID, a.Code)
+		return err
+	})
+}
+
+type agencyRenewCmd struct {
+	instance.Config `embed:""`
+	Agency          string `required:"" help:"The agency's credit code or id."`
+}
+
+// Run renews a certificate.
+func (c *agencyRenewCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		a, err := findAgency(ctx, st, c.Agency)
+		if err != nil {
+			return err
+		}
+		until, err := instance.RenewAgency(ctx, st.Config, st.DB, a, time.Now())
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(s.out, "Agency %s (%s) has a new certificate until %s.\n", a.Name, a.Code, until.Format(time.DateOnly))
 		return err
 	})
 }
@@ -171,10 +193,7 @@ func (c *apikeyAddCmd) Run(ctx context.Context, s *streams) error {
 }
 
 func addKey(ctx context.Context, st *instance.Stores, agency, label string, valid time.Duration) (string, notary.APIKey, error) {
-	a, err := st.DB.Agency(ctx, agency)
-	if errors.Is(err, notary.ErrNotFound) {
-		err = fmt.Errorf("there is no agency with the code or id %q: see 'stele agency list'", agency)
-	}
+	a, err := findAgency(ctx, st, agency)
 	if err != nil {
 		return "", notary.APIKey{}, err
 	}
@@ -187,6 +206,14 @@ func addKey(ctx context.Context, st *instance.Stores, agency, label string, vali
 	return text, key, st.DB.AddKey(ctx, key)
 }
 
+func findAgency(ctx context.Context, st *instance.Stores, codeOrID string) (notary.Agency, error) {
+	a, err := st.DB.Agency(ctx, codeOrID)
+	if errors.Is(err, notary.ErrNotFound) {
+		err = fmt.Errorf("there is no agency with the code or id %q: see 'stele agency list'", codeOrID)
+	}
+	return a, err
+}
+
 type apikeyListCmd struct {
 	instance.Config `embed:""`
 	Agency          string `required:"" help:"The agency's credit code or id."`
@@ -195,9 +222,9 @@ type apikeyListCmd struct {
 // Run lists keys.
 func (c *apikeyListCmd) Run(ctx context.Context, s *streams) error {
 	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		a, err := st.DB.Agency(ctx, c.Agency)
+		a, err := findAgency(ctx, st, c.Agency)
 		if err != nil {
-			return fmt.Errorf("agency %q: %w", c.Agency, err)
+			return err
 		}
 		keys, err := st.DB.Keys(ctx, a.ID)
 		for _, k := range keys {

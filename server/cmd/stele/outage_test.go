@@ -77,21 +77,42 @@ func (c *crowd) answers() []*job {
 	return out
 }
 
+// inNamespace runs a test again in a user namespace, where it may mount small file systems
+// of its own; it reports whether this is that second run.
+func inNamespace(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("STELE_TEST_NAMESPACE") != "" {
+		return true
+	}
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "STELE_TEST_NAMESPACE=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return false
+}
+
+func mountSmall(t *testing.T, dir, size string) {
+	t.Helper()
+	fatalIfErr(t, syscall.Mount("none", dir, "tmpfs", 0, "size="+size))
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+}
+
+// fill writes a file that takes all the room there is left.
+func fill(dir string) (path string) {
+	path = filepath.Join(dir, "filler")
+	_ = os.WriteFile(path, make([]byte, 64<<20), 0o600) // fails when the disk is full, as it should
+	return path
+}
+
 // Intake goes on while the disk of the object store is full, as far as it needs no object;
 // uploads fail with a clear answer; when there is room again everything catches up.
 func TestDiskFull(t *testing.T) {
-	if os.Getenv("STELE_TEST_NAMESPACE") == "" {
-		// A small file system of its own, without rights on this one: in a user namespace.
-		cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", os.Args[0], "-test.run=^TestDiskFull$", "-test.v")
-		cmd.Env = append(os.Environ(), "STELE_TEST_NAMESPACE=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	if !inNamespace(t) {
 		return
 	}
 	dir := t.TempDir()
-	fatalIfErr(t, syscall.Mount("none", dir, "tmpfs", 0, "size=8m"))
-	defer syscall.Unmount(dir, 0)
+	mountSmall(t, dir, "8m")
 	site := site{data: t.TempDir(), args: []string{"--objects-dir", filepath.Join(dir, "objects")}}
 	s := site.start(t, "--log-level", "error")
 	first := s.notarize(fileRequest(make([]byte, 100_000), `{}`, ""))
@@ -99,8 +120,7 @@ func TestDiskFull(t *testing.T) {
 	if full.status != http.StatusServiceUnavailable || !strings.Contains(string(full.body), "full") {
 		t.Fatalf("status %d: %s", full.status, full.body)
 	}
-	filler := filepath.Join(dir, "filler")
-	_ = os.WriteFile(filler, make([]byte, 16<<20), 0o600) // fills what is left, and so fails
+	filler := fill(dir)
 	rec := s.notarize(digestRequest(newDigest(), "", ""))
 	if res := s.call(fileRequest(make([]byte, 1<<20), `{}`, "")); res.status != http.StatusServiceUnavailable {
 		t.Fatalf("status %d: %s", res.status, res.body)
@@ -113,6 +133,42 @@ func TestDiskFull(t *testing.T) {
 	if res := site.fsck(t); res.Orphans != 0 || res.Records != 3 {
 		t.Errorf("%+v", res)
 	}
+}
+
+// The chain's disk is full, so its consensus stops: records are received and logged all the
+// same, the server says that it is degraded, and when there is room the chain is started
+// again and anchors what has waited.
+func TestChainDiskFull(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	site := site{data: t.TempDir()}
+	site.start(t).stop()
+	chain, kept := filepath.Join(site.data, "chain"), t.TempDir()
+	fatalIfErr(t, os.CopyFS(filepath.Join(kept, "chain"), os.DirFS(chain)))
+	mountSmall(t, chain, "24m")
+	fatalIfErr(t, os.CopyFS(chain, os.DirFS(filepath.Join(kept, "chain"))))
+	s := site.start(t, "--log-level", "error")
+	before := s.notarize(digestRequest(newDigest(), "", "anchored"))
+	filler := fill(chain)
+	rec := s.notarize(digestRequest(newDigest(), "", "logged"))
+	eventually(t, "the chain stops", func() bool {
+		res := s.get("/readyz")
+		return res.status == http.StatusOK && strings.Contains(string(res.body), `"degraded"`)
+	})
+	if again := s.notarize(digestRequest(newDigest(), "", "logged")); again.State != "logged" {
+		t.Errorf("%+v", again)
+	}
+	s.demand(rec, proof.Pending)
+	fatalIfErr(t, os.Remove(filler))
+	eventually(t, "what has waited is anchored", func() bool {
+		res := s.get("/api/v1/records/" + rec.ID)
+		return strings.Contains(string(res.body), `"state":"anchored"`)
+	})
+	s.demand(before, proof.Genuine)
+	s.demand(rec, proof.Genuine)
+	s.stop()
+	site.fsck(t)
 }
 
 // Two servers share one database and one bucket, both under load; one of them is killed in

@@ -94,7 +94,7 @@ CREATE TABLE idempotency (
     request_hash BYTEA NOT NULL,
     record_idx   BIGINT NOT NULL,
     created_at   BIGINT NOT NULL,
-    PRIMARY KEY (agency_id, key)
+    PRIMARY KEY (key, agency_id) -- a batch is looked up by its keys
 );
 
 -- Written before signatures are made: every signature of an agency key is covered by a row.

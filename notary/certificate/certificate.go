@@ -1,0 +1,100 @@
+// Package certificate makes the certificate of registration: a PDF in Chinese and English
+// that a person holds, with the record's bundle attached inside (package carrier).
+//
+// The pages say what the bundle proves, and no more. They keep apart two things that courts
+// keep apart: that the document has not changed since it was registered, which anybody can
+// check, and where it came from before, which the agency states. They never say that what
+// the document says is true. The pages themselves prove nothing: anybody can draw such a
+// page. What counts is the attachment, and the pages say how to check it.
+//
+// A certificate is a function of its input alone: no clock, no randomness, no network.
+package certificate
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"stele/notary"
+	"stele/notary/proof"
+	"stele/notary/proof/carrier"
+)
+
+// Input is all that a certificate depends on.
+type Input struct {
+	Record notary.Record
+	Bundle []byte        // the record's bundle, exactly as it is handed out
+	Report *proof.Report // of proof.Verify on that bundle and the record's digest
+
+	// PublicURL is where the public page is, such as https://stele.example.gov.cn.
+	PublicURL string
+
+	// Seal is the agency's seal as a PNG, or empty. Demonstration marks it as one that was
+	// made without the key of a licensed certification authority: it then binds nobody, and
+	// the certificate says so beside it.
+	Seal          []byte
+	Demonstration bool
+}
+
+// ErrNotAnchored means that there is nothing yet that others vouch for. A certificate is
+// made for good: it is not made before.
+var ErrNotAnchored = errors.New("the record is not anchored yet")
+
+// AttachmentName is what the bundle is called inside a certificate.
+func AttachmentName(number string) string { return number + ".bundle.json" }
+
+// Render makes the certificate. It is safe for concurrent use.
+func Render(in Input) ([]byte, error) {
+	link, err := in.check()
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	f, err := loadFonts()
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	c, err := newCanvas(f)
+	if err != nil {
+		return nil, fmt.Errorf("certificate: %w", err)
+	}
+	s := sheet{canvas: c, in: in, facts: newFacts(in), link: link}
+	s.first()
+	s.second()
+	s.footers()
+	if c.err != nil {
+		return nil, fmt.Errorf("certificate: %w", c.err)
+	}
+	return assemble(c.pdf, in)
+}
+
+// check refuses what does not belong together and returns the address of the record's page.
+func (in Input) check() (string, error) {
+	r := in.Report
+	switch {
+	case r == nil || len(in.Bundle) == 0:
+		return "", errors.New("bundle and report are needed")
+	case r.Verdict != proof.Genuine && r.Verdict != proof.Revoked && r.Verdict != proof.Superseded && r.Verdict != proof.Pending:
+		return "", fmt.Errorf("the evidence does not hold: %s", r.Summary)
+	case r.AnchoredAt == "" || len(r.Anchors) == 0:
+		return "", ErrNotAnchored
+	case r.Number != in.Record.Number || r.Document.SM3 != in.Record.SM3.String():
+		return "", fmt.Errorf("the report is of %s, the record is %s", r.Number, in.Record.Number)
+	case len(in.Bundle) > carrier.MaxBundle:
+		return "", errors.New("the bundle is too large")
+	}
+	return recordURL(in.PublicURL, in.Record)
+}
+
+// recordURL is the address of the record's page, with the code that opens its attributes.
+func recordURL(public string, r notary.Record) (string, error) {
+	u, err := url.Parse(public)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || len(public) > 200 {
+		return "", fmt.Errorf("the public URL must be http:// or https:// with a host and nothing after the path, at most 200 bytes: %q", public)
+	}
+	link := strings.TrimRight(u.String(), "/") + "/r/" + r.Number
+	if r.Code != "" {
+		link += "?code=" + r.Code
+	}
+	return link, nil
+}

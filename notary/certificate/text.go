@@ -1,0 +1,107 @@
+package certificate
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"strings"
+	"unicode"
+
+	"github.com/signintech/gopdf"
+)
+
+// uniform encodes a picture as PNG with 8 bits a channel and transparency.
+func uniform(img image.Image) (gopdf.ImageHolder, error) {
+	b := img.Bounds()
+	out := image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	for y := range b.Dy() {
+		for x := range b.Dx() {
+			out.SetNRGBA(x, y, color.NRGBAModel.Convert(img.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA))
+		}
+	}
+	out.Pix[3] &= 0xfe // an opaque picture would be encoded without transparency, as another kind
+	var buf bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&buf, out); err != nil {
+		return nil, err
+	}
+	return gopdf.ImageHolderByBytes(buf.Bytes())
+}
+
+// clean makes a value of somebody's choice fit for a line of print: no controls, nothing
+// that turns the direction of what follows, nothing invisible.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsGraphic(r):
+			return replacement
+		}
+		return r
+	}, strings.TrimSpace(s))
+}
+
+// Characters that must not begin, or end, a line of Chinese.
+const (
+	notFirst = "，。、；：！？）》】」』’”…％,.;:!?)]}%"
+	notLast  = "（《【「『‘“([{"
+)
+
+// wrap breaks text into at most max lines of a width; what does not fit ends with an
+// ellipsis. Chinese breaks between any two characters, other writing at spaces and
+// hyphens, and what has neither wherever the line is full.
+func (c *canvas) wrap(st style, s string, width float64, max int) []string {
+	runes := []rune(clean(s))
+	var lines []string
+	for start := 0; start < len(runes); {
+		end, used := start, 0.0
+		for end < len(runes) {
+			w := c.runeWidth(st, runes[end])
+			if used+w > width {
+				break
+			}
+			used += w
+			end++
+		}
+		if end == start { // narrower than one character: never, but always move on
+			end++
+		}
+		if end < len(runes) {
+			if len(lines) == max-1 {
+				return append(lines, c.shorten(st, runes[start:end], width))
+			}
+			end = breakBefore(runes, start, end)
+		}
+		lines = append(lines, strings.TrimSpace(string(runes[start:end])))
+		for start = end; start < len(runes) && runes[start] == ' '; {
+			start++
+		}
+	}
+	return lines
+}
+
+// shorten makes room for an ellipsis at the end of a line.
+func (c *canvas) shorten(st style, l []rune, width float64) string {
+	for len(l) > 0 && c.width(st, string(l)+"…") > width {
+		l = l[:len(l)-1]
+	}
+	return string(l) + "…"
+}
+
+// breakBefore finds the best place to break at or before end, at most half a line back.
+func breakBefore(runes []rune, start, end int) int {
+	for at := end; at > start+(end-start)/2; at-- {
+		before, after := runes[at-1], runes[at]
+		if strings.ContainsRune(notFirst, after) || strings.ContainsRune(notLast, before) {
+			continue
+		}
+		if before == ' ' || after == ' ' || before == '-' || before == '/' || wide(before) || wide(after) {
+			return at
+		}
+	}
+	return end
+}
+
+// wide tells characters that stand by themselves, as Chinese does.
+func wide(r rune) bool { return r >= 0x2e80 }

@@ -1,0 +1,121 @@
+package certificate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"stele/notary/proof"
+)
+
+// words are one thing said in Chinese and in English.
+type words struct{ zh, en string }
+
+// Attributes that have a name of their own on the certificate. Those of the origin are what
+// the agency states about the time before the registration.
+var attributeNames = map[string]words{
+	"title":        {"文书标题", "Title"},
+	"fileName":     {"文件名", "File name"},
+	"originSystem": {"来源系统", "System"},
+	"originMethod": {"提交方式", "Method"},
+	"handedInBy":   {"经办人", "Handed in by"},
+	"approvedBy":   {"审批人", "Approved by"},
+	"capturedBy":   {"采集方式", "Captured by"},
+}
+
+var originMethods = map[string]string{
+	"upload": "上传文件 file uploaded",
+	"digest": "提交摘要 digest only",
+	"batch":  "批量提交摘要 batch of digests",
+}
+
+// isOrigin reports whether an attribute is a fact of a document's origin.
+func isOrigin(name string) bool {
+	return strings.HasPrefix(name, "origin") || name == "handedInBy" || name == "approvedBy" || name == "capturedBy"
+}
+
+// attribute is an attribute as it is printed.
+type attribute struct {
+	name  words
+	value string
+}
+
+// facts are what the verified bundle says, in words. Nothing is taken from elsewhere but
+// the code, which no bundle holds.
+type facts struct {
+	title, fileName  string
+	origin, others   []attribute
+	issued, anchored time.Time
+	size, class      string
+	standing         words
+	standingAt       time.Time
+	reason, by       string
+}
+
+func newFacts(in Input) facts {
+	r := in.Report
+	f := facts{title: r.Fields["title"], fileName: r.Fields["fileName"], issued: instant(r.IssuedAt), anchored: instant(r.AnchoredAt),
+		size: thousands(r.Document.Size), class: r.Class, standing: words{"有效", "Valid"}}
+	if r.Class == "general" {
+		f.class = "一般文书 general"
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		a := attribute{words{name, ""}, r.Fields[name]}
+		if w, ok := attributeNames[name]; ok {
+			a.name = w
+		}
+		if name == "originMethod" && originMethods[a.value] != "" {
+			a.value = originMethods[a.value]
+		}
+		switch {
+		case name == "title" || name == "fileName":
+		case isOrigin(name):
+			f.origin = append(f.origin, a)
+		default:
+			f.others = append(f.others, a)
+		}
+	}
+	if s := r.Standing; s != nil && s.State != string(proof.Genuine) && s.At != "" {
+		f.standingAt, f.reason, f.by = instant(s.At), s.Reason, s.By
+		f.standing = words{"已撤销", "Revoked"}
+		if s.State == string(proof.Superseded) {
+			f.standing = words{"已被取代", "Superseded"}
+		}
+	}
+	return f
+}
+
+var beijing = time.FixedZone("UTC+8", 8*3600)
+
+// instant reads a time of a report; those are always in form.
+func instant(s string) time.Time {
+	t, _ := time.Parse("2006-01-02T15:04:05.000Z", s)
+	return t
+}
+
+func chineseTime(t time.Time) string { return t.In(beijing).Format("2006年1月2日 15:04:05") }
+func chineseDate(t time.Time) string { return t.In(beijing).Format("2006年1月2日") }
+func englishTime(t time.Time) string {
+	return t.In(beijing).Format("2 January 2006, 15:04:05") + " (UTC+8)"
+}
+func utcTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" }
+
+// thousands writes a number with separators.
+func thousands(n uint64) string {
+	s := fmt.Sprint(n)
+	for at := len(s) - 3; at > 0; at -= 3 {
+		s = s[:at] + "," + s[at:]
+	}
+	return s
+}
+
+// groups breaks a digest into groups of 8 for reading.
+func groups(hex string) []string {
+	var out []string
+	for ; len(hex) > 8; hex = hex[8:] {
+		out = append(out, hex[:8])
+	}
+	return append(out, hex)
+}

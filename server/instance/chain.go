@@ -1,0 +1,196 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"stele/crypto/merkle"
+	"stele/notary"
+	"stele/notary/anchor"
+	"stele/notary/anchor/egov"
+	"stele/notary/anchorproof"
+	"stele/notary/chain"
+	"stele/notary/checkpoint"
+)
+
+// chainKeeper runs the embedded chain. When its consensus stops, for instance because its
+// disk is full, intake goes on without it: the keeper says that it is unavailable, closes
+// the node and tries to start it again until it works. It is safe for concurrent use.
+type chainKeeper struct {
+	config  chain.Config
+	log     *slog.Logger
+	changed notary.Signal
+
+	mu     sync.Mutex
+	node   *chain.Node  // guarded by mu; nil while there is none
+	target *egov.Target // guarded by mu; of that node
+}
+
+var _ anchor.Target = (*chainKeeper)(nil)
+
+var errChainDown = errors.New("the embedded chain is not running")
+
+// Pauses between two attempts to start a chain that has stopped, and how long a stopped
+// node may take to close: after a consensus failure parts of the engine may hang for ever.
+const (
+	chainRetryFirst = time.Second
+	chainRetryMost  = time.Minute
+	chainCloseTime  = 10 * time.Second
+)
+
+// startChain starts the chain; at the start of the server a failure is final.
+func startChain(ctx context.Context, c chain.Config, log *slog.Logger) (*chainKeeper, error) {
+	k := &chainKeeper{config: c, log: log}
+	return k, k.start(ctx)
+}
+
+func (k *chainKeeper) start(ctx context.Context) error {
+	node, err := chain.Start(ctx, k.config)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.node, k.target = node, egov.New(node)
+	k.mu.Unlock()
+	k.changed.Notify()
+	return nil
+}
+
+// run watches the node until ctx ends.
+func (k *chainKeeper) run(ctx context.Context) error {
+	for {
+		k.mu.Lock()
+		node := k.node
+		k.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-node.Failed():
+		}
+		k.log.ErrorContext(ctx, "the chain's consensus has stopped; records are received and logged, not anchored, until it runs again")
+		k.drop()
+		if err := closeNode(node); err != nil {
+			k.log.WarnContext(ctx, "closing the stopped chain", "error", err)
+		}
+		if !k.restart(ctx) {
+			return nil
+		}
+		k.log.InfoContext(ctx, "the chain runs again")
+	}
+}
+
+func (k *chainKeeper) restart(ctx context.Context) bool {
+	for wait := chainRetryFirst; ; wait = min(2*wait, chainRetryMost) {
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		case <-t.C:
+		}
+		// The node outlives this attempt's context: it is stopped by Close.
+		err := k.start(context.WithoutCancel(ctx))
+		if err == nil {
+			return true
+		}
+		k.log.ErrorContext(ctx, "the chain cannot be started, will try again", "error", err)
+	}
+}
+
+func (k *chainKeeper) drop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.node, k.target = nil, nil
+}
+
+func closeNode(node *chain.Node) error {
+	done := make(chan error, 1)
+	go func() { done <- node.Close() }()
+	t := time.NewTimer(chainCloseTime)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-t.C:
+		return errors.New("the engine does not close; only a restart of the server will free it")
+	}
+}
+
+func (k *chainKeeper) running() (*egov.Target, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.target == nil {
+		return nil, errors.Join(anchor.ErrUnavailable, errChainDown)
+	}
+	return k.target, nil
+}
+
+// Kind implements [anchor.Target].
+func (k *chainKeeper) Kind() string { return anchorproof.Kind }
+
+// Submit implements [anchor.Target].
+func (k *chainKeeper) Submit(ctx context.Context, s anchor.Submission) error {
+	t, err := k.running()
+	if err != nil {
+		return err
+	}
+	return t.Submit(ctx, s)
+}
+
+// Evidence implements [anchor.Target].
+func (k *chainKeeper) Evidence(ctx context.Context, c checkpoint.Checkpoint) (json.RawMessage, error) {
+	t, err := k.running()
+	if err != nil {
+		return nil, err
+	}
+	return t.Evidence(ctx, c)
+}
+
+// Head implements [anchor.Target].
+func (k *chainKeeper) Head(ctx context.Context, origin string) (uint64, merkle.Hash, error) {
+	t, err := k.running()
+	if err != nil {
+		return 0, merkle.Hash{}, err
+	}
+	return t.Head(ctx, origin)
+}
+
+// Changed implements [anchor.Target].
+func (k *chainKeeper) Changed() <-chan struct{} {
+	t, err := k.running()
+	if err != nil {
+		return k.changed.Changed()
+	}
+	return t.Changed()
+}
+
+// Status reads the chain's state.
+func (k *chainKeeper) Status() (chain.Status, error) {
+	k.mu.Lock()
+	node := k.node
+	k.mu.Unlock()
+	if node == nil {
+		return chain.Status{}, errChainDown
+	}
+	select {
+	case <-node.Failed():
+		return chain.Status{}, errChainDown
+	default:
+		return node.Status()
+	}
+}
+
+// Close stops the node. run must have ended.
+func (k *chainKeeper) Close() error {
+	k.mu.Lock()
+	node := k.node
+	k.mu.Unlock()
+	if node == nil {
+		return nil
+	}
+	return closeNode(node)
+}

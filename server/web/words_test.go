@@ -1,0 +1,182 @@
+package web
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stele/notary/proof"
+	"stele/notary/proof/prooftest/vectors"
+	"stele/ui"
+)
+
+func speaker(t *testing.T) (*Web, []*ui.Catalogue) {
+	t.Helper()
+	cs, err := ui.LoadCatalogues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Web{Config: Config{Now: time.Now}}, cs.All()
+}
+
+// TestEveryReportHasWords puts the report on every test vector into words in every language:
+// no key is missing, no place is left open, and no reason falls back to "see the note".
+func TestEveryReportHasWords(t *testing.T) {
+	w, languages := speaker(t)
+	set := vectors.Build()
+	open := regexp.MustCompile(`\[[a-z]+\.|\{[a-z]+\}`)
+	for _, v := range set.Index.Vectors {
+		report, err := set.Report(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := finding{report: report}
+		for _, c := range languages {
+			said := fmt.Sprintf("%+v", w.words(c, []finding{f, f}))
+			if found := open.FindString(said); found != "" {
+				t.Errorf("%s in %s: %q in %s", v.Name, c.Tag, found, said)
+			}
+			if strings.Contains(said, c.Text("reason.other")) || report.Verdict == proof.Unverifiable && strings.Contains(said, c.Text("cause.other.reason")) {
+				t.Errorf("%s in %s: a reason without words in %s", v.Name, c.Tag, said)
+			}
+			for _, s := range report.Steps {
+				for _, v := range s.Compared {
+					if !c.Has("compared." + slug(v.What)) {
+						t.Errorf("%s lacks compared.%s", c.Tag, slug(v.What))
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestEveryCodeHasWords reads the codes out of the verifier's sources, so that one that no
+// vector reaches is found too.
+func TestEveryCodeHasWords(t *testing.T) {
+	_, languages := speaker(t)
+	code := regexp.MustCompile(`(?:\.fail|\.skip)\((Step\w+|n), "(\w+)"|Name: (Step\w+), Status: \w+, Reason: "(\w+)"`)
+	assigned := regexp.MustCompile(`step\.Reason(?:, step\.Detail)? = [^"\n]*"(\w+)"`)
+	names, err := filepath.Glob("../../notary/proof/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range code.FindAllStringSubmatch(string(source), -1) {
+			step := strings.ToLower(strings.TrimPrefix(m[1]+m[3], "Step"))
+			keys = append(keys, "reason."+step+"."+m[2]+m[4])
+		}
+		for _, m := range assigned.FindAllStringSubmatch(string(source), -1) {
+			keys = append(keys, "reason.*."+m[1])
+		}
+	}
+	if len(keys) < 25 {
+		t.Fatalf("only %d codes were found: the test no longer understands the sources", len(keys))
+	}
+	for _, c := range languages {
+		for _, key := range keys {
+			last := key[strings.LastIndex(key, ".")+1:]
+			any := slices.ContainsFunc(stepNames, func(s proof.StepName) bool { return c.Has("reason." + string(s) + "." + last) })
+			if !c.Has(key) && !c.Has("reason."+last) && (!strings.Contains(key, "*") || !any) {
+				t.Errorf("%s has no words for %s", c.Tag, key)
+			}
+		}
+		for _, s := range stepNames {
+			for _, key := range []string{"step." + string(s) + ".title", "step." + string(s) + ".passed"} {
+				if !c.Has(key) {
+					t.Errorf("%s lacks %s", c.Tag, key)
+				}
+			}
+		}
+		for _, v := range best {
+			for _, part := range []string{"label", "sentence"} {
+				if key := "verdict." + string(v) + "." + part; !c.Has(key) {
+					t.Errorf("%s lacks %s", c.Tag, key)
+				}
+			}
+		}
+		for _, f := range failures {
+			if !c.Has("error."+f.text+".heading") || !c.Has("error."+f.text+".next") {
+				t.Errorf("%s lacks error.%s", c.Tag, f.text)
+			}
+		}
+	}
+}
+
+var stepNames = []proof.StepName{proof.StepBundle, proof.StepDocument, proof.StepFields, proof.StepStatement, proof.StepCertificate,
+	proof.StepInclusion, proof.StepCheckpoint, proof.StepAnchor, proof.StepStanding}
+
+// TestNoDeadTexts finds texts that nothing uses any more.
+func TestNoDeadTexts(t *testing.T) {
+	_, languages := speaker(t)
+	var sources strings.Builder
+	for _, pattern := range []string{"*.go", "../../ui/templates/*.html", "../../ui/static/js/*.js"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources.Write(data)
+		}
+	}
+	composed := regexp.MustCompile(`^(verdict|cause|step|reason|compared|status|strength|standing|class|field|month|facts|error)\.`)
+	for _, key := range languages[0].Keys() {
+		if !composed.MatchString(key) && !strings.Contains(sources.String(), `"`+key+`"`) && !strings.Contains(sources.String(), `'`+key+`'`) && key != "lang.tag" {
+			t.Errorf("nothing uses %s", key)
+		}
+	}
+}
+
+func TestNormalizeNumber(t *testing.T) {
+	for in, want := range map[string]string{
+		"420100-2026-00000017-0": "420100-2026-00000017-0",
+		" 4201002026 000000170 ": "420100-2026-00000017-0",
+		"４２０１００－２０２６－００００００１７－０": "420100-2026-00000017-0",
+		"420100—2026—00099999—x": "420100-2026-00099999-X",
+		"12":                     "12",
+	} {
+		if got := normalizeNumber(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestCauseOf(t *testing.T) {
+	step := func(n proof.StepName, s proof.Status, reason string) proof.Step {
+		return proof.Step{Name: n, Status: s, Reason: reason}
+	}
+	for want, steps := range map[string][]proof.Step{
+		"other":         nil,
+		"no_document":   {step(proof.StepDocument, proof.NotChecked, "no_document"), step(proof.StepAnchor, proof.Passed, "")},
+		"unknown_root":  {step(proof.StepDocument, proof.NotChecked, "no_document"), step(proof.StepCertificate, proof.NotChecked, "unknown_root"), step(proof.StepAnchor, proof.NotChecked, "unknown_chain")},
+		"unknown_chain": {step(proof.StepDocument, proof.NotChecked, "no_document"), step(proof.StepAnchor, proof.NotChecked, "unknown_chain")},
+	} {
+		if got := causeOf(finding{report: &proof.Report{Verdict: proof.Unverifiable, Steps: steps}}); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	// One anchor that holds is enough; what is missing then is the file.
+	if got := causeOf(finding{report: &proof.Report{Steps: []proof.Step{step(proof.StepDocument, proof.NotChecked, "no_document"),
+		step(proof.StepAnchor, proof.NotChecked, "unknown_chain"), step(proof.StepAnchor, proof.Passed, "")}}}); got != "no_document" {
+		t.Errorf("%s, want no_document", got)
+	}
+	if got := causeOf(finding{report: proof.Unchecked("x"), cause: causeService}); got != causeService {
+		t.Errorf("%s, want %s", got, causeService)
+	}
+}
