@@ -60,7 +60,7 @@ var (
 	notPure       = []string{"net", "net/http", "database/sql", "crypto/tls", "os", "os/exec", "log/slog"}
 	notPureAtAll  = []string{"net/http", "database/sql", "crypto/tls", "os/exec"}
 	notInDomain   = []string{"net/http", "database/sql", "github.com/jmoiron/sqlx", "github.com/lib/pq", "modernc.org/sqlite", "github.com/minio/minio-go/v7", "github.com/go-chi/chi/v5"}
-	adapterOwners = map[string]string{"github.com/minio/minio-go/v7": "storage/", "github.com/jmoiron/sqlx": "storage/sqldb", "modernc.org/sqlite": "storage/sqldb",
+	adapterOwners = map[string]string{"github.com/minio/minio-go/v7": "storage/", "github.com/jmoiron/sqlx": "storage/", "modernc.org/sqlite": "storage/",
 		"github.com/lib/pq": "storage/", "github.com/cometbft/cometbft/node": "notary/chain", "github.com/tjfoc/gmsm/sm2": "crypto/sm/selftest"}
 )
 

@@ -87,6 +87,7 @@ func New(r chi.Router, c Config) *API {
 	a.registerPublic()
 	a.registerLog(r)
 	a.registerHealth()
+	r.Get("/docs/errors", errorsPage)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		WriteProblem(w, notary.Errorf(notary.CodeNotFound, "There is nothing at this address; see /openapi.json."))
 	})

@@ -62,7 +62,7 @@ func TestOpenAPIMatchesRoutes(t *testing.T) {
 	}
 	err := chi.Walk(r, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		route = strings.Replace(route, "/tile/*", "/tile/{tile}", 1)
-		if strings.HasPrefix(route, "/openapi") {
+		if strings.HasPrefix(route, "/openapi") || strings.HasPrefix(route, "/docs/") {
 			return nil
 		}
 		if !described[method+" "+route] {

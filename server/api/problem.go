@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -113,6 +116,20 @@ func setHeaders(h http.Header, p *Problem) {
 	}
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="stele"`)
+	}
+}
+
+// errorsPage lists the codes: it is what the type of a problem document points to.
+func errorsPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	codes := slices.Sorted(maps.Keys(statusOf))
+	fmt.Fprintf(w, "Problem codes of this API. Each answer says in its detail what was expected and whether anything was saved.\n\n")
+	for _, c := range codes {
+		retry := ""
+		if s, ok := retryAfter[c]; ok {
+			retry = fmt.Sprintf("; passes by itself, try again after %d s", s)
+		}
+		fmt.Fprintf(w, "%-22s %d %s%s\n", c, statusOf[c], http.StatusText(statusOf[c]), retry)
 	}
 }
 

@@ -64,6 +64,10 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	if !signednote.ValidName(req.Origin) || !anchorproof.ValidChainID(req.ChainID) || !signednote.ValidName(req.Validator) {
 		return errors.New("origin, chain and validator names are printable ASCII without spaces and plus signs")
 	}
+	// What may be unreachable is tried first: a failure then leaves nothing behind.
+	if err := c.probeDB(ctx); err != nil {
+		return err
+	}
 	for _, d := range []string{c.Data, c.Keys} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return err

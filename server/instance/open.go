@@ -130,6 +130,24 @@ func (s *Stores) Fsck(ctx context.Context, o fsck.Options) (*fsck.Result, error)
 	return fsck.Check(ctx, s.DB, s.DB, s.Objects, s.Trust, o)
 }
 
+// RebuildTiles writes what the object store lacks of the log from the database's rows.
+func (s *Stores) RebuildTiles(ctx context.Context, log *slog.Logger) (int, error) {
+	pass, err := s.Config.passphrase()
+	if err != nil {
+		return 0, err
+	}
+	key, err := keystore.Load(s.Config.keyPath(fileLogKey), pass)
+	if err != nil {
+		return 0, fmt.Errorf("the log's key: %w", err)
+	}
+	signer, err := signednote.NewSigner(s.id.Origin, key)
+	if err != nil {
+		return 0, err
+	}
+	l := batchlog.New(s.DB, s.Objects, s.Tiles, batchlog.Options{Signer: signer, Now: time.Now, Log: log})
+	return l.Rebuild(ctx, nil)
+}
+
 // Instance is a running instance without its HTTP side.
 type Instance struct {
 	*Stores

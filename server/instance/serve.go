@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -163,6 +166,17 @@ func (in *Instance) recoverer(next http.Handler) http.Handler {
 	})
 }
 
+// leastFree is how much room the embedded database must have; below it writes soon fail.
+const leastFree = 16 << 20
+
+func freeBytes(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
+
 // health reports what the service needs. A chain that is down does not stop intake.
 func (in *Instance) health(ctx context.Context) []api.Check {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -176,6 +190,10 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 	}
 	_, err = in.Objects.Get(ctx, objectIdentity, 4096)
 	checks = append(checks, api.Check{Name: "objects", Required: true, OK: err == nil})
+	if path, ok := strings.CutPrefix(in.Config.Database, "sqlite:"); ok {
+		free, err := freeBytes(filepath.Dir(path))
+		checks = append(checks, api.Check{Name: "disk", Required: true, OK: err == nil && free > leastFree, Detail: fmt.Sprintf("%d MiB free for the database", free>>20)})
+	}
 	if in.chain != nil {
 		st, err := in.chain.Status()
 		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: fmt.Sprintf("height %d", st.Height)})

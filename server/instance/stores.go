@@ -53,6 +53,14 @@ func (c Config) openDB(ctx context.Context, create bool) (*sqldb.DB, error) {
 	return open(ctx, c.Database, password, time.Now)
 }
 
+func (c Config) probeDB(ctx context.Context) error {
+	password, err := secretFile(c.DatabasePasswordFile)
+	if err != nil {
+		return err
+	}
+	return sqldb.Probe(ctx, c.Database, password)
+}
+
 func (c Config) s3() (s3.Config, error) {
 	access, err1 := secretFile(c.S3AccessKeyFile)
 	secret, err2 := secretFile(c.S3SecretKeyFile)

@@ -3,11 +3,13 @@ package web_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,9 +24,33 @@ import (
 // patience is how long one thing may take in the browser before something is wrong.
 const patience = 20 * time.Second
 
-// browser starts Chromium once for a test; its subtests open tabs of it.
+// chromium is one browser for all tests; each test opens tabs of it.
+var chromium struct {
+	once sync.Once
+	ctx  context.Context
+	stop context.CancelFunc
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if chromium.stop != nil {
+		chromium.stop()
+	}
+	os.Exit(status)
+}
+
+var errNoChromium = errors.New("the page's tests need Chromium and a Chinese font; install them with: make tools")
+
+// browser returns the browser, started at the first call.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	chromium.once.Do(func() { chromium.ctx, chromium.stop, chromium.err = startBrowser() })
+	fatalIfErr(t, chromium.err)
+	return chromium.ctx
+}
+
+func startBrowser() (context.Context, context.CancelFunc, error) {
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(name); err == nil {
@@ -33,16 +59,13 @@ func browser(t *testing.T) context.Context {
 		}
 	}
 	if path == "" {
-		t.Fatal("the page's tests need Chromium and a Chinese font; install them with: make tools")
+		return nil, nil, errNoChromium
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	fatalIfErr(t, chromedp.Run(ctx))
-	return ctx
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, end := chromedp.NewContext(allocator)
+	return ctx, func() { end(); stop() }, chromedp.Run(ctx)
 }
 
 // look is how a person sees the page.

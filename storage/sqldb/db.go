@@ -107,6 +107,26 @@ func (db *DB) checkEmpty(ctx context.Context, dbURL string) error {
 	return nil
 }
 
+// Probe checks that a database that [Init] is to use can be reached and is empty. SQLite's
+// file need not exist.
+func Probe(ctx context.Context, dbURL, password string) error {
+	if path, ok := strings.CutPrefix(dbURL, "sqlite:"); ok {
+		if _, err := os.Stat(path); err == nil {
+			return fmt.Errorf("there is a file at %s already: choose another path", path)
+		}
+		return nil
+	}
+	db, err := connect(ctx, dbURL, password, false, time.Now)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if v, err := db.version(ctx); err != nil || v > 0 {
+		return errors.Join(err, fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL), v))
+	}
+	return nil
+}
+
 func connect(ctx context.Context, dbURL, password string, create bool, now func() time.Time) (*DB, error) {
 	if path, ok := strings.CutPrefix(dbURL, "sqlite:"); ok {
 		return connectSQLite(path, create, now)

@@ -312,6 +312,22 @@ func isTerminal(f *os.File) bool {
 	return err == nil && st.Mode()&fs.ModeCharDevice != 0
 }
 
+type rebuildCmd struct {
+	instance.Config `embed:""`
+}
+
+// Run rebuilds tiles; the server must be stopped.
+func (c *rebuildCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		n, err := st.RebuildTiles(ctx, logger(st.Config, s.err))
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(s.out, "The %d objects of the log's tree are there. Next: stele fsck\n", n)
+		return err
+	})
+}
+
 type healthcheckCmd struct {
 	instance.Config `embed:""`
 }

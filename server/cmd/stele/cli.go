@@ -27,18 +27,19 @@ const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a M
 type cli struct {
 	ConfigFile string `name:"config" env:"STELE_CONFIG" help:"YAML file with settings, named as the flags are." placeholder:"FILE"`
 
-	Serve       serveCmd       `cmd:"" help:"Serve an instance."`
-	Demo        demoCmd        `cmd:"" help:"Make a demo instance if there is none, and serve it."`
-	Init        initCmd        `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
-	Migrate     migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
-	Agency      agencyCmd      `cmd:"" help:"Add and list agencies."`
-	Apikey      apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
-	Verify      verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
-	Fsck        fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
-	Bench       benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
-	Config      configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
-	Healthcheck healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is ready."`
-	Version     versionCmd     `cmd:"" help:"Print the version."`
+	Serve        serveCmd       `cmd:"" help:"Serve an instance."`
+	Demo         demoCmd        `cmd:"" help:"Make a demo instance if there is none, and serve it."`
+	Init         initCmd        `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
+	Migrate      migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
+	Agency       agencyCmd      `cmd:"" help:"Add and list agencies."`
+	Apikey       apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
+	Verify       verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
+	Fsck         fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
+	RebuildTiles rebuildCmd     `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`
+	Bench        benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
+	Config       configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
+	Healthcheck  healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is ready."`
+	Version      versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // streams are what a command reads and writes, and the exit code it wants beside success.

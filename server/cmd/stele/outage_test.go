@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -308,6 +309,41 @@ func TestStartNeverGuesses(t *testing.T) {
 			t.Errorf("exit %d: %s", code, errs)
 		}
 	})
+}
+
+// Tiles that are lost, or were left out of a backup, are derived anew from the rows; the
+// start refuses until then.
+func TestRebuildTiles(t *testing.T) {
+	site := site{data: t.TempDir()}
+	s := site.start(t, "--max-batch", "1000")
+	var batch []string
+	for range 700 {
+		batch = append(batch, fmt.Sprintf(`{"sm3":%q,"size":1}`, newDigest()))
+	}
+	res := s.call(request{method: "POST", path: "/api/v1/records/batch?wait=anchored", header: map[string]string{"Content-Type": jsonType}, body: strings.NewReader(`{"records":[` + strings.Join(batch, ",") + `]}`)})
+	if res.status != http.StatusOK {
+		t.Fatalf("%d %s", res.status, res.body)
+	}
+	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
+	s.stop()
+	objects := filepath.Join(site.data, "objects", "objects")
+	fatalIfErr(t, os.RemoveAll(filepath.Join(objects, "tile")))
+	fatalIfErr(t, os.Remove(filepath.Join(objects, "checkpoint")))
+	if _, errs, code := site.output(t, "serve", "--listen", "127.0.0.1:0"); code == 0 {
+		t.Fatalf("started without tiles: %s", errs)
+	}
+	if out, errs, code := site.output(t, "rebuild-tiles"); code != 0 {
+		t.Fatalf("%s%s", out, errs)
+	}
+	site.fsck(t)
+	again := site.start(t)
+	again.demand(rec, proof.Genuine)
+	again.notarize(digestRequest(newDigest(), "", "anchored"))
+	again.stop()
+	fatalIfErr(t, os.WriteFile(filepath.Join(objects, "tile", "0", "000"), make([]byte, 8192), 0o600))
+	if _, errs, code := site.output(t, "rebuild-tiles"); code == 0 || !strings.Contains(errs, "other contents") {
+		t.Errorf("a forged tile was accepted: %s", errs)
+	}
 }
 
 // restrictKeys gives copied key files the mode that a start demands.

@@ -1,0 +1,189 @@
+package certificate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stele/crypto/sm"
+	"stele/notary/proof"
+)
+
+// blocks are the two things that are not to be mixed up, side by side, and what neither of
+// them says.
+func (s *sheet) blocks() {
+	const gap, pad = 12.0, 9.0
+	w := (inner - gap) / 2
+	zh, en := style{regular, 8.5, ink, 0}, style{regular, 7.2, inkSoft, 0}
+	text := [2]words{
+		{"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和各共签节点的签名，任何人都可凭本文件所附证明包独立核对。",
+			"A file with the digest above is, byte for byte, the one registered at that time. Anybody can check the agency's signature, the log and the cosignatures with the attached bundle."},
+		{s.originText(), "Stated by the agency when it registered the document and signed by it. The evidence shows that it said so, not that it is so."},
+	}
+	var zhLines, enLines [2][]string
+	h := 0.0
+	for i := range text {
+		zhLines[i], enLines[i] = s.wrap(zh, text[i].zh, w-2*pad, 6), s.wrap(en, text[i].en, w-2*pad, 5)
+		h = max(h, 38+12.5*float64(len(zhLines[i]))+9.5*float64(len(enLines[i])))
+	}
+	s.y += 10
+	for i, head := range [2][2]words{
+		{{"登记之后的完整性", "Integrity after registration"}, {"由所附证明包证明", "Proved by the attached bundle"}},
+		{{"登记之前的来源", "Origin before registration"}, {"由登记机关陈述", "Stated by the agency"}},
+	} {
+		x := left + float64(i)*(w+gap)
+		s.frame(x, s.y, w, h, 0.6, line)
+		s.text(x+pad, s.y+15, style{bold, 9.5, teal, 0}, head[0].zh)
+		s.right(x+w-pad, s.y+15, tiny, head[0].en)
+		s.text(x+pad, s.y+26, tiny, head[1].zh+"  "+head[1].en)
+		y := s.lines(x+pad, s.y+40, 12.5, zh, zhLines[i])
+		s.lines(x+pad, y-1, 9.5, en, enLines[i])
+	}
+	s.y += h + 13
+	s.text(left, s.y, style{regular, 8.5, ink, 0}, "本证书不证明文书所载内容属实。")
+	s.right(right, s.y, small, "This certificate does not say that what the document states is true.")
+}
+
+func (s *sheet) originText() string {
+	if len(s.facts.origin) == 0 {
+		return "登记时没有记载来源事项，或者没有公开。"
+	}
+	var b strings.Builder
+	for i, a := range s.facts.origin {
+		if i > 0 {
+			b.WriteString("；")
+		}
+		fmt.Fprintf(&b, "%s：%s", a.name.zh, clean(a.value))
+	}
+	return b.String() + "。"
+}
+
+// second is the evidence in detail and how to check it.
+func (s *sheet) second() {
+	s.page()
+	s.y = 62
+	s.text(left, s.y, style{bold, 15, ink, 2}, "存证证据与核验方法")
+	s.right(right, s.y, small, "Evidence and how to check it")
+	s.y += 12
+	s.evidence()
+	s.y += 14
+	s.howTo()
+	s.attributes()
+	s.lacking()
+}
+
+func (s *sheet) evidence() {
+	r := s.in.Report
+	s.row(words{"证书编号", "Number"}, s.in.Record.Number, 1)
+	s.row(words{"登记机关", "Agency"}, r.Agency.Name+"（"+r.Agency.Code+"）", 2)
+	s.row(words{"存证日志", "Log"}, fmt.Sprintf("%s，第 %s 号条目（日志共 %s 条）", r.Log.Origin, thousands(r.Log.Index), thousands(r.Log.Size)), 2)
+	const shown = 2 // more chains than this are in the bundle, and said to be
+	for _, a := range r.Anchors[:min(len(r.Anchors), shown)] {
+		s.anchor(a)
+	}
+	if more := len(r.Anchors) - shown; more > 0 {
+		s.row(words{"其他链", "Other chains"}, fmt.Sprintf("另有 %d 条链的证据在所附证明包中。%d more in the attached bundle.", more, more), 1)
+	}
+	standing := s.facts.standing.zh + " " + s.facts.standing.en
+	if s.facts.standing.en == "Valid" {
+		standing += "（出具所附证明包时；现状以核验页为准 as of the attached bundle）"
+	}
+	s.row(words{"效力状态", "Standing"}, standing, 1)
+	s.row(words{"密码算法", "Algorithms"}, "SM2（GB/T 32918，用户标识 "+sm.UserID+"）、SM3（GB/T 32905）", 1)
+	s.rows(words{"所附证明包", "Attached bundle"}, append([]string{AttachmentName(s.in.Record.Number) + "，SM3："}, digestLines(sm.Sum(s.in.Bundle).String())...), style{regular, 9, ink, 0})
+	s.rule(left, s.y, right, s.y, 0.4, line)
+}
+
+func digestLines(hex string) []string {
+	g := groups(hex)
+	return []string{strings.Join(g[:4], " "), strings.Join(g[4:], " ")}
+}
+
+func (s *sheet) anchor(a proof.AnchorReport) {
+	kind := "自证：核对各节点签名即可 self-proving"
+	if a.Strength != proof.SelfProving {
+		kind = "由网关出具 attested by a gateway"
+	}
+	s.row(words{"电子政务链", "Chain"}, fmt.Sprintf("%s，区块 block %s，第 %d 届 epoch，%s", a.Chain, thousands(a.Height), a.Epoch, kind), 2)
+	s.row(words{"区块时间", "Block time"}, chineseTime(instant(a.Time))+"（北京时间）  "+utcTime(instant(a.Time)), 1)
+	s.row(words{"共签节点", "Cosigners"}, fmt.Sprintf("%s（票权 votes %s / %s）", strings.Join(a.Cosigners, "、"), thousands(a.Power), thousands(a.TotalPower)), 3)
+}
+
+// howTo tells three ways, from the easiest to the one that trusts nobody.
+func (s *sheet) howTo() {
+	s.text(left, s.y+6, heading, "如何核验")
+	s.text(left+56, s.y+6, small, "How to check")
+	s.y += 22
+	page, _, _ := strings.Cut(s.link, "?")
+	for i, step := range []struct {
+		what    words
+		command []string
+	}{
+		{words{"打开核验页（或扫描首页二维码），放入手中的文件，文件不会离开您的设备。", "Open the page, or scan the code on the first page, and drop your file there: it does not leave your device."}, []string{page}},
+		{words{"不联网核验：用 stele-verify，信任根 trust.json 取自您信任的来源。", "Without a network: with stele-verify, and trust roots from a source that you trust."},
+			[]string{"stele-verify --trust trust.json " + s.in.Record.Number + ".pdf 文件"}},
+		{words{"用 OpenSSL 3 自行核对：证据包中已备好各个文件，其余步骤见其中的 README.txt。", "By hand with OpenSSL 3: the evidence package holds the files; its README.txt has the other steps."},
+			[]string{"openssl dgst -sm3 文件", "openssl pkeyutl -verify -certin -inkey signer.pem -rawin -digest sm3 -pkeyopt distid:" + sm.UserID + " -in statement.json -sigfile signature.der"}},
+	} {
+		s.text(left, s.y+2, strong, fmt.Sprint(i+1))
+		s.y = s.lines(left+16, s.y+2, 13, style{regular, 9.5, ink, 0}, s.wrap(style{regular, 9.5, ink, 0}, step.what.zh, inner-16, 2))
+		s.y = s.lines(left+16, s.y-2, 9.5, style{regular, 7.5, inkSoft, 0}, s.wrap(style{regular, 7.5, inkSoft, 0}, step.what.en, inner-16, 2))
+		for j, command := range step.command {
+			if i == 0 && j == 0 {
+				s.pdf.AddExternalLink(page, left+16, s.y-6, s.width(style{regular, 8, teal, 0}, page), 11)
+			}
+			s.y = s.lines(left+16, s.y+2, 10.5, style{regular, 8, teal, 0}, s.wrap(style{regular, 8, teal, 0}, command, inner-16, 3))
+		}
+		s.y += 7
+	}
+}
+
+// attributes are those of the record's class, as far as there is room.
+func (s *sheet) attributes() {
+	if len(s.facts.others) == 0 {
+		return
+	}
+	s.text(left, s.y+8, heading, "其他登记事项")
+	s.text(left+80, s.y+8, small, "Other attributes, registered with the document")
+	s.y += 16
+	for i, a := range s.facts.others {
+		lines := s.wrap(style{regular, 9, ink, 0}, a.value, inner-labels, 2)
+		if s.y+27+13*float64(len(lines)) > bottom-24 {
+			s.text(left, s.y+12, small, fmt.Sprintf("另有 %[1]d 项在所附证明包中。%[1]d more in the attached bundle.", len(s.facts.others)-i))
+			s.y += 18
+			return
+		}
+		s.rows(a.name, lines, style{regular, 9, ink, 0})
+	}
+	s.rule(left, s.y, right, s.y, 0.4, line)
+}
+
+// lacking names the characters that the font does not have. The bundle has all of them.
+func (s *sheet) lacking() {
+	if len(s.lacks) == 0 {
+		return
+	}
+	const shown = 12
+	var names []string
+	for _, r := range slices.Clone(s.lacks)[:min(len(s.lacks), shown)] {
+		names = append(names, fmt.Sprintf("U+%04X", r))
+	}
+	if len(s.lacks) > shown {
+		names = append(names, "…")
+	}
+	s.lines(left, bottom-8, 10, tiny, s.wrap(tiny, "□ 代表字库中没有的字符 stands for a character that the font lacks: "+strings.Join(names, ", ")+"。以所附证明包中的文字为准 see the attached bundle.", inner, 2))
+}
+
+// footers go on last: only then is the number of pages known.
+func (s *sheet) footers() {
+	for p := 1; p <= s.pages; p++ {
+		if err := s.pdf.SetPage(p); err != nil {
+			s.fail(err)
+			return
+		}
+		y := pageHeight - 42
+		s.text(left, y, tiny, s.in.Record.Number)
+		s.centred(pageWidth/2, y, tiny, "以所附证明包为准  The attached bundle decides")
+		s.right(right, y, tiny, fmt.Sprintf("第 %[1]d 页，共 %[2]d 页  Page %[1]d of %[2]d", p, s.pages))
+	}
+}
