@@ -241,3 +241,14 @@ func TestTextFillsPlaces(t *testing.T) {
 		}
 	}
 }
+
+func TestPackedAsset(t *testing.T) {
+	packed := compress([]byte("what was packed"))
+	a, err := newAsset("gen/x.wasm.gz", packed)
+	if err != nil || a.Name != "gen/x.wasm" || a.Size != 15 || a.Type != "application/wasm" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if _, err := newAsset("gen/x.wasm.gz", []byte("not packed")); err == nil {
+		t.Error("what is no gzip file is taken for one")
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"stele/crypto/merkle"
-	"stele/notary"
 	"stele/notary/anchor"
 	"stele/notary/checkpoint"
 	"stele/storage/storagetest"
@@ -390,6 +389,4 @@ func TestStopWhileWaiting(t *testing.T) {
 	stop := f.run(t)
 	<-asked
 	fatalIfErr(t, stop())
-	var s notary.Signal
-	s.Notify()
 }

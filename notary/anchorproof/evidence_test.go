@@ -202,8 +202,6 @@ func TestParseEvidenceRefuses(t *testing.T) {
 	}
 }
 
-func base64Of(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
-
 func TestMarshalRefusesInvalid(t *testing.T) {
 	if _, err := (Evidence{}).Marshal(); !errors.Is(err, ErrFormat) {
 		t.Error(err)

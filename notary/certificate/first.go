@@ -1,7 +1,5 @@
 package certificate
 
-import "fmt"
-
 // The pages' frame, in points. Text stands between left and right, above bottom.
 const (
 	left   = 62.0
@@ -31,6 +29,7 @@ type sheet struct {
 	link  string
 	y     float64 // where the next thing goes
 	pages int
+	later *blocks // what found no room on the first page
 }
 
 func (s *sheet) page() {
@@ -52,8 +51,14 @@ func (s *sheet) first() {
 	}
 	s.sentence()
 	s.document()
-	s.blocks()
+	if b := s.newBlocks(); s.y+b.height+s.signatureHeight() <= bottom {
+		s.drawBlocks(b)
+	} else {
+		s.later = b
+	}
 	s.signature()
+	s.text(left, bottom+8, style{regular, 8.5, ink, 0}, "本证书不证明文书所载内容属实。")
+	s.right(right, bottom+8, small, "This certificate does not say that what the document states is true.")
 }
 
 const qrSize = 88.0
@@ -103,11 +108,10 @@ func (s *sheet) withdrawn() {
 
 // sentence says it once as a sentence.
 func (s *sheet) sentence() {
-	f := s.facts
-	zh := fmt.Sprintf("上述机关于%s（北京时间）登记了下列文书的数字摘要，并于%s锚定在电子政务链上。", chineseTime(f.issued), chineseTime(f.anchored))
-	en := fmt.Sprintf("This agency registered the digest of the document named below on %s; it was anchored on the e-government chain on %s.", englishTime(f.issued), englishTime(f.anchored))
-	s.y = s.lines(left, s.y+6, 17, style{regular, 10.5, ink, 0}, s.wrap(style{regular, 10.5, ink, 0}, zh, inner, 3))
-	s.y = s.lines(left, s.y-2, 11.5, small, s.wrap(small, en, inner, 3))
+	st := style{regular, 10.5, ink, 0}
+	s.text(left, s.y+6, st, "上述机关登记了下列文书的数字摘要，并将登记锚定在电子政务链上。登记内容与时间如下。")
+	s.text(left, s.y+20, small, "The agency above registered the digest of the document below and anchored the registration on the e-government chain.")
+	s.y += 30
 }
 
 // row draws a name and its value with a hair line above, and moves on.
@@ -124,7 +128,7 @@ func (s *sheet) rows(name words, lines []string, st style) {
 		s.text(left, s.y+22, tiny, name.en)
 	}
 	end := s.lines(left+labels, s.y+15, 13.5, st, lines)
-	s.y = max(end-7, s.y+27)
+	s.y = max(end-7, s.y+26.5)
 }
 
 // document are the facts about the document.
@@ -160,30 +164,36 @@ func (s *sheet) times(name words, at string) {
 	s.right(right, y+15, small, utcTime(t))
 }
 
+const sealSize = 113.0 // 40 mm, as agencies' seals are
+
+// signatureHeight is the room that name, day and seal need at the foot of the first page.
+func (s *sheet) signatureHeight() float64 {
+	if len(s.in.Seal) > 0 {
+		return sealSize + 6
+	}
+	return 56
+}
+
 // signature is the agency's name and the day, with its seal underneath.
 func (s *sheet) signature() {
-	const seal = 113.0 // 40 mm
-	if s.in.Seal == nil {
-		s.y += 24
-	} else {
-		s.y += 36
-	}
-	if s.y > bottom-16 {
-		s.y = bottom - 16
-	}
-	name := s.wrap(style{regular, 11, ink, 0}, s.in.Report.Agency.Name, 260, 2)
-	centre := right - max(s.width(style{regular, 11, ink, 0}, name[0]), 100)/2 - 6
-	if s.in.Seal != nil {
-		at := min(s.y-seal/2, bottom+26-seal)
-		s.picture(centre-seal/2, at, seal, s.in.Seal)
+	st := style{regular, 11, ink, 0}
+	name := s.wrap(st, s.in.Report.Agency.Name, 250, 2)
+	centre := right - max(s.width(st, name[0]), sealSize)/2
+	y := bottom - s.signatureHeight()/2 - 2
+	if len(s.in.Seal) > 0 {
+		s.picture(centre-sealSize/2, bottom-sealSize, sealSize, s.in.Seal)
 		if s.in.Demonstration {
-			s.right(centre-seal/2-10, s.y, style{bold, 10, vermilion, 0}, "演示印章")
-			s.right(centre-seal/2-10, s.y+12, tiny, "Demonstration seal: binds nobody")
+			x := centre - max(s.width(st, name[0]), sealSize)/2 - 12
+			s.right(x, y, style{bold, 10, vermilion, 0}, "演示印章")
+			s.right(x, y+11, tiny, "Demonstration seal: binds nobody")
+			// Across the seal as well: beside it, it could be cut off.
+			s.fill(centre-34, bottom-27, 68, 13, colour{255, 255, 255})
+			s.frame(centre-34, bottom-27, 68, 13, 0.6, vermilion)
+			s.centred(centre, bottom-17.2, style{bold, 8, vermilion, 0}, "演示印章 DEMO")
 		}
 	}
-	y := s.y
 	for _, l := range name {
-		s.centred(centre, y, style{regular, 11, ink, 0}, l)
+		s.centred(centre, y, st, l)
 		y += 15
 	}
 	s.centred(centre, y+1, style{regular, 10, ink, 0}, chineseDate(s.facts.issued))

@@ -9,39 +9,52 @@ import (
 	"stele/notary/proof"
 )
 
-// blocks are the two things that are not to be mixed up, side by side, and what neither of
-// them says.
-func (s *sheet) blocks() {
-	const gap, pad = 12.0, 9.0
-	w := (inner - gap) / 2
-	zh, en := style{regular, 8.5, ink, 0}, style{regular, 7.2, inkSoft, 0}
+// blocks are the two things that are not to be mixed up, side by side.
+type blocks struct {
+	height float64
+	zh, en [2][]string
+}
+
+const (
+	blockGap   = 12.0
+	blockPad   = 9.0
+	blockWidth = (inner - blockGap) / 2
+)
+
+var (
+	blockChinese = style{regular, 8.5, ink, 0}
+	blockEnglish = style{regular, 7.2, inkSoft, 0}
+)
+
+func (s *sheet) newBlocks() *blocks {
 	text := [2]words{
 		{"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和各共签节点的签名，任何人都可凭本文件所附证明包独立核对。",
 			"A file with the digest above is, byte for byte, the one registered at that time. Anybody can check the agency's signature, the log and the cosignatures with the attached bundle."},
 		{s.originText(), "Stated by the agency when it registered the document and signed by it. The evidence shows that it said so, not that it is so."},
 	}
-	var zhLines, enLines [2][]string
-	h := 0.0
+	b := &blocks{}
 	for i := range text {
-		zhLines[i], enLines[i] = s.wrap(zh, text[i].zh, w-2*pad, 6), s.wrap(en, text[i].en, w-2*pad, 5)
-		h = max(h, 38+12.5*float64(len(zhLines[i]))+9.5*float64(len(enLines[i])))
+		b.zh[i], b.en[i] = s.wrap(blockChinese, text[i].zh, blockWidth-2*blockPad, 6), s.wrap(blockEnglish, text[i].en, blockWidth-2*blockPad, 5)
+		b.height = max(b.height, 48+12.5*float64(len(b.zh[i]))+9.5*float64(len(b.en[i])))
 	}
+	return b
+}
+
+func (s *sheet) drawBlocks(b *blocks) {
 	s.y += 10
 	for i, head := range [2][2]words{
 		{{"登记之后的完整性", "Integrity after registration"}, {"由所附证明包证明", "Proved by the attached bundle"}},
 		{{"登记之前的来源", "Origin before registration"}, {"由登记机关陈述", "Stated by the agency"}},
 	} {
-		x := left + float64(i)*(w+gap)
-		s.frame(x, s.y, w, h, 0.6, line)
-		s.text(x+pad, s.y+15, style{bold, 9.5, teal, 0}, head[0].zh)
-		s.right(x+w-pad, s.y+15, tiny, head[0].en)
-		s.text(x+pad, s.y+26, tiny, head[1].zh+"  "+head[1].en)
-		y := s.lines(x+pad, s.y+40, 12.5, zh, zhLines[i])
-		s.lines(x+pad, y-1, 9.5, en, enLines[i])
+		x := left + float64(i)*(blockWidth+blockGap)
+		s.frame(x, s.y, blockWidth, b.height-10, 0.6, line)
+		s.text(x+blockPad, s.y+15, style{bold, 9.5, teal, 0}, head[0].zh)
+		s.right(x+blockWidth-blockPad, s.y+15, tiny, head[0].en)
+		s.text(x+blockPad, s.y+26, tiny, head[1].zh+"  "+head[1].en)
+		y := s.lines(x+blockPad, s.y+40, 12.5, blockChinese, b.zh[i])
+		s.lines(x+blockPad, y-1, 9.5, blockEnglish, b.en[i])
 	}
-	s.y += h + 13
-	s.text(left, s.y, style{regular, 8.5, ink, 0}, "本证书不证明文书所载内容属实。")
-	s.right(right, s.y, small, "This certificate does not say that what the document states is true.")
+	s.y += b.height - 10
 }
 
 func (s *sheet) originText() string {
@@ -64,7 +77,11 @@ func (s *sheet) second() {
 	s.y = 62
 	s.text(left, s.y, style{bold, 15, ink, 2}, "存证证据与核验方法")
 	s.right(right, s.y, small, "Evidence and how to check it")
-	s.y += 12
+	s.chain()
+	if s.later != nil {
+		s.drawBlocks(s.later)
+		s.y += 12
+	}
 	s.evidence()
 	s.y += 14
 	s.howTo()
@@ -72,12 +89,41 @@ func (s *sheet) second() {
 	s.lacking()
 }
 
+// chain draws how one thing vouches for the next, from the document to the validators.
+func (s *sheet) chain() {
+	r := s.in.Report
+	a := r.Anchors[0]
+	stops := [5][3]string{
+		{"文书", "Document", r.Document.SM3[:8] + "…"},
+		{"机关签名", "Agency's signature", r.Agency.Code},
+		{"日志条目", "Log entry", "No. " + thousands(r.Log.Index)},
+		{"检查点", "Checkpoint", "size " + thousands(r.Log.Size)},
+		{"链上区块", "Block", "height " + thousands(a.Height)},
+	}
+	y, step := s.y+30, inner/float64(len(stops))
+	x := func(i int) float64 { return left + (float64(i)+0.5)*step }
+	s.rule(x(0), y, x(len(stops)-1), y, 0.8, teal)
+	for i, stop := range stops {
+		s.fill(x(i)-3.5, y-3.5, 7, 7, teal)
+		s.centred(x(i), y+17, style{bold, 8.5, ink, 0}, stop[0])
+		s.centred(x(i), y+26, tiny, stop[1])
+		s.centred(x(i), y+36, tiny, stop[2])
+	}
+	// The cosigners stand above the block that they signed, one dot each.
+	dots := min(len(a.Cosigners), 16)
+	for i := range dots {
+		s.fill(x(4)+(float64(i)-float64(dots-1)/2)*5.5-1.5, y-13, 3, 3, vermilion)
+	}
+	s.y = y + 48
+}
+
 func (s *sheet) evidence() {
 	r := s.in.Report
-	s.row(words{"证书编号", "Number"}, s.in.Record.Number, 1)
-	s.row(words{"登记机关", "Agency"}, r.Agency.Name+"（"+r.Agency.Code+"）", 2)
 	s.row(words{"存证日志", "Log"}, fmt.Sprintf("%s，第 %s 号条目（日志共 %s 条）", r.Log.Origin, thousands(r.Log.Index), thousands(r.Log.Size)), 2)
-	const shown = 2 // more chains than this are in the bundle, and said to be
+	shown := 2 // more chains than this are in the bundle, and said to be
+	if s.later != nil {
+		shown = 1
+	}
 	for _, a := range r.Anchors[:min(len(r.Anchors), shown)] {
 		s.anchor(a)
 	}
@@ -100,13 +146,13 @@ func digestLines(hex string) []string {
 }
 
 func (s *sheet) anchor(a proof.AnchorReport) {
-	kind := "自证：核对各节点签名即可 self-proving"
+	kind := "自证 self-proving"
 	if a.Strength != proof.SelfProving {
 		kind = "由网关出具 attested by a gateway"
 	}
-	s.row(words{"电子政务链", "Chain"}, fmt.Sprintf("%s，区块 block %s，第 %d 届 epoch，%s", a.Chain, thousands(a.Height), a.Epoch, kind), 2)
+	s.row(words{"电子政务链", "Chain"}, fmt.Sprintf("%s，区块 block %s，第 %d 期节点名单 epoch，%s", a.Chain, thousands(a.Height), a.Epoch, kind), 2)
 	s.row(words{"区块时间", "Block time"}, chineseTime(instant(a.Time))+"（北京时间）  "+utcTime(instant(a.Time)), 1)
-	s.row(words{"共签节点", "Cosigners"}, fmt.Sprintf("%s（票权 votes %s / %s）", strings.Join(a.Cosigners, "、"), thousands(a.Power), thousands(a.TotalPower)), 3)
+	s.row(words{"共签节点", "Cosigners"}, fmt.Sprintf("%d 个节点，表决权 votes %s / %s：%s", len(a.Cosigners), thousands(a.Power), thousands(a.TotalPower), strings.Join(a.Cosigners, "、")), 2)
 }
 
 // howTo tells three ways, from the easiest to the one that trusts nobody.
@@ -143,14 +189,15 @@ func (s *sheet) attributes() {
 	if len(s.facts.others) == 0 {
 		return
 	}
-	s.text(left, s.y+8, heading, "其他登记事项")
-	s.text(left+80, s.y+8, small, "Other attributes, registered with the document")
-	s.y += 16
+	s.text(left, s.y+6, heading, "其他登记事项")
+	s.text(left+80, s.y+6, small, "Other attributes, registered with the document")
+	s.y += 14
+	const floor = bottom - 22 // the note on characters that are lacking stands below
 	for i, a := range s.facts.others {
 		lines := s.wrap(style{regular, 9, ink, 0}, a.value, inner-labels, 2)
-		if s.y+27+13*float64(len(lines)) > bottom-24 {
+		last := i == len(s.facts.others)-1
+		if need := max(26.5, 8+13.5*float64(len(lines))); s.y+need > floor || !last && s.y+need+16 > floor {
 			s.text(left, s.y+12, small, fmt.Sprintf("另有 %[1]d 项在所附证明包中。%[1]d more in the attached bundle.", len(s.facts.others)-i))
-			s.y += 18
 			return
 		}
 		s.rows(a.name, lines, style{regular, 9, ink, 0})

@@ -89,16 +89,22 @@ func (c *canvas) shorten(st style, l []rune, width float64) string {
 	return string(l) + "…"
 }
 
-// breakBefore finds the best place to break at or before end, at most half a line back.
+// breakBefore finds the best place to break at or before end, at most half a line back: at
+// a space or beside Chinese, else after a hyphen or a slash within a word.
 func breakBefore(runes []rune, start, end int) int {
+	within := 0
 	for at := end; at > start+(end-start)/2; at-- {
 		before, after := runes[at-1], runes[at]
-		if strings.ContainsRune(notFirst, after) || strings.ContainsRune(notLast, before) {
-			continue
-		}
-		if before == ' ' || after == ' ' || before == '-' || before == '/' || wide(before) || wide(after) {
+		switch {
+		case strings.ContainsRune(notFirst, after) || strings.ContainsRune(notLast, before):
+		case before == ' ' || after == ' ' || wide(before) || wide(after):
 			return at
+		case within == 0 && (before == '-' || before == '/'):
+			within = at
 		}
+	}
+	if within > 0 {
+		return within
 	}
 	return end
 }

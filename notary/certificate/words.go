@@ -77,11 +77,13 @@ func newFacts(in Input) facts {
 			f.others = append(f.others, a)
 		}
 	}
-	if s := r.Standing; s != nil && s.State != string(proof.Genuine) && s.At != "" {
-		f.standingAt, f.reason, f.by = instant(s.At), s.Reason, s.By
-		f.standing = words{"已撤销", "Revoked"}
-		if s.State == string(proof.Superseded) {
-			f.standing = words{"已被取代", "Superseded"}
+	if s := r.Standing; s != nil {
+		f.reason, f.by = s.Reason, s.By
+		switch proof.Verdict(s.State) {
+		case proof.Revoked:
+			f.standing, f.standingAt = words{"已撤销", "Revoked"}, instant(s.At)
+		case proof.Superseded:
+			f.standing, f.standingAt = words{"已被取代", "Superseded"}, instant(s.At)
 		}
 	}
 	return f

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"stele/crypto/merkle"
 	"stele/notary/anchorproof"
@@ -18,7 +18,7 @@ import (
 
 func (n *Node) view(f func(get getter) error) error {
 	err := n.home.app.store.view(f)
-	if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return ErrStopped
 	}
 	return err

@@ -16,6 +16,7 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/proof"
+	"stele/server/auth"
 )
 
 // Match is a record that a lookup found, with its proof.
@@ -42,7 +43,7 @@ type lookupOutput struct {
 const maxMatches = 20
 
 func (a *API) registerPublic() {
-	limit := httprate.Limit(a.Limits.LookupsPerMin, time.Minute, httprate.WithKeyFuncs(httprate.KeyByIP),
+	limit := httprate.LimitBy(a.Limits.LookupsPerMin, time.Minute, auth.ClientKey,
 		httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
 			WriteProblem(w, notary.Errorf(notary.CodeRateLimited, "Too many requests from this address; wait a minute."))
 		}))

@@ -3,6 +3,7 @@ package auth
 import (
 	"crypto/subtle"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -62,6 +63,10 @@ func (c *Codes) failed(number, client string) {
 	c.wrong[client]++
 	c.wrong[number]++
 }
+
+// ClientKey is what rate limits count by: the network of the connection's other end. Behind a
+// reverse proxy the server is told to take the address from a header before this is asked.
+func ClientKey(r *http.Request) (string, error) { return clientNetwork(r.RemoteAddr), nil }
 
 // clientNetwork is an address without its port; of IPv6 the first 64 bits, which one
 // subscriber has to himself.

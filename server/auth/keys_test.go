@@ -74,7 +74,7 @@ func TestRevocationAndExpiry(t *testing.T) {
 		_, err := keys.Authenticate(t.Context(), "Bearer "+text)
 		return err == nil
 	}
-	if !in(revoked) || !in(revoked) || !in(expiring) || store.finds != 2 {
+	if first, again := in(revoked), in(revoked); !first || !again || !in(expiring) || store.finds != 2 {
 		t.Fatalf("fresh keys, %d look-ups", store.finds)
 	}
 	r.RevokedAt = now

@@ -19,6 +19,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"stele/ui"
 )
 
 // patience is how long one thing may take in the browser before something is wrong.
@@ -45,6 +47,9 @@ var errNoChromium = errors.New("the page's tests need Chromium and a Chinese fon
 // browser returns the browser, started at the first call.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	if assets, err := ui.LoadAssets(); err != nil || !assets.CanVerify() {
+		t.Fatal("the browser's verifier is not built; run: make generate", err)
+	}
 	chromium.once.Do(func() { chromium.ctx, chromium.stop, chromium.err = startBrowser() })
 	fatalIfErr(t, chromium.err)
 	return chromium.ctx

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
+	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
 	"stele/notary/statement"
 	"stele/server/api"
@@ -50,39 +52,57 @@ type town struct {
 	trust   []byte
 }
 
+// newTown serves a copy of the town: what a test does to it, other tests do not see.
 func newTown(t testing.TB, limits web.Limits) *town {
 	t.Helper()
+	f := founded()
+	to := &town{store: &store{fixed: f.fixed}, bundles: f.bundles, numbers: f.numbers, trust: f.trust}
+	roots, err := proof.ParseTrust(to.trust)
+	fatalIfErr(t, err)
+	to.Server = httptest.NewServer(to.routes(t, archive.New(to.store, batchlog.NewTiles(to.store, 0), roots), limits))
+	t.Cleanup(to.Close)
+	return to
+}
+
+// foundation is what never changes after the town is founded.
+type foundation struct {
+	fixed
+	bundles map[string][]byte
+	numbers map[string]string
+	trust   []byte
+}
+
+// founded makes the town once: its signatures take most of a second with the race detector.
+var founded = sync.OnceValue(func() *foundation {
 	w := prooftest.New(prooftest.Options{Validators: 4, Neighbours: 2})
-	s := &store{evidence: map[uint64]archive.Stored{}}
-	to := &town{store: s, bundles: map[string][]byte{}, numbers: map[string]string{}}
-	issue := func(doc []byte) int { return s.add(w, w.Issue(doc)) }
+	f := &foundation{fixed: fixed{evidence: map[uint64]archive.Stored{}}, bundles: map[string][]byte{}, numbers: map[string]string{}}
+	issue := func(doc []byte) int { return f.add(w.Issue(doc)) }
 	issue(docGenuine)
 	revoked, superseded := issue(docRevoked), issue(docSuperseded)
 	twice := issue(docTwice)
 	issue(docTwice)
 	early := w.Checkpoint()
 	anchor := w.Anchor(early)
-	for _, r := range s.entries {
-		to.bundles[string(docOf(r))] = w.Bundle(r, early, anchor).Encode()
+	for _, r := range f.entries {
+		f.bundles[string(docOf(r))] = w.Bundle(r, early, anchor).Encode()
 	}
-	s.standing(revoked, notary.Revoked, w.Revoke(s.entries[revoked], "不动产登记错误，依法撤销"), "")
-	plan := w.Supersede(s.entries[superseded], docNewPlan)
-	s.standing(superseded, notary.Superseded, plan, plan.Statement.Number)
-	s.add(w, plan)
-	s.standing(twice, notary.Revoked, w.Revoke(s.entries[twice], "重复登记"), "")
-	s.anchor(w, w.Checkpoint())
-	issue(docPending)
-	s.log(w, w.Checkpoint())
-	to.bundles[string(docPending)] = w.Bundle(s.entries[len(s.entries)-1], prooftest.Checkpoint{Checkpoint: s.checkpoint.Checkpoint, Note: s.head.Note}).Encode()
+	f.standing(revoked, notary.Revoked, w.Revoke(f.entries[revoked], "不动产登记错误，依法撤销"), "")
+	plan := w.Supersede(f.entries[superseded], docNewPlan)
+	f.standing(superseded, notary.Superseded, plan, plan.Statement.Number)
+	f.add(plan)
+	f.standing(twice, notary.Revoked, w.Revoke(f.entries[twice], "重复登记"), "")
+	f.anchor(w, w.Checkpoint())
+	pending := issue(docPending)
+	late := w.Checkpoint()
+	f.log(late)
+	f.bundles[string(docPending)] = w.Bundle(f.entries[pending], late).Encode()
 	issue(docReceived) // after the last checkpoint
-	for i, r := range s.records {
-		to.numbers[string(docOf(s.entries[i]))] = r.Number
+	for i, r := range f.records {
+		f.numbers[string(docOf(f.entries[i]))] = r.Number
 	}
-	to.trust = w.Trust().Encode()
-	to.Server = httptest.NewServer(to.routes(t, archive.New(s, batchlog.NewTiles(s, 0), w.Trust()), limits))
-	t.Cleanup(to.Close)
-	return to
-}
+	f.trust = w.Trust().Encode()
+	return f
+})
 
 func docOf(r *prooftest.Record) []byte {
 	for _, doc := range [][]byte{docGenuine, docPending, docRevoked, docSuperseded, docNewPlan, docTwice, docReceived} {
@@ -115,13 +135,17 @@ func roomy() web.Limits {
 
 // store is a database and an object store in memory that can be down.
 type store struct {
-	records    []notary.Record
-	entries    []*prooftest.Record // of the records
-	leaves     []merkle.Hash
-	evidence   map[uint64]archive.Stored
-	checkpoint prooftest.Checkpoint
-	head       batchlog.Head
-	down       atomic.Bool
+	fixed
+	down atomic.Bool
+}
+
+// fixed is what is stored.
+type fixed struct {
+	records  []notary.Record
+	entries  []*prooftest.Record // of the records
+	leaves   []merkle.Hash
+	evidence map[uint64]archive.Stored
+	head     batchlog.Head
 }
 
 var errDown = errors.New("secret: connection to 10.1.2.3 refused")
@@ -130,7 +154,7 @@ func entryOf(r *prooftest.Record) statement.Entry {
 	return statement.Entry{Statement: r.Bytes, Signature: r.Signature, Certificate: sm.Sum(r.Certificates[0])}
 }
 
-func (s *store) enter(r *prooftest.Record) {
+func (s *fixed) enter(r *prooftest.Record) {
 	if r.Index != uint64(len(s.leaves)) {
 		panic("entries must be added in order")
 	}
@@ -138,7 +162,7 @@ func (s *store) enter(r *prooftest.Record) {
 	s.evidence[r.Index] = archive.Stored{Certificates: r.Certificates, Entry: entryOf(r)}
 }
 
-func (s *store) add(w *prooftest.World, r *prooftest.Record) int {
+func (s *fixed) add(r *prooftest.Record) int {
 	if r.Index == uint64(len(s.leaves)) {
 		s.enter(r)
 	}
@@ -151,19 +175,18 @@ func (s *store) add(w *prooftest.World, r *prooftest.Record) int {
 	return len(s.records) - 1
 }
 
-func (s *store) standing(i int, what notary.Standing, later *prooftest.Record, by string) {
+func (s *fixed) standing(i int, what notary.Standing, later *prooftest.Record, by string) {
 	s.enter(later)
 	r := &s.records[i]
 	r.Standing, r.StandingIndex, r.StandingAt, r.StandingBy, r.Reason = what, later.Index, later.IssuedAt, by, later.Reason
 }
 
-func (s *store) log(w *prooftest.World, c prooftest.Checkpoint) {
-	s.checkpoint = c
+func (s *fixed) log(c prooftest.Checkpoint) {
 	s.head = batchlog.Head{Origin: c.Origin, Received: c.Size, Size: c.Size, Root: c.Root, Note: c.Note}
 }
 
-func (s *store) anchor(w *prooftest.World, c prooftest.Checkpoint) {
-	s.log(w, c)
+func (s *fixed) anchor(w *prooftest.World, c prooftest.Checkpoint) {
+	s.log(c)
 	anchored := &archive.AnchoredCheckpoint{Size: c.Size, Note: c.Note}
 	anchored.Anchors = append(anchored.Anchors, w.Anchor(c))
 	for i, e := range s.evidence {

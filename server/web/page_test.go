@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/cdproto/input"
@@ -56,7 +57,7 @@ func TestVerdicts(t *testing.T) {
 	documents, verdicts := cases(to)
 	path := files(t, documents)
 	parent := browser(t)
-	for _, l := range []look{desktop, phone, desktop.in("en").inDark(), phone.in("en")} {
+	for _, l := range []look{desktop, desktop.in("en").inDark(), phone.in("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
 			b.goTo(to.URL + "/")
@@ -156,38 +157,56 @@ func TestFileStaysOnTheDevice(t *testing.T) {
 }
 
 func TestServiceDown(t *testing.T) {
-	parent := browser(t)
-	for name, fault := range map[string]http.HandlerFunc{
-		"unavailable":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
-		"rate limited": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
-		"not JSON":     func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<h1>Log in to the Wi-Fi</h1>")) },
-		"not found":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
-		"cut off":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	to := newTown(t, roomy())
+	var fault atomic.Value
+	inner := to.Config.Handler
+	to.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/lookup" {
+			fault.Load().(func(http.ResponseWriter))(w)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)]})
+	b := open(t, browser(t), desktop)
+	b.goTo(to.URL + "/")
+	for _, c := range []struct {
+		name  string
+		cause string // key of what the page says
+		fault func(w http.ResponseWriter)
+	}{
+		{"unavailable", "service", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }},
+		{"rate limited", "busy", func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }},
+		{"captive portal", "answer", func(w http.ResponseWriter) { _, _ = w.Write([]byte("<h1>Log in to the Wi-Fi</h1>")) }},
+		{"no such address", "answer", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }},
+		{"cut off", "network", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			to := newTown(t, roomy())
-			inner := to.Config.Handler
-			to.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/api/v1/lookup" {
-					fault(w, r)
-					return
-				}
-				inner.ServeHTTP(w, r)
-			})
-			path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)]})
-			b := open(t, parent, desktop)
-			b.goTo(to.URL + "/")
-			b.choose(path("genuine.pdf"))
-			if got := b.verdict(); got != "unverifiable" {
-				t.Errorf("verdict %s: %s", got, b.text("#result"))
-			}
-			b.accessible(name)
-			b.shoot("down " + name)
-			b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-			b.choose(path("genuine.pdf"), path("genuine.json"))
-			b.wait(`document.querySelector('#result .v-genuine')`) // a bundle needs no service
-		})
+		fault.Store(c.fault)
+		b.choose(path("genuine.pdf"))
+		if got, says := b.verdict(), b.text("#result"); got != "unverifiable" || !strings.Contains(says, b.textOf("cause."+c.cause+".reason")) {
+			t.Errorf("%s: verdict %s: %s", c.name, got, says)
+		}
+		b.accessible(c.name)
+		b.shoot("down " + c.name)
+		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.choose(path("genuine.pdf"), path("genuine.json"))
+		if got := b.verdict(); got != "genuine" { // a bundle needs no service
+			t.Errorf("%s: with a bundle: %s", c.name, got)
+		}
+		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
 	}
+}
+
+// textOf is a text of the language in which the page is looked at.
+func (b *tab) textOf(key string) string {
+	b.t.Helper()
+	cs, err := ui.LoadCatalogues()
+	fatalIfErr(b.t, err)
+	c, ok := cs.ByTag(b.look.lang)
+	if !ok {
+		b.t.Fatalf("no texts in %s", b.look.lang)
+	}
+	return c.Text(key)
 }
 
 // TestWrongAnswer has the service answer with another record's bundle: that says nothing
@@ -216,7 +235,7 @@ func TestRecordPage(t *testing.T) {
 	to := newTown(t, roomy())
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "other.pdf": docUnknown})
 	parent := browser(t)
-	for _, l := range []look{desktop, phone.in("en"), phone.inDark()} {
+	for _, l := range []look{desktop.in("en"), phone.inDark()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
 			for name, doc := range map[string][]byte{"valid": docGenuine, "revoked": docRevoked, "superseded": docSuperseded, "pending": docPending, "received": docReceived} {

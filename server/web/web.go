@@ -108,7 +108,7 @@ func get(r chi.Router, pattern string, h http.HandlerFunc) {
 
 // limit counts what costs something, by address.
 func (w *Web) limit() func(http.Handler) http.Handler {
-	return httprate.Limit(w.Limits.ChecksPerMin, time.Minute, httprate.WithKeyFuncs(httprate.KeyByIP),
+	return httprate.LimitBy(w.Limits.ChecksPerMin, time.Minute, auth.ClientKey,
 		httprate.WithLimitHandler(func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header().Set("Retry-After", "60")
 			w.fail(rw, r, errBusy)

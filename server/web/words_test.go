@@ -28,7 +28,10 @@ func speaker(t *testing.T) (*Web, []*ui.Catalogue) {
 // no key is missing, no place is left open, and no reason falls back to "see the note".
 func TestEveryReportHasWords(t *testing.T) {
 	w, languages := speaker(t)
-	set := vectors.Build()
+	set, err := vectors.Load("../../notary/proof/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	open := regexp.MustCompile(`\[[a-z]+\.|\{[a-z]+\}`)
 	for _, v := range set.Index.Vectors {
 		report, err := set.Report(v)
@@ -178,5 +181,22 @@ func TestCauseOf(t *testing.T) {
 	}
 	if got := causeOf(finding{report: proof.Unchecked("x"), cause: causeService}); got != causeService {
 		t.Errorf("%s, want %s", got, causeService)
+	}
+}
+
+// TestVerifierNotBuilt is the page of a program that was built without the generator: it
+// offers the upload and promises nothing else.
+func TestVerifierNotBuilt(t *testing.T) {
+	_, languages := speaker(t)
+	p, err := parsePages(languages[1], &ui.Assets{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := p.byName["home"].Execute(&b, frame{Lang: "en", Page: homePage{}}); err != nil {
+		t.Fatal(err)
+	}
+	if html := b.String(); strings.Contains(html, "data-wasm") || !strings.Contains(html, `data-mode="upload"`) {
+		t.Errorf("the page:\n%s", html)
 	}
 }

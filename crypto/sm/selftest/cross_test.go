@@ -27,6 +27,7 @@ func tjfocKey(k *sm.PrivateKey) *tjsm2.PrivateKey {
 	o := new(tjsm2.PrivateKey)
 	o.Curve = tjsm2.P256Sm2()
 	o.D = new(big.Int).Set(d)
+	//lint:ignore SA1019 the second implementation is built on this interface
 	o.X, o.Y = o.Curve.ScalarBaseMult(d.Bytes())
 	return o
 }
