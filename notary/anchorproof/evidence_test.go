@@ -3,7 +3,6 @@ package anchorproof
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"slices"
