@@ -31,7 +31,10 @@ var allowed = map[string]string{
 	"notary/anchorproof":         "crypto/sm crypto/merkle crypto/signednote notary/checkpoint",
 	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof",
 	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof/...",
-	"notary/verifier":            "crypto/sm notary/proof",
+	"notary/proof/carrier":       "",
+	"notary/verifier":            "crypto/sm notary/proof notary/proof/carrier notary/statement",
+	"notary/certificate":         "crypto/sm notary notary/proof notary/proof/carrier",
+	"notary/evidence":            "crypto/... notary/anchorproof notary/checkpoint notary/proof notary/statement",
 	"notary/cmd/stele-verify":    "crypto/... notary/proof notary/verifier",
 	"notary/batchlog":            "crypto/merkle crypto/signednote notary notary/checkpoint notary/statement",
 	"notary/intake":              "crypto/sm notary notary/canonical notary/statement",
@@ -46,7 +49,7 @@ var allowed = map[string]string{
 	"ui/build":                   "",
 	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
 	"server/auth":                "crypto/sm notary",
-	"server/api":                 "crypto/... notary notary/archive notary/intake notary/proof server/auth",
+	"server/api":                 "crypto/... notary notary/archive notary/certificate notary/evidence notary/intake notary/proof server/auth",
 	"server/web":                 "crypto/sm notary notary/archive notary/proof server/auth ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/...",
@@ -54,7 +57,7 @@ var allowed = map[string]string{
 
 // pure packages are the verifier and what it stands on: they build for a browser. Directly
 // they name none of these; through the standard library crypto/x509 alone brings in net.
-const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof"
+const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof notary/proof/carrier"
 
 var (
 	notPure       = []string{"net", "net/http", "database/sql", "crypto/tls", "os", "os/exec", "log/slog"}

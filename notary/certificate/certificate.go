@@ -86,15 +86,21 @@ func (in Input) check() (string, error) {
 	return recordURL(in.PublicURL, in.Record)
 }
 
+// CheckPublicURL tells whether a setting can stand on certificates.
+func CheckPublicURL(public string) error {
+	const longest = 200 // bytes; longer ones make the QR code too fine to be read off paper
+	u, err := url.Parse(public)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(public) > longest {
+		return fmt.Errorf("the public URL must be http:// or https:// with a host, nothing after the path, at most %d bytes: %q", longest, public)
+	}
+	return nil
+}
+
 // recordURL is the address of the record's page, with the code that opens its attributes.
 func recordURL(public string, r notary.Record) (string, error) {
-	u, err := url.Parse(public)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || len(public) > 200 {
-		return "", fmt.Errorf("the public URL must be http:// or https:// with a host and nothing after the path, at most 200 bytes: %q", public)
-	}
-	link := strings.TrimRight(u.String(), "/") + "/r/" + r.Number
+	link := strings.TrimRight(public, "/") + "/r/" + r.Number
 	if r.Code != "" {
 		link += "?code=" + r.Code
 	}
-	return link, nil
+	return link, CheckPublicURL(public)
 }

@@ -96,6 +96,16 @@ func (v variant) render(t testing.TB) []byte {
 	return pdf
 }
 
+var ordinarySeal []byte // drawing it takes longer than a certificate
+
+// theSeal is a seal of the size that an agency would hand in.
+func theSeal(t testing.TB) []byte {
+	if ordinarySeal == nil {
+		ordinarySeal = sealPNG(t, 600)
+	}
+	return ordinarySeal
+}
+
 // sealPNG draws a round seal with a star.
 func sealPNG(t testing.TB, n int) []byte {
 	t.Helper()
@@ -121,13 +131,13 @@ func variants(t testing.TB) map[string]variant {
 	long := strings.Repeat("关于印发江城市不动产登记历史遗留问题处理工作实施方案的通知", 4)
 	return map[string]variant{
 		"ordinary":   {},
-		"seal":       {seal: sealPNG(t, 600)},
-		"demo-seal":  {seal: sealPNG(t, 600), demo: true},
-		"revoked":    {reason: "登记信息有误，依法撤销。", seal: sealPNG(t, 600), demo: true},
+		"seal":       {seal: theSeal(t)},
+		"demo-seal":  {seal: theSeal(t), demo: true},
+		"revoked":    {reason: "登记信息有误，依法撤销。", seal: theSeal(t), demo: true},
 		"superseded": {superseded: true, supersedes: "420100-2026-00000019-7", class: "real-estate"},
 		"bare":       {fields: map[string]string{}, noCode: true},
 		"rare":       {agency: "𠮷龘县人民政府", fields: map[string]string{"title": "𠮷田太郎与欧阳龘、𪚥女士的户籍证明 🙂", "fileName": "𠮷.pdf", "handedInBy": "㐂䶮"}},
-		"long": {agency: strings.Repeat("江城市中心区城乡建设与自然资源规划局", 3), seal: sealPNG(t, 600), demo: true, reason: strings.Repeat("经复核，登记事项与事实不符，依照有关规定予以撤销。", 13),
+		"long": {agency: strings.Repeat("江城市中心区城乡建设与自然资源规划局", 3), seal: theSeal(t), demo: true, reason: strings.Repeat("经复核，登记事项与事实不符，依照有关规定予以撤销。", 13),
 			supersedes: "420100-2026-00000019-7", validators: 64, url: "https://" + strings.Repeat("stele", 10) + ".example.gov.cn/" + strings.Repeat("a", 120),
 			class: strings.Repeat("class-", 10), fields: map[string]string{"title": long[:300], "fileName": strings.Repeat("W", 251) + ".pdf", "originSystem": strings.Repeat("系统", 2000)[:4095],
 				"handedInBy": strings.Repeat("x", 4096), "note": "line one\nline two\r\n\t\x1b[31mred\u202etxt\u0085", "amount": "￥1,000.00", strings.Repeat("n", 64): "long name"}},

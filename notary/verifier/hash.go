@@ -1,9 +1,11 @@
 package verifier
 
 import (
+	"archive/zip"
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"stele/crypto/sm"
@@ -35,6 +37,20 @@ func hashFile(ctx context.Context, name string, stdin io.Reader, stderr io.Write
 		p.total = info.Size()
 	}
 	return hash(ctx, f, &p)
+}
+
+// hashEntry streams the original in an evidence package through SM3.
+func hashEntry(ctx context.Context, f *zip.File, stderr io.Writer) (*sm.Digest, error) {
+	p := progress{total: int64(min(f.UncompressedSize64, math.MaxInt64))}
+	if isTerminal(stderr) {
+		p.to = stderr
+	}
+	r, err := openEntry(f)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return hash(ctx, r, &p)
 }
 
 func hash(ctx context.Context, r io.Reader, p *progress) (*sm.Digest, error) {

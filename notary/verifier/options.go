@@ -14,17 +14,23 @@ import (
 	"stele/notary/proof"
 )
 
-const helpText = `usage: stele-verify --trust trust.json [--json | --quiet] bundle.json file
-       stele-verify --trust trust.json [--json | --quiet] --sm3 DIGEST bundle.json
+const helpText = `usage: stele-verify --trust trust.json [--json | --quiet] EVIDENCE file
+       stele-verify --trust trust.json [--json | --quiet] --sm3 DIGEST EVIDENCE
+       stele-verify --trust trust.json [--json | --quiet] evidence.zip
 
-Checks whether a file is exactly the one that a bundle (the evidence that comes with a
-certificate) was issued for. It works without a network: everything it believes is in the
-trust roots, a file that you get once, from a source that you trust.
+Checks whether a file is exactly the one that a certificate was issued for. It works without
+a network: everything it believes is in the trust roots, a file that you get once, from a
+source that you trust.
 
-  bundle.json      the evidence: a file of the format stele/bundle/v1
-  file             the document; - reads it from the standard input. Without a file the
-                   evidence alone is checked, which never gives "genuine"
-  --trust FILE     the trust roots: a file of the format stele/trust/v1
+  EVIDENCE         a bundle (.json), a certificate (.pdf) as it was issued, or an evidence
+                   package (.zip): which of them it is, is told by what is in it, not by its
+                   name. Of a certificate only the attached bundle counts: anybody can draw
+                   the pages around it, so read the facts here and not there
+  file             the document; - reads it from the standard input. Without a file it is the
+                   original in the evidence package. Where there is none, the evidence alone
+                   is checked, which never gives "genuine"
+  --trust FILE     the trust roots: a file of the format stele/trust/v1. Those in an evidence
+                   package do not count: whoever forges the rest would put them there
   --sm3 DIGEST     the document's SM3 digest, 64 hexadecimal digits, in place of the file
   --json           print the report as JSON
   --quiet          print the verdict's sentence alone
@@ -54,9 +60,9 @@ var exitCodes = map[proof.Verdict]int{
 
 // options are what to check and how to say it.
 type options struct {
-	trust, bundle, file string // file names; file may be "-" or ""
-	digest              *sm.Digest
-	json, quiet         bool
+	trust, evidence, file string // file names; file may be "-" or ""
+	digest                *sm.Digest
+	json, quiet           bool
 }
 
 var errHelp = errors.New("help")
@@ -76,7 +82,7 @@ func parseOptions(args []string) (options, error) {
 		return o, err
 	}
 	files := o.trailing(f.Args())
-	o.bundle, o.file = at(files, 0), at(files, 1)
+	o.evidence, o.file = at(files, 0), at(files, 1)
 	if digest != "" {
 		d, err := sm.ParseDigest(strings.ToLower(digest))
 		if err != nil {
@@ -87,10 +93,10 @@ func parseOptions(args []string) (options, error) {
 	switch {
 	case o.trust == "":
 		return o, errors.New("--trust is missing: name the file with the trust roots")
-	case o.bundle == "" || o.bundle == "-":
-		return o, errors.New("the bundle is missing: name its file (the document alone can come from the standard input)")
+	case o.evidence == "" || o.evidence == "-":
+		return o, errors.New("the evidence is missing: name a bundle, a certificate or an evidence package (the document alone can come from the standard input)")
 	case len(files) > 2:
-		return o, fmt.Errorf("%d files are given; expected a bundle and one document, and options before them", len(files))
+		return o, fmt.Errorf("%d files are given; expected the evidence and one document, and options before them", len(files))
 	case len(files) == 2 && o.file == "":
 		return o, errors.New("the document's file name is empty")
 	case o.digest != nil && o.file != "":
@@ -125,7 +131,7 @@ func at(files []string, i int) string {
 	return ""
 }
 
-// verify reads the three files and asks for the verdict.
+// verify reads the files and asks for the verdict.
 func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) (*proof.Report, error) {
 	text, err := readFile(o.trust, proof.MaxTrustSize+1)
 	if err != nil {
@@ -135,20 +141,25 @@ func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) 
 	if err != nil {
 		return nil, fmt.Errorf("trust roots: %s is no file of the format %s: %w", o.trust, proof.TrustFormat, err)
 	}
-	bundle, err := readFile(o.bundle, proof.MaxBundleSize)
+	given, err := openEvidence(o.evidence)
 	if err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
+		return nil, fmt.Errorf("evidence: %w", err)
 	}
-	if !bytes.HasPrefix(bundle, []byte(`{"format":"stele/bundle/`)) {
-		fmt.Fprintf(stderr, "stele-verify: %s does not look like a bundle. Is it the right file? The bundle comes before the document.\n", o.bundle)
+	defer given.close()
+	if !bytes.HasPrefix(given.bundle, []byte(`{"format":"stele/bundle/`)) {
+		fmt.Fprintf(stderr, "stele-verify: %s does not look like a bundle. Is it the right file? The bundle comes before the document.\n", o.evidence)
 	}
 	digest := o.digest
-	if o.file != "" {
-		if digest, err = hashFile(ctx, o.file, stdin, stderr); err != nil {
-			return nil, fmt.Errorf("document: %w", err)
-		}
+	switch {
+	case o.file != "":
+		digest, err = hashFile(ctx, o.file, stdin, stderr)
+	case digest == nil && given.original != nil:
+		digest, err = hashEntry(ctx, given.original, stderr)
 	}
-	return proof.Verify(trust, digest, bundle), nil
+	if err != nil {
+		return nil, fmt.Errorf("document: %w", err)
+	}
+	return proof.Verify(trust, digest, given.bundle), nil
 }
 
 // readFile reads a file, or its beginning with one byte over the limit: the parser then

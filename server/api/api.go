@@ -55,6 +55,7 @@ type Config struct {
 	Documents Documents
 	Progress  *notary.Signal // notified when the log or an anchor advances on this server
 	TrustJSON []byte
+	PublicURL string // where the public page is; printed on certificates
 	Version   string
 	Limits    Limits
 	MaxBatch  int
@@ -84,6 +85,7 @@ func New(r chi.Router, c Config) *API {
 	a.huma = humachi.New(r, cfg)
 	a.registerRecords()
 	a.registerQueries()
+	a.registerCertificates()
 	a.registerPublic()
 	a.registerLog(r)
 	a.registerHealth()

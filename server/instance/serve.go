@@ -16,6 +16,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"stele/notary/certificate"
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/web"
@@ -109,14 +110,30 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 	limits := api.DefaultLimits()
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	codes := auth.NewCodes(time.Now)
+	public := publicURL(c)
+	if err := certificate.CheckPublicURL(public); err != nil {
+		return nil, err
+	}
 	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
-		Progress: in.Progress, TrustJSON: in.trust, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Progress: in.Progress, TrustJSON: in.trust, PublicURL: public, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	if _, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// publicURL is how the world reaches this service; without a setting, where it listens.
+func publicURL(c Config) string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return "http://" + net.JoinHostPort("localhost", port)
+	}
+	return "http://" + c.Listen
 }
 
 // clientIP takes the client's address from a header that a trusted proxy sets, so that

@@ -64,8 +64,15 @@ func (c Config) probeDB(ctx context.Context) error {
 func (c Config) s3() (s3.Config, error) {
 	access, err1 := secretFile(c.S3AccessKeyFile)
 	secret, err2 := secretFile(c.S3SecretKeyFile)
-	return s3.Config{Endpoint: c.S3Endpoint, Region: c.S3Region, Bucket: c.S3Bucket, Prefix: c.S3Prefix, TLS: c.S3TLS, AccessKey: access, SecretKey: secret,
+	return s3.Config{PartSize: partSize(c.MaxDocument), Endpoint: c.S3Endpoint, Region: c.S3Region, Bucket: c.S3Bucket, Prefix: c.S3Prefix, TLS: c.S3TLS, AccessKey: access, SecretKey: secret,
 		Retention: s3.Retention{Mode: c.S3RetentionMode, Days: c.S3RetentionDays}}, errors.Join(err1, err2)
+}
+
+// partSize is as small as the largest document allows: an upload holds two parts in memory,
+// and S3 takes at most 10,000 of them.
+func partSize(maxDocument int64) int64 {
+	const least, parts = 8 << 20, 10_000
+	return max(least, (maxDocument+parts-1)/parts)
 }
 
 func (c Config) openObjects(ctx context.Context) (ObjectStore, error) {

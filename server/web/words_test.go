@@ -28,7 +28,7 @@ func speaker(t *testing.T) (*Web, []*ui.Catalogue) {
 // no key is missing, no place is left open, and no reason falls back to "see the note".
 func TestEveryReportHasWords(t *testing.T) {
 	w, languages := speaker(t)
-	set, err := vectors.Load("../../notary/proof/testdata")
+	set, err := vectors.Load("../../notary/proof/testdata/vectors")
 	if err != nil {
 		t.Fatal(err)
 	}

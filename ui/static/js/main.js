@@ -209,9 +209,26 @@ async function main() {
   const engine = new Engine({ worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } });
   const page = new Page(texts, engine);
   page.enable();
-  // The verifier is fetched before it is needed, unless the person pays for data. If it
-  // does not start, the page must not go on promising that files stay on the device.
-  if (!navigator.connection?.saveData) await engine.start().catch((e) => e.cause === 'engine' && page.disable());
+  prepare(form, engine, page);
+}
+
+// prepare fetches the verifier before it is needed: at once where people come to check a
+// file, at the first sign of that on a record's page, and not at all in advance for those
+// who pay for data. If it does not start, the page must not go on promising that files stay
+// on the device.
+function prepare(form, engine, page) {
+  if (navigator.connection?.saveData) return;
+  let begun = false;
+  const start = () => {
+    if (!begun) engine.start().catch((e) => e.cause === 'engine' && page.disable());
+    begun = true;
+  };
+  if (!form.elements.namedItem('number')) {
+    start();
+    return;
+  }
+  for (const sign of ['pointerenter', 'focusin', 'touchstart']) form.addEventListener(sign, start, { once: true, passive: true });
+  document.addEventListener('dragenter', start, { once: true });
 }
 
 main();
