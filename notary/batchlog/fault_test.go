@@ -173,6 +173,24 @@ func TestStopLogsTheRest(t *testing.T) {
 	}
 }
 
+// A server that sleeps in the middle of a cycle, at each of its steps, while another one
+// goes on: it takes nothing back when it wakes up.
+func TestOvertaken(t *testing.T) {
+	storagetest.EachBackend(t, func(t *testing.T, b storagetest.Backend) {
+		m := newModel(t, b)
+		for _, at := range []injection{
+			{storagetest.Fault{Op: storagetest.OpHead, Call: 1}, true}, {storagetest.Fault{Op: storagetest.OpEntries, Call: 1}, true}, {storagetest.Fault{Op: storagetest.OpPutOnceAll, Call: 1}, false},
+			{storagetest.Fault{Op: storagetest.OpAdvance, Call: 1}, true}, {storagetest.Fault{Op: storagetest.OpReplace, Call: 1}, false},
+		} {
+			m.receive(90) // now and then a tile becomes full in between
+			m.overtake(t, at, func() { m.receive(90) })
+			m.check(t)
+			fatalIfErr(t, m.cycle(0))
+			m.check(t)
+		}
+	})
+}
+
 // Two servers that ignore the lease, on handles of their own, while two more receive: the
 // swap alone keeps the log from forking.
 func TestTwoSequencersRace(t *testing.T) {

@@ -154,6 +154,9 @@ func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) 
 	case o.file != "":
 		digest, err = hashFile(ctx, o.file, stdin, stderr)
 	case digest == nil && given.original != nil:
+		if !o.json && !o.quiet {
+			fmt.Fprintf(stderr, "stele-verify: the document is %s inside %s\n", given.original.Name, o.evidence)
+		}
 		digest, err = hashEntry(ctx, given.original, stderr)
 	}
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package verifier is the offline verifier's command line: stele-verify, and stele verify.
-// It opens three files and no connection, and needs nothing of the service that issued the
+// It opens the files that it is given and no connection, and needs nothing of the service that issued the
 // bundle.
 //
 // All it decides is which bytes to read. The verdict is that of [proof.Verify], which the

@@ -21,8 +21,8 @@ import (
 
 const vectorsDir = "../proof/testdata/vectors"
 
-// binary is the program as it is shipped, but for the race detector when that is on.
-var binary string
+// program is the program as it is shipped, but for the race detector when that is on.
+var program string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "stele-verify")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "../cmd/stele-verify")
+		program = filepath.Join(dir, "stele-verify")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "../cmd/stele-verify")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -49,11 +49,11 @@ type result struct {
 	maxRSS         int64 // KiB
 }
 
-// verify runs the binary in the folder of the vectors.
+// verify runs the program in the folder of the vectors.
 func verify(t *testing.T, stdin io.Reader, args ...string) result {
 	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = vectorsDir, stdin, &out, &errs
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -160,8 +160,8 @@ func TestWrongUsage(t *testing.T) {
 	}{
 		"nothing":             {"", "--trust is missing"},
 		"no trust":            {"genuine.json document.pdf", "--trust is missing"},
-		"no bundle":           {"--trust trust.json", "the bundle is missing"},
-		"bundle from stdin":   {"--trust trust.json - document.pdf", "the bundle is missing"},
+		"no evidence":         {"--trust trust.json", "the evidence is missing"},
+		"evidence from stdin": {"--trust trust.json - document.pdf", "the evidence is missing"},
 		"three files":         {"--trust trust.json genuine.json document.pdf other.pdf", "3 files are given"},
 		"option after files":  {"--trust trust.json genuine.json document.pdf --trust=trust.json", "options before them"},
 		"unknown option":      {"--trust trust.json --colour genuine.json document.pdf", "not defined: -colour"},
@@ -172,7 +172,7 @@ func TestWrongUsage(t *testing.T) {
 		"trust is a folder":   {"--trust . genuine.json document.pdf", ". is a folder, a file is expected"},
 		"trust is a bundle":   {"--trust genuine.json genuine.json document.pdf", "genuine.json is no file of the format stele/trust/v1"},
 		"trust is a document": {"--trust document.pdf genuine.json document.pdf", "document.pdf is no file of the format stele/trust/v1"},
-		"bundle not there":    {"--trust trust.json nowhere.json document.pdf", "bundle: open nowhere.json: no such file"},
+		"evidence not there":  {"--trust trust.json nowhere.json document.pdf", "evidence: open nowhere.json: no such file"},
 		"document not there":  {"--trust trust.json genuine.json nowhere.pdf", "document: open nowhere.pdf: no such file"},
 		"document a folder":   {"--trust trust.json genuine.json .", "document: . is a folder"},
 	} {
@@ -185,8 +185,11 @@ func TestWrongUsage(t *testing.T) {
 		t.Errorf("--help: %d %q %q", r.code, r.stdout, r.stderr)
 	}
 	// A hint, beside the verdict, for what people mix up.
-	if r := verify(t, nil, "--trust", "trust.json", "document.pdf", "genuine.json"); r.code != 3 || !strings.Contains(r.stderr, "Is it the right file?") {
+	if r := verify(t, nil, "--trust", "trust.json", "document.pdf", "genuine.json"); r.code != exitUsage || r.stdout != "" || !strings.Contains(r.stderr, "it may be the document itself") || !strings.Contains(r.stderr, orderHint) {
 		t.Errorf("bundle and document exchanged: %d %q", r.code, r.stderr)
+	}
+	if r := verify(t, nil, "--trust", "trust.json", "trust.json", "document.pdf"); r.code != 3 || !strings.Contains(r.stderr, "Is it the right file?") {
+		t.Errorf("trust roots as evidence: %d %q", r.code, r.stderr)
 	}
 	// A file whose name looks like an option, as a pattern of the shell may give.
 	if r := verify(t, nil, "--trust", "trust.json", "genuine.json", "--help"); r.code != exitUsage || !strings.Contains(r.stderr, "open --help") {
@@ -294,11 +297,11 @@ func TestNoNetwork(t *testing.T) {
 	}
 	for _, d := range deps {
 		if strings.HasPrefix(d, "stele/") && !slices.Contains([]string{"stele/crypto/sm", "stele/crypto/merkle", "stele/crypto/signednote", "stele/crypto/pki", "stele/notary",
-			"stele/notary/canonical", "stele/notary/statement", "stele/notary/checkpoint", "stele/notary/anchorproof", "stele/notary/proof", "stele/notary/verifier", "stele/notary/cmd/stele-verify"}, d) {
+			"stele/notary/canonical", "stele/notary/statement", "stele/notary/checkpoint", "stele/notary/anchorproof", "stele/notary/proof", "stele/notary/proof/carrier", "stele/notary/verifier", "stele/notary/cmd/stele-verify"}, d) {
 			t.Errorf("stele-verify depends on %s", d)
 		}
 	}
-	if info, err := os.Stat(binary); err != nil || info.Size() > 8<<20 {
+	if info, err := os.Stat(program); err != nil || info.Size() > 7<<20 {
 		t.Errorf("the program should stay a few MB: %v %v", info.Size(), err)
 	}
 }
