@@ -185,8 +185,8 @@ func (m *meteredReader) ReadAt(b []byte, at int64) (int, error) {
 	return m.r.ReadAt(b, at)
 }
 
-// openEntry opens an entry of a package. It delivers at most as many bytes as announced,
-// and those only when they are in proportion to what is stored.
+// openEntry opens an entry of a package, if what it announces is in proportion to what is
+// stored. The library delivers no more than is announced.
 func openEntry(f *zip.File) (io.ReadCloser, error) {
 	const encrypted = 1
 	if f.Flags&encrypted != 0 {
@@ -199,19 +199,5 @@ func openEntry(f *zip.File) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the package is damaged: %s: %w", f.Name, err)
 	}
-	return &boundedReader{ReadCloser: r, left: f.UncompressedSize64}, nil
-}
-
-type boundedReader struct {
-	io.ReadCloser
-	left uint64
-}
-
-func (b *boundedReader) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if uint64(n) > b.left {
-		return 0, errors.New("it is longer than the table of contents says")
-	}
-	b.left -= uint64(n)
-	return n, err
+	return r, nil
 }

@@ -1,6 +1,6 @@
 // Package verifier is the offline verifier's command line: stele-verify, and stele verify.
-// It opens the files that it is given and no connection, and needs nothing of the service that issued the
-// bundle.
+// It opens the files that it is given and no connection, and needs nothing of the service
+// that issued the bundle.
 //
 // All it decides is which bytes to read. The verdict is that of [proof.Verify], which the
 // public page and the API call too.
