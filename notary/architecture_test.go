@@ -48,9 +48,10 @@ var allowed = map[string]string{
 	"ui":                         "crypto/sm",
 	"ui/build":                   "",
 	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
+	"server/slowread":            "",
 	"server/auth":                "crypto/sm notary",
-	"server/api":                 "crypto/... notary notary/archive notary/certificate notary/evidence notary/intake notary/proof server/auth",
-	"server/web":                 "crypto/sm notary notary/archive notary/proof server/auth ui",
+	"server/api":                 "crypto/... notary notary/archive notary/certificate notary/evidence notary/intake notary/proof server/auth server/slowread",
+	"server/web":                 "crypto/sm notary notary/archive notary/proof server/auth server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/...",
 }

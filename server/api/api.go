@@ -4,12 +4,9 @@ package api
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,6 +17,7 @@ import (
 	"stele/notary/archive"
 	"stele/notary/intake"
 	"stele/server/auth"
+	"stele/server/slowread"
 )
 
 // Agencies finds agencies by id. It is safe for concurrent use.
@@ -154,33 +152,7 @@ func (b *rawBody) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-// patientBody reads a request body and gives it up when it is silent for too long: the
-// deadline moves on with every read that brings something, so a large upload may take hours
-// but a stalled one does not hold a connection.
-type patientBody struct {
-	r       io.Reader
-	control *http.ResponseController
-	timeout time.Duration
-	now     func() time.Time
-	next    time.Time
-}
-
+// patient reads a request's body with a rolling deadline.
 func (a *API) patient(w http.ResponseWriter, r io.Reader) io.Reader {
-	return &patientBody{r: r, control: http.NewResponseController(w), timeout: a.Limits.ReadTimeout, now: a.Now}
-}
-
-func (p *patientBody) Read(b []byte) (int, error) {
-	if now := p.now(); now.After(p.next) {
-		// Moving the deadline costs a timer; a quarter of the time-out is often enough.
-		if err := p.control.SetReadDeadline(now.Add(p.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return 0, err
-		}
-		p.next = now.Add(p.timeout / 4)
-	}
-	return p.r.Read(b)
-}
-
-func isTimeout(err error) bool {
-	var t net.Error
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+	return slowread.New(w, r, slowread.Limits{Silence: a.Limits.ReadTimeout}, a.Now)
 }

@@ -14,6 +14,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/intake"
+	"stele/server/slowread"
 )
 
 type createInput struct {
@@ -185,7 +186,7 @@ func (l *lastPart) Read(b []byte) (int, error) {
 	n, err := l.part.Read(b)
 	l.n += int64(n)
 	if err != io.EOF {
-		if err != nil && isTimeout(err) {
+		if err != nil && slowread.IsTimeout(err) {
 			err = readError(err)
 		}
 		return n, err

@@ -13,6 +13,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/intake"
+	"stele/server/slowread"
 )
 
 // Record is a record as its agency sees it.
@@ -139,7 +140,7 @@ func jsonError(err error) error {
 }
 
 func readError(err error) error {
-	if isTimeout(err) {
+	if slowread.IsTimeout(err) {
 		return notary.Wrap(notary.CodeTimeout, err, "The request did not arrive in time. Nothing was saved.")
 	}
 	return notary.Wrap(notary.CodeMalformed, err, "The request did not arrive whole. Nothing was saved.")

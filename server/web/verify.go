@@ -10,6 +10,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/proof"
+	"stele/server/slowread"
 	"stele/ui"
 )
 
@@ -39,7 +40,7 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, errFull)
 		return
 	}
-	body := w.patient(rw, r.Body)
+	body := slowread.New(rw, r.Body, slowread.Limits{Silence: w.Limits.ReadTimeout, Whole: w.Limits.UploadTimeout}, w.Now)
 	up, err := w.readUpload(rw, r, body)
 	if err != nil {
 		w.Log.DebugContext(r.Context(), "upload refused", "error", err)
@@ -177,7 +178,7 @@ func uploadError(err error) error {
 		return err
 	case errors.As(err, &tooLarge):
 		return errTooLarge
-	case isTimeout(err):
+	case slowread.IsTimeout(err):
 		return errTimeout
 	}
 	return errors.Join(errBroken, err)
