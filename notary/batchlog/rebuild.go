@@ -67,11 +67,9 @@ func (l *Log) walk(ctx context.Context, head Head, write func(map[string][]byte)
 			e.append(x.LeafHash())
 		}
 		objects := e.newTiles()
-		if end < head.Size {
-			for key := range objects { // partial tiles of the way there are nobody's
-				if t, err := merkle.ParseTilePath(key); err == nil && t.Width < merkle.TileWidth {
-					delete(objects, key)
-				}
+		for key := range objects { // partial tiles of the way there are nobody's
+			if t, err := merkle.ParseTilePath(key); err == nil && t.Width < merkle.TileWidth && !atEdge(t, head.Size) {
+				delete(objects, key)
 			}
 		}
 		if err := l.addBundles(ctx, objects, first, entries); err != nil {
@@ -85,4 +83,11 @@ func (l *Log) walk(ctx context.Context, head Head, write func(map[string][]byte)
 		}
 	}
 	return nil
+}
+
+// atEdge reports whether a partial tile is one of a tree of this size. An upper one may have
+// come to its width long before the end.
+func atEdge(t merkle.Tile, size uint64) bool {
+	nodes := size >> (merkle.TileHeight * t.Level)
+	return t.Index == nodes/merkle.TileWidth && uint64(t.Width) == nodes%merkle.TileWidth
 }

@@ -99,7 +99,7 @@ func instant(s string) time.Time {
 
 func chineseTime(t time.Time) string { return t.In(beijing).Format("2006年1月2日 15:04:05") }
 func chineseDate(t time.Time) string { return t.In(beijing).Format("2006年1月2日") }
-func utcTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" }
+func utcTime(t time.Time) string     { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" }
 
 // thousands writes a number with separators.
 func thousands(n uint64) string {
