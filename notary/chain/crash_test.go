@@ -247,7 +247,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	unacknowledged := 0
-	for range rounds {
+	for round := range rounds {
 		p := startProcess(t, hc)
 		head, err := p.ask(helperRequest{Origin: l.origin})
 		fatalIfErr(t, err)
@@ -259,9 +259,15 @@ func TestKill(t *testing.T) {
 				t.Fatalf("acknowledged %d, the head is at %d", size, l.last)
 			}
 		}
-		// The moment is random, whatever the process does then.
-		time.AfterFunc(time.Duration(rand.IntN(250)+1)*time.Millisecond, func() { _ = p.cmd.Process.Kill() })
-		for {
+		// The moment is random, whatever the process does then; but on a busy machine too it
+		// comes only after some anchors, from none to three by round.
+		arm := func() {
+			time.AfterFunc(time.Duration(rand.IntN(60)+1)*time.Millisecond, func() { _ = p.cmd.Process.Kill() })
+		}
+		for anchored := 0; ; anchored++ {
+			if anchored == round%4 {
+				arm()
+			}
 			s := l.next(t, 1+rand.IntN(3))
 			if _, err := p.ask(helperRequest{Submit: &s}); err != nil {
 				break

@@ -90,7 +90,8 @@ func TestCutUpload(t *testing.T) {
 			go func() {
 				fmt.Fprint(w, "--XX\r\n"+part("record", `{}`)+"\r\n--XX\r\n"+"Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n")
 				_, _ = io.Copy(w, &endless{make([]byte, 1<<16), size})
-				cancel() // the client vanishes in the middle of the file
+				cancel()                           // the client vanishes in the middle of the file
+				w.CloseWithError(context.Canceled) // and whatever still reads its body hears of it
 			}()
 			_, err := s.try(ctx, request{method: "POST", path: "/api/v1/records", header: map[string]string{"Content-Type": "multipart/form-data; boundary=XX"}, body: r})
 			if err == nil {
