@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, Chromium with a Chinese
+# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, Chromium with a Chinese
 # font, and staticcheck. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
@@ -43,6 +43,8 @@ have_chinese_font() {
 missing_packages() {
 	have_postgresql || echo postgresql
 	have openssl || echo openssl
+	have pdftoppm || echo poppler-utils
+	have unzip || echo unzip
 	have_chromium || echo chromium
 	have_chinese_font || echo fonts-wqy-microhei
 }

@@ -150,9 +150,9 @@ func hostileFiles(t testing.TB) map[string]struct {
 		"directory is large":  {edit(whole, func(b []byte) { binary.LittleEndian.PutUint32(end(b)[12:], 1<<30) }), "table of contents"},
 		"encrypted":           {edit(whole, func(b []byte) { b[bytes.LastIndex(b, []byte("PK\x01\x02"))+8] |= 1 }), "is encrypted"},
 		"spoilt bundle":       {edit(whole, func(b []byte) { b[60] ^= 0xff }), "the package is damaged: bundle.json"},
-		"bomb for a bundle":   {bomb(t, "bundle.json", 512<<20), "expands beyond measure"},
-		"bomb for a document": {packageWith(t, bundle, 512<<20, 0), "expands beyond measure"},
-		"lies about its size": {packageWith(t, bundle, 512<<20, 1<<20), "read after 1048576 bytes: zip: not a valid zip file"},
+		"bomb for a bundle":   {bomb(t, "bundle.json", 64<<20), "expands beyond measure"},
+		"bomb for a document": {packageWith(t, bundle, 64<<20, 0), "expands beyond measure"},
+		"lies about its size": {packageWith(t, bundle, 64<<20, 1<<20), "read after 1048576 bytes: zip: not a valid zip file"},
 	}
 }
 
@@ -206,7 +206,7 @@ func TestHostileCarriers(t *testing.T) {
 		if r.code != exitUsage || r.stdout != "" || !strings.Contains(r.stderr, h.says) {
 			t.Errorf("%s: %d %q %q, want %q", what, r.code, r.stdout, r.stderr, h.says)
 		}
-		if r.maxRSS > 64<<10 {
+		if r.tooMuch(t, 64<<10) {
 			t.Errorf("%s takes %d KiB", what, r.maxRSS)
 		}
 	}
@@ -231,7 +231,7 @@ func TestLargeTableOfContents(t *testing.T) {
 	copy(end64[76:], "PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00")
 	_, err = f.WriteAt(end64, size-98)
 	fatalIfErr(t, err)
-	if r := verify(t, nil, "--trust", "trust.json", name); r.code != exitUsage || !strings.Contains(r.stderr, "table of contents") || r.maxRSS > 48<<10 {
+	if r := verify(t, nil, "--trust", "trust.json", name); r.code != exitUsage || !strings.Contains(r.stderr, "table of contents") || r.tooMuch(t, 48<<10) {
 		t.Errorf("%d, %d KiB: %s", r.code, r.maxRSS, r.stderr)
 	}
 }

@@ -67,6 +67,22 @@ func verify(t *testing.T, stdin io.Reader, args ...string) result {
 	return r
 }
 
+// tooMuch reports whether a run took more memory than a limit in KiB. What the system counts
+// begins with the peak of the process that started it: this one.
+func (r result) tooMuch(t *testing.T, limit int64) bool {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	fatalIfErr(t, err)
+	var own int64
+	if _, peak, ok := strings.Cut(string(status), "\nVmHWM:"); ok {
+		_, err = fmt.Sscan(peak, &own)
+	}
+	if err != nil || own == 0 || r.maxRSS == 0 {
+		t.Fatalf("no measure of memory: %v %d %d", err, own, r.maxRSS)
+	}
+	return r.maxRSS > max(limit, own+1024)
+}
+
 func TestEveryVerdict(t *testing.T) {
 	set, err := vectors.Load(vectorsDir)
 	if err != nil {
@@ -218,7 +234,7 @@ func TestMemoryIsConstant(t *testing.T) {
 	if err := f.Truncate(256 << 20); err != nil { // sparse: takes no room on the disk
 		t.Fatal(err)
 	}
-	if r := verify(t, nil, "--trust", "trust.json", "genuine.json", name); r.code != 1 || r.maxRSS == 0 || r.maxRSS > 48<<10 {
+	if r := verify(t, nil, "--trust", "trust.json", "genuine.json", name); r.code != 1 || r.tooMuch(t, 48<<10) {
 		t.Errorf("exit code %d, %d KiB of memory\n%s", r.code, r.maxRSS, r.stderr)
 	}
 }

@@ -1,0 +1,174 @@
+// Package evidence makes the package that goes to a court: a zip file with the original (if
+// it is kept), the bundle, the certificate, the trust roots, a report for people, the
+// algorithms written out, and every signed or hashed part as a file of its own, with a
+// README that tells an expert how to repeat each step with OpenSSL and a shell.
+//
+// The same input gives the same bytes: entries have a fixed order and the record's time,
+// and nothing is compressed, which would depend on the version of a library. What is inside
+// as trust roots is for information: a verifier brings its own.
+package evidence
+
+import (
+	"archive/zip"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary/proof"
+)
+
+// Input is what a package is made of.
+type Input struct {
+	Bundle      []byte
+	Report      *proof.Report // of proof.Verify on the bundle and the record's digest
+	Certificate []byte        // the PDF
+	Trust       []byte        // the trust roots' file
+	VerifyPage  []byte        // the offline verifier page; may be missing
+
+	// Original is the document's bytes, or nil where they are not kept. It is read once, while
+	// the package is written, and never held.
+	Original io.Reader
+}
+
+// Names of the files that others rely on.
+const (
+	FileBundle      = "bundle.json"
+	FileCertificate = "certificate.pdf"
+	FileTrust       = "trust.json"
+	FileReport      = "report.json"
+	FileManifest    = "manifest.sm3"
+	FileReadme      = "README.txt"
+	filePage        = "verify.html"
+)
+
+// FileName is what a package is called.
+func FileName(number string) string { return number + ".evidence.zip" }
+
+const reportTime = "2006-01-02T15:04:05.000Z"
+
+// ErrOriginal means that the stored original is not the document that was registered.
+var ErrOriginal = errors.New("the original is not the document that was registered")
+
+// file is a part of the package that is held in memory.
+type file struct {
+	name string
+	data []byte
+}
+
+// Package is ready to be written. All that can be wrong with the input has been found,
+// except with the original.
+type Package struct {
+	in       Input
+	at       time.Time
+	original string // its name in the package
+	files    []file
+}
+
+// Prepare makes everything but the original.
+func Prepare(in Input) (*Package, error) {
+	p := &Package{in: in}
+	if in.Report == nil || in.Report.Document == nil || len(in.Certificate) == 0 {
+		return nil, errors.New("evidence: bundle, report and certificate are needed")
+	}
+	var err error
+	if p.at, err = time.Parse(reportTime, in.Report.IssuedAt); err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
+	}
+	parts, err := newParts(in)
+	if err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
+	}
+	if in.Original != nil {
+		p.original = originalName(in.Report.Fields["fileName"])
+	}
+	readme, err := parts.readme(p.original, in)
+	if err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
+	}
+	page, err := reportPage(in.Report, p.original)
+	if err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
+	}
+	p.files = append([]file{{FileReadme, readme}, {"report.html", page}, {FileReport, append(in.Report.JSON(), '\n')}, {FileCertificate, in.Certificate},
+		{FileBundle, in.Bundle}, {FileTrust, in.Trust}, {"algorithms.txt", algorithms}}, parts.files...)
+	if len(in.VerifyPage) > 0 {
+		p.files = append(p.files, file{filePage, in.VerifyPage})
+	}
+	return p, nil
+}
+
+var safeExtension = regexp.MustCompile(`\.[a-z0-9]{1,8}$`)
+
+// originalName keeps the extension alone: a name that somebody chose does not belong into
+// commands, nor into anybody's file system. The report has the name.
+func originalName(fileName string) string {
+	return "original" + safeExtension.FindString(strings.ToLower(fileName))
+}
+
+// Write writes the package. When it fails, what was written is no zip file.
+func (p *Package) Write(w io.Writer) error {
+	z := zip.NewWriter(w)
+	// Deflate without compression: stored entries of unknown length are more than some readers
+	// understand, and documents are mostly compressed already.
+	var shared *flate.Writer // entries are written one after the other, and a writer is half a megabyte
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (_ io.WriteCloser, err error) {
+		if shared == nil {
+			shared, err = flate.NewWriter(w, flate.NoCompression)
+		} else {
+			shared.Reset(w)
+		}
+		return shared, err
+	})
+	var manifest strings.Builder
+	for _, f := range p.files {
+		if err := p.add(z, f.name, func(w io.Writer) error { _, err := w.Write(f.data); return err }); err != nil {
+			return err
+		}
+		fmt.Fprintf(&manifest, "%s  %s\n", sm.Sum(f.data), f.name)
+	}
+	if p.in.Original != nil {
+		if err := p.add(z, p.original, p.copyOriginal); err != nil {
+			return err
+		}
+		fmt.Fprintf(&manifest, "%s  %s\n", p.in.Report.Document.SM3, p.original)
+	}
+	if err := p.add(z, FileManifest, func(w io.Writer) error { _, err := io.WriteString(w, manifest.String()); return err }); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	return nil
+}
+
+func (p *Package) add(z *zip.Writer, name string, write func(io.Writer) error) error {
+	h := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: p.at}
+	h.SetMode(0o644)
+	w, err := z.CreateHeader(h)
+	if err == nil {
+		err = write(w)
+	}
+	if err != nil {
+		return fmt.Errorf("evidence: %s: %w", name, err)
+	}
+	return nil
+}
+
+// copyOriginal copies the document and compares it, on the way, with what was registered:
+// the object store is not trusted.
+func (p *Package) copyOriginal(w io.Writer) error {
+	h := sm.NewHash()
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, h)}, struct{ io.Reader }{p.in.Original}, make([]byte, 256<<10))
+	if err != nil {
+		return err
+	}
+	if d := sm.Digest(h.Sum(nil)); uint64(n) != p.in.Report.Document.Size || d.String() != p.in.Report.Document.SM3 {
+		return fmt.Errorf("%w: %d bytes with SM3 %s", ErrOriginal, n, d)
+	}
+	return nil
+}
