@@ -247,7 +247,8 @@ func TestKill(t *testing.T) {
 		}
 	}
 	unacknowledged := 0
-	for range rounds {
+	// On a busy machine most kills come before the first anchor: then there are more rounds.
+	for round := 0; round < rounds || len(acknowledged) < rounds && round < 10*rounds; round++ {
 		p := startProcess(t, hc)
 		head, err := p.ask(helperRequest{Origin: l.origin})
 		fatalIfErr(t, err)
@@ -291,7 +292,7 @@ func TestKill(t *testing.T) {
 	fatalIfErr(t, err)
 	check(p, s.Checkpoint.Size)
 	t.Logf("%d kills, %d acknowledged anchors, %d submissions caught in between", rounds, len(acknowledged), unacknowledged)
-	if len(acknowledged) == 0 { // on a busy machine most kills come before the first
+	if len(acknowledged) < rounds {
 		t.Error("too few anchors to mean anything")
 	}
 }
