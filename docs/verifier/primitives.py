@@ -19,7 +19,7 @@ class Refused(Exception):
     """Well-formed evidence that does not hold."""
 
 
-def need(condition, what, error=Malformed):
+def need(condition, what="", error=Malformed):
     if not condition:
         raise error(what)
 

@@ -5,16 +5,20 @@ It shares no code with Stele: SM3, Merkle trees, DER and the formats are here, a
 Ed25519 signatures are checked by the openssl command (3.0 or later). It is slow and plain on
 purpose. The project's tests run it over every test vector and compare what it finds.
 
-    verifier.py --trust trust.json bundle.json [document]
+    verifier.py --trust trust.json bundle.json|certificate.pdf [document]
+    verifier.py --trust trust.json package.evidence.zip [document]
     verifier.py --vectors folder          one line of JSON for each vector of the folder
 
 This file holds the steps and the verdict: section 9.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 
+from carriers import bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
 from chain import parse_evidence, renamed, verify_evidence
 from formats import KINDS, entry_leaf, key_id, kind_of, note_signature, parse_bundle, parse_checkpoint, parse_statement, parse_trust
@@ -193,6 +197,13 @@ def file_digest(path):
     return bytes.fromhex(subprocess.run(["openssl", "dgst", "-sm3", "-r", path], check=True, stdout=subprocess.PIPE).stdout[:64].decode())
 
 
+def packed_digest(package, name):
+    with zipfile.ZipFile(package) as z, z.open(name) as f:
+        dgst = subprocess.Popen(["openssl", "dgst", "-sm3", "-r"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        shutil.copyfileobj(f, dgst.stdin, 1 << 20)
+        return bytes.fromhex(dgst.communicate()[0][:64].decode())
+
+
 def run_vectors(folder):
     trusts = {}
     for v in json.loads(read(folder, "vectors.json"))["vectors"]:
@@ -208,7 +219,12 @@ def main(args):
         return run_vectors(args[1])
     if len(args) not in (3, 4) or args[0] != "--trust":
         sys.exit(__doc__)
-    verdict, step, reason = verify(parse_trust(read(args[1])), file_digest(args[3]) if len(args) == 4 else None, read(args[2]))
+    try:
+        bundle, original = bundle_of(args[2])
+    except (Malformed, zipfile.BadZipFile):
+        sys.exit("neither a bundle nor a certificate or package as it was issued")
+    digest = file_digest(args[3]) if len(args) == 4 else packed_digest(args[2], original) if original else None
+    verdict, step, reason = verify(parse_trust(read(args[1])), digest, bundle)
     print(verdict + (f": step {step} failed: {reason}" if step else ""))
     sys.exit(0 if verdict == "genuine" else 1)
 

@@ -1,0 +1,72 @@
+package verifier
+
+import (
+	"archive/zip"
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stele/notary/proof/carrier"
+)
+
+// secondVerifier is written from docs/formats.md alone and shares no code with this one.
+const secondVerifier = "../../docs/verifier/verifier.py"
+
+// second is what it prints for evidence, with the vectors' trust roots.
+func second(t *testing.T, evidence string, document ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Fatal("this test needs the python3 command: install the package python3")
+	}
+	sources, _ := filepath.Glob(filepath.Join(filepath.Dir(secondVerifier), "*.py"))
+	for _, s := range sources { // so that a change to one does not find an old result in the cache
+		_, err := os.ReadFile(s)
+		fatalIfErr(t, err)
+	}
+	cmd := exec.CommandContext(t.Context(), "python3", append([]string{"-B", secondVerifier, "--trust", filepath.Join(vectorsDir, "trust.json"), evidence}, document...)...)
+	out, _ := cmd.CombinedOutput() // its status is 1 for every verdict but genuine
+	return strings.TrimSpace(string(out))
+}
+
+// TestSecondVerifierFindsBundles: what the document says of certificates and packages is
+// enough to take the bundle out of them.
+func TestSecondVerifierFindsBundles(t *testing.T) {
+	document, original := filepath.Join(vectorsDir, "document.pdf"), vector(t, "document.pdf")
+	for _, verdict := range []string{"genuine", "revoked"} {
+		bundle := vector(t, verdict+".json")
+		if got := second(t, file(t, certificateOf(t, bundle)), document); got != verdict {
+			t.Errorf("certificate: %s, want %s", got, verdict)
+		}
+		if got := second(t, file(t, packageOf(t, zip.Deflate, entry{"bundle.json", bundle}, entry{"original.pdf", original}))); got != verdict {
+			t.Errorf("package: %s, want %s", got, verdict)
+		}
+	}
+}
+
+// TestSecondVerifierOnDamagedCertificates: both find a bundle in a damaged certificate, or
+// neither does.
+func TestSecondVerifierOnDamagedCertificates(t *testing.T) {
+	const count = 40
+	random := rand.New(rand.NewPCG(12, 2026))
+	whole := certificateOf(t, []byte(`{"format":"none"}`)) // it is found all the same, and then refused
+	for range count {
+		pdf := bytes.Clone(whole)
+		switch at := random.IntN(len(pdf)); random.IntN(3) {
+		case 0:
+			pdf[at] ^= 1 << random.IntN(8)
+		case 1:
+			pdf = append(pdf[:at], pdf[at+1:]...)
+		default:
+			pdf = append(pdf[:at], append([]byte{pdf[at]}, pdf[at:]...)...)
+		}
+		_, _, err := carrier.Extract(pdf)
+		got := second(t, file(t, pdf))
+		if found := strings.HasPrefix(got, "invalid"); found != (err == nil) && bytes.HasPrefix(pdf, []byte("%PDF")) {
+			t.Errorf("here %v, there %s:\n%q", err, got, pdf)
+		}
+	}
+}
