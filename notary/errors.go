@@ -3,6 +3,7 @@ package notary
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code tells callers what kind of thing went wrong. Codes are stable: they stand in problem
@@ -23,6 +24,7 @@ const (
 	CodeConflict       Code = "conflict"             // the thing is not in the state for this
 	CodeNotReady       Code = "not_ready"            // not yet: ask again
 	CodeRateLimited    Code = "rate_limited"         // too many requests
+	CodeQuota          Code = "quota_exceeded"       // as much as is allowed in the time was done
 	CodeBusy           Code = "busy"                 // overloaded for the moment
 	CodeUnavailable    Code = "unavailable"          // something the service needs is down
 	CodeTimeout        Code = "timeout"              // the client was too slow
@@ -33,8 +35,9 @@ const (
 // holds nothing internal. What lies behind it is kept for the log.
 type Error struct {
 	Code    Code
-	Message string // one sentence: what was expected, what to do
-	Field   string // the part of the request it is about, where there is one
+	Message string        // one sentence: what was expected, what to do
+	Field   string        // the part of the request it is about, where there is one
+	Wait    time.Duration // after which trying again makes sense; 0: what is usual for the code
 	cause   error
 }
 
@@ -62,6 +65,12 @@ func InvalidField(field, format string, args ...any) *Error {
 // Wrap makes an error for the outside that hides a cause.
 func Wrap(code Code, cause error, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), cause: cause}
+}
+
+// After says when trying again makes sense.
+func (e *Error) After(d time.Duration) *Error {
+	e.Wait = d
+	return e
 }
 
 // CodeOf returns the code of an error; an error without one is internal.

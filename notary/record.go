@@ -91,15 +91,3 @@ func (p Progress) StateOf(index uint64) State {
 	}
 	return Received
 }
-
-// APIKey is an agency system's key as it is stored: the secret itself is shown once and
-// never kept.
-type APIKey struct {
-	ID        string
-	AgencyID  string
-	Digest    sm.Digest // SM3 of the whole key text
-	Name      string
-	CreatedAt time.Time
-	ExpiresAt time.Time // zero: does not expire
-	RevokedAt time.Time // zero: in force
-}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -23,6 +24,14 @@ import (
 // Agencies finds agencies by id. It is safe for concurrent use.
 type Agencies interface {
 	Agency(ctx context.Context, idOrCode string) (notary.Agency, error)
+}
+
+// KeyStore is where agencies' keys are managed, see package auth for what they are. EndKey
+// returns [notary.ErrNotFound] for a key that is not in force. It is safe for concurrent use.
+type KeyStore interface {
+	AddKey(ctx context.Context, k notary.APIKey) error
+	Keys(ctx context.Context, agencyID string) ([]notary.APIKey, error)
+	EndKey(ctx context.Context, id string, at time.Time) error
 }
 
 // Documents opens stored originals, see the storage adapters.
@@ -48,6 +57,8 @@ type Config struct {
 	Intake    *intake.Intake
 	Archive   *archive.Archive
 	Keys      *auth.Keys
+	Usage     *auth.Usage
+	KeyStore  KeyStore
 	Codes     *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
 	Agencies  Agencies
 	Documents Documents
@@ -83,6 +94,7 @@ func New(r chi.Router, c Config) *API {
 	a.huma = humachi.New(r, cfg)
 	a.registerRecords()
 	a.registerQueries()
+	a.registerKeys()
 	a.registerCertificates()
 	a.registerPublic()
 	a.registerLog(r)
@@ -110,24 +122,34 @@ func caller(ctx context.Context) notary.APIKey {
 	return k
 }
 
-// authenticated is the middleware of every operation that belongs to an agency.
-func (a *API) authenticated(ctx huma.Context, next func(huma.Context)) {
-	key, err := a.Keys.Authenticate(ctx.Context(), ctx.Header("Authorization"))
-	if err != nil {
-		_, w := humachi.Unwrap(ctx)
-		WriteProblem(w, err)
-		return
+// authenticated is the middleware of every operation that belongs to an agency: it finds out
+// who calls, holds the key to its limits, and demands a right. An empty scope is none.
+func (a *API) authenticated(scope notary.Scope) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humachi.Unwrap(ctx)
+		key, err := a.Keys.Authenticate(ctx.Context(), ctx.Header("Authorization"), r.RemoteAddr)
+		if err == nil {
+			err = a.Usage.Admit(w, r, key)
+		}
+		if err == nil && scope != "" && !key.May(scope) {
+			err = notary.Errorf(notary.CodeForbidden, "This key lacks the scope %q. Nothing was saved.", scope)
+		}
+		if err != nil {
+			WriteProblem(w, err)
+			return
+		}
+		next(huma.WithValue(ctx, callerKey{}, key))
 	}
-	next(huma.WithValue(ctx, callerKey{}, key))
 }
 
-var apiKeySecurity = []map[string][]string{{"apiKey": {}}}
-
-// private makes an operation one of an agency's.
-func (a *API) private(op huma.Operation) huma.Operation {
-	op.Security = apiKeySecurity
-	op.Middlewares = huma.Middlewares{a.authenticated}
-	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusServiceUnavailable)
+// private makes an operation one of an agency's, for keys that have the scope.
+func (a *API) private(scope notary.Scope, op huma.Operation) huma.Operation {
+	op.Security = []map[string][]string{{"apiKey": {}}}
+	op.Middlewares = huma.Middlewares{a.authenticated(scope)}
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable)
+	if scope != "" {
+		op.Description = strings.TrimSpace(op.Description + "\n\nThe key needs the scope `" + string(scope) + "`.")
+	}
 	return op
 }
 

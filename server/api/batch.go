@@ -56,7 +56,7 @@ type batchOutput struct{ Body BatchResponse }
 
 func (a *API) registerBatch() {
 	schemas := a.huma.OpenAPI().Components.Schemas
-	registerRaw(a.huma, a.private(huma.Operation{
+	registerRaw(a.huma, a.private(notary.ScopeWrite, huma.Operation{
 		OperationID: "create-records", Method: http.MethodPost, Path: "/api/v1/records/batch", Tags: []string{"records"},
 		Summary:     "Notarize many documents by digest",
 		Description: fmt.Sprintf("Up to %d items. Each succeeds or fails alone; the answer has a result per item, in order.", a.MaxBatch),
@@ -91,8 +91,15 @@ func (a *API) createBatch(ctx context.Context, in *batchInput) (*batchOutput, er
 		}
 		items, at = append(items, item), append(at, i)
 	}
-	last := uint64(0)
+	if err := a.Usage.Spend(ctx, caller(ctx), uint64(len(items))); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	last, unspent := uint64(0), uint64(0)
+	defer func() { a.Usage.GiveBack(caller(ctx), unspent) }()
 	for k, res := range a.Intake.Batch(ctx, items) {
+		if res.Err != nil || res.Replay {
+			unspent++
+		}
 		if res.Err != nil {
 			if problemOf(res.Err).Status >= 500 {
 				a.log.WarnContext(ctx, "batch item failed", "error", res.Err)

@@ -17,11 +17,11 @@ import (
 )
 
 func (a *API) registerCertificates() {
-	huma.Register(a.huma, a.private(huma.Operation{OperationID: "get-certificate", Method: http.MethodGet, Path: "/api/v1/records/{id}/certificate", Tags: []string{"records"},
+	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-certificate", Method: http.MethodGet, Path: "/api/v1/records/{id}/certificate", Tags: []string{"records"},
 		Summary:     "The record's certificate, with the bundle attached inside",
 		Description: "A certificate is made of an anchored record; before that the answer is `not_ready`. It says what became of the record since: fetch it again after a revocation.",
 		Errors:      []int{404, 409}, Responses: binaryResponse("application/pdf", "The certificate")}), a.certificate)
-	huma.Register(a.huma, a.private(huma.Operation{OperationID: "get-evidence", Method: http.MethodGet, Path: "/api/v1/records/{id}/evidence", Tags: []string{"records"},
+	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-evidence", Method: http.MethodGet, Path: "/api/v1/records/{id}/evidence", Tags: []string{"records"},
 		Summary:     "The evidence package for a court: a zip of original, bundle, certificate, trust roots, report, and how to check each step",
 		Description: "Made of an anchored record, like the certificate. When the connection breaks off before its end, what arrived is no zip file.",
 		Errors:      []int{404, 409}, Responses: binaryResponse("application/zip", "The package")}), a.evidence)

@@ -33,7 +33,7 @@ type recordOutput struct {
 func (a *API) registerRecords() {
 	schemas := a.huma.OpenAPI().Components.Schemas
 	record := schemas.Schema(reflect.TypeFor[NewRecord](), true, "NewRecord")
-	registerRaw(a.huma, a.private(huma.Operation{
+	registerRaw(a.huma, a.private(notary.ScopeWrite, huma.Operation{
 		OperationID: "create-record", Method: http.MethodPost, Path: "/api/v1/records", DefaultStatus: http.StatusCreated, Tags: []string{"records"},
 		Summary: "Notarize a document",
 		Description: "Either multipart/form-data with the part `record` (JSON) followed by the part `file`, or application/json with the digest and size of a document that stays where it is. " +
@@ -46,7 +46,7 @@ func (a *API) registerRecords() {
 		}},
 		Errors: []int{400, 408, 409, 413, 415, 422},
 	}), a.create)
-	huma.Register(a.huma, a.private(huma.Operation{
+	huma.Register(a.huma, a.private(notary.ScopeRevoke, huma.Operation{
 		OperationID: "revoke-record", Method: http.MethodPost, Path: "/api/v1/records/{id}/revoke", Tags: []string{"records"},
 		Summary: "Withdraw a record", Description: "The reason becomes public and part of the log. It cannot be undone.",
 		Errors: []int{404, 409, 422},
@@ -59,6 +59,9 @@ func (a *API) create(ctx context.Context, in *createInput) (*recordOutput, error
 	if err != nil {
 		media = ""
 	}
+	if err := a.Usage.Spend(ctx, caller(ctx), 1); err != nil {
+		return nil, a.fail(ctx, err)
+	}
 	var rec notary.Record
 	var replayed bool
 	switch media {
@@ -68,6 +71,9 @@ func (a *API) create(ctx context.Context, in *createInput) (*recordOutput, error
 		rec, replayed, err = a.createFile(ctx, in, params["boundary"])
 	default:
 		err = notary.Errorf(notary.CodeUnsupported, "Send multipart/form-data with the parts 'record' and 'file', or application/json with sm3 and size. Nothing was saved.")
+	}
+	if err != nil || replayed {
+		a.Usage.GiveBack(caller(ctx), 1)
 	}
 	if err != nil {
 		return nil, a.fail(ctx, err)

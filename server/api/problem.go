@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -26,6 +27,8 @@ type Problem struct {
 	Detail string         `json:"detail" doc:"What was expected, whether anything was saved, what to do next"`
 	Field  string         `json:"field,omitempty" doc:"The part of the request it is about"`
 	Errors []ProblemField `json:"errors,omitempty" doc:"All parts of the request that are out of form"`
+
+	wait time.Duration // for the Retry-After header, where the error says more than the code
 }
 
 // ProblemField is one part of a request that is out of form.
@@ -57,6 +60,7 @@ var statusOf = map[notary.Code]int{
 	notary.CodeConflict:       http.StatusConflict,
 	notary.CodeNotReady:       http.StatusConflict,
 	notary.CodeRateLimited:    http.StatusTooManyRequests,
+	notary.CodeQuota:          http.StatusTooManyRequests,
 	notary.CodeBusy:           http.StatusServiceUnavailable,
 	notary.CodeUnavailable:    http.StatusServiceUnavailable,
 	notary.CodeTimeout:        http.StatusRequestTimeout,
@@ -76,12 +80,12 @@ func problemOf(err error) *Problem {
 		e = notary.Errorf(notary.CodeInternal, internalText)
 	}
 	status := statusOf[e.Code]
-	return &Problem{Type: "/docs/errors#" + string(e.Code), Title: http.StatusText(status), Status: status, Code: string(e.Code), Detail: e.Message, Field: e.Field}
+	return &Problem{Type: "/docs/errors#" + string(e.Code), Title: http.StatusText(status), Status: status, Code: string(e.Code), Detail: e.Message, Field: e.Field, wait: e.Wait}
 }
 
 // retryAfter is what the Retry-After header says for codes that pass by themselves, in seconds.
 var retryAfter = map[notary.Code]int{
-	notary.CodeBusy: 2, notary.CodeUnavailable: 5, notary.CodeNotReady: 1, notary.CodeRateLimited: 10,
+	notary.CodeBusy: 2, notary.CodeUnavailable: 5, notary.CodeNotReady: 1, notary.CodeRateLimited: 10, notary.CodeQuota: 3600,
 }
 
 // fail logs what is ours and returns the problem with its headers, for huma handlers.
@@ -111,7 +115,9 @@ func levelOf(status int) slog.Level {
 }
 
 func setHeaders(h http.Header, p *Problem) {
-	if s, ok := retryAfter[notary.Code(p.Code)]; ok {
+	if s, ok := retryAfter[notary.Code(p.Code)]; p.wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((p.wait + time.Second - 1) / time.Second)))
+	} else if ok {
 		h.Set("Retry-After", strconv.Itoa(s))
 	}
 	if p.Status == http.StatusUnauthorized {
@@ -179,6 +185,8 @@ func codeFor(status int) notary.Code {
 		return notary.CodeUnavailable
 	case http.StatusUnprocessableEntity, http.StatusNotAcceptable:
 		return notary.CodeInvalid
+	case http.StatusTooManyRequests:
+		return notary.CodeRateLimited
 	}
 	for code, s := range statusOf {
 		if s == status {

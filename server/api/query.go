@@ -39,14 +39,14 @@ type listOutput struct {
 }
 
 func (a *API) registerQueries() {
-	huma.Register(a.huma, a.private(huma.Operation{OperationID: "list-records", Method: http.MethodGet, Path: "/api/v1/records", Tags: []string{"records"},
+	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "list-records", Method: http.MethodGet, Path: "/api/v1/records", Tags: []string{"records"},
 		Summary: "List the agency's records, newest first", Errors: []int{422}}), a.list)
-	huma.Register(a.huma, a.private(huma.Operation{OperationID: "get-record", Method: http.MethodGet, Path: "/api/v1/records/{id}", Tags: []string{"records"},
+	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-record", Method: http.MethodGet, Path: "/api/v1/records/{id}", Tags: []string{"records"},
 		Summary: "One record", Errors: []int{404}}), a.get)
-	huma.Register(a.huma, a.private(huma.Operation{OperationID: "get-bundle", Method: http.MethodGet, Path: "/api/v1/records/{id}/bundle", Tags: []string{"records"},
+	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-bundle", Method: http.MethodGet, Path: "/api/v1/records/{id}/bundle", Tags: []string{"records"},
 		Summary: "The record's proof, to be checked by anyone offline", Errors: []int{404, 409},
 		Responses: binaryResponse("application/json", "The bundle, in canonical form")}), a.bundle)
-	huma.Register(a.huma, a.private(huma.Operation{OperationID: "get-document", Method: http.MethodGet, Path: "/api/v1/records/{id}/document", Tags: []string{"records"},
+	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-document", Method: http.MethodGet, Path: "/api/v1/records/{id}/document", Tags: []string{"records"},
 		Summary: "The original, if it is kept here", Errors: []int{404},
 		Responses: binaryResponse("application/octet-stream", "The document, of the media type that was registered")}), a.document)
 }

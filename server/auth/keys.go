@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -26,14 +27,18 @@ type Store interface {
 // prefix marks a Stele key, so that secret scanners recognize one.
 const prefix = "stele_"
 
-// NewKey makes a key for an agency: the text for the caller, and what is to be stored. The
-// text is stele_<id>_<32 random bytes>; 256 bits of entropy need no slow hash.
-func NewKey(agencyID, name string, now, expires time.Time) (text string, k notary.APIKey) {
+// NewKey completes a key's settings with an id, a digest and, unless it has one, an account
+// of its own. It returns the text for the caller too, stele_<id>_<32 random bytes>; 256 bits
+// of entropy need no slow hash.
+func NewKey(k notary.APIKey) (text string, complete notary.APIKey) {
 	id := make([]byte, 9)
 	secret := make([]byte, 32)
 	rand.Read(id)     // these never fail: the runtime aborts
 	rand.Read(secret) // when the system has no randomness
-	k = notary.APIKey{ID: encodeID(id), AgencyID: agencyID, Name: name, CreatedAt: now, ExpiresAt: expires}
+	k.ID = encodeID(id)
+	if k.Account == "" {
+		k.Account = k.ID
+	}
 	text = prefix + k.ID + "_" + base64.RawURLEncoding.EncodeToString(secret)
 	k.Digest = sm.Sum([]byte(text))
 	return text, k
@@ -69,11 +74,26 @@ func NewKeys(store Store, now func() time.Time) *Keys {
 	return &Keys{store: store, now: now, cache: map[sm.Digest]cached{}}
 }
 
-var errUnauthorized = notary.Errorf(notary.CodeUnauthorized, "A valid API key is needed: send 'Authorization: Bearer <key>'.")
+var (
+	errUnauthorized = notary.Errorf(notary.CodeUnauthorized, "A valid API key is needed: send 'Authorization: Bearer <key>'.")
+	errNetwork      = notary.Errorf(notary.CodeForbidden, "This key may not be used from your address; its networks are set by the agency.")
+)
 
-// Authenticate returns the key behind an Authorization header. Every reason to refuse gives
-// the same answer; only a store that is down gives another.
-func (k *Keys) Authenticate(ctx context.Context, header string) (notary.APIKey, error) {
+// Authenticate returns the key behind an Authorization header that came from an address.
+// Every reason to refuse gives the same answer; only a store that is down, and the wrong
+// network for a right key, give others.
+func (k *Keys) Authenticate(ctx context.Context, header, remoteAddr string) (notary.APIKey, error) {
+	key, err := k.authenticate(ctx, header)
+	if err != nil || len(key.Networks) == 0 {
+		return key, err
+	}
+	if addr, err := netip.ParseAddrPort(remoteAddr); err != nil || !key.From(addr.Addr()) {
+		return notary.APIKey{}, errNetwork
+	}
+	return key, nil
+}
+
+func (k *Keys) authenticate(ctx context.Context, header string) (notary.APIKey, error) {
 	text, ok := bearer(header)
 	if !ok {
 		return notary.APIKey{}, errUnauthorized
@@ -92,7 +112,7 @@ func (k *Keys) Authenticate(ctx context.Context, header string) (notary.APIKey, 
 	}
 	// The comparison is made in constant time, and also for a key that does not exist.
 	same := subtle.ConstantTimeCompare(digest[:], key.Digest[:]) == 1
-	if err != nil || !same || !key.RevokedAt.IsZero() || (!key.ExpiresAt.IsZero() && !now.Before(key.ExpiresAt)) {
+	if err != nil || !same || !key.InForce(now) {
 		return notary.APIKey{}, errUnauthorized
 	}
 	k.remember(digest, key, now)

@@ -35,8 +35,8 @@ func TestAuthenticate(t *testing.T) {
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	store := &memory{keys: map[string]notary.APIKey{}}
 	keys := NewKeys(store, func() time.Time { return now })
-	text, k := NewKey("agency", "test", now, now.Add(time.Hour))
-	other, _ := NewKey("agency", "never stored", now, time.Time{})
+	text, k := NewKey(notary.APIKey{AgencyID: "agency", Name: "test", CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
+	other, _ := NewKey(notary.APIKey{AgencyID: "agency", Name: "never stored", CreatedAt: now, ExpiresAt: time.Time{}})
 	if err := store.AddKey(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestAuthenticate(t *testing.T) {
 		"": false, "Bearer ": false, "Bearer": false, text: false, "Basic " + text: false, "Bearer " + other: false, "Bearer " + text + "x": false,
 		"Bearer " + text[:len(text)-1]: false, "Bearer stele__": false, "Bearer stele_" + k.ID + "_": false, "Bearer " + strings.Repeat("a", 10_000): false,
 	} {
-		got, err := keys.Authenticate(t.Context(), header)
+		got, err := keys.Authenticate(t.Context(), header, "192.0.2.1:9")
 		if ok != (err == nil) || ok && got.AgencyID != "agency" {
 			t.Errorf("%.80q: %+v %v", header, got, err)
 		}
@@ -63,15 +63,15 @@ func TestRevocationAndExpiry(t *testing.T) {
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	store := &memory{keys: map[string]notary.APIKey{}}
 	keys := NewKeys(store, func() time.Time { return now })
-	revoked, r := NewKey("a", "r", now, time.Time{})
-	expiring, e := NewKey("a", "e", now, now.Add(time.Second))
+	revoked, r := NewKey(notary.APIKey{AgencyID: "a", Name: "r", CreatedAt: now, ExpiresAt: time.Time{}})
+	expiring, e := NewKey(notary.APIKey{AgencyID: "a", Name: "e", CreatedAt: now, ExpiresAt: now.Add(time.Second)})
 	for _, k := range []notary.APIKey{r, e} {
 		if err := store.AddKey(t.Context(), k); err != nil {
 			t.Fatal(err)
 		}
 	}
 	in := func(text string) bool {
-		_, err := keys.Authenticate(t.Context(), "Bearer "+text)
+		_, err := keys.Authenticate(t.Context(), "Bearer "+text, "192.0.2.1:9")
 		return err == nil
 	}
 	if first, again := in(revoked), in(revoked); !first || !again || !in(expiring) || store.finds != 2 {
@@ -91,8 +91,8 @@ func TestRevocationAndExpiry(t *testing.T) {
 
 func TestStoreDown(t *testing.T) {
 	store := &memory{keys: map[string]notary.APIKey{}, down: true}
-	text, _ := NewKey("a", "x", time.Now(), time.Time{})
-	_, err := NewKeys(store, time.Now).Authenticate(t.Context(), "Bearer "+text)
+	text, _ := NewKey(notary.APIKey{AgencyID: "a", Name: "x", CreatedAt: time.Now(), ExpiresAt: time.Time{}})
+	_, err := NewKeys(store, time.Now).Authenticate(t.Context(), "Bearer "+text, "192.0.2.1:9")
 	if notary.CodeOf(err) != notary.CodeUnavailable {
 		t.Errorf("%v", err)
 	}

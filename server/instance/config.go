@@ -45,14 +45,15 @@ type Config struct {
 	PassphraseFile string `name:"passphrase-file" env:"STELE_PASSPHRASE_FILE" help:"File with the passphrase of the keys; or set STELE_PASSPHRASE." yaml:"passphrase-file"`
 	Chain          string `name:"chain" env:"STELE_CHAIN" default:"embedded" enum:"embedded,none" help:"embedded: this server runs the validator in the data folder. none: another server of this instance does." yaml:"chain"`
 
-	MaxDocument      int64         `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
-	MaxPublicUpload  int64         `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`
-	MaxBatch         int           `name:"max-batch" env:"STELE_MAX_BATCH" default:"10000" help:"Most records in one batch call." yaml:"max-batch"`
-	MaxConnections   int           `name:"max-connections" env:"STELE_MAX_CONNECTIONS" default:"4096" help:"Most connections at once; more are refused with 503." yaml:"max-connections"`
-	LookupsPerMinute int           `name:"lookups-per-minute" env:"STELE_LOOKUPS_PER_MINUTE" default:"120" help:"Public lookups and verifications per address and minute." yaml:"lookups-per-minute"`
-	ReadTimeout      time.Duration `name:"read-timeout" env:"STELE_READ_TIMEOUT" default:"30s" help:"A request that sends nothing for this long is given up." yaml:"read-timeout"`
-	StopTimeout      time.Duration `name:"stop-timeout" env:"STELE_STOP_TIMEOUT" default:"30s" help:"How long requests under way may take when the server is asked to stop." yaml:"stop-timeout"`
-	SweepAfter       time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
+	MaxDocument       int64         `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
+	MaxPublicUpload   int64         `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`
+	MaxBatch          int           `name:"max-batch" env:"STELE_MAX_BATCH" default:"10000" help:"Most records in one batch call." yaml:"max-batch"`
+	MaxConnections    int           `name:"max-connections" env:"STELE_MAX_CONNECTIONS" default:"4096" help:"Most connections at once; more are refused with 503." yaml:"max-connections"`
+	RequestsPerMinute int           `name:"requests-per-minute" env:"STELE_REQUESTS_PER_MINUTE" default:"600000" help:"Requests of an API key per minute, where the key has no limit of its own." yaml:"requests-per-minute"`
+	LookupsPerMinute  int           `name:"lookups-per-minute" env:"STELE_LOOKUPS_PER_MINUTE" default:"120" help:"Public lookups and verifications per address and minute." yaml:"lookups-per-minute"`
+	ReadTimeout       time.Duration `name:"read-timeout" env:"STELE_READ_TIMEOUT" default:"30s" help:"A request that sends nothing for this long is given up." yaml:"read-timeout"`
+	StopTimeout       time.Duration `name:"stop-timeout" env:"STELE_STOP_TIMEOUT" default:"30s" help:"How long requests under way may take when the server is asked to stop." yaml:"stop-timeout"`
+	SweepAfter        time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
 
 	LogLevel  string `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged." yaml:"log-level"`
 	LogFormat string `name:"log-format" env:"STELE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json." yaml:"log-format"`
@@ -86,7 +87,7 @@ func (c Config) Resolve() (Config, error) {
 		errs = append(errs, errors.New("the database URL holds a password: put it into a file and name that with database-password-file"))
 	}
 	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload, "max-batch": int64(c.MaxBatch),
-		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "read-timeout": int64(c.ReadTimeout), "stop-timeout": int64(c.StopTimeout)} {
+		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout), "stop-timeout": int64(c.StopTimeout)} {
 		if n <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}

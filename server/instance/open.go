@@ -25,6 +25,7 @@ import (
 	"stele/notary/intake"
 	"stele/notary/proof"
 	"stele/notary/statement"
+	"stele/server/auth"
 	"stele/storage/sqldb"
 )
 
@@ -159,6 +160,7 @@ type Instance struct {
 	holder   string
 	chain    *chainKeeper // nil when another server runs the validator
 	anchors  *anchor.Loop
+	usage    *auth.Usage
 	stop     []func() // in the order of stopping
 	failed   chan error
 }
@@ -256,6 +258,8 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	intakeCtx, stopIntake := context.WithCancel(background)
 	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
+	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
+	in.run(background, "API key usage", in.usage.Run)
 	in.run(background, "sequencer", in.batch.Run)
 	if in.chain != nil {
 		in.run(background, "anchoring", in.anchors.Run)

@@ -2,8 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -82,76 +80,4 @@ func (db *DB) CertificateChain(ctx context.Context, agencyID string) ([][]byte, 
 		return nil, notFound(err)
 	}
 	return pki.DecodePEM([]byte(text), pki.MaxChain)
-}
-
-// AddKey implements auth.Store.
-func (db *DB) AddKey(ctx context.Context, k notary.APIKey) error {
-	_, err := db.write.ExecContext(ctx, `INSERT INTO api_keys (id, agency_id, digest, name, created_at, expires_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		k.ID, k.AgencyID, k.Digest[:], k.Name, micros(k.CreatedAt), nullMicros(micros(k.ExpiresAt)), nullMicros(micros(k.RevokedAt)))
-	if err != nil {
-		return fmt.Errorf("add API key: %w", err)
-	}
-	return nil
-}
-
-func nullMicros(us int64) sql.NullInt64 { return sql.NullInt64{Int64: us, Valid: us != 0} }
-
-type keyRow struct {
-	ID        string        `db:"id"`
-	AgencyID  string        `db:"agency_id"`
-	Digest    []byte        `db:"digest"`
-	Name      string        `db:"name"`
-	CreatedAt int64         `db:"created_at"`
-	ExpiresAt sql.NullInt64 `db:"expires_at"`
-	RevokedAt sql.NullInt64 `db:"revoked_at"`
-}
-
-func (r keyRow) key() (notary.APIKey, error) {
-	if len(r.Digest) != sm.DigestSize {
-		return notary.APIKey{}, errors.New("the row of an API key is damaged")
-	}
-	return notary.APIKey{ID: r.ID, AgencyID: r.AgencyID, Digest: sm.Digest(r.Digest), Name: r.Name, CreatedAt: fromMicros(r.CreatedAt),
-		ExpiresAt: fromMicros(r.ExpiresAt.Int64), RevokedAt: fromMicros(r.RevokedAt.Int64)}, nil
-}
-
-const selectKey = `SELECT id, agency_id, digest, name, created_at, expires_at, revoked_at FROM api_keys`
-
-// FindKey implements auth.Store.
-func (db *DB) FindKey(ctx context.Context, id string) (notary.APIKey, error) {
-	var r keyRow
-	if !storable(id) {
-		return notary.APIKey{}, notary.ErrNotFound
-	}
-	if err := db.read.GetContext(ctx, &r, selectKey+` WHERE id = $1`, id); err != nil {
-		return notary.APIKey{}, notFound(err)
-	}
-	return r.key()
-}
-
-// Keys lists the keys of an agency, newest first.
-func (db *DB) Keys(ctx context.Context, agencyID string) ([]notary.APIKey, error) {
-	var rows []keyRow
-	if err := db.read.SelectContext(ctx, &rows, selectKey+` WHERE agency_id = $1 ORDER BY created_at DESC`, agencyID); err != nil {
-		return nil, fmt.Errorf("list API keys: %w", err)
-	}
-	out := make([]notary.APIKey, len(rows))
-	for i, r := range rows {
-		var err error
-		if out[i], err = r.key(); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// RevokeKey ends a key. It returns [notary.ErrNotFound] for one that is not in force.
-func (db *DB) RevokeKey(ctx context.Context, id string) error {
-	res, err := db.write.ExecContext(ctx, `UPDATE api_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, micros(db.now()), id)
-	if err != nil {
-		return fmt.Errorf("revoke API key: %w", err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, notary.ErrNotFound)
-	}
-	return nil
 }

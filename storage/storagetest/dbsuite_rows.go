@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -265,19 +267,47 @@ func testAgencies(t *testing.T, s *Site) {
 }
 
 func testKeys(t *testing.T, s *Site) {
-	k := notary.APIKey{ID: "k", AgencyID: s.Agency.ID, Digest: sm.Sum([]byte("k")), Name: "n", CreatedAt: s.Now(), ExpiresAt: s.Now().Add(time.Hour)}
+	k := notary.APIKey{ID: "k", AgencyID: s.Agency.ID, Account: "a", Digest: sm.Sum([]byte("k")), Name: "n", Scopes: []notary.Scope{notary.ScopeRead, notary.ScopeKeys},
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("2001:db8::1/128")}, Rate: 7, Quota: 9, CreatedAt: s.Now(), ExpiresAt: s.Now().Add(time.Hour)}
 	fatalIfErr(t, s.DB.AddKey(t.Context(), k))
 	got, err := s.another(t).FindKey(t.Context(), "k")
-	if fatalIfErr(t, err); got != k {
+	if fatalIfErr(t, err); !reflect.DeepEqual(got, k) {
 		t.Errorf("got %+v, want %+v", got, k)
 	}
-	fatalIfErr(t, s.DB.RevokeKey(t.Context(), "k"))
-	wantErr(t, s.DB.RevokeKey(t.Context(), "k"), notary.ErrNotFound)
-	if list, err := s.DB.Keys(t.Context(), s.Agency.ID); err != nil || len(list) != 1 || list[0].RevokedAt.IsZero() {
+	sooner := s.Now().Add(time.Minute)
+	fatalIfErr(t, s.DB.EndKey(t.Context(), "k", sooner))
+	wantErr(t, s.DB.EndKey(t.Context(), "k", sooner.Add(time.Second)), notary.ErrNotFound) // never later again
+	if got, err := s.DB.FindKey(t.Context(), "k"); err != nil || !got.ExpiresAt.Equal(sooner) || !got.InForce(s.Now()) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	fatalIfErr(t, s.DB.EndKey(t.Context(), "k", s.Now()))
+	wantErr(t, s.DB.EndKey(t.Context(), "k", s.Now()), notary.ErrNotFound)
+	if list, err := s.DB.Keys(t.Context(), s.Agency.ID); err != nil || len(list) != 1 || list[0].InForce(s.Now()) {
 		t.Errorf("got %+v, %v", list, err)
 	}
 	for _, id := range []string{"", "x", "\xff", "\x00"} {
 		_, err := s.DB.FindKey(t.Context(), id)
 		wantErr(t, err, notary.ErrNotFound)
+	}
+}
+
+func testKeyUsage(t *testing.T, s *Site) {
+	fatalIfErr(t, s.DB.AddKey(t.Context(), notary.APIKey{ID: "k", AgencyID: s.Agency.ID, Account: "a", Digest: sm.Sum([]byte("k")), Scopes: notary.Scopes, CreatedAt: s.Now()}))
+	at, other := s.Now().Add(time.Minute), s.another(t)
+	fatalIfErr(t, s.DB.NoteKeys(t.Context(), map[string]time.Time{"k": at, "nobody's": at}, 20_000, map[string]int64{"a": 5, "b": 1 << 40}))
+	fatalIfErr(t, other.NoteKeys(t.Context(), map[string]time.Time{"k": at.Add(-time.Second)}, 20_000, map[string]int64{"a": 4}))
+	fatalIfErr(t, other.NoteKeys(t.Context(), nil, 20_000, map[string]int64{"a": -2}))
+	fatalIfErr(t, other.NoteKeys(t.Context(), nil, 20_001, map[string]int64{"a": 1}))
+	if got, err := s.DB.FindKey(t.Context(), "k"); err != nil || !got.UsedAt.Equal(at) {
+		t.Errorf("used at %s, %v; want %s", got.UsedAt, err, at)
+	}
+	for _, want := range []struct {
+		account string
+		day     int64
+		n       uint64
+	}{{"a", 20_000, 7}, {"a", 20_001, 1}, {"b", 20_000, 1 << 40}, {"c", 20_000, 0}} {
+		if n, err := s.DB.KeyRecords(t.Context(), want.account, want.day); err != nil || n != want.n {
+			t.Errorf("%+v: %d, %v", want, n, err)
+		}
 	}
 }

@@ -174,13 +174,17 @@ type apikeyAddCmd struct {
 	Agency          string        `required:"" help:"The agency's credit code or id."`
 	Label           string        `default:"api" help:"What the key is for."`
 	Expires         time.Duration `help:"How long it is valid; 0 for ever." placeholder:"8760h"`
+	Scopes          []string      `default:"read,write,revoke,webhooks" help:"Its rights: read, write, revoke, webhooks, keys."`
+	Networks        []string      `help:"From where it may be used; anywhere if empty." placeholder:"10.1.0.0/16"`
+	Rate            int           `help:"Requests a minute; 0 for what the instance allows."`
+	Quota           uint64        `help:"Records a day (UTC); 0 for any number."`
 	JSON            bool          `name:"json" help:"Print JSON."`
 }
 
 // Run makes a key.
 func (c *apikeyAddCmd) Run(ctx context.Context, s *streams) error {
 	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		text, key, err := addKey(ctx, st, c.Agency, c.Label, c.Expires)
+		text, key, err := c.add(ctx, st)
 		if err != nil {
 			return err
 		}
@@ -192,17 +196,21 @@ func (c *apikeyAddCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
-func addKey(ctx context.Context, st *instance.Stores, agency, label string, valid time.Duration) (string, notary.APIKey, error) {
-	a, err := findAgency(ctx, st, agency)
+func (c *apikeyAddCmd) add(ctx context.Context, st *instance.Stores) (string, notary.APIKey, error) {
+	a, err := findAgency(ctx, st, c.Agency)
 	if err != nil {
 		return "", notary.APIKey{}, err
 	}
-	now := time.Now()
-	expires := time.Time{}
-	if valid > 0 {
-		expires = now.Add(valid)
+	scopes, err1 := notary.ParseScopes(c.Scopes)
+	networks, err2 := notary.ParseNetworks(c.Networks)
+	if err := errors.Join(err1, err2); err != nil {
+		return "", notary.APIKey{}, err
 	}
-	text, key := auth.NewKey(a.ID, label, now, expires)
+	settings := notary.APIKey{AgencyID: a.ID, Name: c.Label, Scopes: scopes, Networks: networks, Rate: c.Rate, Quota: c.Quota, CreatedAt: time.Now()}
+	if c.Expires > 0 {
+		settings.ExpiresAt = settings.CreatedAt.Add(c.Expires)
+	}
+	text, key := auth.NewKey(settings)
 	return text, key, st.DB.AddKey(ctx, key)
 }
 
@@ -234,7 +242,11 @@ func (c *apikeyListCmd) Run(ctx context.Context, s *streams) error {
 			} else if !k.ExpiresAt.IsZero() {
 				state = "until " + k.ExpiresAt.Format(time.RFC3339)
 			}
-			fmt.Fprintf(s.out, "%s  %s  made %s  %s\n", k.ID, k.Name, k.CreatedAt.Format(time.RFC3339), state)
+			used := "never used"
+			if !k.UsedAt.IsZero() {
+				used = "last used " + k.UsedAt.Format(time.RFC3339)
+			}
+			fmt.Fprintf(s.out, "%s  %s  made %s  %s  %s  %s\n", k.ID, k.Name, k.CreatedAt.Format(time.RFC3339), state, used, notary.JoinScopes(k.Scopes, ","))
 		}
 		return err
 	})
@@ -248,7 +260,7 @@ type apikeyRevokeCmd struct {
 // Run revokes a key.
 func (c *apikeyRevokeCmd) Run(ctx context.Context, s *streams) error {
 	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		if err := st.DB.RevokeKey(ctx, c.ID); errors.Is(err, notary.ErrNotFound) {
+		if err := st.DB.EndKey(ctx, c.ID, time.Now()); errors.Is(err, notary.ErrNotFound) {
 			return fmt.Errorf("no key with the id %q is in force", c.ID)
 		} else if err != nil {
 			return err

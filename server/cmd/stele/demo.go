@@ -10,9 +10,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
+	"stele/notary"
 	"stele/server/instance"
 )
 
@@ -121,7 +123,7 @@ func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (string,
 			return "", err
 		}
 	}
-	text, _, err := addKey(ctx, st, demoCode, "demo", 0)
+	text, _, err := (&apikeyAddCmd{Agency: demoCode, Label: "demo", Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st)
 	return text, err
 }
 

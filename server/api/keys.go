@@ -1,0 +1,252 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"stele/notary"
+	"stele/server/auth"
+)
+
+// Key is an API key as its agency sees it, without its secret.
+type Key struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Scopes    []string `json:"scopes" doc:"read, write, revoke, webhooks, keys"`
+	Networks  []string `json:"networks" doc:"From where it may be used; empty: from anywhere"`
+	Rate      int      `json:"requestsPerMinute,omitempty" doc:"Absent: what the service allows every key"`
+	Quota     uint64   `json:"recordsPerDay,omitempty" doc:"Records a day (UTC), shared with the keys that descend from the same one. Absent: any number"`
+	CreatedAt string   `json:"createdAt" format:"date-time"`
+	ExpiresAt string   `json:"expiresAt,omitempty" format:"date-time"`
+	RevokedAt string   `json:"revokedAt,omitempty" format:"date-time"`
+	UsedAt    string   `json:"lastUsedAt,omitempty" format:"date-time" doc:"Some seconds late"`
+	InForce   bool     `json:"inForce"`
+}
+
+// NewKey is what a caller sends to make a key.
+type NewKey struct {
+	Name      string     `json:"name" minLength:"1" maxLength:"100"`
+	Scopes    []string   `json:"scopes,omitempty" doc:"Rights that the calling key has itself; all of them but keys if absent"`
+	Networks  []string   `json:"networks,omitempty" maxItems:"32" doc:"Such as 10.1.0.0/16, 2001:db8::/32 or an address"`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+}
+
+// IssuedKey is a new key with its text, which is shown this once.
+type IssuedKey struct {
+	Key
+	Text string `json:"key" doc:"Send it as 'Authorization: Bearer <key>'. It is not stored and cannot be shown again"`
+}
+
+type keyOutput struct{ Body Key }
+
+type issuedKeyOutput struct {
+	Cache string `header:"Cache-Control"`
+	Body  IssuedKey
+}
+
+type keysOutput struct {
+	Body struct {
+		Keys []Key `json:"keys"`
+	}
+}
+
+type keyIDInput struct {
+	ID string `path:"id" maxLength:"64" doc:"The key's id"`
+}
+
+func (a *API) registerKeys() {
+	huma.Register(a.huma, a.private("", huma.Operation{OperationID: "get-own-key", Method: http.MethodGet, Path: "/api/v1/key", Tags: []string{"keys"},
+		Summary: "The calling key", Description: "What is left of its limits stands in the headers, as on every answer."}), a.ownKey)
+	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "list-keys", Method: http.MethodGet, Path: "/api/v1/keys", Tags: []string{"keys"},
+		Summary: "The agency's keys, newest first"}), a.listKeys)
+	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "create-key", Method: http.MethodPost, Path: "/api/v1/keys", Tags: []string{"keys"},
+		DefaultStatus: http.StatusCreated, Summary: "Make a key", Description: "It has the limits of the calling key, and counts with it. Its secret is shown once.", Errors: []int{409, 422}}), a.createKey)
+	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "rotate-key", Method: http.MethodPost, Path: "/api/v1/keys/{id}/rotate", Tags: []string{"keys"},
+		DefaultStatus: http.StatusCreated, Summary: "Replace a key by a new one with the same settings",
+		Description: "Both work until the old one ends: at the time given, or after 24 hours. The new one counts with the old one's limits.", Errors: []int{404, 409, 422}}), a.rotateKey)
+	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "revoke-key", Method: http.MethodDelete, Path: "/api/v1/keys/{id}", Tags: []string{"keys"},
+		DefaultStatus: http.StatusNoContent, Summary: "End a key", Description: "Running servers refuse it within two seconds.", Errors: []int{404}}), a.revokeKey)
+}
+
+func wireKey(k notary.APIKey, now time.Time) Key {
+	out := Key{ID: k.ID, Name: k.Name, Networks: []string{}, Rate: k.Rate, Quota: k.Quota, CreatedAt: formatTime(k.CreatedAt), ExpiresAt: formatTime(k.ExpiresAt),
+		RevokedAt: formatTime(k.RevokedAt), UsedAt: formatTime(k.UsedAt), InForce: k.InForce(now)}
+	for _, s := range k.Scopes {
+		out.Scopes = append(out.Scopes, string(s))
+	}
+	for _, n := range k.Networks {
+		out.Networks = append(out.Networks, n.String())
+	}
+	return out
+}
+
+func (a *API) ownKey(ctx context.Context, _ *struct{}) (*keyOutput, error) {
+	return &keyOutput{Body: wireKey(caller(ctx), a.Now())}, nil
+}
+
+func (a *API) listKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
+	keys, err := a.KeyStore.Keys(ctx, caller(ctx).AgencyID)
+	if err != nil {
+		return nil, a.fail(ctx, keysDown(err))
+	}
+	out := &keysOutput{}
+	out.Body.Keys = []Key{}
+	for _, k := range keys {
+		out.Body.Keys = append(out.Body.Keys, wireKey(k, a.Now()))
+	}
+	return out, nil
+}
+
+func keysDown(err error) error {
+	return notary.Wrap(notary.CodeUnavailable, err, "The keys cannot be reached at the moment; nothing was changed, as far as is known. Look before you try again.")
+}
+
+func (a *API) createKey(ctx context.Context, in *struct{ Body NewKey }) (*issuedKeyOutput, error) {
+	own := caller(ctx)
+	k := notary.APIKey{AgencyID: own.AgencyID, Account: own.Account, Name: in.Body.Name, Rate: own.Rate, Quota: own.Quota, CreatedAt: a.Now()}
+	names := in.Body.Scopes
+	if names == nil {
+		for _, s := range own.Scopes {
+			if s != notary.ScopeKeys {
+				names = append(names, string(s))
+			}
+		}
+	}
+	var err error
+	if k.Scopes, err = notary.ParseScopes(names); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	for _, s := range k.Scopes {
+		if !own.May(s) {
+			return nil, a.fail(ctx, notary.InvalidField("scopes", "The calling key lacks the scope %q itself. Nothing was saved.", s))
+		}
+	}
+	if k.Networks, err = notary.ParseNetworks(in.Body.Networks); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if err := within(k.Networks, own.Networks); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if k.ExpiresAt, err = expiry(in.Body.ExpiresAt, own, a.Now()); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return a.issueKey(ctx, k)
+}
+
+// within demands that a new key can be used from nowhere that the calling one cannot.
+func within(networks, own []netip.Prefix) error {
+	if len(own) == 0 {
+		return nil
+	}
+	contained := func(n netip.Prefix) bool {
+		return slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Bits() <= n.Bits() && o.Contains(n.Addr()) })
+	}
+	if len(networks) == 0 || !slices.ContainsFunc(networks, contained) || slices.ContainsFunc(networks, func(n netip.Prefix) bool { return !contained(n) }) {
+		return notary.InvalidField("networks", "The calling key is bound to networks; the new one must be bound to them or to parts of them. Nothing was saved.")
+	}
+	return nil
+}
+
+// expiry is when a new key ends: not after the one that makes it.
+func expiry(asked *time.Time, own notary.APIKey, now time.Time) (time.Time, error) {
+	switch {
+	case asked == nil:
+		return own.ExpiresAt, nil
+	case !asked.After(now):
+		return time.Time{}, notary.InvalidField("expiresAt", "The time must be in the future. Nothing was saved.")
+	case !own.ExpiresAt.IsZero() && asked.After(own.ExpiresAt):
+		return time.Time{}, notary.InvalidField("expiresAt", "The calling key ends at %s; the new one cannot last longer. Nothing was saved.", formatTime(own.ExpiresAt))
+	}
+	return *asked, nil
+}
+
+// maxKeys bounds an agency's keys in force: more would be a program that runs wild.
+const maxKeys = 200
+
+func (a *API) issueKey(ctx context.Context, k notary.APIKey) (*issuedKeyOutput, error) {
+	keys, err := a.KeyStore.Keys(ctx, k.AgencyID)
+	if err != nil {
+		return nil, a.fail(ctx, keysDown(err))
+	}
+	if n := len(slices.DeleteFunc(keys, func(k notary.APIKey) bool { return !k.InForce(a.Now()) })); n >= maxKeys {
+		return nil, a.fail(ctx, notary.Errorf(notary.CodeConflict, "The agency has %d keys in force already: end some first. Nothing was saved.", n))
+	}
+	text, k := auth.NewKey(k)
+	// A crash after this leaves a key whose secret nobody has: it is in the list, and can be ended.
+	if err := a.KeyStore.AddKey(ctx, k); err != nil {
+		return nil, a.fail(ctx, keysDown(err))
+	}
+	return &issuedKeyOutput{Cache: "no-store", Body: IssuedKey{Key: wireKey(k, a.Now()), Text: text}}, nil
+}
+
+// rotationTime is how long a key works beside its successor.
+const rotationTime = 24 * time.Hour
+
+type rotateInput struct {
+	ID   string `path:"id" maxLength:"64" doc:"The key's id"`
+	Body *struct {
+		Until *time.Time `json:"until,omitempty" doc:"When the old key ends; 24 hours from now if absent"`
+	} `required:"false"`
+}
+
+func (a *API) rotateKey(ctx context.Context, in *rotateInput) (*issuedKeyOutput, error) {
+	keys, err := a.KeyStore.Keys(ctx, caller(ctx).AgencyID)
+	if err != nil {
+		return nil, a.fail(ctx, keysDown(err))
+	}
+	now := a.Now()
+	at := slices.IndexFunc(keys, func(k notary.APIKey) bool { return k.ID == in.ID && k.InForce(now) })
+	if at < 0 {
+		return nil, a.fail(ctx, errNoKey)
+	}
+	old, until := keys[at], now.Add(rotationTime)
+	if in.Body != nil && in.Body.Until != nil {
+		until = *in.Body.Until
+	}
+	switch {
+	case !until.After(now):
+		return nil, a.fail(ctx, notary.InvalidField("until", "The time must be in the future: end the old key with DELETE if it must not be used any more. Nothing was saved."))
+	case !slices.Equal(old.Scopes, commonScopes(old.Scopes, caller(ctx).Scopes)):
+		return nil, a.fail(ctx, notary.Errorf(notary.CodeForbidden, "The calling key lacks a scope that this key has. Nothing was saved."))
+	}
+	next := old
+	next.CreatedAt, next.UsedAt = now, time.Time{}
+	// The new key is durable before the old one ends: a crash in between leaves both in force,
+	// which the list shows.
+	out, err := a.issueKey(ctx, next)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.KeyStore.EndKey(ctx, old.ID, until); err != nil && !errors.Is(err, notary.ErrNotFound) {
+		a.log.WarnContext(ctx, "the old key of a rotation was not ended", "key", old.ID, "error", err)
+	}
+	return out, nil
+}
+
+func commonScopes(all, own []notary.Scope) []notary.Scope {
+	return slices.DeleteFunc(slices.Clone(all), func(s notary.Scope) bool { return !slices.Contains(own, s) })
+}
+
+var errNoKey = notary.Errorf(notary.CodeNotFound, "The agency has no key in force with this id.")
+
+func (a *API) revokeKey(ctx context.Context, in *keyIDInput) (*struct{}, error) {
+	keys, err := a.KeyStore.Keys(ctx, caller(ctx).AgencyID)
+	if err != nil {
+		return nil, a.fail(ctx, keysDown(err))
+	}
+	if !slices.ContainsFunc(keys, func(k notary.APIKey) bool { return k.ID == in.ID && k.InForce(a.Now()) }) {
+		return nil, a.fail(ctx, errNoKey)
+	}
+	if err := a.KeyStore.EndKey(ctx, in.ID, a.Now()); errors.Is(err, notary.ErrNotFound) {
+		return nil, a.fail(ctx, errNoKey)
+	} else if err != nil {
+		return nil, a.fail(ctx, keysDown(err))
+	}
+	return nil, nil
+}
