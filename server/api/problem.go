@@ -116,7 +116,7 @@ func levelOf(status int) slog.Level {
 
 func setHeaders(h http.Header, p *Problem) {
 	if s, ok := retryAfter[notary.Code(p.Code)]; p.wait > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((p.wait + time.Second - 1) / time.Second)))
+		h.Set("Retry-After", strconv.Itoa(int((p.wait+time.Second-1)/time.Second)))
 	} else if ok {
 		h.Set("Retry-After", strconv.Itoa(s))
 	}
