@@ -33,6 +33,7 @@ type Agency struct {
 	Code      string // unified social credit code, GB 32100
 	Name      string
 	Region    string // six digits, GB/T 2260: the first part of its certificate numbers
+	KeyAtHome bool   // it signs its statements itself: there is no key of it here
 	CreatedAt time.Time
 }
 

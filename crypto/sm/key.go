@@ -74,8 +74,9 @@ func (p *PublicKey) Equal(q *PublicKey) bool {
 	return p != nil && q != nil && p.point == q.point
 }
 
-// messageDigest is e = SM3(Z_A ‖ M), GB/T 32918.2 section 6.1 steps A1 and A2.
-func (p *PublicKey) messageDigest(message []byte) Digest { return Sum(p.za[:], message) }
+// MessageDigest is e = SM3(Z_A ‖ M), GB/T 32918.2 section 6.1 steps A1 and A2: what a key
+// device signs that is given a digest instead of the message.
+func (p *PublicKey) MessageDigest(message []byte) Digest { return Sum(p.za[:], message) }
 
 // Verify reports whether sig is a valid SM2 signature over message under [UserID].
 // Only the one minimal DER encoding of SEQUENCE{r, s} is accepted.
@@ -83,7 +84,7 @@ func (p *PublicKey) Verify(message, sig []byte) bool {
 	if p == nil || p.key == nil || !canonicalSignature(sig) {
 		return false
 	}
-	e := p.messageDigest(message)
+	e := p.MessageDigest(message)
 	return sm2.VerifyASN1(p.key, e[:], sig)
 }
 
@@ -143,7 +144,7 @@ var ErrSelfVerify = errors.New("SM2: own signature does not verify")
 // what the full verification would (a wrong r, s, nonce or encoding); that P = [d]G was
 // established when the key was loaded.
 func (k *PrivateKey) Sign(message []byte) ([]byte, error) {
-	e := k.pub.messageDigest(message)
+	e := k.pub.MessageDigest(message)
 	sig, err := sm2.SignASN1(rand.Reader, k.key, e[:], nil)
 	if err != nil {
 		return nil, fmt.Errorf("SM2 sign: %w", err)

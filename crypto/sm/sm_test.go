@@ -87,14 +87,14 @@ func TestSelfVerifyAgreesWithVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.selfVerify(k.pub.messageDigest([]byte("n")), sig) {
+	if k.selfVerify(k.pub.MessageDigest([]byte("n")), sig) {
 		t.Error("signature over another message passed the self check")
 	}
 	foreign, err := other.Sign(msg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.selfVerify(k.pub.messageDigest(msg), foreign) {
+	if k.selfVerify(k.pub.MessageDigest(msg), foreign) {
 		t.Error("another key's signature passed the self check")
 	}
 }

@@ -171,7 +171,16 @@ func requestHash(d Draft, digest sm.Digest, size int64) sm.Digest {
 	return sm.Sum(b)
 }
 
+// signer is the key of an agency that is kept here.
 func (in *Intake) signer(agencyID string) (*Signer, error) {
+	s, err := in.anySigner(agencyID)
+	if err == nil && s.Sign == nil {
+		err = errKeyAtHome
+	}
+	return s, err
+}
+
+func (in *Intake) anySigner(agencyID string) (*Signer, error) {
 	s, err := in.signers(agencyID)
 	if err != nil {
 		return nil, notary.Wrap(notary.CodeUnavailable, err, "The agency's signing key is not available on this server.")

@@ -27,6 +27,7 @@ type fixture struct {
 	news    atomic.Int64 // calls of OnNew
 
 	sign atomic.Pointer[func(message []byte) ([]byte, error)] // instead of the agency's key
+	home atomic.Bool                                          // the agency keeps its key
 }
 
 func newFixture(t *testing.T, b storagetest.Backend, change ...func(*intake.Limits)) *fixture {
@@ -49,11 +50,16 @@ func newFixture(t *testing.T, b storagetest.Backend, change ...func(*intake.Limi
 		if id != f.Agency.ID {
 			return nil, notary.ErrNotFound
 		}
+		if f.home.Load() {
+			home := signer
+			home.Sign = nil
+			return &home, nil
+		}
 		return &signer, nil
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	f.stop = cancel
-	f.in = intake.New(ctx, f.db, f.objects, intake.Options{Signers: signers, Limits: limits, Now: f.Now, Log: storagetest.Discard, OnNew: func() { f.news.Add(1) }})
+	f.in = intake.New(ctx, f.db, f.objects, intake.Options{Signers: signers, Prepared: f.db, Limits: limits, Now: f.Now, Log: storagetest.Discard, OnNew: func() { f.news.Add(1) }})
 	t.Cleanup(func() {
 		f.db.Heal()
 		f.objects.Heal()

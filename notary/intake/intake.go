@@ -60,7 +60,8 @@ type Signer struct {
 	Agency      statement.Agency
 	Region      string
 	Certificate sm.Digest // SM3 of the DER certificate
-	Sign        func(message []byte) ([]byte, error)
+	Key         *sm.PublicKey
+	Sign        func(message []byte) ([]byte, error) // nil where the agency keeps its key at home
 }
 
 // Signers finds the key of an agency. It is safe for concurrent use.
@@ -120,29 +121,31 @@ func DefaultLimits() Limits {
 
 // Intake takes documents in. It is safe for concurrent use.
 type Intake struct {
-	store   Store
-	objects Objects
-	signers Signers
-	limits  Limits
-	now     func() time.Time
-	log     *slog.Logger
-	numbers numberBlocks
-	group   *committer
-	onNew   func()
+	store    Store
+	prepared PreparedStore
+	objects  Objects
+	signers  Signers
+	limits   Limits
+	now      func() time.Time
+	log      *slog.Logger
+	numbers  numberBlocks
+	group    *committer
+	onNew    func()
 }
 
 // Options are what [New] needs besides its stores.
 type Options struct {
-	Signers Signers
-	Limits  Limits
-	Now     func() time.Time
-	Log     *slog.Logger
-	OnNew   func() // called after a transaction brought new entries; must not block
+	Signers  Signers
+	Prepared PreparedStore
+	Limits   Limits
+	Now      func() time.Time
+	Log      *slog.Logger
+	OnNew    func() // called after a transaction brought new entries; must not block
 }
 
 // New returns an intake whose writer runs until ctx ends; [Intake.Wait] then waits for it.
 func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
-	in := &Intake{store: store, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
+	in := &Intake{store: store, prepared: o.Prepared, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
 	if in.onNew == nil {
 		in.onNew = func() {}
 	}
@@ -176,17 +179,28 @@ type Origin struct {
 
 // File notarizes a document whose bytes come from r; size is -1 when it is not known.
 func (in *Intake) File(ctx context.Context, d Draft, r io.Reader, size int64) (notary.Record, bool, error) {
+	signer, err := in.signer(d.AgencyID)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	return in.file(ctx, signer, d, r, size, func(d Draft, rec notary.Record) (notary.Record, bool, error) {
+		item, err := in.documentItem(ctx, signer, d, rec)
+		if err != nil {
+			return notary.Record{}, false, err
+		}
+		return in.group.submit(ctx, signer, item).result(item)
+	})
+}
+
+// file stores a document and has finish make its record; without one the object goes again.
+func (in *Intake) file(ctx context.Context, signer *Signer, d Draft, r io.Reader, size int64, finish func(Draft, notary.Record) (notary.Record, bool, error)) (notary.Record, bool, error) {
 	if err := in.check(&d); err != nil {
 		return notary.Record{}, false, err
 	}
 	if size > in.limits.MaxDocument {
 		return notary.Record{}, false, in.tooLarge()
 	}
-	signer, err := in.signer(d.AgencyID)
-	if err != nil {
-		return notary.Record{}, false, err
-	}
-	rec := notary.Record{ID: newID(), AgencyID: d.AgencyID, Stored: true}
+	rec := notary.Record{ID: newID(), AgencyID: signer.AgencyID, Stored: true}
 	prior, err := in.prior(ctx, d)
 	if err != nil {
 		return notary.Record{}, false, err
@@ -207,24 +221,19 @@ func (in *Intake) File(ctx context.Context, d Draft, r io.Reader, size int64) (n
 	}
 	rec.Version = obj.Version
 	rec.SM3, rec.Size, rec.MediaType = doc.digest(), uint64(doc.size), mediaType(d.MediaType, doc.head)
-	out, replay, err := in.submitDocument(ctx, signer, d, rec)
+	out, replay, err := finish(d, rec)
 	if err != nil || replay {
 		in.drop(ctx, key, err)
 	}
 	return out, replay, err
 }
 
-func (in *Intake) submitDocument(ctx context.Context, signer *Signer, d Draft, rec notary.Record) (notary.Record, bool, error) {
+func (in *Intake) documentItem(ctx context.Context, signer *Signer, d Draft, rec notary.Record) (*Item, error) {
 	if d.Expected != nil && *d.Expected != rec.SM3 {
-		return notary.Record{}, false, &notary.Error{Code: notary.CodeDigestMismatch, Field: "sm3",
+		return nil, &notary.Error{Code: notary.CodeDigestMismatch, Field: "sm3",
 			Message: fmt.Sprintf("The document's SM3 digest is %s, not the %s that was announced. Nothing was saved.", rec.SM3, d.Expected)}
 	}
-	item, err := in.prepare(ctx, signer, d, rec)
-	if err != nil {
-		return notary.Record{}, false, err
-	}
-	o := in.group.submit(ctx, signer, item)
-	return o.result(item)
+	return in.prepare(ctx, signer, d, rec)
 }
 
 // drop removes an object whose record did not come to be. When the outcome is unknown the
@@ -243,6 +252,9 @@ func (in *Intake) drop(ctx context.Context, key string, why error) {
 // Digest notarizes a document that stays where it is: only its digest, size and media type
 // are given.
 func (in *Intake) Digest(ctx context.Context, d Draft, digest sm.Digest, size uint64) (notary.Record, bool, error) {
+	if _, err := in.signer(d.AgencyID); err != nil {
+		return notary.Record{}, false, err
+	}
 	signer, item, prior, err := in.prepareDigest(ctx, d, digest, size)
 	if err != nil {
 		return notary.Record{}, false, err
@@ -263,7 +275,7 @@ func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, 
 	if d.Expected != nil && *d.Expected != digest {
 		return nil, nil, nil, notary.InvalidField("sm3", "Two different digests were given.")
 	}
-	signer, err := in.signer(d.AgencyID)
+	signer, err := in.anySigner(d.AgencyID)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -303,6 +315,8 @@ func (in *Intake) Batch(ctx context.Context, items []BatchItem) []BatchResult {
 	for i, it := range items {
 		signer, item, prior, err := in.prepareDigest(ctx, it.Draft, it.Digest, it.Size)
 		switch {
+		case err == nil && signer.Sign == nil:
+			results[i].Err = errKeyAtHome
 		case err != nil:
 			results[i].Err = err
 		case prior != nil:
@@ -323,38 +337,46 @@ func (in *Intake) Batch(ctx context.Context, items []BatchItem) []BatchResult {
 
 // Revoke withdraws a record of an agency. The reason is public.
 func (in *Intake) Revoke(ctx context.Context, agencyID, idOrNumber, reason, idempotency string) (notary.Record, bool, error) {
-	if !statement.ValidText(reason, statement.MaxReason) {
-		return notary.Record{}, false, notary.InvalidField("reason", "A reason of 1 to %d bytes without control characters is needed; it will be public.", statement.MaxReason)
-	}
-	if err := checkIdempotency(idempotency); err != nil {
-		return notary.Record{}, false, err
-	}
 	signer, err := in.signer(agencyID)
 	if err != nil {
 		return notary.Record{}, false, err
 	}
-	rec, err := in.store.FindRecord(ctx, agencyID, idOrNumber)
+	item, prior, err := in.revocation(ctx, signer, idOrNumber, reason, idempotency)
 	if err != nil {
-		return notary.Record{}, false, notFound(err)
+		return notary.Record{}, false, err
 	}
-	hash := sm.Sum([]byte("revoke\x00"), []byte(rec.ID), []byte{0}, []byte(reason))
+	if prior != nil {
+		return in.replay(*prior, item.RequestHash)
+	}
+	return in.group.submit(ctx, signer, item).result(item)
+}
+
+// revocation builds the item that withdraws a record. A prior is an earlier use of the
+// idempotency key; the item then has nothing but what the key stands for.
+func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, reason, idempotency string) (*Item, *Prior, error) {
+	if !statement.ValidText(reason, statement.MaxReason) {
+		return nil, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes without control characters is needed; it will be public.", statement.MaxReason)
+	}
+	if err := checkIdempotency(idempotency); err != nil {
+		return nil, nil, err
+	}
+	rec, err := in.store.FindRecord(ctx, signer.AgencyID, idOrNumber)
+	if err != nil {
+		return nil, nil, notFound(err)
+	}
+	item := &Item{Action: statement.Revoke, Idempotency: idempotency, RequestHash: sm.Sum([]byte("revoke\x00"), []byte(rec.ID), []byte{0}, []byte(reason))}
 	if idempotency != "" {
-		prior, err := in.findPrior(ctx, agencyID, idempotency)
-		if err != nil {
-			return notary.Record{}, false, err
-		}
-		if prior != nil {
-			return in.replay(*prior, hash)
+		if prior, err := in.findPrior(ctx, signer.AgencyID, idempotency); err != nil || prior != nil {
+			return item, prior, err
 		}
 	}
 	at := in.now().UTC().Truncate(time.Millisecond)
 	s := statement.Statement{Action: statement.Revoke, Number: rec.Number, Agency: signer.Agency, Reason: reason, IssuedAt: at}
 	encoded, err := s.Encode()
 	if err != nil {
-		return notary.Record{}, false, err
+		return nil, nil, err
 	}
 	rec.Standing, rec.StandingAt, rec.Reason = notary.Revoked, at, reason
-	item := &Item{Record: rec, Action: statement.Revoke, Entry: statement.Entry{Statement: encoded, Certificate: signer.Certificate},
-		Idempotency: idempotency, RequestHash: hash}
-	return in.group.submit(ctx, signer, item).result(item)
+	item.Record, item.Entry = rec, statement.Entry{Statement: encoded, Certificate: signer.Certificate}
+	return item, nil, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/intake"
 	"stele/server/slowread"
@@ -33,18 +34,20 @@ type recordOutput struct {
 func (a *API) registerRecords() {
 	schemas := a.huma.OpenAPI().Components.Schemas
 	record := schemas.Schema(reflect.TypeFor[NewRecord](), true, "NewRecord")
+	body := &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		"application/json": {Schema: record},
+		"multipart/form-data": {Schema: &huma.Schema{Type: "object", Required: []string{"record", "file"}, Properties: map[string]*huma.Schema{
+			"record": record, "file": {Type: "string", Format: "binary"}}},
+			Encoding: map[string]*huma.Encoding{"record": {ContentType: "application/json"}}},
+	}}
+	a.registerPrepared(body)
 	registerRaw(a.huma, a.private(notary.ScopeWrite, huma.Operation{
 		OperationID: "create-record", Method: http.MethodPost, Path: "/api/v1/records", DefaultStatus: http.StatusCreated, Tags: []string{"records"},
 		Summary: "Notarize a document",
 		Description: "Either multipart/form-data with the part `record` (JSON) followed by the part `file`, or application/json with the digest and size of a document that stays where it is. " +
 			"The answer comes once the record is durable; it cannot be lost any more.",
-		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-			"application/json": {Schema: record},
-			"multipart/form-data": {Schema: &huma.Schema{Type: "object", Required: []string{"record", "file"}, Properties: map[string]*huma.Schema{
-				"record": record, "file": {Type: "string", Format: "binary"}}},
-				Encoding: map[string]*huma.Encoding{"record": {ContentType: "application/json"}}},
-		}},
-		Errors: []int{400, 408, 409, 413, 415, 422},
+		RequestBody: body,
+		Errors:      []int{400, 408, 409, 413, 415, 422},
 	}), a.create)
 	huma.Register(a.huma, a.private(notary.ScopeRevoke, huma.Operation{
 		OperationID: "revoke-record", Method: http.MethodPost, Path: "/api/v1/records/{id}/revoke", Tags: []string{"records"},
@@ -55,23 +58,10 @@ func (a *API) registerRecords() {
 }
 
 func (a *API) create(ctx context.Context, in *createInput) (*recordOutput, error) {
-	media, params, err := mime.ParseMediaType(in.ContentType)
-	if err != nil {
-		media = ""
-	}
 	if err := a.Usage.Spend(ctx, caller(ctx), 1); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	var rec notary.Record
-	var replayed bool
-	switch media {
-	case "application/json":
-		rec, replayed, err = a.createDigest(ctx, in)
-	case "multipart/form-data":
-		rec, replayed, err = a.createFile(ctx, in, params["boundary"])
-	default:
-		err = notary.Errorf(notary.CodeUnsupported, "Send multipart/form-data with the parts 'record' and 'file', or application/json with sm3 and size. Nothing was saved.")
-	}
+	rec, replayed, err := a.take(ctx, in)
 	if err != nil || replayed {
 		a.Usage.GiveBack(caller(ctx), 1)
 	}
@@ -98,20 +88,43 @@ func (a *API) answer(ctx context.Context, rec notary.Record, replayed bool, wait
 	return out, nil
 }
 
-func (a *API) createDigest(ctx context.Context, in *createInput) (notary.Record, bool, error) {
-	var n NewRecord
-	if err := decodeStrict(a.patient(in.response, in.request.Body), maxRecordJSON, &n); err != nil {
-		return notary.Record{}, false, err
+// take notarizes what a request brings: a file, or a digest.
+func (a *API) take(ctx context.Context, in *createInput) (notary.Record, bool, error) {
+	if boundary, ok := in.multipart(); ok {
+		up, err := a.upload(ctx, in, boundary)
+		if err != nil {
+			return notary.Record{}, false, err
+		}
+		return a.Intake.File(ctx, up.draft, up.file, up.size)
 	}
-	d, err := n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "digest"))
-	if err != nil {
-		return notary.Record{}, false, err
-	}
-	digest, size, err := n.digestOnly(d)
+	d, digest, size, err := a.digest(ctx, in)
 	if err != nil {
 		return notary.Record{}, false, err
 	}
 	return a.Intake.Digest(ctx, d, digest, size)
+}
+
+// multipart tells whether a form comes, and what separates its parts.
+func (in *createInput) multipart() (boundary string, ok bool) {
+	media, params, err := mime.ParseMediaType(in.ContentType)
+	return params["boundary"], err == nil && media == "multipart/form-data"
+}
+
+// digest reads a request that brings no file.
+func (a *API) digest(ctx context.Context, in *createInput) (intake.Draft, sm.Digest, uint64, error) {
+	if media, _, err := mime.ParseMediaType(in.ContentType); err != nil || media != "application/json" {
+		return intake.Draft{}, sm.Digest{}, 0, notary.Errorf(notary.CodeUnsupported, "Send multipart/form-data with the parts 'record' and 'file', or application/json with sm3 and size. Nothing was saved.")
+	}
+	var n NewRecord
+	if err := decodeStrict(a.patient(in.response, in.request.Body), maxRecordJSON, &n); err != nil {
+		return intake.Draft{}, sm.Digest{}, 0, err
+	}
+	d, err := n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "digest"))
+	if err != nil {
+		return d, sm.Digest{}, 0, err
+	}
+	digest, size, err := n.digestOnly(d)
+	return d, digest, size, err
 }
 
 // origin is the attested fact of who handed a document in, and how.
@@ -119,36 +132,43 @@ func origin(ctx context.Context, method string) intake.Origin {
 	return intake.Origin{System: "api key " + caller(ctx).ID, Method: method}
 }
 
-func (a *API) createFile(ctx context.Context, in *createInput, boundary string) (notary.Record, bool, error) {
+// upload is a form that has been read up to the file's first byte.
+type upload struct {
+	draft intake.Draft
+	file  io.Reader
+	size  int64 // -1: not known
+}
+
+func (a *API) upload(ctx context.Context, in *createInput, boundary string) (up upload, err error) {
 	if boundary == "" {
-		return notary.Record{}, false, notary.Errorf(notary.CodeMalformed, "The multipart boundary is missing in Content-Type. Nothing was saved.")
+		return up, notary.Errorf(notary.CodeMalformed, "The multipart boundary is missing in Content-Type. Nothing was saved.")
 	}
 	// The multipart reader would read a few kilobytes at a time; it takes over a larger buffer.
 	mr := multipart.NewReader(bufio.NewReaderSize(a.patient(in.response, in.request.Body), uploadBuffer), boundary)
 	part, err := nextPart(mr, "record")
 	if err != nil {
-		return notary.Record{}, false, err
+		return up, err
 	}
 	var n NewRecord
 	if err := decodeStrict(part, maxRecordJSON, &n); err != nil {
-		return notary.Record{}, false, err
+		return up, err
 	}
 	file, err := nextPart(mr, "file")
 	if err != nil {
-		return notary.Record{}, false, err
+		return up, err
 	}
 	if n.Filename == "" {
 		n.Filename = rawFileName(file)
 	}
-	d, err := n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "upload"))
-	if err != nil {
-		return notary.Record{}, false, err
+	if up.draft, err = n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "upload")); err != nil {
+		return up, err
 	}
-	size := int64(-1)
+	up.size = -1
 	if n.Size != nil {
-		size = int64(min(*n.Size, 1<<62))
+		up.size = int64(min(*n.Size, 1<<62))
 	}
-	return a.Intake.File(ctx, d, &lastPart{part: file, mr: mr, want: size}, size)
+	up.file = &lastPart{part: file, mr: mr, want: up.size}
+	return up, nil
 }
 
 // uploadBuffer is how many bytes of an upload are read at once.

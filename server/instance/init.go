@@ -262,12 +262,14 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 // AgencyRequest describes a new agency.
 type AgencyRequest struct {
 	Code, Name, Region string
+	// Key is that of an agency that keeps the private one at home; nil makes one here.
+	Key *sm.PublicKey
 }
 
-// AddAgency makes an agency's key and certificate and adds it. A crash before the database
+// AddAgency makes an agency's key, unless it has one at home, and its certificate, and adds it. A crash before the database
 // has it leaves a key file that nothing refers to.
 func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, now time.Time) (notary.Agency, error) {
-	a := notary.Agency{ID: uuid.Must(uuid.NewV7()).String(), Code: req.Code, Name: req.Name, Region: req.Region, CreatedAt: now}
+	a := notary.Agency{ID: uuid.Must(uuid.NewV7()).String(), Code: req.Code, Name: req.Name, Region: req.Region, KeyAtHome: req.Key != nil, CreatedAt: now}
 	switch {
 	case !notary.ValidUSCC(req.Code):
 		return a, fmt.Errorf("%q is no unified social credit code (GB 32100): 18 characters with a valid check character", req.Code)
@@ -291,11 +293,15 @@ func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, n
 	if err != nil {
 		return a, err
 	}
-	key, err := newKey(c, agencyKeyFile(a.ID), pass)
-	if err != nil {
-		return a, err
+	public := req.Key
+	if public == nil {
+		key, err := newKey(c, agencyKeyFile(a.ID), pass)
+		if err != nil {
+			return a, err
+		}
+		public = key.Public()
 	}
-	chain, err := issueAgency(a, key.Public(), root, rootKey, now)
+	chain, err := issueAgency(a, public, root, rootKey, now)
 	if err != nil {
 		return a, err
 	}
@@ -317,7 +323,12 @@ func issueAgency(a notary.Agency, key *sm.PublicKey, root []byte, rootKey *sm.Pr
 
 // RenewAgency issues a new certificate for an agency's key and returns when it ends. Running
 // servers take it up when the old one has expired, or at their next start.
-func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, now time.Time) (time.Time, error) {
+//
+// An agency that keeps its key at home hands in the key again, or a new one.
+func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, home *sm.PublicKey, now time.Time) (time.Time, error) {
+	if a.KeyAtHome != (home != nil) {
+		return time.Time{}, errors.New("a certificate request is needed for an agency that keeps its key itself, and for no other")
+	}
 	pass, err := c.passphrase()
 	if err != nil {
 		return time.Time{}, err
@@ -326,15 +337,18 @@ func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, n
 	if err != nil {
 		return time.Time{}, fmt.Errorf("the root key is needed to issue a certificate: %w", err)
 	}
-	key, err := keystore.Load(c.keyPath(agencyKeyFile(a.ID)), pass)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("the agency's key: %w", err)
+	if home == nil {
+		key, err := keystore.Load(c.keyPath(agencyKeyFile(a.ID)), pass)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("the agency's key: %w", err)
+		}
+		home = key.Public()
 	}
 	root, err := c.rootCert()
 	if err != nil {
 		return time.Time{}, err
 	}
-	chain, err := issueAgency(a, key.Public(), root, rootKey, now)
+	chain, err := issueAgency(a, home, root, rootKey, now)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -256,7 +256,7 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	limits := intake.DefaultLimits()
 	limits.MaxDocument, limits.MaxBatch, limits.SweepAfter = in.Config.MaxDocument, in.Config.MaxBatch, in.Config.SweepAfter
 	intakeCtx, stopIntake := context.WithCancel(background)
-	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
+	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)
@@ -353,6 +353,15 @@ func (in *Instance) loadSigner(agencyID string, pass keystore.Secret) (agencySig
 	if err != nil {
 		return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
 	}
+	signer := &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region, Certificate: sm.Sum(certs[0])}
+	if ag.KeyAtHome {
+		cert, err := pki.Parse(certs[0])
+		if err != nil {
+			return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
+		}
+		signer.Key = cert.PublicKey()
+		return agencySigner{signer, cert.NotBefore(), cert.NotAfter()}, nil
+	}
 	key, err := keystore.Load(in.Config.keyPath(agencyKeyFile(agencyID)), pass)
 	if err != nil {
 		return agencySigner{}, fmt.Errorf("key of agency %s: %w", agencyID, err)
@@ -361,7 +370,7 @@ func (in *Instance) loadSigner(agencyID string, pass keystore.Secret) (agencySig
 	if err != nil {
 		return agencySigner{}, fmt.Errorf("agency %s: %w", agencyID, err)
 	}
-	signer := &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region, Certificate: sm.Sum(certs[0]), Sign: key.Sign}
+	signer.Key, signer.Sign = key.Public(), key.Sign
 	return agencySigner{signer, cert.NotBefore(), cert.NotAfter()}, nil
 }
 
@@ -382,10 +391,11 @@ func (in *Instance) sweepLoop(ctx context.Context) error {
 	for {
 		n, err := in.Intake.Sweep(ctx, in.DB)
 		temp, err2 := sweepTemporary(ctx, in.Objects, time.Now().Add(-in.Config.SweepAfter))
-		if err := errors.Join(err, err2); err != nil && ctx.Err() == nil {
+		prepared, err3 := in.Intake.SweepPrepared(ctx)
+		if err := errors.Join(err, err2, err3); err != nil && ctx.Err() == nil {
 			in.log.WarnContext(ctx, "sweeping failed, will try again", "error", err)
-		} else if n+temp > 0 {
-			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp)
+		} else if n+temp+prepared > 0 {
+			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared)
 		}
 		t := time.NewTimer(sweepEvery)
 		select {

@@ -16,20 +16,21 @@ type agencyRow struct {
 	Code      string `db:"code"`
 	Name      string `db:"name"`
 	Region    string `db:"region"`
+	KeyAtHome bool   `db:"key_at_home"`
 	CreatedAt int64  `db:"created_at"`
 }
 
 func (r agencyRow) agency() notary.Agency {
-	return notary.Agency{ID: r.ID, Code: r.Code, Name: r.Name, Region: r.Region, CreatedAt: fromMicros(r.CreatedAt)}
+	return notary.Agency{ID: r.ID, Code: r.Code, Name: r.Name, Region: r.Region, KeyAtHome: r.KeyAtHome, CreatedAt: fromMicros(r.CreatedAt)}
 }
 
-const selectAgency = `SELECT id, code, name, region, created_at FROM agencies`
+const selectAgency = `SELECT id, code, name, region, key_at_home, created_at FROM agencies`
 
 // AddAgency adds an agency with its first certificate chain (signer first, root last).
 func (db *DB) AddAgency(ctx context.Context, a notary.Agency, chain [][]byte) error {
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO agencies (id, code, name, region, created_at) VALUES ($1, $2, $3, $4, $5)`,
-			a.ID, a.Code, a.Name, a.Region, micros(a.CreatedAt)); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO agencies (id, code, name, region, key_at_home, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			a.ID, a.Code, a.Name, a.Region, a.KeyAtHome, micros(a.CreatedAt)); err != nil {
 			return fmt.Errorf("add agency: %w", err)
 		}
 		return db.addCertificate(ctx, tx, a.ID, chain)

@@ -67,7 +67,7 @@ func (s *Site) AddAgency(t testing.TB, id string, a prooftest.Agency) (notary.Ag
 	t.Helper()
 	row := notary.Agency{ID: id, Code: a.Code, Name: a.Name, Region: "420100", CreatedAt: s.Now()}
 	fatalIfErr(t, s.DB.AddAgency(t.Context(), row, a.Certificates))
-	return row, &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region, Certificate: sm.Sum(a.Certificates[0]), Sign: a.Key.PrivateKey.Sign}
+	return row, &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region, Certificate: sm.Sum(a.Certificates[0]), Key: a.Key.PrivateKey.Public(), Sign: a.Key.PrivateKey.Sign}
 }
 
 // Now is the site's clock: every look at it is a millisecond later.

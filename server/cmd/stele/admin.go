@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"stele/crypto/keystore"
+	"stele/crypto/pki"
+	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/fsck"
 	"stele/server/auth"
@@ -94,13 +96,18 @@ type agencyAddCmd struct {
 	Code            string `required:"" help:"Unified social credit code, 18 characters."`
 	Name            string `required:"" help:"Registered name."`
 	Region          string `required:"" help:"Region code, six digits: the first part of its certificate numbers."`
+	CSR             string `name:"csr" type:"existingfile" help:"Certificate request (PKCS #10) of an agency that keeps its key itself; without one a key is made here." placeholder:"FILE"`
 	JSON            bool   `name:"json" help:"Print JSON."`
 }
 
 // Run adds an agency.
 func (c *agencyAddCmd) Run(ctx context.Context, s *streams) error {
 	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		a, err := instance.AddAgency(ctx, st.Config, st.DB, instance.AgencyRequest{Code: c.Code, Name: c.Name, Region: c.Region}, time.Now())
+		home, err := homeKey(c.CSR)
+		if err != nil {
+			return err
+		}
+		a, err := instance.AddAgency(ctx, st.Config, st.DB, instance.AgencyRequest{Code: c.Code, Name: c.Name, Region: c.Region, Key: home}, time.Now())
 		if err != nil {
 			return err
 		}
@@ -112,9 +119,22 @@ func (c *agencyAddCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
+// homeKey is the key in the certificate request of an agency that keeps it; nil without one.
+func homeKey(file string) (*sm.PublicKey, error) {
+	if file == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return pki.ParseRequest(data)
+}
+
 type agencyRenewCmd struct {
 	instance.Config `embed:""`
 	Agency          string `required:"" help:"The agency's credit code or id."`
+	CSR             string `name:"csr" type:"existingfile" help:"Certificate request of an agency that keeps its key itself." placeholder:"FILE"`
 }
 
 // Run renews a certificate.
@@ -124,7 +144,11 @@ func (c *agencyRenewCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		until, err := instance.RenewAgency(ctx, st.Config, st.DB, a, time.Now())
+		home, err := homeKey(c.CSR)
+		if err != nil {
+			return err
+		}
+		until, err := instance.RenewAgency(ctx, st.Config, st.DB, a, home, time.Now())
 		if err != nil {
 			return err
 		}
@@ -133,8 +157,8 @@ func (c *agencyRenewCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
-func agencyJSON(a notary.Agency) map[string]string {
-	return map[string]string{"id": a.ID, "code": a.Code, "name": a.Name, "region": a.Region, "createdAt": a.CreatedAt.UTC().Format(time.RFC3339)}
+func agencyJSON(a notary.Agency) map[string]any {
+	return map[string]any{"keyAtHome": a.KeyAtHome, "id": a.ID, "code": a.Code, "name": a.Name, "region": a.Region, "createdAt": a.CreatedAt.UTC().Format(time.RFC3339)}
 }
 
 type agencyListCmd struct {
@@ -149,7 +173,7 @@ func (c *agencyListCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		out := make([]map[string]string, len(list))
+		out := make([]map[string]any, len(list))
 		for i, a := range list {
 			out[i] = agencyJSON(a)
 			if !c.JSON {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stele/notary/proof"
+	"stele/server/api"
+)
+
+// An agency that keeps its key: it makes one with OpenSSL, hands in a request, signs the
+// statements that it is asked to, and its records are as good as any.
+func TestKeyAtHome(t *testing.T) {
+	site := site{data: t.TempDir()}
+	s := site.start(t)
+	home := t.TempDir()
+	openssl := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "openssl", args...)
+		cmd.Dir = home
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("openssl %v: %v: %s", args, err, out)
+		}
+	}
+	openssl("genpkey", "-algorithm", "SM2", "-out", "key.pem")
+	openssl("req", "-new", "-key", "key.pem", "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=x", "-out", "request.pem")
+	run := func(args ...string) string {
+		t.Helper()
+		out, errs, code := site.output(t, args...)
+		if code != 0 {
+			t.Fatalf("%v: %s", args, errs)
+		}
+		return out
+	}
+	const code = "91350100M000100Y43"
+	csr := filepath.Join(home, "request.pem")
+	run("agency", "add", "--code", code, "--name", "自持密钥机关", "--region", "350100", "--csr", csr)
+	if _, _, exit := site.output(t, "agency", "renew", "--agency", code); exit == 0 {
+		t.Error("renewed without a request")
+	}
+	run("agency", "renew", "--agency", code, "--csr", csr)
+	var key struct{ Key string }
+	fatalIfErr(t, json.Unmarshal([]byte(run("apikey", "add", "--agency", code, "--json")), &key))
+	if r := s.call(as(key.Key, http.MethodPost, "/api/v1/records", `{"sm3":"`+newDigest()+`","size":1}`)); r.status != http.StatusConflict || !strings.Contains(string(r.body), "keeps its key") {
+		t.Errorf("directly: %d %s", r.status, r.body)
+	}
+
+	signed := func(r response) string {
+		t.Helper()
+		var out struct{ Prepared api.Prepared }
+		if r.json(t, &out); r.status != http.StatusCreated {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		fatalIfErr(t, os.WriteFile(filepath.Join(home, "statement.json"), out.Prepared.Statement, 0o600))
+		openssl("pkeyutl", "-sign", "-inkey", "key.pem", "-rawin", "-digest", "sm3", "-pkeyopt", "distid:1234567812345678", "-in", "statement.json", "-out", "sig.der")
+		sig, err := os.ReadFile(filepath.Join(home, "sig.der"))
+		fatalIfErr(t, err)
+		path := "/api/v1/records/prepared/" + out.Prepared.ID
+		if r := s.call(as(s.info.APIKey, http.MethodPost, path, `{"signature":"`+base64.StdEncoding.EncodeToString(sig)+`"}`)); r.status != http.StatusNotFound {
+			t.Errorf("with another agency's key: %d", r.status)
+		}
+		if r := s.call(as(key.Key, http.MethodPost, path, `{"signature":"AAAA"}`)); r.status != http.StatusUnprocessableEntity {
+			t.Errorf("a wrong signature: %d %s", r.status, r.body)
+		}
+		r = s.call(as(key.Key, http.MethodPost, path+"?wait=anchored", `{"signature":"`+base64.StdEncoding.EncodeToString(sig)+`"}`))
+		if r.status != http.StatusCreated {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+		return string(r.body)
+	}
+	file := fileRequest([]byte("%PDF-1.4 signed at home"), `{"title":"At home"}`, "")
+	file.path = "/api/v1/records/prepare"
+	file.header["Authorization"] = "Bearer " + key.Key
+	var rec record
+	fatalIfErr(t, json.Unmarshal([]byte(signed(s.call(file))), &rec))
+	if r := s.verdictAs(key.Key, rec); r.Verdict != proof.Genuine || r.Agency.Name != "自持密钥机关" {
+		t.Errorf("%s: %s", r.Verdict, r.Summary)
+	}
+	signed(s.call(as(key.Key, http.MethodPost, "/api/v1/records/"+rec.Number+"/revoke/prepare", `{"reason":"试用"}`)))
+	if r := s.verdictAs(key.Key, rec); r.Verdict != proof.Revoked {
+		t.Errorf("%s: %s", r.Verdict, r.Summary)
+	}
+	s.stop()
+	site.fsck(t)
+}
