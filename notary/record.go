@@ -58,6 +58,7 @@ type Record struct {
 	Class      string
 	Fields     []Field
 	Supersedes string // number of the record that this one replaces, or empty
+	Reference  string // the agency's own name for it; private, not signed, not unique
 	Stored     bool   // the original is in the object store
 	Version    string // its version id there, where versions are kept
 	IssuedAt   time.Time

@@ -20,12 +20,13 @@ import (
 
 // Filter narrows a list of records. Zero fields do not narrow.
 type Filter struct {
-	AgencyID string // empty: every agency's
-	SM3      *sm.Digest
-	Class    string
-	Standing notary.Standing
-	Before   *uint64 // only entries with a smaller index: the cursor of the next page
-	Limit    int
+	AgencyID  string // empty: every agency's
+	SM3       *sm.Digest
+	Class     string
+	Standing  notary.Standing
+	Reference string
+	Before    *uint64 // only entries with a smaller index: the cursor of the next page
+	Limit     int
 }
 
 // Stored is what a bundle is made of, read in one go.

@@ -32,6 +32,7 @@ const (
 	maxTitle       = 300
 	maxFileName    = 255
 	maxIdempotency = 128
+	maxReference   = 128
 )
 
 // check refuses what is out of form before anything is read or written.
@@ -48,6 +49,8 @@ func (in *Intake) check(d *Draft) error {
 		return notary.InvalidField("class", "A class has 1 to %d of a-z, 0-9 and -, beginning with a letter.", statement.MaxClassName)
 	case d.Supersedes != "" && !notary.ValidNumber(d.Supersedes):
 		return notary.InvalidField("supersedes", "%s.", capital(notary.ErrNumber.Error()))
+	case d.Reference != "" && !statement.ValidText(d.Reference, maxReference):
+		return notary.InvalidField("reference", "A reference has at most %d bytes, no control characters and no white space at its ends.", maxReference)
 	case d.MediaType != "" && !statement.ValidMediaType(d.MediaType):
 		return notary.InvalidField("mediaType", "A media type is type/subtype in lower case without parameters.")
 	case len(d.Fields) > statement.MaxFields-4:
@@ -102,7 +105,7 @@ func (in *Intake) prepare(ctx context.Context, signer *Signer, d Draft, rec nota
 	if err != nil {
 		return nil, err
 	}
-	rec.Number, rec.Code, rec.Class, rec.Supersedes = number, notary.NewCode(), d.Class, d.Supersedes
+	rec.Number, rec.Code, rec.Class, rec.Supersedes, rec.Reference = number, notary.NewCode(), d.Class, d.Supersedes, d.Reference
 	rec.IssuedAt, rec.ReceivedAt, rec.Standing = at, at, notary.Valid
 	rec.Fields = attributes(d)
 	s := statement.Statement{
@@ -159,6 +162,10 @@ func requestHash(d Draft, digest sm.Digest, size int64) sm.Digest {
 	b := canonical.AppendList(nil, []string{"issue", d.Title, d.FileName, class, d.Supersedes, d.MediaType}, canonical.AppendString)
 	b = append(b, digest[:]...)
 	b = canonical.AppendInt(b, uint64(size))
+	if d.Reference != "" { // came later: requests without one stand for what they always did
+		b = canonical.AppendString(b, d.Reference)
+		b = append(b, 0)
+	}
 	names := make([]string, 0, len(d.Fields))
 	for n := range d.Fields {
 		names = append(names, n)

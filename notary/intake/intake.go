@@ -167,6 +167,7 @@ type Draft struct {
 	Supersedes  string     // number of a record of the same agency
 	Expected    *sm.Digest // refuse a document with another digest
 	MediaType   string     // empty: found out from the first bytes
+	Reference   string     // the agency's own name for the record
 	Idempotency string
 	Origin      Origin
 }

@@ -27,6 +27,7 @@ type listInput struct {
 	SM3      string `query:"sm3" doc:"Only records of the document with this digest"`
 	Class    string `query:"class" maxLength:"64"`
 	Standing string `query:"standing" enum:"valid,revoked,superseded"`
+	Ref      string `query:"reference" maxLength:"128" doc:"Only records with this reference"`
 	Cursor   string `query:"cursor" maxLength:"64" doc:"next of the page before"`
 	Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 }
@@ -39,6 +40,7 @@ type listOutput struct {
 }
 
 func (a *API) registerQueries() {
+	a.registerBundles()
 	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "list-records", Method: http.MethodGet, Path: "/api/v1/records", Tags: []string{"records"},
 		Summary: "List the agency's records, newest first", Errors: []int{422}}), a.list)
 	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-record", Method: http.MethodGet, Path: "/api/v1/records/{id}", Tags: []string{"records"},
@@ -60,7 +62,7 @@ func binaryResponse(mediaType, what string) map[string]*huma.Response {
 }
 
 func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
-	f := archive.Filter{AgencyID: caller(ctx).AgencyID, Class: in.Class, Standing: notary.Standing(in.Standing), Limit: in.Limit + 1}
+	f := archive.Filter{AgencyID: caller(ctx).AgencyID, Class: in.Class, Standing: notary.Standing(in.Standing), Reference: in.Ref, Limit: in.Limit + 1}
 	if in.SM3 != "" {
 		d, err := sm.ParseDigest(in.SM3)
 		if err != nil {

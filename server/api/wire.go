@@ -30,6 +30,7 @@ type Record struct {
 	Agency       AgencyRef         `json:"agency"`
 	Document     DocumentRef       `json:"document"`
 	Class        string            `json:"class"`
+	Reference    string            `json:"reference,omitempty" doc:"The agency's own name for the record"`
 	Fields       map[string]string `json:"fields,omitempty" doc:"Attributes; title, fileName and the facts of its origin among them"`
 	Stored       *bool             `json:"stored,omitempty" doc:"The original is kept here; not shown to the public"`
 	Index        uint64            `json:"index" doc:"Leaf index in the log"`
@@ -60,7 +61,7 @@ func formatTime(t time.Time) string {
 
 func wireRecord(r notary.Record, agency AgencyRef, p notary.Progress) Record {
 	out := publicRecord(r, agency, p)
-	out.ID, out.Code, out.Stored = r.ID, r.Code, &r.Stored
+	out.ID, out.Code, out.Stored, out.Reference = r.ID, r.Code, &r.Stored, r.Reference
 	out.Fields = openFields(r)
 	return out
 }
@@ -92,6 +93,7 @@ type NewRecord struct {
 	Class      string            `json:"class,omitempty" maxLength:"64" doc:"Document class; general if empty"`
 	Fields     map[string]string `json:"fields,omitempty" doc:"The class's own attributes; private"`
 	Supersedes string            `json:"supersedes,omitempty" doc:"Number of the record that this one replaces"`
+	Reference  string            `json:"reference,omitempty" maxLength:"128" doc:"Your own name for the record, such as a case number; private, can be searched for, is not part of the proof"`
 	SM3        string            `json:"sm3,omitempty" doc:"SM3 of the document, 64 lower-case hexadecimal digits. With a file: refuse any other"`
 	Size       *uint64           `json:"size,omitempty" doc:"Size of the document in bytes; needed without a file"`
 	MediaType  string            `json:"mediaType,omitempty" doc:"type/subtype; found out from a file's first bytes if empty"`
@@ -148,7 +150,7 @@ func readError(err error) error {
 
 // draft turns the JSON into what intake takes.
 func (n NewRecord) draft(agencyID, idempotency string, origin intake.Origin) (intake.Draft, error) {
-	d := intake.Draft{AgencyID: agencyID, Title: n.Title, FileName: n.Filename, Class: n.Class, Fields: n.Fields, Supersedes: n.Supersedes,
+	d := intake.Draft{AgencyID: agencyID, Title: n.Title, FileName: n.Filename, Class: n.Class, Fields: n.Fields, Supersedes: n.Supersedes, Reference: n.Reference,
 		MediaType: n.MediaType, Idempotency: idempotency, Origin: origin}
 	if n.SM3 != "" {
 		digest, err := sm.ParseDigest(n.SM3)

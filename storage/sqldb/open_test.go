@@ -2,6 +2,7 @@ package sqldb_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -64,7 +65,7 @@ func TestOpenAndInit(t *testing.T) {
 		db := storagetest.InitDatabase(t, url, time.Now)
 		fatalIfErr(t, open(t, url))
 		_, err := sqldb.Init(t.Context(), url, "", time.Now)
-		wantRefusal(t, err, "in use already (schema version 1)", "choose an empty one")
+		wantRefusal(t, err, "in use already (schema version ", "choose an empty one")
 		if _, err := db.Instance(t.Context()); !errors.Is(err, notary.ErrNotFound) {
 			t.Errorf("a schema without an instance: %v", err)
 		}
@@ -85,30 +86,45 @@ func TestInitRefusesForeignTables(t *testing.T) {
 	})
 }
 
-func TestSchemaVersions(t *testing.T) {
-	first, err := fs.ReadFile(sqldb.Migrations, "migrations/00001_init.sql")
+// newerSchema is the schema of a later program, with migrations 90 and on, and the version of
+// this one.
+func newerSchema(t *testing.T, later ...string) (newer fstest.MapFS, now string) {
+	t.Helper()
+	newer = fstest.MapFS{}
+	names, err := fs.Glob(sqldb.Migrations, "migrations/*.sql")
 	fatalIfErr(t, err)
-	newer := fstest.MapFS{"migrations/00001_init.sql": {Data: first},
-		"migrations/00002_more.sql": {Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\n-- +goose Down\nDROP TABLE more;\n")},
-		"migrations/00003_bad.sql":  {Data: []byte("-- +goose Up\nCREATE TABLE evenmore (id BIGINT);\nSELECT nonsense;\n-- +goose Down\nSELECT 1;\n")}}
+	for _, name := range names {
+		data, err := fs.ReadFile(sqldb.Migrations, name)
+		fatalIfErr(t, err)
+		newer[name] = &fstest.MapFile{Data: data}
+		now = strings.TrimLeft(strings.TrimPrefix(name, "migrations/")[:5], "0")
+	}
+	for i, sql := range later {
+		newer[fmt.Sprintf("migrations/%05d_later.sql", 90+i)] = &fstest.MapFile{Data: []byte("-- +goose Up\n" + sql + "\n-- +goose Down\nSELECT 1;\n")}
+	}
+	return newer, now
+}
+
+func TestSchemaVersions(t *testing.T) {
+	const bad = "migrations/00091_later.sql"
+	newer, now := newerSchema(t, "CREATE TABLE more (id BIGINT);", "CREATE TABLE evenmore (id BIGINT);\nSELECT nonsense;")
 	eachKind(t, func(t *testing.T, url string) {
 		s := storagetest.NewSiteOn(t, url, storagetest.NewDir(t))
 		s.Receive(t, 3)
 		broken, err := sqldb.WithSchema(t.Context(), url, newer)
 		fatalIfErr(t, err)
 		defer broken.Close()
-		wantRefusal(t, broken.CheckSchema(t.Context()), "has schema version 1, this program needs 3", "stele migrate", "backup")
+		wantRefusal(t, broken.CheckSchema(t.Context()), "has schema version "+now+", this program needs 91", "stele migrate", "backup")
 		wantRefusal(t, broken.Upgrade(t.Context()), "migrate the database")
-		delete(newer, "migrations/00003_bad.sql")
-		defer func() {
-			newer["migrations/00003_bad.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nSELECT nonsense;\n-- +goose Down\nSELECT 1;\n")}
-		}()
+		held := newer[bad]
+		delete(newer, bad)
+		defer func() { newer[bad] = held }()
 		next, err := sqldb.WithSchema(t.Context(), url, newer)
 		fatalIfErr(t, err)
 		defer next.Close()
 		fatalIfErr(t, next.CheckSchema(t.Context())) // the good one of the two stayed
 		fatalIfErr(t, next.Upgrade(t.Context()))
-		wantRefusal(t, open(t, url), "has schema version 2, this program knows 1", "newer program")
+		wantRefusal(t, open(t, url), "has schema version 90, this program knows "+now, "newer program")
 		recs, err := next.RecordsFrom(t.Context(), 0, 10)
 		if err != nil || len(recs) != 3 {
 			t.Errorf("%d records after the migration, %v", len(recs), err)
@@ -120,10 +136,7 @@ func TestSchemaVersions(t *testing.T) {
 func TestMigrateTogether(t *testing.T) {
 	url := storagetest.StartPostgres(t)
 	storagetest.InitDatabase(t, url, time.Now)
-	first, err := fs.ReadFile(sqldb.Migrations, "migrations/00001_init.sql")
-	fatalIfErr(t, err)
-	newer := fstest.MapFS{"migrations/00001_init.sql": {Data: first},
-		"migrations/00002_more.sql": {Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\nSELECT pg_sleep(0.2);\n-- +goose Down\nDROP TABLE more;\n")}}
+	newer, _ := newerSchema(t, "CREATE TABLE more (id BIGINT);\nSELECT pg_sleep(0.2);")
 	done := make(chan error, 3)
 	for range cap(done) {
 		db, err := sqldb.WithSchema(t.Context(), url, newer)

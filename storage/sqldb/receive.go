@@ -256,7 +256,7 @@ func (db *DB) args(list any) []any {
 
 var (
 	recordColumns = []string{"idx", "id", "agency_id", "number", "code", "sm3", "size", "media_type", "class", "fields", "supersedes", "stored", "version",
-		"issued_at", "received_at", "standing", "standing_idx", "standing_at", "standing_by", "reason"}
+		"issued_at", "received_at", "standing", "standing_idx", "standing_at", "standing_by", "reason", "reference"}
 	entryColumns       = []string{"idx", "record_idx", "statement", "signature", "certificate", "key_use"}
 	idempotencyColumns = []string{"agency_id", "key", "request_hash", "record_idx", "created_at"}
 )
@@ -272,7 +272,7 @@ func (db *DB) insert(ctx context.Context, tx *sqlx.Tx, rows []*row) error {
 			}
 			rec := &r.Record
 			records = append(records, []any{r.index, rec.ID, rec.AgencyID, rec.Number, rec.Code, rec.SM3[:], int64(rec.Size), rec.MediaType, rec.Class, fields,
-				rec.Supersedes, rec.Stored, rec.Version, micros(rec.IssuedAt), micros(rec.ReceivedAt), string(notary.Valid), int64(0), int64(0), "", ""})
+				rec.Supersedes, rec.Stored, rec.Version, micros(rec.IssuedAt), micros(rec.ReceivedAt), string(notary.Valid), int64(0), int64(0), "", "", rec.Reference})
 		} else {
 			recordIdx = r.replaces.Idx
 		}

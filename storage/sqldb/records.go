@@ -39,6 +39,7 @@ type recordRow struct {
 	StandingAt  int64  `db:"standing_at"`
 	StandingBy  string `db:"standing_by"`
 	Reason      string `db:"reason"`
+	Reference   string `db:"reference"`
 }
 
 func (r *recordRow) record() (notary.Record, error) {
@@ -49,7 +50,7 @@ func (r *recordRow) record() (notary.Record, error) {
 	return notary.Record{ID: r.ID, Index: uint64(r.Idx), AgencyID: r.AgencyID, Number: r.Number, Code: r.Code, SM3: sm.Digest(r.SM3), Size: uint64(r.Size),
 		MediaType: r.MediaType, Class: r.Class, Fields: fields, Supersedes: r.Supersedes, Stored: r.Stored, Version: r.Version,
 		IssuedAt: fromMicros(r.IssuedAt), ReceivedAt: fromMicros(r.ReceivedAt), Standing: notary.Standing(r.Standing),
-		StandingIndex: uint64(r.StandingIdx), StandingAt: fromMicros(r.StandingAt), StandingBy: r.StandingBy, Reason: r.Reason}, nil
+		StandingIndex: uint64(r.StandingIdx), StandingAt: fromMicros(r.StandingAt), StandingBy: r.StandingBy, Reason: r.Reason, Reference: r.Reference}, nil
 }
 
 // storedField keeps the column short; it is never hashed.
@@ -108,7 +109,7 @@ func (db *DB) FindRecord(ctx context.Context, agencyID, idOrNumber string) (nota
 
 // ListRecords implements [archive.Store].
 func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Record, error) {
-	if !storable(f.Class) || !storable(string(f.Standing)) {
+	if !storable(f.Class) || !storable(string(f.Standing)) || !storable(f.Reference) {
 		return []notary.Record{}, nil
 	}
 	var where []string
@@ -128,6 +129,10 @@ func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Recor
 	}
 	if f.Standing != "" {
 		add("standing = $%d", string(f.Standing))
+	}
+	if f.Reference != "" {
+		// The second condition is the index's own: without it the index is not used.
+		add("reference = $%d AND reference <> ''", f.Reference)
 	}
 	if f.Before != nil {
 		add("idx < $%d", int64(*f.Before))

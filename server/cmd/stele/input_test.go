@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -266,5 +267,40 @@ func (s *server) lookups(t *testing.T, rec record) {
 	s.call(request{method: "POST", path: "/api/v1/verify", header: map[string]string{"Authorization": "", "Content-Type": jsonType}, body: strings.NewReader(`{"sm3":"` + newDigest() + `"}`)}).json(t, &report)
 	if report.Verdict != proof.NotFound {
 		t.Errorf("verify of an unknown digest: %+v", report)
+	}
+}
+
+// Records are found by the agency's own reference, and their proofs fetched together.
+func TestReferencesAndBundles(t *testing.T) {
+	site := site{data: t.TempDir()}
+	s := site.start(t)
+	request := func(ref string) request {
+		r := digestRequest(newDigest(), "", "logged")
+		r.body = strings.NewReader(`{"sm3":"` + newDigest() + `","size":1,"reference":"` + ref + `"}`)
+		return r
+	}
+	first, second, _ := s.notarize(request("案件 2026-17")), s.notarize(request("案件 2026-17")), s.notarize(request("案件 2026-18"))
+	var list struct{ Records []struct{ ID, Reference string } }
+	s.get("/api/v1/records?reference=" + url.QueryEscape("案件 2026-17")).json(t, &list)
+	if len(list.Records) != 2 || list.Records[0].ID != second.ID || list.Records[1].ID != first.ID || list.Records[0].Reference != "案件 2026-17" {
+		t.Errorf("found %+v", list.Records)
+	}
+	if body := s.get("/api/v1/lookup?number=" + first.Number).body; bytes.Contains(body, []byte("2026-17")) {
+		t.Errorf("a reference is shown to the public: %s", body)
+	}
+	res := s.call(as(s.info.APIKey, http.MethodPost, "/api/v1/records/bundles", fmt.Sprintf(`{"records":[%q,%q,"nobody's"]}`, second.Number, first.ID)))
+	lines := strings.Split(strings.TrimSuffix(string(res.body), "\n"), "\n")
+	if res.status != http.StatusOK || len(lines) != 3 || res.header.Get("Content-Type") != "application/jsonl" {
+		t.Fatalf("%d %s", res.status, res.body)
+	}
+	for i, want := range []record{second, first} {
+		var line struct{ Record, Number, Bundle string }
+		fatalIfErr(t, json.Unmarshal([]byte(lines[i]), &line))
+		if report := proof.Verify(s.trust, nil, []byte(line.Bundle)); line.Number != want.Number || report.Number != want.Number {
+			t.Errorf("line %d: %s, %s", i, line.Number, report.Summary)
+		}
+	}
+	if !strings.Contains(lines[2], `"code":"not_found"`) {
+		t.Error(lines[2])
 	}
 }
