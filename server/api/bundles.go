@@ -30,10 +30,12 @@ type BundleLine struct {
 }
 
 func (a *API) registerBundles() {
-	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[BundleLine](), true, "BundleLine")
+	// A schema describes the whole body, which is no JSON here. That of a line is among the components.
+	a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[BundleLine](), true, "BundleLine")
+	lines := &huma.Schema{Type: "string", Description: "Each line is a BundleLine, see the components"}
 	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-bundles", Method: http.MethodPost, Path: "/api/v1/records/bundles", Tags: []string{"records"},
 		Summary: "The proofs of many records", Description: "Answers JSON lines in the order asked for, one a record, as they are made. A line has a bundle or a problem.", Errors: []int{422},
-		Responses: map[string]*huma.Response{"200": {Description: "JSON lines, each a BundleLine", Content: map[string]*huma.MediaType{"application/jsonl": {Schema: schema}}}}}), a.bundles)
+		Responses: map[string]*huma.Response{"200": {Description: "JSON lines, each a BundleLine", Content: map[string]*huma.MediaType{"application/jsonl": {Schema: lines}}}}}), a.bundles)
 }
 
 func (a *API) bundles(ctx context.Context, in *bundlesInput) (*huma.StreamResponse, error) {

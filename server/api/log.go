@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,8 +46,17 @@ func (a *API) registerLog(r chi.Router) {
 	a.huma.OpenAPI().AddOperation(&huma.Operation{OperationID: "get-tile", Method: http.MethodGet, Path: "/api/v1/log/tile/{tile}", Tags: []string{"log"},
 		Summary:    "A tile of the log: <level>/<index>[.p/<width>], hashes of 32 bytes one after another",
 		Parameters: []*huma.Param{{Name: "tile", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}},
-		Responses:  binaryResponse("application/octet-stream", "The tile")})
+		Responses:  a.withProblems(binaryResponse("application/octet-stream", "The tile"), http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)})
 	r.Get("/api/v1/log/tile/*", a.tile)
+}
+
+// withProblems adds refusals to the answers of an operation that huma does not serve.
+func (a *API) withProblems(answers map[string]*huma.Response, statuses ...int) map[string]*huma.Response {
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	for _, s := range statuses {
+		answers[strconv.Itoa(s)] = &huma.Response{Description: http.StatusText(s), Content: map[string]*huma.MediaType{"application/problem+json": {Schema: schema}}}
+	}
+	return answers
 }
 
 func (a *API) tile(w http.ResponseWriter, r *http.Request) {

@@ -53,7 +53,7 @@ func (a *API) registerPublic() {
 		limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { next(ctx) })).ServeHTTP(w, req)
 	})
 	huma.Register(api, huma.Operation{OperationID: "lookup", Method: http.MethodGet, Path: "/api/v1/lookup", Tags: []string{"public"},
-		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{404, 422, 429, 503}}, a.lookup)
+		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{422, 429, 503}}, a.lookup)
 	registerRaw(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},
 		Summary:     "Verify a file, a digest, or a bundle with an optional file",
 		Description: "Answers the Report that the offline verifier gives. When something needed is out of reach the verdict is `unverifiable`, with status 503.",

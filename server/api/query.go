@@ -50,7 +50,7 @@ func (a *API) registerQueries() {
 		Responses: binaryResponse("application/json", "The bundle, in canonical form")}), a.bundle)
 	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-document", Method: http.MethodGet, Path: "/api/v1/records/{id}/document", Tags: []string{"records"},
 		Summary: "The original, if it is kept here", Errors: []int{404},
-		Responses: binaryResponse("application/octet-stream", "The document, of the media type that was registered")}), a.document)
+		Responses: binaryResponse("*/*", "The document, of the media type that was registered")}), a.document)
 }
 
 func binaryResponse(mediaType, what string) map[string]*huma.Response {

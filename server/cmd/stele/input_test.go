@@ -280,8 +280,10 @@ func TestReferencesAndBundles(t *testing.T) {
 		return r
 	}
 	first, second, _ := s.notarize(request("案件 2026-17")), s.notarize(request("案件 2026-17")), s.notarize(request("案件 2026-18"))
-	var list struct{ Records []struct{ ID, Reference string } }
-	s.get("/api/v1/records?reference=" + url.QueryEscape("案件 2026-17")).json(t, &list)
+	var list struct {
+		Records []struct{ ID, Reference string }
+	}
+	s.get("/api/v1/records?reference="+url.QueryEscape("案件 2026-17")).json(t, &list)
 	if len(list.Records) != 2 || list.Records[0].ID != second.ID || list.Records[1].ID != first.ID || list.Records[0].Reference != "案件 2026-17" {
 		t.Errorf("found %+v", list.Records)
 	}

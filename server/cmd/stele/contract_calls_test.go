@@ -1,0 +1,251 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/emmansun/gmsm/smx509"
+
+	"stele/crypto/sm"
+	"stele/server/api"
+)
+
+// calls brings about every status that the description names.
+func (c *contract) calls(t *testing.T) {
+	key, other := c.info.APIKey, c.otherAgencyKey(t)
+	post := func(path, body string) request { return as(key, http.MethodPost, path, body) }
+	get := func(path string) request { return as(key, http.MethodGet, path, "") }
+	raw := func(r request, contentType string) request { r.header["Content-Type"] = contentType; return r }
+	digest := func() string { return `{"sm3":"` + newDigest() + `","size":1}` }
+	plain := func(r request) request { r.header["Authorization"] = ""; return r }
+
+	var rec, second record
+	c.want(fileRequest([]byte("%PDF-1.4 contract"), `{"title":"A","reference":"r"}`, "file"), 201).json(t, &rec)
+	c.want(post("/api/v1/records?wait=anchored", digest()), 201).json(t, &second)
+	c.createRefusals(post, raw, digest)
+
+	c.want(post("/api/v1/records/batch", `{"records":[`+digest()+`,{"sm3":"x"}]}`), 200)
+	c.want(post("/api/v1/records/batch", `{`), 400)
+	c.want(raw(post("/api/v1/records/batch", `{}`), "text/plain"), 415)
+	c.want(post("/api/v1/records/batch", `{"records":[]}`), 422)
+	c.want(post("/api/v1/records/batch", `{"records":[],"pad":"`+strings.Repeat("a", 33<<20)+`"}`), 413)
+
+	for _, path := range []string{"", "/bundle", "/document", "/certificate", "/evidence"} {
+		c.want(get("/api/v1/records/"+rec.ID+path), 200)
+		c.want(get("/api/v1/records/nobody"+path), 404)
+		c.want(get("/api/v1/records/"+strings.Repeat("a", 65)+path), 422)
+	}
+	c.want(get("/api/v1/records?limit=1"), 200)
+	c.want(get("/api/v1/records?limit=0"), 422)
+	c.want(post("/api/v1/records/bundles", fmt.Sprintf(`{"records":[%q]}`, rec.ID)), 200)
+	c.want(post("/api/v1/records/bundles", `{"records":[]}`), 422)
+	c.want(post("/api/v1/records/"+second.ID+"/revoke", `{"reason":"No."}`), 200)
+	c.want(post("/api/v1/records/"+second.ID+"/revoke", `{"reason":"No."}`), 409)
+	c.want(post("/api/v1/records/nobody/revoke", `{"reason":"No."}`), 404)
+	c.want(post("/api/v1/records/"+rec.ID+"/revoke", `{"reason":""}`), 422)
+
+	c.keyCalls(t, other)
+	c.homeCalls(t, raw, digest)
+	c.publicCalls(rec)
+
+	// Whoever has no key, or one without the right, gets nothing anywhere.
+	weak := c.newKey(t, key, "/api/v1/keys", `{"name":"weak","scopes":["webhooks"]}`).Text
+	weaker := c.newKey(t, key, "/api/v1/keys", `{"name":"weaker","scopes":["read"]}`).Text
+	for path, item := range c.doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if op.Security == nil {
+				continue
+			}
+			at := strings.NewReplacer("{id}", rec.ID, "{delivery}", rec.ID).Replace(path)
+			c.want(plain(as("", method, at, "{}")), 401)
+			if op.Responses.Status(403) != nil && path != "/api/v1/key" {
+				if res, err := c.holds(as(weak, method, at, "{}")); err != nil || res.status != 403 {
+					c.want(as(weaker, method, at, "{}"), 403)
+				}
+			}
+		}
+	}
+}
+
+func (c *contract) createRefusals(post func(path, body string) request, raw func(request, string) request, digest func() string) {
+	c.t.Helper()
+	for _, path := range []string{"/api/v1/records"} {
+		c.want(post(path, "{"), 400)
+		c.want(raw(post(path, "x"), "text/plain"), 415)
+		c.want(post(path, `{"sm3":"00"}`), 422)
+		large := fileRequest(make([]byte, 100_001), `{}`, "")
+		large.path = path
+		c.want(large, 413)
+	}
+	conflict := post("/api/v1/records", digest())
+	conflict.header["Idempotency-Key"] = "file"
+	c.want(conflict, 409)
+}
+
+func (c *contract) keyCalls(t *testing.T, other string) {
+	t.Helper()
+	key := c.info.APIKey
+	var k api.IssuedKey
+	c.want(as(key, http.MethodPost, "/api/v1/keys", `{"name":"k"}`), 201).json(t, &k)
+	c.want(as(key, http.MethodPost, "/api/v1/keys", `{"name":"k","scopes":["all"]}`), 422)
+	c.want(as(key, http.MethodGet, "/api/v1/keys", ""), 200)
+	c.want(as(key, http.MethodGet, "/api/v1/key", ""), 200)
+	c.want(as(key, http.MethodPost, "/api/v1/keys/"+k.ID+"/rotate", `{"until":"2020-01-01T00:00:00Z"}`), 422)
+	c.want(as(key, http.MethodPost, "/api/v1/keys/"+k.ID+"/rotate", `{}`), 201)
+	c.want(as(key, http.MethodPost, "/api/v1/keys/nobody/rotate", `{}`), 404)
+	c.want(as(key, http.MethodDelete, "/api/v1/keys/"+k.ID, ""), 204)
+	c.want(as(key, http.MethodDelete, "/api/v1/keys/"+k.ID, ""), 404)
+	c.want(as(key, http.MethodDelete, "/api/v1/keys/"+strings.Repeat("a", 65), ""), 422)
+	out, errs, _ := c.output(t, "apikey", "add", "--agency", demoCode, "--networks", "203.0.113.0/24", "--json")
+	var away struct{ Key string }
+	if err := json.Unmarshal([]byte(out), &away); err != nil {
+		t.Fatal(errs)
+	}
+	c.want(as(away.Key, http.MethodGet, "/api/v1/key", ""), 403)
+	for i := 0; ; i++ { // up to the limit of an agency's keys
+		res, err := c.holds(as(key, http.MethodPost, "/api/v1/keys", `{"name":"one of many"}`))
+		if err != nil || res.status == http.StatusConflict {
+			fatalIfErr(t, err)
+			break
+		}
+		if i > 1000 {
+			t.Fatal("an agency can have any number of keys")
+		}
+	}
+	c.want(as(key, http.MethodPost, "/api/v1/keys/"+c.someKey(t)+"/rotate", `{}`), 409)
+	c.endManyKeys(t)
+}
+
+// someKey is the id of a key that the limit was filled with.
+func (c *contract) someKey(t *testing.T) string {
+	t.Helper()
+	for _, k := range c.keysInForce(t) {
+		if k.Name == "one of many" {
+			return k.ID
+		}
+	}
+	t.Fatal("there is none")
+	return ""
+}
+
+func (c *contract) keysInForce(t *testing.T) (in []api.Key) {
+	t.Helper()
+	var list struct{ Keys []api.Key }
+	c.want(as(c.info.APIKey, http.MethodGet, "/api/v1/keys", ""), 200).json(t, &list)
+	for _, k := range list.Keys {
+		if k.InForce {
+			in = append(in, k)
+		}
+	}
+	return in
+}
+
+func (c *contract) endManyKeys(t *testing.T) {
+	t.Helper()
+	for _, k := range c.keysInForce(t) {
+		if k.Name == "one of many" {
+			c.want(as(c.info.APIKey, http.MethodDelete, "/api/v1/keys/"+k.ID, ""), 204)
+		}
+	}
+}
+
+// homeCalls are those of an agency that keeps its key.
+func (c *contract) homeCalls(t *testing.T, raw func(request, string) request, digest func() string) {
+	t.Helper()
+	key, sign := c.agencyAtHome(t)
+	post := func(path, body string) request { return as(key, http.MethodPost, path, body) }
+	send := func(r response) request {
+		var out struct{ Prepared api.Prepared }
+		r.json(t, &out)
+		return post("/api/v1/records/prepared/"+out.Prepared.ID, `{"signature":"`+base64.StdEncoding.EncodeToString(sign(out.Prepared.Statement))+`"}`)
+	}
+	const prepare = "/api/v1/records/prepare"
+	var rec record
+	c.want(send(c.want(post(prepare, digest()), 201)), 201).json(t, &rec)
+	c.want(post(prepare, "{"), 400)
+	c.want(raw(post(prepare, "x"), "text/plain"), 415)
+	c.want(post(prepare, `{"sm3":"00"}`), 422)
+	c.want(as(c.info.APIKey, http.MethodPost, prepare, digest()), 409)
+	large := fileRequest(make([]byte, 100_001), `{}`, "")
+	large.path, large.header["Authorization"] = prepare, "Bearer "+key
+	c.want(large, 413)
+
+	c.want(post("/api/v1/records/prepared/nobody", `{"signature":"AAAA"}`), 404)
+	waiting := c.want(post(prepare, digest()), 201)
+	wrong := send(waiting)
+	wrong.body = strings.NewReader(`{"signature":"AAAA"}`)
+	c.want(wrong, 422)
+
+	revoke := "/api/v1/records/" + rec.ID + "/revoke/prepare"
+	c.want(post("/api/v1/records/nobody/revoke/prepare", `{"reason":"No."}`), 404)
+	c.want(post(revoke, `{"reason":""}`), 422)
+	first, second := c.want(post(revoke, `{"reason":"No."}`), 201), c.want(post(revoke, `{"reason":"No, again."}`), 201)
+	c.want(send(first), 201)
+	c.want(send(second), 409) // withdrawn already
+	c.want(as(c.info.APIKey, http.MethodPost, "/api/v1/records/"+rec.ID+"/revoke/prepare", `{"reason":"No."}`), 409)
+}
+
+// agencyAtHome adds an agency that keeps its key, and returns its API key and what signs.
+func (c *contract) agencyAtHome(t *testing.T) (string, func([]byte) []byte) {
+	t.Helper()
+	const code = "91420100MA0KEY0018"
+	private, err := sm.GenerateKey()
+	fatalIfErr(t, err)
+	file := t.TempDir() + "/request.der"
+	fatalIfErr(t, os.WriteFile(file, requestOf(t, private), 0o600))
+	if _, errs, exit := c.output(t, "agency", "add", "--code", code, "--name", "自持密钥机关", "--region", "350100", "--csr", file); exit != 0 {
+		t.Fatal(errs)
+	}
+	out, errs, exit := c.output(t, "apikey", "add", "--agency", code, "--json")
+	if exit != 0 {
+		t.Fatal(errs)
+	}
+	var k struct{ Key string }
+	fatalIfErr(t, json.Unmarshal([]byte(out), &k))
+	return k.Key, func(statement []byte) []byte {
+		sig, err := private.Sign(statement)
+		fatalIfErr(t, err)
+		return sig
+	}
+}
+
+// publicCalls are those that need no key.
+func (c *contract) publicCalls(rec record) {
+	c.t.Helper()
+	get := func(path string) request {
+		return request{method: http.MethodGet, path: path, header: map[string]string{"Authorization": ""}}
+	}
+	c.want(get("/api/v1/lookup?number="+rec.Number), 200)
+	c.want(get("/api/v1/lookup?number="+rec.Number+"&code=wrong"), 422)
+	c.want(get("/api/v1/lookup?number="+rec.Number+"&sm3="+newDigest()), 422)
+	verify := func(contentType, body string) request {
+		return request{method: http.MethodPost, path: "/api/v1/verify", header: map[string]string{"Authorization": "", "Content-Type": contentType}, body: strings.NewReader(body)}
+	}
+	c.want(verify(jsonType, `{"sm3":"`+newDigest()+`"}`), 200)
+	c.want(verify(jsonType, `{`), 400)
+	c.want(verify(jsonType, `{"sm3":"00"}`), 422)
+	c.want(verify("text/plain", "x"), 415)
+	large, body := form(filePart("a.pdf", strings.Repeat("a", 100_001)))
+	c.want(verify(large, body), 413)
+	c.want(get("/api/v1/log/tile/x"), 422)
+	c.want(get("/api/v1/log/tile/entries%2F000"), 403)
+	c.want(get("/api/v1/log/tile/0%2F999"), 404)
+	for _, path := range []string{"/api/v1/log/checkpoint", "/api/v1/trust.json", "/healthz", "/readyz"} {
+		c.want(get(path), 200)
+	}
+}
+
+func requestOf(t *testing.T, key *sm.PrivateKey) []byte {
+	t.Helper()
+	der, err := smx509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "home"}}, key.SM2())
+	fatalIfErr(t, err)
+	return der
+}
