@@ -16,6 +16,7 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/intake"
+	"stele/notary/issue"
 	"stele/server/auth"
 	"stele/server/slowread"
 )
@@ -53,7 +54,7 @@ type Config struct {
 	Documents Documents
 	Progress  *notary.Signal // notified when the log or an anchor advances on this server
 	TrustJSON []byte
-	PublicURL string // where the public page is; printed on certificates
+	Issuer    *issue.Issuer
 	Version   string
 	Limits    Limits
 	MaxBatch  int
