@@ -14,7 +14,7 @@ const (
 )
 
 var (
-	reportTitle    = style{bold, 21, ink, 1.5}
+	reportTitle    = style{bold, 21, ink, 0}
 	reportHeading  = style{bold, 11.5, teal, 0}
 	reportBody     = style{regular, 10, ink, 0}
 	reportValue    = style{regular, 9.5, ink, 0}
@@ -36,7 +36,11 @@ type layout struct {
 func (l *layout) head() {
 	l.page()
 	l.fill(left, 44, inner, 2.4, teal)
-	l.text(left, 82, reportTitle, l.r.Title)
+	st := reportTitle
+	if strings.ContainsFunc(l.r.Title, wide) {
+		st.spacing = 1.5
+	}
+	l.text(left, 82, st, l.r.Title)
 	l.right(right, 82, reportSmall, clean(l.r.Subtitle))
 	l.y = l.paragraph(left, 100, 12.5, reportSmall, inner, l.r.Notice, 4) + 8
 }
@@ -90,6 +94,15 @@ func (l *layout) flow(x, leading float64, st style, width float64, s string) {
 	}
 }
 
+// height is how high paragraphs become, with the room between them.
+func (l *layout) height(leading float64, st style, width float64, paragraphs []string) float64 {
+	h := 0.0
+	for _, p := range paragraphs {
+		h += leading*float64(len(l.wrap(st, p, width, maxValueLines))) + 3
+	}
+	return h
+}
+
 // verdict is the answer: sign, label, sentence and what belongs to it.
 func (l *layout) verdict() {
 	const pad, signSize = 14.0, 44.0
@@ -97,7 +110,7 @@ func (l *layout) verdict() {
 	st := l.fitting(reportSentence, l.r.Sentence)
 	sentence := l.wrap(st, l.r.Sentence, width, 4)
 	var paragraphs [][]string
-	height := 2*pad + 14 + 21*float64(len(sentence))
+	height := 2*pad + 16 + 21*float64(len(sentence))
 	for _, p := range l.r.Paragraphs {
 		lines := l.wrap(reportBody, p, width, 9)
 		paragraphs = append(paragraphs, lines)
@@ -113,8 +126,7 @@ func (l *layout) verdict() {
 	l.sign(l.r.Verdict, left+pad, l.y+pad, signSize)
 	y := l.y + pad + 9
 	l.text(x, y, style{bold, 9, inkSoft, 0}, l.r.Label)
-	y = l.lines(x, y+20, 21, st, sentence)
-	y -= 2
+	y = l.lines(x, y+20, 21, st, sentence) + 1
 	for _, p := range paragraphs {
 		y = l.lines(x, y, 15, reportBody, p) + 5
 	}
@@ -122,7 +134,11 @@ func (l *layout) verdict() {
 }
 
 func (l *layout) section(s Section) {
-	if !l.room(64) { // a heading does not stand alone at the foot of a page
+	least := 64.0 // a heading does not stand alone at the foot of a page, nor a command overleaf
+	if len(s.Commands) > 0 {
+		least = 18 + l.height(14, reportBody, inner, s.Notes) + l.height(12.5, reportCommand, inner-12, s.Commands)
+	}
+	if !l.room(min(least, (reportBottom-reportTop)/2)) {
 		return
 	}
 	l.text(left, l.y+10, reportHeading, s.Heading)

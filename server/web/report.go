@@ -227,6 +227,9 @@ func utc(rfc3339 string) string {
 
 // shows is what a verdict proves, and no more.
 func shows(c *ui.Catalogue, f finding) string {
+	if f.cause == causeNotReady {
+		return c.Text("cause.not_ready.shows")
+	}
 	verdict := string(f.report.Verdict)
 	if f.report.Verdict == proof.Unverifiable && claims(f) {
 		verdict = verdictValid // the proof holds; no file was compared
