@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"html/template"
 	"io/fs"
@@ -91,7 +92,7 @@ func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, ti
 	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
 		Catalogue: assetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
 	if a, ok := w.assets.Asset(ui.AssetWASM); ok {
-		f.WASMSize = c.Size(uint64(len(a.Gzip)))
+		f.WASMSize = c.Size(uint64(cmp.Or(len(a.Brotli()), len(a.Gzip))))
 	}
 	for _, other := range w.texts.All() {
 		if other != c {
