@@ -64,7 +64,7 @@ func TestOpenAndInit(t *testing.T) {
 		db := storagetest.InitDatabase(t, url, time.Now)
 		fatalIfErr(t, open(t, url))
 		_, err := sqldb.Init(t.Context(), url, "", time.Now)
-		wantRefusal(t, err, "in use already (schema version 1)", "choose an empty one")
+		wantRefusal(t, err, "in use already (schema version 2)", "choose an empty one")
 		if _, err := db.Instance(t.Context()); !errors.Is(err, notary.ErrNotFound) {
 			t.Errorf("a schema without an instance: %v", err)
 		}
@@ -85,33 +85,74 @@ func TestInitRefusesForeignTables(t *testing.T) {
 	})
 }
 
-func TestSchemaVersions(t *testing.T) {
-	first, err := fs.ReadFile(sqldb.Migrations, "migrations/00001_init.sql")
+// ours are this program's migrations, as files that a test can add to.
+func ours(t *testing.T) fstest.MapFS {
+	t.Helper()
+	names, err := fs.Glob(sqldb.Migrations, "migrations/*.sql")
 	fatalIfErr(t, err)
-	newer := fstest.MapFS{"migrations/00001_init.sql": {Data: first},
-		"migrations/00002_more.sql": {Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\n-- +goose Down\nDROP TABLE more;\n")},
-		"migrations/00003_bad.sql":  {Data: []byte("-- +goose Up\nCREATE TABLE evenmore (id BIGINT);\nSELECT nonsense;\n-- +goose Down\nSELECT 1;\n")}}
+	out := fstest.MapFS{}
+	for _, name := range names {
+		text, err := fs.ReadFile(sqldb.Migrations, name)
+		fatalIfErr(t, err)
+		out[name] = &fstest.MapFile{Data: text}
+	}
+	return out
+}
+
+func TestSchemaVersions(t *testing.T) {
+	const bad = "migrations/00004_bad.sql"
+	newer := ours(t)
+	newer["migrations/00003_more.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\n-- +goose Down\nDROP TABLE more;\n")}
 	eachKind(t, func(t *testing.T, url string) {
+		newer[bad] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE evenmore (id BIGINT);\nSELECT nonsense;\n-- +goose Down\nSELECT 1;\n")}
 		s := storagetest.NewSiteOn(t, url, storagetest.NewDir(t))
 		s.Receive(t, 3)
 		broken, err := sqldb.WithSchema(t.Context(), url, newer)
 		fatalIfErr(t, err)
 		defer broken.Close()
-		wantRefusal(t, broken.CheckSchema(t.Context()), "has schema version 1, this program needs 3", "stele migrate", "backup")
+		wantRefusal(t, broken.CheckSchema(t.Context()), "has schema version 2, this program needs 4", "stele migrate", "backup")
 		wantRefusal(t, broken.Upgrade(t.Context()), "migrate the database")
-		delete(newer, "migrations/00003_bad.sql")
-		defer func() {
-			newer["migrations/00003_bad.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nSELECT nonsense;\n-- +goose Down\nSELECT 1;\n")}
-		}()
+		delete(newer, bad)
 		next, err := sqldb.WithSchema(t.Context(), url, newer)
 		fatalIfErr(t, err)
 		defer next.Close()
 		fatalIfErr(t, next.CheckSchema(t.Context())) // the good one of the two stayed
 		fatalIfErr(t, next.Upgrade(t.Context()))
-		wantRefusal(t, open(t, url), "has schema version 2, this program knows 1", "newer program")
+		wantRefusal(t, open(t, url), "has schema version 3, this program knows 2", "newer program")
 		recs, err := next.RecordsFrom(t.Context(), 0, 10)
 		if err != nil || len(recs) != 3 {
 			t.Errorf("%d records after the migration, %v", len(recs), err)
+		}
+	})
+}
+
+// A database of the first version is refused until it is migrated, and keeps what it holds.
+func TestOldDatabase(t *testing.T) {
+	first := ours(t)
+	for name := range first {
+		if name != "migrations/00001_init.sql" {
+			delete(first, name)
+		}
+	}
+	eachKind(t, func(t *testing.T, url string) {
+		if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+			fatalIfErr(t, os.WriteFile(path, nil, 0o600))
+		}
+		old, err := sqldb.WithSchema(t.Context(), url, first)
+		fatalIfErr(t, err)
+		fatalIfErr(t, old.Upgrade(t.Context()))
+		fatalIfErr(t, old.AddAgency(t.Context(), notary.Agency{ID: "a", Code: "c", Name: "n", Region: "r"}, [][]byte{[]byte("certificate")}))
+		fatalIfErr(t, old.Close())
+		wantRefusal(t, open(t, url), "has schema version 1, this program needs 2", "stele migrate", "backup")
+		fatalIfErr(t, sqldb.Migrate(t.Context(), url, ""))
+		db, err := sqldb.Open(t.Context(), url, "", time.Now)
+		fatalIfErr(t, err)
+		defer db.Close()
+		if a, err := db.Agency(t.Context(), "c"); err != nil || a.Name != "n" {
+			t.Errorf("%+v, %v", a, err)
+		}
+		if _, err := db.SealAt(t.Context(), "a", time.Now()); !errors.Is(err, notary.ErrNotFound) {
+			t.Errorf("a seal out of nothing: %v", err)
 		}
 	})
 }
@@ -120,10 +161,8 @@ func TestSchemaVersions(t *testing.T) {
 func TestMigrateTogether(t *testing.T) {
 	url := storagetest.StartPostgres(t)
 	storagetest.InitDatabase(t, url, time.Now)
-	first, err := fs.ReadFile(sqldb.Migrations, "migrations/00001_init.sql")
-	fatalIfErr(t, err)
-	newer := fstest.MapFS{"migrations/00001_init.sql": {Data: first},
-		"migrations/00002_more.sql": {Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\nSELECT pg_sleep(0.2);\n-- +goose Down\nDROP TABLE more;\n")}}
+	newer := ours(t)
+	newer["migrations/00003_more.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE more (id BIGINT);\nSELECT pg_sleep(0.2);\n-- +goose Down\nDROP TABLE more;\n")}
 	done := make(chan error, 3)
 	for range cap(done) {
 		db, err := sqldb.WithSchema(t.Context(), url, newer)
