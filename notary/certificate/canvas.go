@@ -182,10 +182,12 @@ func (c *canvas) picture(x, y, size float64, data []byte) {
 		c.fail(err)
 		return
 	}
-	encoded, err := uniform(img)
-	if err != nil {
-		c.fail(fmt.Errorf("seal: %w", err))
-		return
+	encoded := data
+	if !isUniform(data) { // one that NormalizeSeal returned is; encoding it anew takes longer than the rest of a certificate
+		if encoded, err = uniform(img); err != nil {
+			c.fail(fmt.Errorf("seal: %w", err))
+			return
+		}
 	}
 	holder, err := gopdf.ImageHolderByBytes(encoded)
 	if err != nil {

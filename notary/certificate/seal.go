@@ -70,3 +70,10 @@ func uniform(img image.Image) ([]byte, error) {
 	err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&buf, out)
 	return buf.Bytes(), err
 }
+
+// isUniform reports whether a PNG that decodes is of the kind that uniform writes: by its
+// header (PNG, 11.2.2) 8 bits, true colour with alpha, not interlaced.
+func isUniform(data []byte) bool {
+	const depth = 24 // where these stand: after the signature, the chunk's head, width and height
+	return len(data) > depth+4 && bytes.Equal(data[depth:depth+5], []byte{8, 6, 0, 0, 0})
+}
