@@ -190,8 +190,9 @@ func TestWhatItSays(t *testing.T) {
 // integrity after the registration, which is proved, apart from origin before it, which the
 // agency states. Whoever changes a word here answers for it in court.
 func TestClaims(t *testing.T) {
-	for name, v := range variants(t) {
-		got := text(t, v.render(t))
+	all := variants(t)
+	for _, name := range []string{"ordinary", "revoked", "bare", "long"} { // on the first page, and overleaf
+		got := text(t, all[name].render(t))
 		for _, claim := range []string{
 			"登记之后的完整性", "Integrity after registration", "由所附证明包证明", "Proved by the attached bundle",
 			"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和各共签节点的签名，任何人都可凭本文件所附证明包独立核对。",
@@ -210,7 +211,7 @@ func TestClaims(t *testing.T) {
 			}
 		}
 	}
-	if got := text(t, variant{}.render(t)); !strings.Contains(got, "审批人：王建国；经办人：经办人0017；提交方式：上传文件fileuploaded；来源系统：不动产登记受理系统。") {
+	if got := text(t, all["ordinary"].render(t)); !strings.Contains(got, "审批人：王建国；经办人：经办人0017；提交方式：上传文件fileuploaded；来源系统：不动产登记受理系统。") {
 		t.Errorf("the origin's own facts are not where they belong:\n%s", got)
 	}
 }
