@@ -56,4 +56,4 @@ lint: ## gofmt, go vet, staticcheck
 	$(TOOLS)/staticcheck ./...
 
 clean: ## remove what was built, not data and not tools
-	rm -rf bin ui/static/gen/stele.wasm.gz ui/static/gen/wasm_exec.js
+	rm -rf bin ui/static/gen/stele.wasm.* ui/static/gen/.stele.wasm.* ui/static/gen/wasm_exec.js

@@ -34,6 +34,7 @@ var allowed = map[string]string{
 	"notary/proof/carrier":       "",
 	"notary/verifier":            "crypto/sm notary/proof notary/proof/carrier notary/statement",
 	"notary/certificate":         "crypto/sm notary notary/proof notary/proof/carrier",
+	"notary/issue":               "notary notary/certificate notary/proof",
 	"notary/evidence":            "crypto/... notary/anchorproof notary/checkpoint notary/proof notary/statement",
 	"notary/cmd/stele-verify":    "crypto/... notary/proof notary/verifier",
 	"notary/batchlog":            "crypto/merkle crypto/signednote notary notary/checkpoint notary/statement",
@@ -50,8 +51,8 @@ var allowed = map[string]string{
 	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
 	"server/slowread":            "",
 	"server/auth":                "crypto/sm notary",
-	"server/api":                 "crypto/... notary notary/archive notary/certificate notary/evidence notary/intake notary/proof server/auth server/slowread",
-	"server/web":                 "crypto/sm notary notary/archive notary/proof server/auth server/slowread ui",
+	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof server/auth server/slowread",
+	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof server/auth server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/...",
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,6 +13,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/andybalholm/brotli"
 
 	"stele/crypto/sm"
 )
@@ -29,7 +33,14 @@ type Asset struct {
 	Hash string // part of its address: an address never changes what it means
 	Gzip []byte
 	Size int64 // bytes when unpacked
+
+	brotli func() []byte
 }
+
+// Brotli returns the contents in that coding, or nothing where the generator made none. Texts
+// are compressed at the first call: at the best quality all of them take 0.2 s of a core,
+// which a start-up has no use for. It is safe for concurrent use.
+func (a *Asset) Brotli() []byte { return a.brotli() }
 
 // Open returns the unpacked contents.
 func (a *Asset) Open() (io.Reader, error) { return gzip.NewReader(bytes.NewReader(a.Gzip)) }
@@ -38,8 +49,11 @@ func (a *Asset) Open() (io.Reader, error) { return gzip.NewReader(bytes.NewReade
 type Assets struct{ byName map[string]*Asset }
 
 // LoadAssets reads the embedded files and the catalogues and compresses what is not
-// compressed yet. Everything is kept in memory, which is what embedding means anyway.
-func LoadAssets() (*Assets, error) {
+// compressed yet. Everything is kept in memory, which is what embedding means anyway, and
+// once: all callers get the same.
+func LoadAssets() (*Assets, error) { return loadOnce() }
+
+var loadOnce = sync.OnceValues(func() (*Assets, error) {
 	as := &Assets{byName: map[string]*Asset{}}
 	if err := as.addAll(sub(static, "static"), ""); err != nil {
 		return nil, err
@@ -49,11 +63,11 @@ func LoadAssets() (*Assets, error) {
 	}
 	as.nameModules()
 	return as, nil
-}
+})
 
 func (as *Assets) addAll(f fs.FS, prefix string) error {
 	return fs.WalkDir(f, ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") || strings.HasSuffix(p, packedBrotli) {
 			return err
 		}
 		data, err := fs.ReadFile(f, p)
@@ -64,17 +78,31 @@ func (as *Assets) addAll(f fs.FS, prefix string) error {
 		if err != nil {
 			return fmt.Errorf("asset %s: %w", p, err)
 		}
+		if a.Name != prefix+p { // packed by the generator, perhaps in the other coding too
+			br, err := fs.ReadFile(f, strings.TrimSuffix(p, packedGzip)+packedBrotli)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			a.brotli = func() []byte { return br }
+		}
 		as.byName[a.Name] = a
 		return nil
 	})
 }
 
+// Ends of the names of files that the generator packed; both stand for the same contents.
+const (
+	packedGzip   = ".gz"
+	packedBrotli = ".br"
+)
+
 func newAsset(name string, data []byte) (*Asset, error) {
-	a := &Asset{Name: strings.TrimSuffix(name, ".gz"), Gzip: data, Hash: hash(data)}
+	a := &Asset{Name: strings.TrimSuffix(name, packedGzip), Gzip: data, Hash: hash(data)}
 	a.Type = mediaType(a.Name)
 	if a.Name == name {
 		a.Size = int64(len(data))
 		a.Gzip = compress(data)
+		a.brotli = sync.OnceValue(func() []byte { return compressBrotli(data) })
 		return a, nil
 	}
 	// A gzip file ends with its unpacked size (RFC 1952); reading all of it would only cost
@@ -110,6 +138,14 @@ func compress(data []byte) []byte {
 	if err != nil {
 		panic(err) // the level is a constant
 	}
+	_, _ = w.Write(data) // a buffer takes everything
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func compressBrotli(data []byte) []byte {
+	var b bytes.Buffer
+	w := brotli.NewWriterLevel(&b, brotli.BestCompression)
 	_, _ = w.Write(data) // a buffer takes everything
 	_ = w.Close()
 	return b.Bytes()

@@ -17,9 +17,9 @@ import (
 // people get whose browser asks for none of them.
 var languages = []string{"zh-CN", "en"}
 
-// beijing is the time that people read. China has had no summer time since 1991, so a fixed
+// Beijing is the time that people read. China has had no summer time since 1991, so a fixed
 // offset is right for every time a record can have, and needs no time zone database.
-var beijing = time.FixedZone("Asia/Shanghai", 8*60*60)
+var Beijing = time.FixedZone("Asia/Shanghai", 8*60*60)
 
 // Catalogue is every text of one language, by keys that are named after what they mean. It
 // is immutable. The scripts read the same file; see static/js/text.js for their half.
@@ -123,7 +123,7 @@ func (c *Catalogue) Time(rfc3339 string) string {
 	if err != nil {
 		return rfc3339
 	}
-	t = t.In(beijing)
+	t = t.In(Beijing)
 	return c.Text("time.full", "y", strconv.Itoa(t.Year()), "month", c.Text("month."+strconv.Itoa(int(t.Month()))),
 		"d", strconv.Itoa(t.Day()), "hms", t.Format("15:04:05"))
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf16"
 
 	"github.com/signintech/gopdf"
@@ -19,22 +20,31 @@ import (
 // assemble takes the objects that the PDF library wrote and writes them anew with the
 // bundle attached, in the one spelling that verifiers read.
 func assemble(pdf *gopdf.GoPdf, in Input) ([]byte, error) {
+	objects, err := objectsOf(pdf)
+	if err != nil {
+		return nil, err
+	}
+	h := sm.NewHash()
+	for _, o := range objects {
+		h.Write(o)
+	}
+	h.Write(in.Bundle)
+	info := information("存证证书 Certificate of Registration "+in.Record.Number, in.Report.Agency.Name, instant(in.Report.IssuedAt))
+	// The first object is the catalog, which is written by the carrier.
+	return carrier.Write(objects[1:], info, hex.EncodeToString(h.Sum(nil)[:16]), AttachmentName(in.Record.Number), in.Bundle)
+}
+
+// objectsOf returns what the PDF library wrote, object by object, from the catalog on.
+func objectsOf(pdf *gopdf.GoPdf) ([][]byte, error) {
 	raw, err := pdf.GetBytesPdfReturnErr()
 	if err != nil {
 		return nil, err
 	}
 	objects, err := split(raw)
-	if err != nil {
-		return nil, err
-	}
-	h := sm.NewHash()
 	for i, o := range objects {
 		objects[i] = mapToUnicode(o)
-		h.Write(objects[i])
 	}
-	h.Write(in.Bundle)
-	// The first object is the catalog, which is written by the carrier.
-	return carrier.Write(objects[1:], information(in), hex.EncodeToString(h.Sum(nil)[:16]), AttachmentName(in.Record.Number), in.Bundle)
+	return objects, err
 }
 
 // split cuts what the PDF library wrote into its objects, by the table at its end.
@@ -111,10 +121,10 @@ func utf16Hex(s string) string {
 	return b.String()
 }
 
-// information is the document information dictionary. Its date is that of the record.
-func information(in Input) string {
-	date := instant(in.Report.IssuedAt).UTC().Format("20060102150405")
+// information is the document information dictionary. Its date is handed in: that of the
+// record, or of the verification.
+func information(title, author string, at time.Time) string {
+	date := at.UTC().Format("20060102150405")
 	text := func(s string) string { return "<FEFF" + utf16Hex(s) + ">" }
-	return "<</Title" + text("存证证书 Certificate of Registration "+in.Record.Number) + "/Author" + text(in.Report.Agency.Name) +
-		"/Creator(Stele)/Producer(Stele)/CreationDate(D:" + date + "Z)/ModDate(D:" + date + "Z)>>"
+	return "<</Title" + text(title) + "/Author" + text(author) + "/Creator(Stele)/Producer(Stele)/CreationDate(D:" + date + "Z)/ModDate(D:" + date + "Z)>>"
 }

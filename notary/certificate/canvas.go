@@ -1,10 +1,8 @@
 package certificate
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image/png"
 	"strings"
 
 	"github.com/signintech/gopdf"
@@ -174,35 +172,31 @@ func (c *canvas) qr(x, y, size float64, text string) {
 	}
 }
 
-// Limits of a seal.
-const (
-	maxSealBytes  = 512 << 10
-	maxSealPixels = 1200
-)
-
 // picture draws a PNG into a square, keeping its proportions.
 func (c *canvas) picture(x, y, size float64, data []byte) {
 	if c.err != nil {
 		return
 	}
-	dims, err := png.DecodeConfig(bytes.NewReader(data))
-	if err != nil || len(data) > maxSealBytes || dims.Width > maxSealPixels || dims.Height > maxSealPixels || dims.Width == 0 || dims.Height == 0 {
-		c.fail(fmt.Errorf("a seal is a PNG of at most %d bytes and %d by %d pixels", maxSealBytes, maxSealPixels, maxSealPixels))
+	img, err := decodeSeal(data)
+	if err != nil {
+		c.fail(err)
 		return
 	}
-	// The PDF library reads some kinds of PNG only: all come to it as the same kind.
-	img, err := png.Decode(bytes.NewReader(data))
+	encoded := data
+	if !isUniform(data) { // one that NormalizeSeal returned is; encoding it anew takes longer than the rest of a certificate
+		if encoded, err = uniform(img); err != nil {
+			c.fail(fmt.Errorf("seal: %w", err))
+			return
+		}
+	}
+	holder, err := gopdf.ImageHolderByBytes(encoded)
 	if err != nil {
 		c.fail(fmt.Errorf("seal: %w", err))
 		return
 	}
-	holder, err := uniform(img)
-	if err != nil {
-		c.fail(fmt.Errorf("seal: %w", err))
-		return
-	}
-	scale := size / float64(max(dims.Width, dims.Height))
-	w, h := float64(dims.Width)*scale, float64(dims.Height)*scale
+	b := img.Bounds()
+	scale := size / float64(max(b.Dx(), b.Dy()))
+	w, h := float64(b.Dx())*scale, float64(b.Dy())*scale
 	if err := c.pdf.ImageByHolder(holder, x+(size-w)/2, y+(size-h)/2, &gopdf.Rect{W: w, H: h}); err != nil {
 		c.fail(fmt.Errorf("seal: %w", err))
 	}

@@ -181,8 +181,38 @@ func TestWhatItSays(t *testing.T) {
 	if s := text(t, all["seal"].render(t)); strings.Contains(s, "演示") || strings.Contains(s, "撤销") {
 		t.Error("a valid certificate with a licensed seal is marked")
 	}
-	if s := text(t, all["bare"].render(t)); strings.Contains(s, "查验码") || strings.Contains(s, "文书标题") || !strings.Contains(s, "没有记载来源事项") {
+	if s := text(t, all["bare"].render(t)); strings.Contains(s, "校验码") || strings.Contains(s, "文书标题") || !strings.Contains(s, "没有记载来源事项") {
 		t.Error("a bare certificate shows what it does not have")
+	}
+}
+
+// What a certificate claims is the most that it may claim, word by word and in both languages:
+// integrity after the registration, which is proved, apart from origin before it, which the
+// agency states. Whoever changes a word here answers for it in court.
+func TestClaims(t *testing.T) {
+	all := variants(t)
+	for _, name := range []string{"ordinary", "revoked", "bare", "long"} { // on the first page, and overleaf
+		got := text(t, all[name].render(t))
+		for _, claim := range []string{
+			"登记之后的完整性", "Integrity after registration", "由所附证明包证明", "Proved by the attached bundle",
+			"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和各共签节点的签名，任何人都可凭本文件所附证明包独立核对。",
+			"A file with the digest above is, byte for byte, the one registered at that time. Anybody can check the agency's signature, the log and the cosignatures with the attached bundle.",
+			"登记之前的来源", "Origin before registration", "由登记机关陈述", "Stated by the agency",
+			"Stated by the agency when it registered the document and signed by it. The evidence shows that it said so, not that it is so.",
+			"本证书不证明文书所载内容属实。", "This certificate does not say that what the document states is true.",
+		} {
+			if !strings.Contains(got, strings.Join(strings.Fields(claim), "")) {
+				t.Errorf("%s does not say %q:\n%s", name, claim, got)
+			}
+		}
+		for _, never := range []string{"真实有效", "内容真实", "文书真实", "isauthentic", "istrue.This"} {
+			if strings.Contains(got, never) {
+				t.Errorf("%s says %q", name, never)
+			}
+		}
+	}
+	if got := text(t, all["ordinary"].render(t)); !strings.Contains(got, "审批人：王建国；经办人：经办人0017；提交方式：上传文件fileuploaded；来源系统：不动产登记受理系统。") {
+		t.Errorf("the origin's own facts are not where they belong:\n%s", got)
 	}
 }
 

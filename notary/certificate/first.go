@@ -77,7 +77,7 @@ func (s *sheet) identity() {
 	y := top + 27
 	if s.in.Record.Code != "" {
 		at := left + s.width(number, s.in.Record.Number) + 26
-		s.text(at, top+8, small, "查验码  Code")
+		s.text(at, top+8, small, "校验码  Code")
 		s.text(at, top+27, number, s.in.Record.Code)
 	}
 	r := s.in.Report

@@ -2,7 +2,6 @@ package certificate
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"stele/crypto/sm"
@@ -207,18 +206,9 @@ func (s *sheet) attributes() {
 
 // lacking names the characters that the font does not have. The bundle has all of them.
 func (s *sheet) lacking() {
-	if len(s.lacks) == 0 {
-		return
+	if names := s.lackingNames(); names != "" {
+		s.lines(left, bottom-8, 10, tiny, s.wrap(tiny, "□ 代表字库中没有的字符 stands for a character that the font lacks: "+names+"。以所附证明包中的文字为准 see the attached bundle.", inner, 2))
 	}
-	const shown = 12
-	var names []string
-	for _, r := range slices.Clone(s.lacks)[:min(len(s.lacks), shown)] {
-		names = append(names, fmt.Sprintf("U+%04X", r))
-	}
-	if len(s.lacks) > shown {
-		names = append(names, "…")
-	}
-	s.lines(left, bottom-8, 10, tiny, s.wrap(tiny, "□ 代表字库中没有的字符 stands for a character that the font lacks: "+strings.Join(names, ", ")+"。以所附证明包中的文字为准 see the attached bundle.", inner, 2))
 }
 
 // footers go on last: only then is the number of pages known.

@@ -1,32 +1,9 @@
 package certificate
 
 import (
-	"bytes"
-	"image"
-	"image/color"
-	"image/png"
 	"strings"
 	"unicode"
-
-	"github.com/signintech/gopdf"
 )
-
-// uniform encodes a picture as PNG with 8 bits a channel and transparency.
-func uniform(img image.Image) (gopdf.ImageHolder, error) {
-	b := img.Bounds()
-	out := image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
-	for y := range b.Dy() {
-		for x := range b.Dx() {
-			out.SetNRGBA(x, y, color.NRGBAModel.Convert(img.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA))
-		}
-	}
-	out.Pix[3] &= 0xfe // an opaque picture would be encoded without transparency, as another kind
-	var buf bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&buf, out); err != nil {
-		return nil, err
-	}
-	return gopdf.ImageHolderByBytes(buf.Bytes())
-}
 
 // clean makes a value of somebody's choice fit for a line of print: no controls, nothing
 // that turns the direction of what follows, nothing invisible.

@@ -17,6 +17,7 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/intake"
+	"stele/notary/issue"
 	"stele/server/auth"
 	"stele/server/slowread"
 )
@@ -64,7 +65,7 @@ type Config struct {
 	Documents Documents
 	Progress  *notary.Signal // notified when the log or an anchor advances on this server
 	TrustJSON []byte
-	PublicURL string // where the public page is; printed on certificates
+	Issuer    *issue.Issuer
 	Version   string
 	Limits    Limits
 	MaxBatch  int
@@ -100,19 +101,24 @@ func New(r chi.Router, c Config) *API {
 	a.registerLog(r)
 	a.registerHealth()
 	r.Get("/docs/errors", errorsPage)
-	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
-		WriteProblem(w, notary.Errorf(notary.CodeNotFound, "There is nothing at this address; see /openapi.json."))
-	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
-		p := problemOf(notary.Errorf(notary.CodeMalformed, "This address does not take that method; see /openapi.json."))
-		p.Status, p.Title = http.StatusMethodNotAllowed, http.StatusText(http.StatusMethodNotAllowed)
-		WriteProblem(w, p)
-	})
 	return a
 }
 
 // OpenAPI returns the description of the API.
 func (a *API) OpenAPI() *huma.OpenAPI { return a.huma.OpenAPI() }
+
+// NotFound answers at addresses where there is nothing, MethodNotAllowed at addresses that do
+// not take a method. Who routes requests mounts them; see server/instance.
+func NotFound(w http.ResponseWriter, _ *http.Request) {
+	WriteProblem(w, notary.Errorf(notary.CodeNotFound, "There is nothing at this address; see /openapi.json."))
+}
+
+// MethodNotAllowed: see [NotFound].
+func MethodNotAllowed(w http.ResponseWriter, _ *http.Request) {
+	p := problemOf(notary.Errorf(notary.CodeMalformed, "This address does not take that method; see /openapi.json."))
+	p.Status, p.Title = http.StatusMethodNotAllowed, http.StatusText(http.StatusMethodNotAllowed)
+	WriteProblem(w, p)
+}
 
 type callerKey struct{}
 

@@ -11,7 +11,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"stele/notary"
-	"stele/notary/certificate"
 	"stele/notary/evidence"
 	"stele/notary/proof"
 )
@@ -45,11 +44,8 @@ func (a *API) issue(ctx context.Context, id string) (issued, error) {
 	if out.bundle, err = a.settledBundle(ctx, rec, true); err != nil {
 		return issued{}, err
 	}
-	out.report = proof.Verify(a.Archive.Trust(), &rec.SM3, out.bundle)
-	out.certificate, err = certificate.Render(certificate.Input{Record: rec, Bundle: out.bundle, Report: out.report, PublicURL: a.PublicURL})
-	if errors.Is(err, certificate.ErrNotAnchored) {
-		err = notary.Errorf(notary.CodeNotReady, "The record is not anchored yet, and a certificate is made once it is; ask again in a second.")
-	}
+	made, err := a.Issuer.Certificate(ctx, rec, out.bundle)
+	out.report, out.certificate = made.Report, made.Certificate
 	return out, err
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 
 	MetricsListen string `name:"metrics-listen" env:"STELE_METRICS_LISTEN" help:"Address of the private listener for /metrics; empty for none." yaml:"metrics-listen"`
 	PublicURL     string `name:"public-url" env:"STELE_PUBLIC_URL" help:"How the world reaches this service, printed on certificates." yaml:"public-url"`
+	Operator      string `name:"operator" env:"STELE_OPERATOR" help:"Who runs this service: its name stands at the foot of the public pages and on verification reports." yaml:"operator"`
 	ClientIP      string `name:"client-ip-header" env:"STELE_CLIENT_IP_HEADER" help:"Header in which a trusted reverse proxy names the client, such as X-Real-IP; empty when there is none." yaml:"client-ip-header"`
 
 	Database             string `name:"database" env:"STELE_DATABASE" help:"postgres://user@host/name?sslmode=… or sqlite:path; default sqlite in the data folder." yaml:"database"`

@@ -16,7 +16,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"stele/notary/certificate"
+	"stele/notary/issue"
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/web"
@@ -111,17 +111,34 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	codes := auth.NewCodes(time.Now)
 	public := publicURL(c)
-	if err := certificate.CheckPublicURL(public); err != nil {
+	issuer, err := issue.New(in.Trust, in.DB, public)
+	if err != nil {
 		return nil, err
 	}
 	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Agencies: in.DB, Documents: in.Objects,
-		Progress: in.Progress, TrustJSON: in.trust, PublicURL: public, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Progress: in.Progress, TrustJSON: in.trust, Issuer: issuer, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	if _, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
+	site, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, Limits: pages, Now: time.Now, Log: in.log})
+	if err != nil {
 		return nil, err
 	}
+	r.NotFound(forReaders(site.NotFound(), api.NotFound))
+	r.MethodNotAllowed(forReaders(site.MethodNotAllowed(), api.MethodNotAllowed))
 	return r, nil
+}
+
+// forReaders gives people a page and programs a problem document. Below /api it is always the
+// latter; elsewhere those are people whose browser asks for HTML by name.
+func forReaders(page http.Handler, problem http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Accept")
+		if strings.HasPrefix(r.URL.Path, "/api/") || !strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html") {
+			problem(w, r)
+			return
+		}
+		page.ServeHTTP(w, r)
+	}
 }
 
 // publicURL is how the world reaches this service; without a setting, where it listens.

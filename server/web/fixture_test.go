@@ -21,6 +21,7 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
+	"stele/notary/issue"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
 	"stele/notary/statement"
@@ -41,7 +42,10 @@ var (
 	docUnknown    = []byte("%PDF-1.7\n% a letter\n%%EOF\n")
 )
 
-const code = "7K3M9QRT"
+const (
+	code      = "7K3M9QRT"
+	publicURL = "https://stele.jiangcheng.example.gov.cn"
+)
 
 // town is an instance with records of every kind, behind a real archive, API and page.
 type town struct {
@@ -119,8 +123,10 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	l := api.DefaultLimits()
 	l.LookupsPerMin, l.MaxWait = 100_000, time.Millisecond
 	codes := auth.NewCodes(time.Now)
-	api.New(r, api.Config{Codes: codes, Archive: a, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: new(notary.Signal)})
-	if _, err := web.New(r, web.Config{Codes: codes, Archive: a, Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
+	issuer, err := issue.New(a.Trust(), to.store, publicURL)
+	fatalIfErr(t, err)
+	api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: new(notary.Signal)})
+	if _, err := web.New(r, web.Config{Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -237,6 +243,14 @@ func (s *store) Progress(context.Context) (notary.Progress, error) {
 // Agency implements api.Agencies.
 func (s *store) Agency(context.Context, string) (notary.Agency, error) {
 	return notary.Agency{ID: "agency", Code: "91350100M000100Y43", Name: "江城市政务服务局"}, nil
+}
+
+// SealAt implements issue.Seals: this town has no seal.
+func (s *store) SealAt(context.Context, string, time.Time) (notary.Seal, error) {
+	if s.down.Load() {
+		return notary.Seal{}, errDown
+	}
+	return notary.Seal{}, notary.ErrNotFound
 }
 
 // Get serves tiles; the tests' log is smaller than one.

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/andybalholm/brotli"
 )
 
 func TestSecurityHeaders(t *testing.T) {
@@ -15,7 +17,7 @@ func TestSecurityHeaders(t *testing.T) {
 	_, home := to.get(t, "/")
 	script := regexp.MustCompile(`/static/[^"]*main\.js`).FindString(home)
 	worker := strings.Replace(script, "main.js", "worker.js", 1)
-	for _, path := range []string{"/", "/r/" + to.numbers[string(docGenuine)], "/r/x", script, worker, "/static/no/such", "/favicon.ico"} {
+	for _, path := range []string{"/", "/r/" + to.numbers[string(docGenuine)], "/r/x", "/r/" + to.numbers[string(docGenuine)] + "/certificate?code=" + code, "/r/" + to.numbers[string(docGenuine)] + "/bundle", "/report", script, worker, "/static/no/such", "/favicon.ico"} {
 		res, _ := to.get(t, path)
 		for header, want := range map[string]string{
 			"Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -85,7 +87,7 @@ func TestFiles(t *testing.T) {
 	for _, a := range addresses {
 		ext := a[strings.LastIndex(a, "."):]
 		seen[ext] = true
-		res, packed := to.get(t, a, "Accept-Encoding", "br, gzip")
+		res, packed := to.get(t, a, "Accept-Encoding", "gzip")
 		if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != types[ext] || res.Header.Get("Content-Encoding") != "gzip" ||
 			res.Header.Get("Cache-Control") != "public, max-age=31536000, immutable" || res.Header.Get("Vary") != "Accept-Encoding" {
 			t.Errorf("%s: status %d, headers %v", a, res.StatusCode, res.Header)
@@ -96,6 +98,20 @@ func TestFiles(t *testing.T) {
 		unpacked, err := io.ReadAll(z)
 		if err != nil || !bytes.Equal(unpacked, []byte(plain)) {
 			t.Errorf("%s: packed and unpacked differ (%v)", a, err)
+		}
+		small, smallest := to.get(t, a, "Accept-Encoding", "gzip, deflate, br, zstd")
+		if again, err := io.ReadAll(brotli.NewReader(strings.NewReader(smallest))); small.Header.Get("Content-Encoding") != "br" || err != nil || string(again) != plain || small.Header.Get("ETag") == res.Header.Get("ETag") {
+			t.Errorf("%s in brotli: %v, %d bytes of %d", a, small.Header, len(again), len(plain))
+		}
+		if len(packed) > 1000 && len(smallest) >= len(packed) {
+			t.Errorf("%s: brotli has %d bytes, gzip %d", a, len(smallest), len(packed))
+		}
+		for _, coding := range []string{"br", "gzip", "identity"} {
+			head, body := do(t, request(t, http.MethodHead, to.URL+a, nil, "Accept-Encoding", coding))
+			length := map[string]int{"br": len(smallest), "gzip": len(packed), "identity": len(plain)}[coding]
+			if body != "" || head.ContentLength != int64(length) {
+				t.Errorf("HEAD %s in %s: length %d, want %d", a, coding, head.ContentLength, length)
+			}
 		}
 		if again, _ := to.get(t, a, "Accept-Encoding", "gzip", "If-None-Match", res.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
 			t.Errorf("%s: status %d for a known ETag", a, again.StatusCode)
@@ -112,6 +128,28 @@ func TestFiles(t *testing.T) {
 	}
 	if res, _ := to.get(t, "/static/x/gen/.gitignore"); res.StatusCode != http.StatusNotFound {
 		t.Error("hidden files are served")
+	}
+}
+
+// What a client says it takes is what it gets; see RFC 9110, 12.5.3 and 12.4.2.
+func TestCodings(t *testing.T) {
+	to := newTown(t, roomy())
+	_, home := to.get(t, "/")
+	style := regexp.MustCompile(`/static/[^"]*page\.css`).FindString(home)
+	for header, want := range map[string]string{
+		"gzip, deflate, br, zstd": "br", "br;q=0.5, gzip": "gzip", "BR": "br", "*": "br", "br;q=0, *": "gzip", "gzip;q=0, br;q=0": "", "": "", "identity": "", "zstd": "",
+		"identity, gzip;q=0.9": "", "gzip;q=0.001": "gzip", "gzip ; q=1.0": "gzip", "br;q=x, gzip;q=0.1": "gzip", "br;q=2": "", "br;q=-1": "", "br;q=NaN": "", "identity;q=0": "",
+		"*;q=0": "", "gzip;q=0.5, identity;q=0.5": "gzip", ",,;,": "",
+	} {
+		res, _ := to.get(t, style, "Accept-Encoding", header)
+		if got := res.Header.Get("Content-Encoding"); got != want || res.StatusCode != http.StatusOK || res.Header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%q: %q, want %q (status %d)", header, got, want, res.StatusCode)
+		}
+	}
+	for _, page := range []string{"/", "/r/" + to.numbers[string(docGenuine)] + "?code=" + code} {
+		if res, _ := to.get(t, page, "Accept-Encoding", "br, gzip"); res.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s is compressed", page)
+		}
 	}
 }
 

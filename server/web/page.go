@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"html/template"
 	"io/fs"
@@ -24,6 +25,7 @@ func parsePages(c *ui.Catalogue, assets *ui.Assets) (*pages, error) {
 		"t":      c.Text,
 		"asset":  func(name string) string { return assetFolder + assets.Path(name) },
 		"groups": groups,
+		"save":   func(number, code, lang string) saveForm { return saveForm{Number: number, Code: code, Lang: lang} },
 		"form":   func(f frame, number, code string) checkForm { return checkForm{f, number, code} },
 	}
 	parts, err := fs.Glob(ui.Templates(), "part_*.html")
@@ -90,7 +92,7 @@ func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, ti
 	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
 		Catalogue: assetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
 	if a, ok := w.assets.Asset(ui.AssetWASM); ok {
-		f.WASMSize = c.Size(uint64(len(a.Gzip)))
+		f.WASMSize = c.Size(uint64(cmp.Or(len(a.Brotli()), len(a.Gzip))))
 	}
 	for _, other := range w.texts.All() {
 		if other != c {
@@ -112,7 +114,10 @@ func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, ti
 }
 
 // message is a page that says that something was not done.
-type message struct{ Heading, Next string }
+type message struct {
+	Heading, Next string
+	Number        string // of the certificate that it is about, or empty
+}
 
 // Errors of this package, beside those of the domain.
 var (
@@ -124,6 +129,14 @@ var (
 	errBusy        = errors.New("too many requests from one address")
 	errFull        = errors.New("too many uploads at a time")
 	errCrossOrigin = errors.New("form of another site")
+	errNoCode      = errors.New("no code")
+	errWrongCode   = errors.New("wrong code")
+	errManyCodes   = errors.New("too many wrong codes")
+	errNotAnchored = errors.New("no certificate yet")
+	errOutage      = errors.New("a part of the service is out of reach")
+	errNoQuestion  = errors.New("nothing to report on")
+	errLargeForm   = errors.New("form over the limit")
+	errMethod      = errors.New("a method that the address does not take")
 )
 
 // failures is the one table from errors to statuses and texts.
@@ -141,11 +154,22 @@ var failures = []struct {
 	{errFull, http.StatusServiceUnavailable, "busy"},
 	{errCrossOrigin, http.StatusForbidden, "cross_origin"},
 	{notary.ErrNotFound, http.StatusNotFound, "not_found"},
+	{errNoCode, http.StatusForbidden, "no_code"},
+	{errWrongCode, http.StatusForbidden, "wrong_code"},
+	{errManyCodes, http.StatusTooManyRequests, "many_codes"},
+	{errNotAnchored, http.StatusConflict, "not_anchored"},
+	{errOutage, http.StatusServiceUnavailable, "outage"},
+	{errNoQuestion, http.StatusUnprocessableEntity, "no_question"},
+	{errLargeForm, http.StatusRequestEntityTooLarge, "large_form"},
+	{errMethod, http.StatusMethodNotAllowed, "method"},
 }
 
 // fail answers with what happened, whether anything was saved, and what to do next. The text
 // of an error that is not in the table stays in the log.
-func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
+func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) { w.failWith(rw, r, err, "") }
+
+// failWith is fail about a certificate: the page leads to its record.
+func (w *Web) failWith(rw http.ResponseWriter, r *http.Request, err error, number string) {
 	status, text := http.StatusInternalServerError, "internal"
 	for _, f := range failures {
 		if errors.Is(err, f.err) {
@@ -155,7 +179,19 @@ func (w *Web) fail(rw http.ResponseWriter, r *http.Request, err error) {
 	if status == http.StatusInternalServerError {
 		w.Log.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
 	}
+	if errors.Is(err, errFull) {
+		rw.Header().Set("Retry-After", "10")
+	}
 	c := w.textsOf(r)
-	w.show(rw, r, status, "message", c.Text("error.title"), message{
+	w.show(rw, r, status, "message", c.Text("error.title"), message{Number: number,
 		Heading: c.Text("error."+text+".heading", "max", c.Size(uint64(w.Limits.MaxUpload))), Next: c.Text("error." + text + ".next")})
+}
+
+// NotFound is the page at addresses where there is none, MethodNotAllowed that at addresses
+// which do not take a method. Who routes requests mounts them for those who read pages.
+func (w *Web) NotFound() http.Handler         { return w.failure(notary.ErrNotFound) }
+func (w *Web) MethodNotAllowed() http.Handler { return w.failure(errMethod) }
+
+func (w *Web) failure(err error) http.Handler {
+	return protect(w.language(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.fail(rw, r, err) })))
 }

@@ -22,6 +22,7 @@ type recordPage struct {
 	Number    string
 	Code      string // the right one, or empty
 	Found     bool   // there is such a record
+	Anchored  bool   // and so there is a certificate of it
 	Result    result
 	CodeError string
 }
@@ -75,7 +76,7 @@ func (w *Web) record(rw http.ResponseWriter, r *http.Request) {
 	} else {
 		page.Code, page.CodeError = w.openCode(c, rec, r.URL.Query().Get("code"), r.RemoteAddr)
 		f = w.check(r.Context(), rec, nil, page.Code != "")
-		page.Found = true
+		page.Found, page.Anchored = true, f.report.AnchoredAt != ""
 	}
 	page.Result = w.recordWords(c, f, number)
 	status := http.StatusOK
@@ -107,7 +108,7 @@ func (w *Web) openCode(c *ui.Catalogue, rec notary.Record, typed, client string)
 // recordWords says of a certificate what words says of a file: its report compared none.
 func (w *Web) recordWords(c *ui.Catalogue, f finding, number string) result {
 	out := w.words(c, []finding{f})
-	places := append(placesOf(c, f.report), "number", number)
+	places := append([]string{"number", number}, placesOf(c, f.report)...) // the first one counts: without a bundle the report names none
 	r := f.report
 	switch {
 	case f.cause == causeNotReady:
@@ -125,6 +126,14 @@ func (w *Web) recordWords(c *ui.Catalogue, f finding, number string) result {
 	}
 	out.Number = "" // it is this page
 	return out
+}
+
+// numberWords says of a number alone what its page says.
+func (w *Web) numberWords(c *ui.Catalogue, f finding, number string) result {
+	if f.report.Verdict == proof.NotFound {
+		return noRecord(c, number)
+	}
+	return w.recordWords(c, f, number)
 }
 
 func noRecord(c *ui.Catalogue, number string) result {

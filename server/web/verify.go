@@ -28,18 +28,24 @@ type upload struct {
 // resultPage is the answer to an upload.
 type resultPage struct {
 	Result result
+	Save   saveForm
+}
+
+func (up *upload) sm3() string {
+	if up.digest == nil {
+		return ""
+	}
+	return up.digest.String()
 }
 
 // verify answers the form for browsers that cannot check by themselves.
 func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
-	select {
-	case w.uploads <- struct{}{}:
-		defer func() { <-w.uploads }()
-	default:
-		rw.Header().Set("Retry-After", "10")
-		w.fail(rw, r, errFull)
+	release, err := w.takeUpload()
+	if err != nil {
+		w.fail(rw, r, err)
 		return
 	}
+	defer release()
 	body := slowread.New(rw, r.Body, slowread.Limits{Silence: w.Limits.ReadTimeout, Whole: w.Limits.UploadTimeout}, w.Now)
 	up, err := w.readUpload(rw, r, body)
 	if err != nil {
@@ -54,7 +60,7 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := w.textsOf(r)
-	found := w.judge(r, up)
+	found, _ := w.judge(r, up)
 	res := w.words(c, found)
 	res.Yours = yours(c, up)
 	status := http.StatusOK
@@ -62,27 +68,38 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Retry-After", "5")
 		status = http.StatusServiceUnavailable
 	}
-	w.show(rw, r, status, "result", res.Label, resultPage{Result: res})
+	w.show(rw, r, status, "result", res.Label, resultPage{Result: res, Save: saveForm{SM3: up.sm3(), Number: up.number, Code: up.code, Bundle: string(up.bundle), Lang: c.Tag}})
 }
 
-// judge finds the bundle, if it was not handed in, and has it verified.
-func (w *Web) judge(r *http.Request, up *upload) []finding {
+// takeUpload lets as many bodies be read at a time as the limits say.
+func (w *Web) takeUpload() (release func(), err error) {
+	select {
+	case w.uploads <- struct{}{}:
+		return func() { <-w.uploads }, nil
+	default:
+		return nil, errFull
+	}
+}
+
+// judge finds the bundle, if it was not handed in, and has it verified. complaint is what is
+// to be said of the code, if anything.
+func (w *Web) judge(r *http.Request, up *upload) (found []finding, complaint string) {
 	if up.bundle != nil {
-		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle)}
-		return []finding{w.newer(r.Context(), f, up.digest)}
+		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle), bundle: up.bundle}
+		return []finding{w.newer(r.Context(), f, up.digest)}, ""
 	}
 	if up.number == "" {
-		return w.byDigest(r.Context(), up.digest)
+		return w.byDigest(r.Context(), up.digest), ""
 	}
 	rec, err := w.Archive.Record(r.Context(), "", up.number)
 	if notary.CodeOf(err) == notary.CodeNotFound {
-		return []finding{{report: proof.Missing()}}
+		return []finding{{report: proof.Missing()}}, ""
 	}
 	if err != nil {
-		return []finding{w.outage(r.Context(), err)}
+		return []finding{w.outage(r.Context(), err)}, ""
 	}
-	code, _ := w.openCode(w.textsOf(r), rec, up.code, r.RemoteAddr)
-	return []finding{w.check(r.Context(), rec, up.digest, code != "")}
+	code, complaint := w.openCode(w.textsOf(r), rec, up.code, r.RemoteAddr)
+	return []finding{w.check(r.Context(), rec, up.digest, code != "")}, complaint
 }
 
 func yours(c *ui.Catalogue, up *upload) []fact {

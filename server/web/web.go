@@ -16,6 +16,7 @@ import (
 	"github.com/go-chi/httprate"
 
 	"stele/notary/archive"
+	"stele/notary/issue"
 	"stele/server/auth"
 	"stele/ui"
 )
@@ -27,37 +28,42 @@ type Limits struct {
 	ReadTimeout   time.Duration // a body that is silent for this long is given up
 	UploadTimeout time.Duration // and one that is not done after this long
 	Uploads       int           // uploads at a time, from all addresses
+	Drawings      int           // certificates and reports drawn at a time, for all addresses
 }
 
 // DefaultLimits are those of a deployment that sets none.
 func DefaultLimits() Limits {
-	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32}
+	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32, Drawings: 4}
 }
 
 // Config is what the page needs. The page fetches /api/v1/lookup and /api/v1/trust.json
 // from the server that it came from.
 type Config struct {
-	Archive  *archive.Archive
-	Codes    *auth.Codes // shared with the API, so that a code cannot be guessed in two places
-	Operator string      // who runs the service, for the foot of the page; may be empty
-	Limits   Limits
-	Now      func() time.Time
-	Log      *slog.Logger
+	Archive   *archive.Archive
+	Codes     *auth.Codes // shared with the API, so that a code cannot be guessed in two places
+	Issuer    *issue.Issuer
+	TrustJSON []byte // the trust roots as they are published; reports name their digest
+	PublicURL string // where the page is, for reports
+	Operator  string // who runs the service, for the foot of the page and reports; may be empty
+	Limits    Limits
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Web serves the public page. It is safe for concurrent use.
 type Web struct {
 	Config
-	texts   *ui.Catalogues
-	assets  *ui.Assets
-	pages   map[string]*pages // by language
-	uploads chan struct{}     // a token for each upload at work
+	texts    *ui.Catalogues
+	assets   *ui.Assets
+	pages    map[string]*pages // by language
+	uploads  chan struct{}     // a token for each upload at work
+	drawings chan struct{}     // and for each PDF that is being drawn
 }
 
 // New reads every template, text and file, and mounts the pages on a router. It returns an
 // error rather than a page that fails later.
 func New(r chi.Router, c Config) (*Web, error) {
-	w := &Web{Config: c, pages: map[string]*pages{}, uploads: make(chan struct{}, c.Limits.Uploads)}
+	w := &Web{Config: c, pages: map[string]*pages{}, uploads: make(chan struct{}, c.Limits.Uploads), drawings: make(chan struct{}, c.Limits.Drawings)}
 	var err error
 	if w.texts, err = ui.LoadCatalogues(); err != nil {
 		return nil, fmt.Errorf("public page: %w", err)
@@ -91,11 +97,14 @@ func (w *Web) mount(r chi.Router) {
 				r.Use(w.limit())
 				get(r, "/r", w.findRecord)
 				get(r, "/r/{number}", w.record)
+				get(r, "/r/{number}/certificate", w.certificate)
+				get(r, "/r/{number}/bundle", w.bundle)
 				r.With(w.sameOrigin).Post("/verify", w.verify)
+				r.With(w.sameOrigin).Post("/report", w.report)
 			})
-			get(r, "/verify", func(rw http.ResponseWriter, req *http.Request) { // a result that is reloaded
-				http.Redirect(rw, req, "/", http.StatusSeeOther)
-			})
+			for _, result := range []string{"/verify", "/report"} { // one that is reloaded
+				get(r, result, func(rw http.ResponseWriter, req *http.Request) { http.Redirect(rw, req, "/", http.StatusSeeOther) })
+			}
 		})
 	})
 }
@@ -114,6 +123,23 @@ func (w *Web) limit() func(http.Handler) http.Handler {
 			w.fail(rw, r, errBusy)
 		}))
 }
+
+// draw waits for its turn to draw a PDF, which takes tens of milliseconds of a core, and
+// returns what ends the turn. Who would wait for long is sent away: the queue must not grow.
+func (w *Web) draw(r *http.Request) (done func(), err error) {
+	t := time.NewTimer(drawingWait)
+	defer t.Stop()
+	select {
+	case w.drawings <- struct{}{}:
+		return func() { <-w.drawings }, nil
+	case <-t.C:
+		return nil, errFull
+	case <-r.Context().Done():
+		return nil, errFull
+	}
+}
+
+const drawingWait = 5 * time.Second
 
 // sameOrigin refuses forms that another site sends.
 func (w *Web) sameOrigin(next http.Handler) http.Handler {

@@ -132,6 +132,37 @@ func TestSchemaVersions(t *testing.T) {
 	})
 }
 
+// A database of the first version is refused until it is migrated, and keeps what it holds.
+func TestOldDatabase(t *testing.T) {
+	first, now := newerSchema(t)
+	for name := range first {
+		if name != "migrations/00001_init.sql" {
+			delete(first, name)
+		}
+	}
+	eachKind(t, func(t *testing.T, url string) {
+		if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+			fatalIfErr(t, os.WriteFile(path, nil, 0o600))
+		}
+		old, err := sqldb.WithSchema(t.Context(), url, first)
+		fatalIfErr(t, err)
+		fatalIfErr(t, old.Upgrade(t.Context()))
+		fatalIfErr(t, old.Exec(t.Context(), `INSERT INTO agencies (id, code, name, region, created_at) VALUES ('a', 'c', 'n', 'r', 0)`))
+		fatalIfErr(t, old.Close())
+		wantRefusal(t, open(t, url), "has schema version 1, this program needs "+now, "stele migrate", "backup")
+		fatalIfErr(t, sqldb.Migrate(t.Context(), url, ""))
+		db, err := sqldb.Open(t.Context(), url, "", time.Now)
+		fatalIfErr(t, err)
+		defer db.Close()
+		if a, err := db.Agency(t.Context(), "c"); err != nil || a.Name != "n" {
+			t.Errorf("%+v, %v", a, err)
+		}
+		if _, err := db.SealAt(t.Context(), "a", time.Now()); !errors.Is(err, notary.ErrNotFound) {
+			t.Errorf("a seal out of nothing: %v", err)
+		}
+	})
+}
+
 // Servers that are started together migrate one after another.
 func TestMigrateTogether(t *testing.T) {
 	url := storagetest.StartPostgres(t)

@@ -311,3 +311,56 @@ func testKeyUsage(t *testing.T, s *Site) {
 		}
 	}
 }
+
+// testSeals: a record's seal is the one of its own time for ever; what comes later, also a
+// seal that is said to be older, is for records that come later.
+func testSeals(t *testing.T, s *Site) {
+	seal := func(at time.Time) string {
+		t.Helper()
+		got, err := s.another(t).SealAt(t.Context(), s.Agency.ID, at)
+		if errors.Is(err, notary.ErrNotFound) {
+			return "none"
+		}
+		fatalIfErr(t, err)
+		return fmt.Sprintf("%s %t", got.PNG, got.Demonstration)
+	}
+	add := func(png string, demo bool, from time.Time) time.Time {
+		t.Helper()
+		at, err := s.DB.AddSeal(t.Context(), notary.Seal{AgencyID: s.Agency.ID, PNG: []byte(png), Demonstration: demo, From: from})
+		fatalIfErr(t, err)
+		return at
+	}
+	before := s.Receive(t, 1)[0]
+	first := add("first", true, before.IssuedAt.Add(-time.Hour)) // said to be older than a record
+	if !first.After(before.IssuedAt) || seal(before.IssuedAt) != "none" || seal(first) != "first true" {
+		t.Errorf("from %s with a record of %s: then %s, now %s", first, before.IssuedAt, seal(before.IssuedAt), seal(first))
+	}
+	s.Pass(time.Hour)
+	second := add("\x00\xff second", false, s.Now())
+	s.Pass(time.Hour)
+	removed := add("", true, s.Now())
+	again := add("again", true, first) // before all others
+	for _, c := range []struct {
+		at   time.Time
+		want string
+	}{{first.Add(-time.Microsecond), "none"}, {first, "first true"}, {second.Add(-time.Microsecond), "first true"}, {second, "\x00\xff second false"}, {removed, "none"}, {again, "again true"},
+		{again.Add(-time.Microsecond), "none"}, {again.Add(1e6 * time.Hour), "again true"}} {
+		if got := seal(c.at); got != c.want {
+			t.Errorf("at %s: %q, want %q", c.at, got, c.want)
+		}
+	}
+	if !again.After(removed) {
+		t.Errorf("%s is not after %s", again, removed)
+	}
+	got, err := s.DB.SealAt(t.Context(), s.Agency.ID, second)
+	if err != nil || !got.From.Equal(second) || got.AgencyID != s.Agency.ID {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, id := range []string{"", "none", "\xff", "\x00"} {
+		_, err := s.DB.SealAt(t.Context(), id, s.Now())
+		wantErr(t, err, notary.ErrNotFound)
+	}
+	if _, err := s.DB.AddSeal(t.Context(), notary.Seal{AgencyID: "none", PNG: []byte("x"), From: s.Now()}); err == nil {
+		t.Error("an agency that is not there has a seal")
+	}
+}

@@ -7,7 +7,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"os"
 	"os/exec"
@@ -70,19 +69,12 @@ func verifier(root, out string) error {
 	if err != nil {
 		return err
 	}
-	var packed bytes.Buffer
-	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	gz, br, err := pack(out, "stele.wasm", data)
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(data); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	fmt.Printf("stele.wasm %d bytes, compressed %d\n", len(data), packed.Len())
-	return replace(filepath.Join(out, "stele.wasm.gz"), packed.Bytes())
+	fmt.Printf("stele.wasm %d bytes, gzip %d, brotli %d\n", len(data), gz, br)
+	return nil
 }
 
 // replace leaves a file alone that is as it should be, so that nothing is built anew for

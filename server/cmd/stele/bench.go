@@ -205,6 +205,7 @@ func (b *bench) instance(ctx context.Context, kind string) error {
 			{"batches of 10,000", "1/s", func() (float64, error) { return srv.batches(ctx, b.cmd.Duration) }},
 			{"upload, one stream", "MiB/s", func() (float64, error) { return srv.upload(ctx, b.cmd.UploadMiB) }},
 			{"verify a bundle", "1/s", func() (float64, error) { return srv.verify(ctx) }},
+			{"certificate PDF", "ms", func() (float64, error) { return srv.certificate(ctx) }},
 		} {
 			if !strings.Contains(m.what, b.cmd.Only) {
 				continue
@@ -231,6 +232,7 @@ func (b *bench) instance(ctx context.Context, kind string) error {
 	b.limit(name("batches of 10,000"), "raw SM2 sign with self-check, one core", "20000")
 	b.limit(name("upload, one stream"), "raw SM3, one core", "> 0.80")
 	b.limit(name("verify a bundle"), "raw SM2 verify, one core", "> 1000")
+	b.limit(name("certificate PDF"), "", "< 50")
 	return nil
 }
 
@@ -502,28 +504,53 @@ func (s *benchServer) drained(ctx context.Context) error {
 	return err
 }
 
-func (s *benchServer) verify(ctx context.Context) (float64, error) {
+// anchored notarizes a digest and returns the record's id and the digest once it is anchored.
+func (s *benchServer) anchored(ctx context.Context) (id string, digest sm.Digest, err error) {
 	out, err := s.post(ctx, "/api/v1/records?wait=anchored", "application/json", strings.NewReader(digestBody()))
 	if err != nil {
-		return 0, err
+		return "", digest, err
 	}
 	var rec struct {
 		ID       string
 		Document struct{ SM3 string }
 	}
 	if err := json.Unmarshal(out, &rec); err != nil {
-		return 0, err
+		return "", digest, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/v1/records/"+rec.ID+"/bundle", nil)
+	digest, err = sm.ParseDigest(rec.Document.SM3)
+	return rec.ID, digest, err
+}
+
+func (s *benchServer) get(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+s.key)
-	bundle, err := s.do(req)
+	return s.do(req)
+}
+
+// certificate returns how many milliseconds a certificate takes, seal and attributes
+// included, as whoever asks for it waits. The first one, which parses the fonts, is left out.
+func (s *benchServer) certificate(ctx context.Context) (float64, error) {
+	id, _, err := s.anchored(ctx)
 	if err != nil {
 		return 0, err
 	}
-	digest, err := sm.ParseDigest(rec.Document.SM3)
+	path := "/api/v1/records/" + id + "/certificate"
+	if _, err := s.get(ctx, path); err != nil {
+		return 0, err
+	}
+	perSecond, err := rate(func() error { _, err := s.get(ctx, path); return err })
+	return 1000 / perSecond, err
+}
+
+func (s *benchServer) verify(ctx context.Context) (float64, error) {
+	id, digest, err := s.anchored(ctx)
+	if err != nil {
+		return 0, err
+	}
+	bundle, err := s.get(ctx, "/api/v1/records/"+id+"/bundle")
 	if err != nil {
 		return 0, err
 	}

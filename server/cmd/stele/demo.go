@@ -118,10 +118,14 @@ func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (string,
 		return "", err
 	}
 	defer st.Close()
-	if _, err := st.DB.Agency(ctx, demoCode); err != nil {
-		if _, err := instance.AddAgency(ctx, cfg, st.DB, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion}, time.Now()); err != nil {
+	agency, err := st.DB.Agency(ctx, demoCode)
+	if err != nil {
+		if agency, err = instance.AddAgency(ctx, cfg, st.DB, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion}, time.Now()); err != nil {
 			return "", err
 		}
+	}
+	if err := demoSeal(ctx, st, agency); err != nil {
+		return "", err
 	}
 	text, _, err := (&apikeyAddCmd{Agency: demoCode, Label: "demo", Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st)
 	return text, err

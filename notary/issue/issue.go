@@ -1,0 +1,64 @@
+// Package issue makes the certificate of a record out of what is stored. The API, the public
+// page and the evidence package all take it from here, so that a certificate is the same,
+// byte for byte, however its holder came by it.
+package issue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"stele/notary"
+	"stele/notary/certificate"
+	"stele/notary/proof"
+)
+
+// Seals keeps the seals of agencies and all that they were before.
+//
+// SealAt returns the seal that was in force at a time, or [notary.ErrNotFound] where there
+// was none. The answer for a time at which a record was issued never changes: a store takes
+// a new seal only for times after every record that it holds. It is safe for concurrent use
+// and reads what is durable; an error that is not ErrNotFound means that it is out of reach.
+type Seals interface {
+	SealAt(ctx context.Context, agencyID string, at time.Time) (notary.Seal, error)
+}
+
+// Issuer makes certificates. It is safe for concurrent use.
+type Issuer struct {
+	trust     *proof.Trust
+	seals     Seals
+	publicURL string
+}
+
+// New returns an issuer. publicURL is where the public page is, see
+// [certificate.CheckPublicURL]; it is printed on every certificate.
+func New(trust *proof.Trust, seals Seals, publicURL string) (*Issuer, error) {
+	return &Issuer{trust: trust, seals: seals, publicURL: publicURL}, certificate.CheckPublicURL(publicURL)
+}
+
+// Issued is a certificate with the report on the bundle inside.
+type Issued struct {
+	Report      *proof.Report
+	Certificate []byte // PDF
+}
+
+// Certificate makes the certificate of a record. bundle is the record's, with all attributes
+// opened: it goes into the certificate as it is. A record that is not anchored yet gives a
+// not_ready error, seals that cannot be read an unavailable one.
+//
+// The seal is the one of the time at which the record was issued. So the certificate stays a
+// function of the record: it is the same after the agency has changed its seal or given it up.
+func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte) (Issued, error) {
+	out := Issued{Report: proof.Verify(i.trust, &r.SM3, bundle)}
+	in := certificate.Input{Record: r, Bundle: bundle, Report: out.Report, PublicURL: i.publicURL}
+	seal, err := i.seals.SealAt(ctx, r.AgencyID, r.IssuedAt)
+	if err != nil && !errors.Is(err, notary.ErrNotFound) {
+		return out, notary.Wrap(notary.CodeUnavailable, err, "The agency's seal cannot be read at the moment; try again.")
+	}
+	in.Seal, in.Demonstration = seal.PNG, seal.Demonstration
+	out.Certificate, err = certificate.Render(in)
+	if errors.Is(err, certificate.ErrNotAnchored) {
+		err = notary.Errorf(notary.CodeNotReady, "The record is not anchored yet, and a certificate is made once it is; ask again in a second.")
+	}
+	return out, err
+}
