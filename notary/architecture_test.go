@@ -47,13 +47,14 @@ var allowed = map[string]string{
 	"deploy":                     "",
 	"ui":                         "crypto/sm",
 	"ui/build":                   "",
+	"ui/scan/...":                "ui/scan/...",
 	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
 	"server/slowread":            "",
 	"server/auth":                "crypto/sm notary",
 	"server/api":                 "crypto/... notary notary/archive notary/certificate notary/evidence notary/intake notary/proof server/auth server/slowread",
 	"server/web":                 "crypto/sm notary notary/archive notary/proof server/auth server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
-	"server/cmd/stele":           "crypto/... notary/... server/...",
+	"server/cmd/stele":           "crypto/... notary/... server/... ui",
 }
 
 // pure packages are the verifier and what it stands on: they build for a browser. Directly

@@ -47,6 +47,7 @@ func LoadAssets() (*Assets, error) {
 	if err := as.addAll(sub(locales, "locales"), "locales/"); err != nil {
 		return nil, err
 	}
+	delete(as.byName, assetVerifyPage)
 	as.nameModules()
 	return as, nil
 }

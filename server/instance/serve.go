@@ -20,6 +20,7 @@ import (
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/web"
+	"stele/ui"
 )
 
 // Time-outs of the HTTP server. Bodies have rolling deadlines of their own, see package api;
@@ -114,11 +115,19 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 	if err := certificate.CheckPublicURL(public); err != nil {
 		return nil, err
 	}
+	page, err := ui.LoadVerifyPage(version)
+	var offline []byte
+	switch {
+	case err == nil:
+		offline = page.Data
+	case !errors.Is(err, ui.ErrNotBuilt): // without it there is no link to it; the public page logs what to do
+		return nil, err
+	}
 	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
-		Progress: in.Progress, TrustJSON: in.trust, PublicURL: public, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, PublicURL: public, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	if _, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
+	if _, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, VerifyPage: page, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
 		return nil, err
 	}
 	return r, nil

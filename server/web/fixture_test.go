@@ -27,6 +27,7 @@ import (
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/web"
+	"stele/ui"
 )
 
 // The documents of the small town that the tests are about.
@@ -120,10 +121,22 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	l.LookupsPerMin, l.MaxWait = 100_000, time.Millisecond
 	codes := auth.NewCodes(time.Now)
 	api.New(r, api.Config{Codes: codes, Archive: a, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: new(notary.Signal)})
-	if _, err := web.New(r, web.Config{Codes: codes, Archive: a, Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
+	if _, err := web.New(r, web.Config{Codes: codes, Archive: a, VerifyPage: verifyPage(t), Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// offline is loaded once: it is compressed for serving.
+var offline = sync.OnceValues(func() (*ui.VerifyPage, error) { return ui.LoadVerifyPage("v1.2.3-test") })
+
+func verifyPage(t testing.TB) *ui.VerifyPage {
+	t.Helper()
+	page, err := offline()
+	if err != nil {
+		t.Fatal("run: make generate:", err)
+	}
+	return page
 }
 
 // roomy limits do not get into a test's way.

@@ -37,9 +37,12 @@ func DefaultLimits() Limits {
 // Config is what the page needs. The page fetches /api/v1/lookup and /api/v1/trust.json
 // from the server that it came from.
 type Config struct {
-	Archive  *archive.Archive
-	Codes    *auth.Codes // shared with the API, so that a code cannot be guessed in two places
-	Operator string      // who runs the service, for the foot of the page; may be empty
+	Archive *archive.Archive
+	Codes   *auth.Codes // shared with the API, so that a code cannot be guessed in two places
+	// VerifyPage is the offline verifier, or nil where it was not built.
+	VerifyPage *ui.VerifyPage
+
+	Operator string // who runs the service, for the foot of the page; may be empty
 	Limits   Limits
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -81,6 +84,7 @@ func (w *Web) mount(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(protect)
 		get(r, assetFolder+"*", w.asset)
+		w.mountOffline(r)
 		get(r, "/favicon.ico", func(rw http.ResponseWriter, req *http.Request) {
 			http.Redirect(rw, req, assetFolder+w.assets.Path("icon.svg"), http.StatusFound)
 		})

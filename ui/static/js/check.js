@@ -5,10 +5,17 @@ import { Trouble } from './engine.js';
 import { bestFirst, claims } from './words.js';
 
 const patience = 20000; // ms until an answer that does not come counts as none
+const trustMax = 4 << 20; // bytes
 const bundleMax = 1 << 20; // bytes; larger files are no bundles
 
 const unverifiable = (cause) => ({ report: { verdict: 'unverifiable', steps: [] }, cause });
 const notFound = () => ({ report: { verdict: 'not_found', steps: [] } });
+
+// service is the server that the page came from. Both return text, or throw a Trouble.
+export const service = {
+  lookup: (query, signal) => ask(`/api/v1/lookup?${query}`, signal),
+  trust: (signal) => ask('/api/v1/trust.json', signal),
+};
 
 async function ask(url, signal) {
   const giveUp = new AbortController();
@@ -29,6 +36,17 @@ async function ask(url, signal) {
   }
 }
 
+// sniffTrust returns the text of a file with trust roots, or null.
+export async function sniffTrust(file) {
+  if (file.size > trustMax) return null;
+  try {
+    const text = await file.text();
+    return /^\s*\{\s*"format"\s*:\s*"stele\/trust\//.test(text) ? text : null;
+  } catch {
+    return null; // as below
+  }
+}
+
 // sniffBundle returns the bytes of a file that is meant to be a bundle, or null.
 export async function sniffBundle(file) {
   if (file.size > bundleMax || !/\.json$/i.test(file.name)) return null;
@@ -43,9 +61,17 @@ export async function sniffBundle(file) {
 
 export class Checker {
   #engine;
+  #service;
   #trust = null;
 
-  constructor(engine) { this.#engine = engine; }
+  // service is null for a page that asks nobody: then trust roots are pinned.
+  constructor(engine, service) {
+    this.#engine = engine;
+    this.#service = service;
+  }
+
+  // pin makes a text the trust roots from now on.
+  pin(trust) { this.#trust = trust; }
 
   // check returns findings, the best one first. job is {file, bundle, number, code, signal};
   // on is told what goes on: preparing(), hashing(done), digest(hex), asking(), checking().
@@ -71,7 +97,7 @@ export class Checker {
 
   async #handedIn(job, digest, on) {
     const found = await this.#verify(job.bundle, digest, job.signal, on);
-    if (!digest || !['genuine', 'pending'].includes(found.report.verdict)) return found;
+    if (!this.#service || !digest || !['genuine', 'pending'].includes(found.report.verdict)) return found;
     // A bundle cannot know what became of its record later. The service may; without it,
     // what the bundle proves still stands.
     const online = await this.#lookUp({ signal: job.signal }, digest, on).catch(() => []);
@@ -82,7 +108,7 @@ export class Checker {
     on.asking();
     const query = new URLSearchParams(number ? { number } : { sm3: digest });
     if (number && code) query.set('code', code);
-    const matches = parseMatches(await ask(`/api/v1/lookup?${query}`, signal));
+    const matches = parseMatches(await this.#service.lookup(query, signal));
     if (matches.length === 0) return [notFound()];
     const found = [];
     for (const bundle of matches) {
@@ -111,7 +137,7 @@ export class Checker {
   // trust fetches the trust roots, and keeps them: a bundle can then be checked even when
   // the service has gone away since.
   async trust(signal) {
-    if (this.#trust === null) this.#trust = await ask('/api/v1/trust.json', signal);
+    if (this.#trust === null) this.#trust = await this.#service.trust(signal);
     return this.#trust;
   }
 }

@@ -31,6 +31,9 @@ export class Engine {
   // verify returns the report on a bundle; digest is null where there is no file.
   async verify(trust, digest, bundle) { return (await this.#ask({ op: 'verify', trust, digest, bundle })).report; }
 
+  // scan returns the text of a QR code in an ImageData, or ''.
+  async scan(image) { return (await this.#ask({ op: 'scan', image })).text; }
+
   // stop ends whatever is at work. The next call starts anew, from the browser's cache.
   stop() {
     this.#worker?.terminate();

@@ -1,6 +1,7 @@
 // The public page. Without this script, and in browsers that cannot do what it needs, the
 // page's form uploads the file instead; see the comment on the form's template.
 
+import { service } from './check.js';
 import { Engine } from './engine.js';
 import { Page } from './page.js';
 import { Texts } from './text.js';
@@ -17,7 +18,7 @@ async function main() {
   const absolute = (path) => new URL(path, location.href).href;
   const texts = await Texts.load(catalogue);
   const engine = new Engine({ worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } });
-  const page = new Page(texts, engine);
+  const page = new Page(texts, engine, service);
   page.enable();
   prepare(form, engine, page);
 }

@@ -1,8 +1,8 @@
 // The page at work: takes files, shows progress, shows the answer. Whoever makes one decides
 // where the verifier, the texts and the service are; see main.js.
 
-import { Checker, sniffBundle } from './check.js';
-import { words } from './words.js';
+import { Checker, sniffBundle, sniffTrust } from './check.js';
+import { withoutLinks, words } from './words.js';
 import { button, download, numberLink, show } from './view.js';
 
 const byId = (id) => document.getElementById(id);
@@ -16,13 +16,16 @@ export class Page {
   #result = byId('result');
   #progress = byId('progress');
   #engine;
+  #service;
   #checker;
   #job = null; // AbortController of the check at work
 
-  constructor(texts, engine) {
+  // service is what check.js needs, or null for a page that asks nobody.
+  constructor(texts, engine, service) {
     this.#t = texts;
     this.#engine = engine;
-    this.#checker = new Checker(engine);
+    this.#service = service;
+    this.#checker = new Checker(engine, service);
   }
 
   // enable turns the upload form into a place where files are checked.
@@ -32,7 +35,7 @@ export class Page {
     byId('file').addEventListener('change', ({ target }) => {
       const files = [...target.files];
       target.value = ''; // so that the same file can be chosen again
-      if (files.length > 0) this.#take(files);
+      if (files.length > 0) this.take(files);
     });
     this.#form.addEventListener('submit', (e) => {
       if (this.#form.dataset.mode === 'local') e.preventDefault();
@@ -63,28 +66,34 @@ export class Page {
       mark(false);
       if (this.#form.dataset.mode !== 'local' || this.#job) return;
       const folder = [...e.dataTransfer.items].some((i) => i.webkitGetAsEntry?.()?.isDirectory);
-      this.#take(folder ? [] : [...e.dataTransfer.files]);
+      this.take(folder ? [] : [...e.dataTransfer.files]);
     });
   }
 
-  #complain(key) {
+  complain(key) {
     const p = byId('complaint');
     p.hidden = key === '';
     p.textContent = key === '' ? '' : this.#t.text(key);
     if (key !== '') this.#reset();
   }
 
-  async #take(files) {
-    if (files.length === 0) return this.#complain('drop.folder');
-    if (files.length > 2) return this.#complain('drop.too_many');
+  // take checks files: a document, a bundle, or both; without a service, trust roots as well.
+  async take(files) {
+    if (files.length === 0) return this.complain('drop.folder');
+    if (files.length > (this.#service ? 2 : 3)) return this.complain('drop.too_many');
     const job = { signal: null };
     for (const f of files) {
+      const trust = this.#service ? null : await sniffTrust(f);
+      if (trust) {
+        this.#checker.pin(trust);
+        continue;
+      }
       const bundle = await sniffBundle(f);
       if (bundle && !job.bundle) job.bundle = bundle;
       else if (!job.file) job.file = f;
-      else return this.#complain('drop.too_many');
+      else return this.complain('drop.too_many');
     }
-    this.#complain('');
+    this.complain('');
     if (!job.bundle) {
       job.number = this.#form.elements.namedItem('number')?.value;
       job.code = this.#form.elements.namedItem('code')?.value;
@@ -101,7 +110,7 @@ export class Page {
     let digest = '';
     try {
       const found = await this.#checker.check(job, {
-        preparing: () => this.#wait('progress.preparing', { size: this.#form.dataset.wasmSize }),
+        preparing: () => this.#wait(this.#service ? 'progress.preparing' : 'progress.starting', { size: this.#form.dataset.wasmSize }),
         hashing: (done) => bar(done),
         digest: (hex) => { digest = hex; },
         asking: () => this.#wait('progress.asking'),
@@ -157,10 +166,10 @@ export class Page {
 
   #answer(found, file) {
     const t = this.#t;
-    const r = words(t, found, file, new Date());
+    const r = this.#service ? words(t, found, file, new Date()) : withoutLinks(words(t, found, file, new Date()));
     const actions = [button(t.text('result.again'), () => this.#reset(true)), button(t.text('result.print'), () => window.print())];
     if (found[0].bundle && r.number) actions.push(download(t.text('result.save_bundle'), `${r.number}.bundle.json`, found[0].bundle));
-    if (r.number) actions.push(numberLink(t, r.number));
+    if (r.number && this.#service) actions.push(numberLink(t, r.number));
     show(t, this.#result, r, actions);
     if (found[0].cause === 'engine') this.disable();
     this.#progress.hidden = true;

@@ -3,14 +3,14 @@
 
 const svgNamespace = 'http://www.w3.org/2000/svg';
 
-function el(name, attributes = {}, ...children) {
+export function el(name, attributes = {}, ...children) {
   const e = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
   e.append(...children.filter((c) => c !== null && c !== undefined && c !== ''));
   return e;
 }
 
-function icon(id) {
+export function icon(id) {
   const svg = document.createElementNS(svgNamespace, 'svg');
   svg.setAttribute('class', 'icon');
   svg.setAttribute('aria-hidden', 'true');
@@ -33,7 +33,7 @@ function verdict(t, r) {
     r.newer && el('p', {}, recordLink(t, r.newer))));
 }
 
-function value(f) {
+export function value(f) {
   switch (f.kind) {
     case 'hex': {
       const span = el('span', { class: 'hex' });

@@ -134,6 +134,12 @@ export function words(t, found, file, now) {
   };
 }
 
+// withoutLinks is a result for a page that has no service whose records it could open.
+export function withoutLinks(r) {
+  const plain = (f) => (f.kind === 'number' ? { ...f, kind: 'text' } : f);
+  return { ...r, facts: r.facts.map(plain), others: r.others.map((o) => ({ ...o, number: '' })), newer: '' };
+}
+
 function yours(t, file) {
   const out = [
     { label: t.text('facts.name'), value: file.name, kind: 'text' },
