@@ -96,7 +96,7 @@ class OfflinePage extends Page {
   #need(name, now) {
     const t = this.#t;
     const file = this.#given[name];
-    const item = el('li', { class: file ? 'n-given' : now ? 'n-now' : 'n-later' }, icon(file ? 's-passed' : 's-skipped'), el('div', {},
+    const item = el('li', { class: file ? 'n-given' : now ? 'n-now' : 'n-later' }, icon(file ? 's-passed' : 'v-not_found'), el('div', {},
       el('h3', {}, t.text(`offline.${name}.title`)),
       el('p', {}, file ? t.text('offline.given', { name: file.name }) : t.text(`offline.${name}.missing`)),
       file && name === 'trust' ? el('p', { class: 'small' }, t.text('offline.compare'), ' ', value({ kind: 'hex', value: this.#trustDigest })) : null));
