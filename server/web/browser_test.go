@@ -55,7 +55,8 @@ func browser(t *testing.T) context.Context {
 	return chromium.ctx
 }
 
-func startBrowser() (context.Context, context.CancelFunc, error) {
+// startBrowser starts one; more are its command line's, beside what every test needs.
+func startBrowser(more ...chromedp.ExecAllocatorOption) (context.Context, context.CancelFunc, error) {
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(name); err == nil {
@@ -68,6 +69,7 @@ func startBrowser() (context.Context, context.CancelFunc, error) {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))
+	options = append(options, more...)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, end := chromedp.NewContext(allocator)
 	return ctx, func() { end(); stop() }, chromedp.Run(ctx)

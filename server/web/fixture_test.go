@@ -21,6 +21,7 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
+	"stele/notary/certificate"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
 	"stele/notary/statement"
@@ -137,6 +138,18 @@ func verifyPage(t testing.TB) *ui.VerifyPage {
 		t.Fatal("run: make generate:", err)
 	}
 	return page
+}
+
+// certificate is the PDF of the genuine document's record, as a service at an address issues
+// it.
+func (to *town) certificate(t testing.TB, publicURL string) []byte {
+	t.Helper()
+	trust, err := proof.ParseTrust(to.trust)
+	fatalIfErr(t, err)
+	digest, bundle := sm.Sum(docGenuine), to.bundles[string(docGenuine)]
+	pdf, err := certificate.Render(certificate.Input{Record: to.store.records[0], Bundle: bundle, Report: proof.Verify(trust, &digest, bundle), PublicURL: publicURL})
+	fatalIfErr(t, err)
+	return pdf
 }
 
 // roomy limits do not get into a test's way.

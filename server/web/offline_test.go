@@ -21,7 +21,6 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"stele/crypto/sm"
-	"stele/notary/certificate"
 	"stele/notary/evidence"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
@@ -312,9 +311,7 @@ func TestOfflineFromEvidencePackage(t *testing.T) {
 	fatalIfErr(t, err)
 	digest, bundle := sm.Sum(docGenuine), to.bundles[string(docGenuine)]
 	report := proof.Verify(trust, &digest, bundle)
-	pdf, err := certificate.Render(certificate.Input{Record: to.store.records[0], Bundle: bundle, Report: report, PublicURL: to.URL})
-	fatalIfErr(t, err)
-	p, err := evidence.Prepare(evidence.Input{Bundle: bundle, Report: report, Certificate: pdf, Trust: to.trust, VerifyPage: verifyPage(t).Data, Original: bytes.NewReader(docGenuine)})
+	p, err := evidence.Prepare(evidence.Input{Bundle: bundle, Report: report, Certificate: to.certificate(t, to.URL), Trust: to.trust, VerifyPage: verifyPage(t).Data, Original: bytes.NewReader(docGenuine)})
 	fatalIfErr(t, err)
 	var b bytes.Buffer
 	fatalIfErr(t, p.Write(&b))
