@@ -37,6 +37,14 @@ func printed(t *testing.T, pdf []byte) image.Image {
 	return page
 }
 
+// upperHalf is what a lens sees of a page that is held before it, in a size that cameras have.
+func upperHalf(page image.Image) image.Image {
+	seen := image.NewRGBA(image.Rect(0, 0, 1280, 960))
+	draw.Draw(seen, seen.Rect, image.NewUniform(color.Gray{120}), image.Point{}, draw.Src)
+	draw.Draw(seen, image.Rect(20, 0, 1260, 960), page, image.Point{}, draw.Src)
+	return seen
+}
+
 func coded(t *testing.T, text string) image.Image {
 	t.Helper()
 	q, err := qrcode.New(text, qrcode.Medium)
@@ -112,7 +120,7 @@ func (b *tab) opened(to *town) {
 // TestScan holds a printed certificate before the camera.
 func TestScan(t *testing.T) {
 	to := newTown(t, roomy())
-	parent := withCamera(t, printed(t, to.certificate(t, to.URL)))
+	parent := withCamera(t, upperHalf(printed(t, to.certificate(t, to.URL))))
 	for _, l := range []look{phone, desktop.in("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
@@ -148,6 +156,42 @@ func TestScanForeign(t *testing.T) {
 		var at string
 		if b.eval(`location.href`, &at); at != to.URL+"/" {
 			t.Errorf("%s: the page went to %s", text, at)
+		}
+	}
+}
+
+// TestScannedText is about which texts lead anywhere, and where.
+func TestScannedText(t *testing.T) {
+	to := newTown(t, roomy())
+	b := open(t, browser(t), desktop)
+	b.goTo(to.URL + "/")
+	var script string
+	b.eval(`document.querySelector('script[src*="main.js"]').src.replace('main.js', 'scan.js')`, &script)
+	for text, want := range map[string]string{
+		"https://s.example/r/420100-2026-00000018-9":                         "/r/420100-2026-00000018-9",
+		"https://s.example/r/420100-2026-00000018-9?code=7KQ2M9XD":           "/r/420100-2026-00000018-9?code=7KQ2M9XD",
+		"HTTPS://S.EXAMPLE:443/r/420100-2026-00000018-X?code=7kq2m9xd&x=1#y": "/r/420100-2026-00000018-X?code=7kq2m9xd",
+		"https://s.example/r/420100-2026-00000018-9?code=%22%3E%3Cscript%3E": "/r/420100-2026-00000018-9",
+		"https://s.example/r/420100-2026-00000018-9?lang=en":                 "/r/420100-2026-00000018-9",
+		"http://s.example/r/420100-2026-00000018-9":                          "", // another origin
+		"https://s.example:8443/r/420100-2026-00000018-9":                    "",
+		"https://s.example.evil.example/r/420100-2026-00000018-9":            "",
+		"https://s.example@evil.example/r/420100-2026-00000018-9":            "",
+		"https://evil.example/r/420100-2026-00000018-9#https://s.example":    "",
+		"https://s.example/r/../logout":                                      "",
+		"https://s.example/r/420100-2026-00000018-9/events":                  "",
+		"https://s.example//evil.example/r/420100-2026-00000018-9":           "",
+		"https://s.example/":                                        "",
+		"javascript:location='https://evil.example'":                "",
+		"blob:https://s.example/r/420100-2026-00000018-9":           "",
+		"data:text/html,https://s.example/r/420100-2026-00000018-9": "",
+		"/r/420100-2026-00000018-9":                                 "",
+		"420100-2026-00000018-9":                                    "",
+		"":                                                          "",
+	} {
+		var got string
+		if b.eval(fmt.Sprintf(`import(%q).then(({ recordPath }) => recordPath(%q, 'https://s.example'))`, script, text), &got); got != want {
+			t.Errorf("%q leads to %q, want %q", text, got, want)
 		}
 	}
 }

@@ -125,7 +125,7 @@ var stepNames = []proof.StepName{proof.StepBundle, proof.StepDocument, proof.Ste
 func TestNoDeadTexts(t *testing.T) {
 	_, languages := speaker(t)
 	var sources strings.Builder
-	for _, pattern := range []string{"*.go", "../../ui/templates/*.html", "../../ui/static/js/*.js"} {
+	for _, pattern := range []string{"*.go", "../../ui/templates/*.html", "../../ui/static/js/*.js", "../../ui/build/*.tmpl"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -138,7 +138,7 @@ func TestNoDeadTexts(t *testing.T) {
 			sources.Write(data)
 		}
 	}
-	composed := regexp.MustCompile(`^(verdict|cause|step|reason|compared|status|strength|standing|class|field|month|facts|error)\.`)
+	composed := regexp.MustCompile(`^(verdict|cause|step|reason|compared|status|strength|standing|class|field|month|facts|error|offline\.(trust|evidence|document))\.`)
 	for _, key := range languages[0].Keys() {
 		if !composed.MatchString(key) && !strings.Contains(sources.String(), `"`+key+`"`) && !strings.Contains(sources.String(), `'`+key+`'`) && key != "lang.tag" {
 			t.Errorf("nothing uses %s", key)

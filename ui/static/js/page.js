@@ -2,7 +2,7 @@
 // where the verifier, the texts and the service are; see main.js.
 
 import { Checker, sniffBundle, sniffTrust } from './check.js';
-import { withoutLinks, words } from './words.js';
+import { alone, words } from './words.js';
 import { button, download, numberLink, show } from './view.js';
 
 const byId = (id) => document.getElementById(id);
@@ -166,7 +166,8 @@ export class Page {
 
   #answer(found, file) {
     const t = this.#t;
-    const r = this.#service ? words(t, found, file, new Date()) : withoutLinks(words(t, found, file, new Date()));
+    const known = words(t, found, file, new Date());
+    const r = this.#service ? known : alone(t, known);
     const actions = [button(t.text('result.again'), () => this.#reset(true)), button(t.text('result.print'), () => window.print())];
     if (found[0].bundle && r.number) actions.push(download(t.text('result.save_bundle'), `${r.number}.bundle.json`, found[0].bundle));
     if (r.number && this.#service) actions.push(numberLink(t, r.number));

@@ -134,10 +134,12 @@ export function words(t, found, file, now) {
   };
 }
 
-// withoutLinks is a result for a page that has no service whose records it could open.
-export function withoutLinks(r) {
+// alone is a result for a page that has no service: there are no records to open, and nobody
+// who knows what became of this one since its bundle was written.
+export function alone(t, r) {
   const plain = (f) => (f.kind === 'number' ? { ...f, kind: 'text' } : f);
-  return { ...r, facts: r.facts.map(plain), others: r.others.map((o) => ({ ...o, number: '' })), newer: '' };
+  const later = ['genuine', 'pending'].includes(r.verdict) ? [t.text('offline.later')] : [];
+  return { ...r, reasons: [...r.reasons, ...later], facts: r.facts.map(plain), others: r.others.map((o) => ({ ...o, number: '' })), newer: '' };
 }
 
 function yours(t, file) {
