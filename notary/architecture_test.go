@@ -47,7 +47,7 @@ var allowed = map[string]string{
 	"deploy":                     "",
 	"ui":                         "crypto/sm",
 	"ui/build":                   "",
-	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
+	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof notary/proof/carrier ui/wasm/...",
 	"server/slowread":            "",
 	"server/auth":                "crypto/sm notary",
 	"server/api":                 "crypto/... notary notary/archive notary/certificate notary/evidence notary/intake notary/proof server/auth server/slowread",

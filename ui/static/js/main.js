@@ -3,6 +3,7 @@
 
 import { Engine } from './engine.js';
 import { Page } from './page.js';
+import { Service } from './service.js';
 import { Texts } from './text.js';
 
 // capable tells whether this browser can do the work and the server has the verifier.
@@ -17,7 +18,7 @@ async function main() {
   const absolute = (path) => new URL(path, location.href).href;
   const texts = await Texts.load(catalogue);
   const engine = new Engine({ worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } });
-  const page = new Page(texts, engine);
+  const page = new Page(texts, engine, new Service());
   page.enable();
   prepare(form, engine, page);
 }
