@@ -169,5 +169,8 @@ func (s *stream) write(text string) error {
 	if _, err := s.rw.Write([]byte(text)); err != nil {
 		return err
 	}
-	return s.out.Flush()
+	if err := s.out.Flush(); err != nil {
+		return err
+	}
+	return s.out.SetWriteDeadline(time.Time{}) // the connection may serve something else afterwards
 }

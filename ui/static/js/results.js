@@ -93,26 +93,31 @@ export class Results {
   // fill shows one outcome in a place of its own.
   #fill(where, outcome, actions, level) {
     const r = this.#words(outcome);
-    show(this.#t, where, r, [...actions, ...this.#actions(outcome, r)], level);
-    const after = where.querySelector('.actions');
-    const note = (text, kind) => after.after(el('p', { class: `note small ${kind}` }, text));
-    if (this.#printable(outcome)) note(this.#t.text('save.pdf_note'), 'sent');
-    if (Watch.waits(outcome) && this.#checker.online) note(this.#t.text('watch.note'), 'watching');
+    const t = this.#t;
+    const waits = Watch.waits(outcome) && this.#checker.online;
+    if (waits) actions.unshift(button(t.text('watch.again'), () => this.#look(outcome, true)));
+    if (r.number && this.#service) actions.push(numberLink(t, r.number));
+    show(t, where, r, actions, level);
+    const note = (text, kind) => text && el('p', { class: `note small ${kind}` }, text);
+    where.querySelector('.actions').after(...[
+      note(waits && t.text('watch.note'), 'watching'),
+      el('p', { class: 'actions saves' }, ...this.#saves(outcome, r)),
+      note(this.#printable(outcome) && t.text('save.pdf_note'), 'sent'),
+    ].filter(Boolean));
   }
 
   // printable: a report as a PDF is made by the service, from what it can check itself.
   #printable({ trust, found: [f] }) { return this.#checker.online && !trust?.own && f.report.verdict !== 'unverifiable'; }
 
-  #actions(outcome, r) {
+  // saves are what a person can keep of an outcome.
+  #saves(outcome, r) {
     const t = this.#t;
     const [f] = outcome.found;
     const out = [];
-    if (Watch.waits(outcome) && this.#checker.online) out.push(button(t.text('watch.again'), () => this.#look(outcome, true)));
     const json = () => hand(nameFor(outcome, r.number, 'json'), new Blob([asJSON(outcome)], { type: 'application/json' }));
     if (this.#printable(outcome)) out.push(this.#pdfButton(outcome, r));
     out.push(button(t.text('save.json'), json));
     if (f.bundle && r.number) out.push(download(t.text('result.save_bundle'), `${r.number}.bundle.json`, f.bundle));
-    if (r.number && this.#service) out.push(numberLink(t, r.number));
     return out;
   }
 
@@ -121,7 +126,7 @@ export class Results {
     const t = this.#t;
     const b = button(t.text('save.pdf'), async () => {
       b.disabled = true;
-      const note = b.closest('.actions').parentElement.querySelector('.note.sent');
+      const note = b.closest('.saves').nextElementSibling;
       try {
         hand(nameFor(outcome, r.number, 'pdf'), await this.#service.report(fields(outcome, t.text('lang.tag'))));
         note.textContent = t.text('save.pdf_done');
