@@ -209,7 +209,7 @@ func (b *tab) shoot(name string) {
 		return
 	}
 	var png []byte
-	b.run(chromedp.FullScreenshot(&png, 100))
+	b.run(page.BringToFront(), chromedp.FullScreenshot(&png, 100)) // another tab of the test may be in front
 	fatalIfErr(b.t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%s.png", name, b.look)), png, 0o644))
 }
 
