@@ -48,7 +48,7 @@ var allowed = map[string]string{
 	"ui":                         "crypto/sm",
 	"ui/build":                   "",
 	"ui/scan/...":                "ui/scan/...",
-	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
+	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof notary/proof/carrier ui/wasm/...",
 	"server/slowread":            "",
 	"server/auth":                "crypto/sm notary",
 	"server/api":                 "crypto/... notary notary/archive notary/certificate notary/evidence notary/intake notary/proof server/auth server/slowread",

@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -46,12 +47,14 @@ type Server struct {
 func Listen(in *Instance, version string) (*Server, error) {
 	s := &Server{in: in, log: in.log}
 	m := newMetrics(in)
-	handler, err := in.router(m, version)
+	stopping := make(chan struct{})
+	handler, err := in.router(m, version, stopping)
 	if err != nil {
 		return nil, err
 	}
 	s.public = &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(in.log.Handler(), slog.LevelDebug)}
+	s.public.RegisterOnShutdown(sync.OnceFunc(func() { close(stopping) }))
 	ln, err := net.Listen("tcp", in.Config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", in.Config.Listen, err)
@@ -104,7 +107,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return errors.Join(err, s.in.Close())
 }
 
-func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
+// router puts the parts together. stopping is closed when requests that only wait must end.
+func (in *Instance) router(m *metrics, version string, stopping <-chan struct{}) (http.Handler, error) {
 	c := in.Config
 	r := chi.NewRouter()
 	r.Use(clientIP(c.ClientIP), m.measure, in.recoverer, securityHeaders)
@@ -127,7 +131,7 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 		Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, PublicURL: public, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	if _, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, VerifyPage: page, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
+	if _, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, VerifyPage: page, Progress: in.Progress, Stopping: stopping, Limits: pages, Now: time.Now, Log: in.log}); err != nil {
 		return nil, err
 	}
 	return r, nil

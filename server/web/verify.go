@@ -28,6 +28,21 @@ type upload struct {
 // resultPage is the answer to an upload.
 type resultPage struct {
 	Result result
+	Report *reportForm // nil where nothing could be checked
+}
+
+// reportForm asks for the result as a PDF: digest and proof, neither the file nor its name.
+type reportForm struct{ SM3, Number, Code, Bundle string }
+
+func newReportForm(up *upload, f finding) *reportForm {
+	if f.report.Verdict == proof.Unverifiable {
+		return nil
+	}
+	form := &reportForm{Number: up.number, Code: up.code, Bundle: string(f.bundle)}
+	if up.digest != nil {
+		form.SM3 = up.digest.String()
+	}
+	return form
 }
 
 // verify answers the form for browsers that cannot check by themselves.
@@ -62,13 +77,13 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Retry-After", "5")
 		status = http.StatusServiceUnavailable
 	}
-	w.show(rw, r, status, "result", res.Label, resultPage{Result: res})
+	w.show(rw, r, status, "result", res.Label, resultPage{Result: res, Report: newReportForm(up, found[0])})
 }
 
 // judge finds the bundle, if it was not handed in, and has it verified.
 func (w *Web) judge(r *http.Request, up *upload) []finding {
 	if up.bundle != nil {
-		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle)}
+		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle), bundle: up.bundle}
 		return []finding{w.newer(r.Context(), f, up.digest)}
 	}
 	if up.number == "" {

@@ -15,6 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/httprate"
 
+	"stele/notary"
 	"stele/notary/archive"
 	"stele/server/auth"
 	"stele/ui"
@@ -27,25 +28,33 @@ type Limits struct {
 	ReadTimeout   time.Duration // a body that is silent for this long is given up
 	UploadTimeout time.Duration // and one that is not done after this long
 	Uploads       int           // uploads at a time, from all addresses
+
+	Streams          int           // pages at a time that wait for events, from all addresses
+	StreamsPerClient int           // and from one
+	StreamTime       time.Duration // after this long such a page has to ask again
+	Heartbeat        time.Duration // between signs of life on a silent stream
 }
 
 // DefaultLimits are those of a deployment that sets none.
 func DefaultLimits() Limits {
-	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32}
+	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32,
+		Streams: 1000, StreamsPerClient: 32, StreamTime: 10 * time.Minute, Heartbeat: 15 * time.Second}
 }
 
 // Config is what the page needs. The page fetches /api/v1/lookup and /api/v1/trust.json
 // from the server that it came from.
 type Config struct {
-	Archive *archive.Archive
-	Codes   *auth.Codes // shared with the API, so that a code cannot be guessed in two places
+	Archive  *archive.Archive
+	Codes    *auth.Codes     // shared with the API, so that a code cannot be guessed in two places
+	Operator string          // who runs the service, for the foot of the page; may be empty
+	Progress *notary.Signal  // tells that the log or the chain has moved
+	Stopping <-chan struct{} // closed when the server stops: waiting pages must not hold it up; nil for never
 	// VerifyPage is the offline verifier, or nil where it was not built.
 	VerifyPage *ui.VerifyPage
 
-	Operator string // who runs the service, for the foot of the page; may be empty
-	Limits   Limits
-	Now      func() time.Time
-	Log      *slog.Logger
+	Limits Limits
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Web serves the public page. It is safe for concurrent use.
@@ -55,6 +64,7 @@ type Web struct {
 	assets  *ui.Assets
 	pages   map[string]*pages // by language
 	uploads chan struct{}     // a token for each upload at work
+	streams streams
 }
 
 // New reads every template, text and file, and mounts the pages on a router. It returns an
@@ -95,6 +105,7 @@ func (w *Web) mount(r chi.Router) {
 				r.Use(w.limit())
 				get(r, "/r", w.findRecord)
 				get(r, "/r/{number}", w.record)
+				r.Get("/r/{number}/events", w.events)
 				r.With(w.sameOrigin).Post("/verify", w.verify)
 			})
 			get(r, "/verify", func(rw http.ResponseWriter, req *http.Request) { // a result that is reloaded

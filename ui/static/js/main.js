@@ -1,9 +1,9 @@
 // The public page. Without this script, and in browsers that cannot do what it needs, the
 // page's form uploads the file instead; see the comment on the form's template.
 
-import { service } from './check.js';
 import { Engine } from './engine.js';
 import { Page } from './page.js';
+import { Service } from './service.js';
 import { Texts } from './text.js';
 
 // capable tells whether this browser can do the work and the server has the verifier.
@@ -19,7 +19,7 @@ async function main() {
   const { catalogue, wasm, loader, worker } = form.dataset;
   const texts = await Texts.load(catalogue);
   const engine = new Engine({ worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } });
-  const page = new Page(texts, engine, service);
+  const page = new Page(texts, engine, new Service());
   page.enable();
   prepare(form, engine, page);
   offerScan(texts, page);

@@ -6,14 +6,15 @@ import verifier from 'built:verifier';
 import workerScript from 'built:worker';
 import en from '../../locales/en.json';
 import zh from '../../locales/zh-CN.json';
-import { sniffBundle, sniffTrust } from './check.js';
 import { Engine } from './engine.js';
 import { Page } from './page.js';
+import { take } from './take.js';
 import { Texts } from './text.js';
-import { el, icon, value } from './view.js';
+import { el, hex, icon } from './view.js';
 
 const catalogues = [zh, en];
 const needs = ['trust', 'evidence', 'document'];
+const nothing = () => ({ trust: [], evidence: [], document: [] });
 const byId = (id) => document.getElementById(id);
 
 // A file is hashed once, also when its result is shown again in another language.
@@ -26,15 +27,10 @@ class HashOnce extends Engine {
   }
 }
 
-async function kindOf(file) {
-  if (await sniffTrust(file)) return 'trust';
-  return (await sniffBundle(file)) ? 'evidence' : 'document';
-}
-
 class OfflinePage extends Page {
   #t;
   #engine;
-  #given = {}; // files by what they are needed for
+  #given = nothing(); // files by what they are needed for
   #trustDigest = '';
   #shown = []; // the files of the result on the screen
 
@@ -45,46 +41,53 @@ class OfflinePage extends Page {
     byId('proof-only').addEventListener('click', () => this.#check());
   }
 
-  // take keeps files until there is one of each kind. A new file takes the place of one of
-  // its kind; what is no trust roots and no evidence is a document.
+  // take keeps files until there is one of each kind. New trust roots take the place of the
+  // old ones; a certificate or bundle, and a document, are added to those that there are.
   async take(files) {
     if (files.length === 0) return this.complain('drop.folder');
-    const given = {};
-    for (const f of files) {
-      const kind = await kindOf(f);
-      if (given[kind]) return this.complain('offline.too_many');
-      given[kind] = f;
-    }
-    if (given.trust && !(await this.#useTrust(given.trust))) return this.complain('offline.bad_trust');
+    const given = { trust: [], evidence: [], document: [] };
+    for (const f of files) given[await this.#kindOf(f)].push(f);
+    if (given.trust.length > 1) return this.complain('trust.several');
+    if (given.trust.length > 0 && !(await this.#useTrust(given.trust[0]))) return this.complain('trust.bad');
     this.complain('');
-    Object.assign(this.#given, given);
+    for (const n of needs) this.#given[n] = n === 'trust' && given.trust.length > 0 ? given.trust : [...this.#given[n], ...given[n]];
     byId('result').hidden = true;
     byId('ask').hidden = false;
-    if (needs.every((n) => this.#given[n])) return this.#check();
+    if (this.#missing() === undefined) return this.#check();
     this.tell();
-    return byId('live').textContent = this.#t.text(`offline.${this.#missing()}.missing`);
+    byId('live').textContent = this.#t.text(`offline.${this.#missing()}.missing`);
+    return undefined;
+  }
+
+  async #kindOf(file) {
+    const { proofs, trust } = await take(this.#engine, [file]);
+    return trust.length > 0 ? 'trust' : proofs.length > 0 ? 'evidence' : 'document';
   }
 
   // useTrust finds out whether the verifier can read trust roots, and their digest, which the
   // person compares: without a step, a report says that it cannot.
   async #useTrust(file) {
-    const { steps } = await this.#engine.verify(await file.text(), null, '');
-    if (steps.length === 0) return false;
+    const { report } = await this.#engine.verify(await file.text(), null, '');
+    if (report.steps.length === 0) return false;
     this.#trustDigest = await this.#engine.hash(file);
     return true;
   }
 
   // check keeps the trust roots for the next check, and nothing else.
   async #check() {
-    const files = needs.map((n) => this.#given[n]).filter(Boolean);
+    const files = needs.flatMap((n) => this.#given[n]);
     await super.take(files);
-    if (byId('result').hidden) return; // given up, or a file could not be taken
-    this.#shown = files;
-    this.#given = { trust: this.#given.trust };
+    const { trust, evidence } = this.#given;
+    if (byId('result').hidden) { // given up, perhaps because a document is not the right one
+      this.#given = { trust, evidence, document: [] };
+    } else {
+      this.#shown = files;
+      this.#given = { ...nothing(), trust };
+    }
     this.tell();
   }
 
-  #missing() { return needs.find((n) => !this.#given[n]); }
+  #missing() { return needs.find((n) => this.#given[n].length === 0); }
 
   // tell shows what was given and what is missing.
   tell() {
@@ -95,11 +98,12 @@ class OfflinePage extends Page {
 
   #need(name, now) {
     const t = this.#t;
-    const file = this.#given[name];
-    const item = el('li', { class: file ? 'n-given' : now ? 'n-now' : 'n-later' }, icon(file ? 's-passed' : 'v-not_found'), el('div', {},
+    const files = this.#given[name];
+    const given = files.length > 0;
+    const item = el('li', { class: given ? 'n-given' : now ? 'n-now' : 'n-later' }, icon(given ? 's-passed' : 'v-not_found'), el('div', {},
       el('h3', {}, t.text(`offline.${name}.title`)),
-      el('p', {}, file ? t.text('offline.given', { name: file.name }) : t.text(`offline.${name}.missing`)),
-      file && name === 'trust' ? el('p', { class: 'small' }, t.text('offline.compare'), ' ', value({ kind: 'hex', value: this.#trustDigest })) : null));
+      ...(given ? files.map((f) => el('p', {}, t.text('offline.given', { name: f.name }))) : [el('p', {}, t.text(`offline.${name}.missing`))]),
+      given && name === 'trust' ? el('p', { class: 'small' }, t.text('offline.compare'), ' ', hex(this.#trustDigest)) : null));
     if (now) item.setAttribute('aria-current', 'step');
     return item;
   }
@@ -117,6 +121,7 @@ function fill(t, next) {
   document.documentElement.lang = t.text('lang.tag');
   document.title = `${t.text('offline.title')} · ${t.text('site.name')}`;
   for (const e of document.querySelectorAll('[data-t]')) e.textContent = t.text(e.dataset.t);
+  byId('progress-all').setAttribute('aria-label', t.text('progress.all'));
   const zone = document.querySelector('.zone-label');
   Object.assign(zone.dataset, { drag: t.text('offline.drop'), release: t.text('offline.release') });
   byId('version').textContent = t.text('offline.version', { version: document.querySelector('meta[name=version]').content });

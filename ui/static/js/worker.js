@@ -65,10 +65,34 @@ async function hash(id, file) {
   return { digest: stele.sm3Digest(handle) };
 }
 
+// What a file may be besides a document, and how large in bytes; larger ones are documents.
+const bundleMax = 1 << 20;
+const trustMax = 4 << 20;
+const certificateMax = 8 << 20;
+
+// open tells by its contents what a file is: {kind, content}, where kind is bundle, trust,
+// resaved (a certificate that another program saved again) or document. A certificate is a
+// bundle: its pages are worth nothing.
+async function open(file) {
+  const whole = async () => new Uint8Array(await file.arrayBuffer());
+  try {
+    const head = new TextDecoder().decode(await file.slice(0, 256).arrayBuffer());
+    const [, format] = /^\s*\{\s*"format"\s*:\s*"stele\/(bundle|trust)\//.exec(head) ?? [];
+    if ((format === 'bundle' && file.size <= bundleMax) || (format === 'trust' && file.size <= trustMax)) return { kind: format, content: await whole() };
+    if (!head.startsWith('%PDF') || file.size > certificateMax) return { kind: 'document' };
+    const bundle = stele.extract(await whole());
+    if (bundle) return { kind: 'bundle', content: bundle };
+    return { kind: bundle === false ? 'resaved' : 'document' };
+  } catch (e) {
+    throw e instanceof DOMException ? new ReadError(String(e)) : e;
+  }
+}
+
 async function work({ id, op, file, trust, digest, bundle, image }) {
   switch (op) {
     case 'hash': return hash(id, file);
-    case 'verify': return { report: JSON.parse(stele.verify(trust, digest, bundle)) };
+    case 'open': return open(file);
+    case 'verify': return { report: stele.verify(trust, digest, bundle) };
     case 'scan': return { text: qr.read(image.data, image.width, image.height) };
     default: return {};
   }
