@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// TestSameSourcesSameBytes builds everything twice, in a working copy whose state differs,
-// and once more with other settings of the environment.
+// TestSameSourcesSameBytes builds everything twice, with other settings of the environment.
+// What differs between working copies, their place and the state of version control, is
+// looked for in the products.
 func TestSameSourcesSameBytes(t *testing.T) {
 	root, err := goTool("list", "-m", "-f", "{{.Dir}}", "stele")
 	fatalIfErr(t, err)
@@ -34,12 +35,18 @@ func TestSameSourcesSameBytes(t *testing.T) {
 			t.Errorf("%s differs from one build to the next", name)
 		}
 	}
-	demandSelfContained(t, filepath.Join(first, pageFile), root)
+	for _, name := range []string{verifierFile, scanFile, pageFile} {
+		text := unpacked(t, filepath.Join(first, name))
+		for _, bad := range []string{root, "vcs.revision", "vcs.modified"} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s holds %q", name, bad)
+			}
+		}
+	}
+	demandSelfContained(t, unpacked(t, filepath.Join(first, pageFile)))
 }
 
-// demandSelfContained reads the offline page as text: it names nothing that would be fetched,
-// nothing of the machine that built it, and no address of the service.
-func demandSelfContained(t *testing.T, name, root string) {
+func unpacked(t *testing.T, name string) string {
 	t.Helper()
 	f, err := os.Open(name)
 	fatalIfErr(t, err)
@@ -48,8 +55,14 @@ func demandSelfContained(t *testing.T, name, root string) {
 	fatalIfErr(t, err)
 	data, err := io.ReadAll(z)
 	fatalIfErr(t, err)
-	page := string(data)
-	for _, bad := range []string{root, "/api/v1", "/static/", "sourceMappingURL", "EventSource(", "XMLHttpRequest", "sendBeacon"} {
+	return string(data)
+}
+
+// demandSelfContained reads the offline page as text: it names nothing that would be fetched,
+// and no address of the service.
+func demandSelfContained(t *testing.T, page string) {
+	t.Helper()
+	for _, bad := range []string{"/api/v1", "/static/", "sourceMappingURL", "EventSource(", "XMLHttpRequest", "sendBeacon"} {
 		if strings.Contains(page, bad) {
 			t.Errorf("the page holds %q", bad)
 		}
