@@ -51,9 +51,9 @@ lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  test -z "$$unformatted" || { echo "run gofmt on:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	GOOS=js GOARCH=wasm $(GO) vet ./ui/wasm ./notary/proof
+	GOOS=js GOARCH=wasm $(GO) vet ./ui/wasm ./ui/scan ./notary/proof
 	@test -x $(TOOLS)/staticcheck || { echo "staticcheck is missing: run make tools"; exit 1; }
 	$(TOOLS)/staticcheck ./...
 
 clean: ## remove what was built, not data and not tools
-	rm -rf bin ui/static/gen/stele.wasm.* ui/static/gen/.stele.wasm.* ui/static/gen/wasm_exec.js
+	rm -rf bin ui/static/gen/*

@@ -48,13 +48,14 @@ var allowed = map[string]string{
 	"deploy":                     "",
 	"ui":                         "crypto/sm",
 	"ui/build":                   "",
-	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof ui/wasm/...",
+	"ui/scan/...":                "ui/scan/...",
+	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof notary/proof/carrier ui/wasm/...",
 	"server/slowread":            "",
 	"server/auth":                "crypto/sm notary",
 	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof server/auth server/slowread",
 	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof server/auth server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
-	"server/cmd/stele":           "crypto/... notary/... server/...",
+	"server/cmd/stele":           "crypto/... notary/... server/... ui",
 }
 
 // pure packages are the verifier and what it stands on: they build for a browser. Directly

@@ -61,6 +61,7 @@ var loadOnce = sync.OnceValues(func() (*Assets, error) {
 	if err := as.addAll(sub(locales, "locales"), "locales/"); err != nil {
 		return nil, err
 	}
+	delete(as.byName, assetVerifyPage)
 	as.nameModules()
 	return as, nil
 })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -129,6 +130,7 @@ func TestKeysInUse(t *testing.T) {
 	}
 	collect(Templates(), regexp.MustCompile(`\bt "([a-z_.]+)"`))
 	collect(sub(static, "static/js"), regexp.MustCompile(`'((?:[a-z]+)\.(?:[a-zA-Z_.]+))'`+notModule))
+	collect(os.DirFS("build"), regexp.MustCompile(`data-t="([a-z_.]+)"`))
 	if len(used) < 50 {
 		t.Fatalf("only %d keys were found: the test no longer looks at the right places", len(used))
 	}

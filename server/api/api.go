@@ -55,23 +55,24 @@ func DefaultLimits() Limits {
 
 // Config is what the API needs.
 type Config struct {
-	Intake    *intake.Intake
-	Archive   *archive.Archive
-	Keys      *auth.Keys
-	Usage     *auth.Usage
-	KeyStore  KeyStore
-	Codes     *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
-	Agencies  Agencies
-	Documents Documents
-	Progress  *notary.Signal // notified when the log or an anchor advances on this server
-	TrustJSON []byte
-	Issuer    *issue.Issuer
-	Version   string
-	Limits    Limits
-	MaxBatch  int
-	Health    func(ctx context.Context) []Check
-	Now       func() time.Time
-	Log       *slog.Logger
+	Intake     *intake.Intake
+	Archive    *archive.Archive
+	Keys       *auth.Keys
+	Usage      *auth.Usage
+	KeyStore   KeyStore
+	Codes      *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
+	Agencies   Agencies
+	Documents  Documents
+	Progress   *notary.Signal // notified when the log or an anchor advances on this server
+	TrustJSON  []byte
+	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
+	Issuer     *issue.Issuer
+	Version    string
+	Limits     Limits
+	MaxBatch   int
+	Health     func(ctx context.Context) []Check
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // API serves /api/v1, /openapi.json, /healthz and /readyz. It is safe for concurrent use.

@@ -62,7 +62,7 @@ func (a *API) evidence(ctx context.Context, in *idInput) (*huma.StreamResponse, 
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	input := evidence.Input{Bundle: out.bundle, Report: out.report, Certificate: out.certificate, Trust: a.TrustJSON}
+	input := evidence.Input{Bundle: out.bundle, Report: out.report, Certificate: out.certificate, Trust: a.TrustJSON, VerifyPage: a.VerifyPage}
 	body := io.NopCloser(strings.NewReader(""))
 	if out.record.Stored {
 		if body, _, err = notary.OpenDocument(ctx, a.Documents, out.record); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/web"
+	"stele/ui"
 )
 
 // Time-outs of the HTTP server. Bodies have rolling deadlines of their own, see package api;
@@ -45,12 +47,14 @@ type Server struct {
 func Listen(in *Instance, version string) (*Server, error) {
 	s := &Server{in: in, log: in.log}
 	m := newMetrics(in)
-	handler, err := in.router(m, version)
+	stopping := make(chan struct{})
+	handler, err := in.router(m, version, stopping)
 	if err != nil {
 		return nil, err
 	}
 	s.public = &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(in.log.Handler(), slog.LevelDebug)}
+	s.public.RegisterOnShutdown(sync.OnceFunc(func() { close(stopping) }))
 	ln, err := net.Listen("tcp", in.Config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", in.Config.Listen, err)
@@ -103,7 +107,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return errors.Join(err, s.in.Close())
 }
 
-func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
+// router puts the parts together. stopping is closed when requests that only wait must end.
+func (in *Instance) router(m *metrics, version string, stopping <-chan struct{}) (http.Handler, error) {
 	c := in.Config
 	r := chi.NewRouter()
 	r.Use(clientIP(c.ClientIP), m.measure, in.recoverer, securityHeaders)
@@ -115,11 +120,20 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	page, err := ui.LoadVerifyPage(version)
+	var offline []byte
+	switch {
+	case err == nil:
+		offline = page.Data
+	case !errors.Is(err, ui.ErrNotBuilt): // without it there is no link to it; the public page logs what to do
+		return nil, err
+	}
 	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Agencies: in.DB, Documents: in.Objects,
-		Progress: in.Progress, TrustJSON: in.trust, Issuer: issuer, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	site, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, Limits: pages, Now: time.Now, Log: in.log})
+	site, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page,
+		Progress: in.Progress, Stopping: stopping, Limits: pages, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,8 @@ import (
 	"stele/ui"
 )
 
-// patience is how long one thing may take in the browser before something is wrong.
+// patience is how long one thing may take in the browser before something is wrong, unless a
+// test says otherwise.
 const patience = 20 * time.Second
 
 // chromium is one browser for all tests; each test opens tabs of it.
@@ -45,7 +46,7 @@ func TestMain(m *testing.M) {
 var errNoChromium = errors.New("the page's tests need Chromium and a Chinese font; install them with: make tools")
 
 // browser returns the browser, started at the first call.
-func browser(t *testing.T) context.Context {
+func browser(t testing.TB) context.Context {
 	t.Helper()
 	if assets, err := ui.LoadAssets(); err != nil || !assets.CanVerify() {
 		t.Fatal("the browser's verifier is not built; run: make generate", err)
@@ -55,7 +56,8 @@ func browser(t *testing.T) context.Context {
 	return chromium.ctx
 }
 
-func startBrowser() (context.Context, context.CancelFunc, error) {
+// startBrowser starts one; more are its command line's, beside what every test needs.
+func startBrowser(more ...chromedp.ExecAllocatorOption) (context.Context, context.CancelFunc, error) {
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(name); err == nil {
@@ -68,6 +70,7 @@ func startBrowser() (context.Context, context.CancelFunc, error) {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))
+	options = append(options, more...)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, end := chromedp.NewContext(allocator)
 	return ctx, func() { end(); stop() }, chromedp.Run(ctx)
@@ -106,17 +109,18 @@ func (l look) String() string {
 
 // tab is an open page. Any fault that the browser reports fails the test.
 type tab struct {
-	t    *testing.T
-	ctx  context.Context
-	look look
+	t        testing.TB
+	ctx      context.Context
+	look     look
+	patience time.Duration // how long one thing may take before something is wrong
 }
 
-func open(t *testing.T, parent context.Context, l look) *tab {
+func open(t testing.TB, parent context.Context, l look) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(parent)
 	t.Cleanup(cancel)
 	fatalIfErr(t, chromedp.Run(ctx)) // the first call makes the tab, which lives as long as its context
-	b := &tab{t: t, ctx: ctx, look: l}
+	b := &tab{t: t, ctx: ctx, look: l, patience: patience}
 	chromedp.ListenTarget(ctx, func(ev any) {
 		switch e := ev.(type) {
 		case *runtime.EventExceptionThrown:
@@ -141,7 +145,7 @@ func open(t *testing.T, parent context.Context, l look) *tab {
 
 func (b *tab) run(actions ...chromedp.Action) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, b.patience)
 	defer cancel()
 	fatalIfErr(b.t, chromedp.Run(ctx, actions...))
 }
@@ -164,7 +168,7 @@ func (b *tab) wait(expression string) {
 		seen.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
 		holds();
 	})`
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, b.patience)
 	defer cancel()
 	if err := chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited)); err != nil {
 		b.t.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, b.text("main"))
@@ -209,7 +213,7 @@ func (b *tab) shoot(name string) {
 		return
 	}
 	var png []byte
-	b.run(chromedp.FullScreenshot(&png, 100))
+	b.run(page.BringToFront(), chromedp.FullScreenshot(&png, 100)) // another tab of the test may be in front
 	fatalIfErr(b.t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%s.png", name, b.look)), png, 0o644))
 }
 

@@ -54,13 +54,21 @@ func (w *Web) byDigest(ctx context.Context, d *sm.Digest) []finding {
 
 // newer looks for what became of a record after its bundle was written: a bundle cannot
 // know. Where the service knows the same record of the same file, its answer, verified like
-// any other, takes the place of the bundle's.
+// any other, takes the place of the bundle's. An answer that says the
+// same does not: it shows fewer attributes than the bundle, which is the holder's.
 func (w *Web) newer(ctx context.Context, f finding, d *sm.Digest) finding {
-	if d == nil || f.report.Verdict != proof.Genuine && f.report.Verdict != proof.Pending {
+	alone := d == nil && f.report.Verdict == proof.Unverifiable && causeOf(f) == "no_document"
+	if !alone && f.report.Verdict != proof.Genuine && f.report.Verdict != proof.Pending {
 		return f
 	}
-	for _, online := range w.byDigest(ctx, d) {
-		if claims(online) && online.report.Number == f.report.Number {
+	var known []finding
+	if d != nil {
+		known = w.byDigest(ctx, d)
+	} else if rec, err := w.Archive.Record(ctx, "", f.report.Number); err == nil {
+		known = []finding{w.check(ctx, rec, nil, false)}
+	}
+	for _, online := range known {
+		if claims(online) && online.report.Number == f.report.Number && online.report.Verdict != f.report.Verdict {
 			return online
 		}
 	}

@@ -2,9 +2,11 @@ package web_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -21,6 +23,8 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
+	"stele/notary/certificate"
+	"stele/notary/checkpoint"
 	"stele/notary/issue"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
@@ -28,6 +32,7 @@ import (
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/web"
+	"stele/ui"
 )
 
 // The documents of the small town that the tests are about.
@@ -51,6 +56,8 @@ const (
 type town struct {
 	*httptest.Server
 	store   *store
+	moved   *notary.Signal
+	stop    chan struct{}     // what the server closes when it stops
 	bundles map[string][]byte // by document: as its holder got it when it was issued
 	numbers map[string]string // by document
 	trust   []byte
@@ -60,7 +67,7 @@ type town struct {
 func newTown(t testing.TB, limits web.Limits) *town {
 	t.Helper()
 	f := founded()
-	to := &town{store: &store{fixed: f.fixed}, bundles: f.bundles, numbers: f.numbers, trust: f.trust}
+	to := &town{moved: new(notary.Signal), stop: make(chan struct{}), store: &store{fixed: f.fixed}, bundles: f.bundles, numbers: f.numbers, trust: f.trust}
 	roots, err := proof.ParseTrust(to.trust)
 	fatalIfErr(t, err)
 	to.Server = httptest.NewServer(to.routes(t, archive.New(to.store, batchlog.NewTiles(to.store, 0), roots), limits))
@@ -71,6 +78,7 @@ func newTown(t testing.TB, limits web.Limits) *town {
 // foundation is what never changes after the town is founded.
 type foundation struct {
 	fixed
+	last    archive.AnchoredCheckpoint // of everything; no town's log is that far at first
 	bundles map[string][]byte
 	numbers map[string]string
 	trust   []byte
@@ -101,6 +109,8 @@ var founded = sync.OnceValue(func() *foundation {
 	f.log(late)
 	f.bundles[string(docPending)] = w.Bundle(f.entries[pending], late).Encode()
 	issue(docReceived) // after the last checkpoint
+	last := w.Checkpoint()
+	f.last = archive.AnchoredCheckpoint{Size: last.Size, Note: last.Note, Anchors: []json.RawMessage{w.Anchor(last)}}
 	for i, r := range f.records {
 		f.numbers[string(docOf(f.entries[i]))] = r.Number
 	}
@@ -125,11 +135,36 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	codes := auth.NewCodes(time.Now)
 	issuer, err := issue.New(a.Trust(), to.store, publicURL)
 	fatalIfErr(t, err)
-	api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: new(notary.Signal)})
-	if _, err := web.New(r, web.Config{Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, Operator: "江城市数据局", Limits: limits, Now: time.Now, Log: log}); err != nil {
+	api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: to.moved})
+	if _, err := web.New(r, web.Config{Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, VerifyPage: verifyPage(t), Operator: "江城市数据局",
+		Progress: to.moved, Stopping: to.stop, Limits: limits, Now: time.Now, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// offline is loaded once: it is compressed for serving.
+var offline = sync.OnceValues(func() (*ui.VerifyPage, error) { return ui.LoadVerifyPage("v1.2.3-test") })
+
+func verifyPage(t testing.TB) *ui.VerifyPage {
+	t.Helper()
+	page, err := offline()
+	if err != nil {
+		t.Fatal("run: make generate:", err)
+	}
+	return page
+}
+
+// certificate is the PDF of the genuine document's record, as a service at an address issues
+// it.
+func (to *town) certificate(t testing.TB, publicURL string) []byte {
+	t.Helper()
+	trust, err := proof.ParseTrust(to.trust)
+	fatalIfErr(t, err)
+	digest, bundle := sm.Sum(docGenuine), to.bundles[string(docGenuine)]
+	pdf, err := certificate.Render(certificate.Input{Record: to.store.records[0], Bundle: bundle, Report: proof.Verify(trust, &digest, bundle), PublicURL: publicURL})
+	fatalIfErr(t, err)
+	return pdf
 }
 
 // roomy limits do not get into a test's way.
@@ -141,8 +176,31 @@ func roomy() web.Limits {
 
 // store is a database and an object store in memory that can be down.
 type store struct {
-	fixed
 	down atomic.Bool
+	mu   sync.RWMutex // guards what follows
+	fixed
+}
+
+// advance logs everything, and anchors it if that is wanted; whoever waits is told.
+func (to *town) advance(anchored bool) {
+	s, last := to.store, founded().last
+	s.mu.Lock()
+	defer to.moved.Notify()
+	defer s.mu.Unlock()
+	s.head.Size, s.head.Note, s.head.Received = last.Size, last.Note, last.Size
+	if c, err := checkpoint.ParseUnsafe(last.Note); err == nil {
+		s.head.Root = c.Root
+	}
+	if !anchored {
+		return
+	}
+	s.evidence, s.anchored = maps.Clone(s.evidence), last.Size
+	for i, e := range s.evidence {
+		if e.Anchored == nil {
+			e.Anchored = &last
+			s.evidence[i] = e
+		}
+	}
 }
 
 // fixed is what is stored.
@@ -152,6 +210,7 @@ type fixed struct {
 	leaves   []merkle.Hash
 	evidence map[uint64]archive.Stored
 	head     batchlog.Head
+	anchored uint64
 }
 
 var errDown = errors.New("secret: connection to 10.1.2.3 refused")
@@ -193,6 +252,7 @@ func (s *fixed) log(c prooftest.Checkpoint) {
 
 func (s *fixed) anchor(w *prooftest.World, c prooftest.Checkpoint) {
 	s.log(c)
+	s.anchored = c.Size
 	anchored := &archive.AnchoredCheckpoint{Size: c.Size, Note: c.Note}
 	anchored.Anchors = append(anchored.Anchors, w.Anchor(c))
 	for i, e := range s.evidence {
@@ -205,6 +265,8 @@ func (s *store) FindRecord(_ context.Context, _, number string) (notary.Record, 
 	if s.down.Load() {
 		return notary.Record{}, errDown
 	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	i := slices.IndexFunc(s.records, func(r notary.Record) bool { return r.Number == number })
 	if i < 0 {
 		return notary.Record{}, notary.ErrNotFound
@@ -226,6 +288,8 @@ func (s *store) ListRecords(_ context.Context, f archive.Filter) ([]notary.Recor
 }
 
 func (s *store) Evidence(_ context.Context, index uint64) (archive.Stored, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	return s.evidence[index], nil
 }
 
@@ -233,11 +297,15 @@ func (s *store) Head(context.Context) (batchlog.Head, error) {
 	if s.down.Load() {
 		return batchlog.Head{}, errDown
 	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	return s.head, nil
 }
 
 func (s *store) Progress(context.Context) (notary.Progress, error) {
-	return notary.Progress{Received: uint64(len(s.leaves)), Logged: s.head.Size, Anchored: s.head.Size - 1}, nil
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return notary.Progress{Received: uint64(len(s.leaves)), Logged: s.head.Size, Anchored: s.anchored}, nil
 }
 
 // Agency implements api.Agencies.

@@ -55,15 +55,16 @@ func groups(s string) []string {
 
 // frame is what every page has.
 type frame struct {
-	Lang      string
-	Languages []languageLink
-	Title     string
-	Operator  string
-	CanVerify bool   // the browser's verifier can be fetched
-	WASMSize  string // in words
-	MaxUpload string // in words
-	Catalogue string // address of the texts for the scripts
-	Page      any
+	Lang       string
+	Languages  []languageLink
+	Title      string
+	Operator   string
+	CanVerify  bool           // the browser's verifier can be fetched
+	WASMSize   string         // in words
+	MaxUpload  string         // in words
+	VerifyPage *ui.VerifyPage // or nil
+	Catalogue  string         // address of the texts for the scripts
+	Page       any
 }
 
 type languageLink struct{ Tag, Name, Href string }
@@ -89,7 +90,7 @@ func inLanguage(r *http.Request, tag string) string {
 // show writes a page. It is written whole or not at all.
 func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, title string, page any) {
 	c := w.textsOf(r)
-	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
+	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, VerifyPage: w.VerifyPage, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
 		Catalogue: assetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
 	if a, ok := w.assets.Asset(ui.AssetWASM); ok {
 		f.WASMSize = c.Size(uint64(cmp.Or(len(a.Brotli()), len(a.Gzip))))

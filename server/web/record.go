@@ -25,6 +25,7 @@ type recordPage struct {
 	Anchored  bool   // and so there is a certificate of it
 	Result    result
 	CodeError string
+	Waiting   notary.State // how far a record is for which something is still to come; else empty
 }
 
 // findRecord takes the number as people type it and leads to its page.
@@ -77,6 +78,7 @@ func (w *Web) record(rw http.ResponseWriter, r *http.Request) {
 		page.Code, page.CodeError = w.openCode(c, rec, r.URL.Query().Get("code"), r.RemoteAddr)
 		f = w.check(r.Context(), rec, nil, page.Code != "")
 		page.Found, page.Anchored = true, f.report.AnchoredAt != ""
+		page.Waiting = waiting(f)
 	}
 	page.Result = w.recordWords(c, f, number)
 	status := http.StatusOK
@@ -89,6 +91,18 @@ func (w *Web) record(rw http.ResponseWriter, r *http.Request) {
 
 func (w *Web) showRecord(rw http.ResponseWriter, r *http.Request, status int, page recordPage) {
 	w.show(rw, r, status, "record", w.textsOf(r).Text("record.title", "number", page.Number), page)
+}
+
+// waiting is what the record's own finding says it still waits for. It is not read from the
+// log's progress, which may have moved since.
+func waiting(f finding) notary.State {
+	switch {
+	case f.cause == causeNotReady:
+		return notary.Received
+	case f.report.Verdict == proof.Pending:
+		return notary.Logged
+	}
+	return ""
 }
 
 // openCode returns the code if it is the record's, and else what to say.

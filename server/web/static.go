@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"stele/ui"
 )
 
 // assetFolder is where files are served from: /static/<hash>/<name>.
@@ -30,7 +29,7 @@ func (w *Web) asset(rw http.ResponseWriter, r *http.Request) {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
 	h.Set("Vary", "Accept-Encoding")
-	coding, data := negotiate(r.Header.Get("Accept-Encoding"), a)
+	coding, data := negotiate(r.Header.Get("Accept-Encoding"), packed{"br", a.Brotli}, packed{"gzip", func() []byte { return a.Gzip }})
 	tag := `"` + a.Hash + `"`
 	if coding != "" {
 		tag = `"` + a.Hash + "-" + coding + `"` // other bytes, so another tag
@@ -61,6 +60,12 @@ func (w *Web) asset(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// packed is a coding of a file: what it is called, and the bytes, if there are any.
+type packed struct {
+	name string
+	data func() []byte
+}
+
 // negotiate chooses the coding of a file by what the client prefers (RFC 9110, 12.5.3), the
 // smallest one where it has no preference. An empty coding is the file as it is, which is
 // also what a client gets that says it takes nothing at all: that serves it better than 406.
@@ -68,13 +73,10 @@ func (w *Web) asset(rw http.ResponseWriter, r *http.Request) {
 // Only files are compressed, never pages: a page may hold a certificate's code and attributes
 // beside what the address brought along, and the size of such a page, compressed, tells
 // something of the secret to whoever can choose the rest (the BREACH attack). Pages are small.
-func negotiate(header string, a *ui.Asset) (coding string, data []byte) {
+func negotiate(header string, offered ...packed) (coding string, data []byte) {
 	quality := acceptable(header)
 	best := 0.0
-	for _, c := range []struct {
-		name string
-		data func() []byte
-	}{{"br", a.Brotli}, {"gzip", func() []byte { return a.Gzip }}} {
+	for _, c := range offered {
 		if q := quality(c.name); q > best {
 			if d := c.data(); len(d) > 0 {
 				best, coding, data = q, c.name, d

@@ -15,6 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/httprate"
 
+	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/issue"
 	"stele/server/auth"
@@ -29,11 +30,17 @@ type Limits struct {
 	UploadTimeout time.Duration // and one that is not done after this long
 	Uploads       int           // uploads at a time, from all addresses
 	Drawings      int           // certificates and reports drawn at a time, for all addresses
+
+	Streams          int           // pages at a time that wait for events, from all addresses
+	StreamsPerClient int           // and from one
+	StreamTime       time.Duration // after this long such a page has to ask again
+	Heartbeat        time.Duration // between signs of life on a silent stream
 }
 
 // DefaultLimits are those of a deployment that sets none.
 func DefaultLimits() Limits {
-	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32, Drawings: 4}
+	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32, Drawings: 4,
+		Streams: 1000, StreamsPerClient: 32, StreamTime: 10 * time.Minute, Heartbeat: 15 * time.Second}
 }
 
 // Config is what the page needs. The page fetches /api/v1/lookup and /api/v1/trust.json
@@ -42,12 +49,17 @@ type Config struct {
 	Archive   *archive.Archive
 	Codes     *auth.Codes // shared with the API, so that a code cannot be guessed in two places
 	Issuer    *issue.Issuer
-	TrustJSON []byte // the trust roots as they are published; reports name their digest
-	PublicURL string // where the page is, for reports
-	Operator  string // who runs the service, for the foot of the page and reports; may be empty
-	Limits    Limits
-	Now       func() time.Time
-	Log       *slog.Logger
+	TrustJSON []byte          // the trust roots as they are published; reports name their digest
+	PublicURL string          // where the page is, for reports
+	Operator  string          // who runs the service, for the foot of the page and reports; may be empty
+	Progress  *notary.Signal  // tells that the log or the chain has moved
+	Stopping  <-chan struct{} // closed when the server stops: waiting pages must not hold it up; nil for never
+	// VerifyPage is the offline verifier, or nil where it was not built.
+	VerifyPage *ui.VerifyPage
+
+	Limits Limits
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Web serves the public page. It is safe for concurrent use.
@@ -58,6 +70,7 @@ type Web struct {
 	pages    map[string]*pages // by language
 	uploads  chan struct{}     // a token for each upload at work
 	drawings chan struct{}     // and for each PDF that is being drawn
+	streams  streams
 }
 
 // New reads every template, text and file, and mounts the pages on a router. It returns an
@@ -87,6 +100,7 @@ func (w *Web) mount(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(protect)
 		get(r, assetFolder+"*", w.asset)
+		w.mountOffline(r)
 		get(r, "/favicon.ico", func(rw http.ResponseWriter, req *http.Request) {
 			http.Redirect(rw, req, assetFolder+w.assets.Path("icon.svg"), http.StatusFound)
 		})
@@ -99,6 +113,7 @@ func (w *Web) mount(r chi.Router) {
 				get(r, "/r/{number}", w.record)
 				get(r, "/r/{number}/certificate", w.certificate)
 				get(r, "/r/{number}/bundle", w.bundle)
+				r.Get("/r/{number}/events", w.events)
 				r.With(w.sameOrigin).Post("/verify", w.verify)
 				r.With(w.sameOrigin).Post("/report", w.report)
 			})

@@ -104,6 +104,9 @@ func TestEveryCodeHasWords(t *testing.T) {
 			}
 		}
 		for _, v := range best {
+			if key := "many.count." + string(v); !c.Has(key) {
+				t.Errorf("%s lacks %s", c.Tag, key)
+			}
 			for _, part := range []string{"label", "sentence"} {
 				if key := "verdict." + string(v) + "." + part; !c.Has(key) {
 					t.Errorf("%s lacks %s", c.Tag, key)
@@ -125,7 +128,7 @@ var stepNames = []proof.StepName{proof.StepBundle, proof.StepDocument, proof.Ste
 func TestNoDeadTexts(t *testing.T) {
 	_, languages := speaker(t)
 	var sources strings.Builder
-	for _, pattern := range []string{"*.go", "../../ui/templates/*.html", "../../ui/static/js/*.js"} {
+	for _, pattern := range []string{"*.go", "../../ui/templates/*.html", "../../ui/static/js/*.js", "../../ui/build/*.tmpl"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -138,7 +141,7 @@ func TestNoDeadTexts(t *testing.T) {
 			sources.Write(data)
 		}
 	}
-	composed := regexp.MustCompile(`^(verdict|cause|step|reason|compared|status|strength|standing|class|field|month|facts|error)\.`)
+	composed := regexp.MustCompile(`^(verdict|cause|step|reason|compared|status|strength|standing|class|field|month|facts|error|many\.count|offline\.(trust|evidence|document))\.`)
 	for _, key := range languages[0].Keys() {
 		if !composed.MatchString(key) && !strings.Contains(sources.String(), `"`+key+`"`) && !strings.Contains(sources.String(), `'`+key+`'`) && key != "lang.tag" {
 			t.Errorf("nothing uses %s", key)

@@ -1,8 +1,10 @@
 // Command build makes what ui embeds but the repository does not keep: the browser's
-// verifier, compressed, and the loader that belongs to the compiler that built it. Run it
+// verifier and its reader of QR codes, compressed, the loader that belongs to the compiler
+// that built them, and verify.html, the verifier as one file that needs no server. Run it
 // with go generate ./ui, or from anywhere in the module with go run ./ui/build.
 //
-// The output depends on the sources and the compiler alone.
+// The output depends on the sources and the compiler alone. An argument names another folder
+// for it.
 package main
 
 import (
@@ -27,17 +29,34 @@ func run() error {
 		return err
 	}
 	out := filepath.Join(root, "ui", "static", "gen")
+	if len(os.Args) > 1 {
+		out = os.Args[1]
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
 	if err := loader(out); err != nil {
 		return fmt.Errorf("loader: %w", err)
 	}
-	if err := verifier(root, out); err != nil {
+	if err := program(root, "./ui/wasm", filepath.Join(out, verifierFile)); err != nil {
 		return fmt.Errorf("verifier: %w", err)
+	}
+	if err := program(root, "./ui/scan", filepath.Join(out, scanFile)); err != nil {
+		return fmt.Errorf("reader of QR codes: %w", err)
+	}
+	if err := offlinePage(filepath.Join(root, "ui"), out); err != nil {
+		return fmt.Errorf("%s: %w", pageFile, err)
 	}
 	return nil
 }
+
+// Names of the products.
+const (
+	loaderFile   = "wasm_exec.js"
+	verifierFile = "stele.wasm"
+	scanFile     = "scan.wasm"
+	pageFile     = "verify.html"
+)
 
 func loader(out string) error {
 	goroot, err := goTool("env", "GOROOT")
@@ -48,17 +67,19 @@ func loader(out string) error {
 	if err != nil {
 		return err
 	}
-	return replace(filepath.Join(out, "wasm_exec.js"), data)
+	return replace(filepath.Join(out, loaderFile), data)
 }
 
-func verifier(root, out string) error {
+// program builds a package for browsers. The state of the working copy stays out of it
+// (-buildvcs): it would make other bytes of the same sources.
+func program(root, pkg, out string) error {
 	dir, err := os.MkdirTemp("", "stele-wasm-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "stele.wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "./ui/wasm")
+	file := filepath.Join(dir, "main.wasm")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
@@ -69,12 +90,7 @@ func verifier(root, out string) error {
 	if err != nil {
 		return err
 	}
-	gz, br, err := pack(out, "stele.wasm", data)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("stele.wasm %d bytes, gzip %d, brotli %d\n", len(data), gz, br)
-	return nil
+	return pack(filepath.Dir(out), filepath.Base(out), data)
 }
 
 // replace leaves a file alone that is as it should be, so that nothing is built anew for

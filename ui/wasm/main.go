@@ -12,6 +12,9 @@
 //	stele.verify(trust, digest, bundle)      the report as JSON text; trust is the text of
 //	                                         the trust roots, digest 64 hex digits or null,
 //	                                         bundle a Uint8Array or a string
+//	stele.extract(bytes)                     the bundle inside a certificate, a Uint8Array; false
+//	                                         for one that was cut off or saved again since it
+//	                                         was issued; null for whatever is no certificate
 //
 // Nothing throws. A handle that there is not gives false or null; arguments that cannot be
 // used give a report with the verdict "unverifiable". When the object is there, the function
@@ -23,11 +26,13 @@
 package main
 
 import (
+	"errors"
 	"hash"
 	"syscall/js"
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
+	"stele/notary/proof/carrier"
 )
 
 func main() {
@@ -42,6 +47,7 @@ func main() {
 		"sm3Digest":  js.FuncOf(h.digest),
 		"sm3Discard": js.FuncOf(h.discard),
 		"verify":     js.FuncOf(verify),
+		"extract":    js.FuncOf(extract),
 	}))
 	call("steleReady")
 	select {} // a program that has ended cannot be called
@@ -145,7 +151,32 @@ func bytesOf(v js.Value) ([]byte, bool) {
 	case !isBytes(v):
 		return nil, false
 	}
-	b := make([]byte, min(v.Length(), proof.MaxBundleSize+1))
+	return copyIn(v, proof.MaxBundleSize), true
+}
+
+// copyIn copies bytes out of JavaScript, at most one more than the limit.
+func copyIn(v js.Value, limit int) []byte {
+	b := make([]byte, min(v.Length(), limit+1))
 	js.CopyBytesToGo(b, v)
-	return b, true
+	return b
+}
+
+func copyOut(b []byte) js.Value {
+	v := js.Global().Get("Uint8Array").New(len(b))
+	js.CopyBytesToJS(v, b)
+	return v
+}
+
+func extract(_ js.Value, args []js.Value) any {
+	if len(args) != 1 || !isBytes(args[0]) {
+		return nil
+	}
+	_, bundle, err := carrier.Extract(copyIn(args[0], carrier.MaxSize))
+	switch {
+	case errors.Is(err, carrier.ErrResaved):
+		return false
+	case err != nil:
+		return nil
+	}
+	return copyOut(bundle)
 }

@@ -26,7 +26,8 @@ const knownDigest = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4
 // selfTest reports whether this machine computes as it should: known evidence is genuine,
 // and with one bit changed it is not. A browser with a broken compiler must not call a
 // genuine document a forgery, nor a forgery genuine. It also makes the first verification
-// faster, because browsers compile what is called when it is called first.
+// faster: a browser compiles what is called when it is called first, and compiles well what
+// is called again.
 func selfTest() bool {
 	trust, err := proof.ParseTrust(knownTrust)
 	if err != nil || sm.Sum([]byte("abc")).String() != knownDigest {

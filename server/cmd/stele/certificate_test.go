@@ -1,9 +1,11 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"stele/crypto/sm"
 	"stele/notary/proof"
 	"stele/notary/proof/carrier"
 )
@@ -55,6 +58,7 @@ func TestCertificateAndEvidence(t *testing.T) {
 	req.path += "?wait=anchored"
 	rec := s.notarize(req)
 	base := "/api/v1/records/" + rec.Number
+	s.demandVerifyPage(s.get(base + "/evidence").body)
 	certificate := s.fetch(dir, base+"/certificate", "application/pdf", rec.Number+".pdf")
 	pack := s.fetch(dir, base+"/evidence", "application/zip", rec.Number+".evidence.zip")
 
@@ -87,6 +91,35 @@ func TestCertificateAndEvidence(t *testing.T) {
 		}
 	}
 	s.stop()
+}
+
+// demandVerifyPage compares the offline verifier in an evidence package with the one that is
+// served, the digests that are published, and what the command writes.
+func (s *server) demandVerifyPage(pack []byte) {
+	s.t.Helper()
+	z, err := zip.NewReader(bytes.NewReader(pack), int64(len(pack)))
+	fatalIfErr(s.t, err)
+	packed, err := fs.ReadFile(z, "verify.html")
+	fatalIfErr(s.t, err)
+	served := s.get("/verify.html").body
+	path, err := binary()
+	fatalIfErr(s.t, err)
+	written := filepath.Join(s.t.TempDir(), "verify.html")
+	out, err := exec.Command(path, "verify-page", "--out", written).Output()
+	fatalIfErr(s.t, err)
+	data, err := os.ReadFile(written)
+	fatalIfErr(s.t, err)
+	if !bytes.Equal(packed, served) || !bytes.Equal(data, served) {
+		s.t.Errorf("the offline verifier has %d bytes in the package, %d served, %d written", len(packed), len(served), len(data))
+	}
+	for _, digest := range []string{"sm3", "sha256"} {
+		if line := string(s.get("/verify.html." + digest).body); !strings.Contains(string(out), line) {
+			s.t.Errorf("published is %q, printed\n%s", line, out)
+		}
+	}
+	if sum := sm.Sum(served).String(); !strings.Contains(string(out), sum+"  verify.html") {
+		s.t.Errorf("SM3 is %s, printed\n%s", sum, out)
+	}
 }
 
 // A record of a digest alone has a package too; the document is brought along.

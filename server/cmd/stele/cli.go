@@ -15,6 +15,7 @@ import (
 
 	"stele/notary/verifier"
 	"stele/server/instance"
+	"stele/ui"
 )
 
 // version is set by the build (-ldflags "-X main.version=…").
@@ -39,6 +40,7 @@ type cli struct {
 	Bench        benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
 	Config       configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
 	Healthcheck  healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is ready."`
+	VerifyPage   verifyPageCmd  `cmd:"" help:"Write the offline verifier, one HTML file, and print its digests."`
 	Version      versionCmd     `cmd:"" help:"Print the version."`
 }
 
@@ -148,6 +150,25 @@ type verifyCmd struct {
 func (c *verifyCmd) Run(ctx context.Context, s *streams) error {
 	*s.code = verifier.Run(ctx, c.Args, s.in, s.out, s.err)
 	return nil
+}
+
+type verifyPageCmd struct {
+	Out string `help:"File to write; without it, only the digests are printed." placeholder:"FILE"`
+}
+
+// Run writes verify.html, the same bytes that this program serves.
+func (c *verifyPageCmd) Run(s *streams) error {
+	page, err := ui.LoadVerifyPage(version)
+	if err != nil {
+		return err
+	}
+	if c.Out != "" {
+		if err := os.WriteFile(c.Out, page.Data, 0o644); err != nil {
+			return fmt.Errorf("offline verifier: %w", err)
+		}
+	}
+	_, err = fmt.Fprintf(s.out, "SM3     %s  %s\nSHA-256 %s  %s\n", page.SM3, ui.VerifyPageName, page.SHA256, ui.VerifyPageName)
+	return err
 }
 
 type versionCmd struct{}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -246,6 +247,25 @@ func TestGracefulStop(t *testing.T) {
 	again := site.start(t)
 	c.drain(t, again)
 	c.check(t, again)
+}
+
+// A page that waits for events does not hold up a stop.
+func TestStopWithOpenEvents(t *testing.T) {
+	s := site{data: t.TempDir()}.start(t, "--chain", "none", "--stop-timeout", "10m")
+	rec := s.notarize(digestRequest(newDigest(), "", "logged"))
+	res, err := client.Get(s.info.URL + "/r/" + rec.Number + "/events")
+	fatalIfErr(t, err)
+	defer res.Body.Close()
+	first := make([]byte, 256)
+	n, err := res.Body.Read(first)
+	fatalIfErr(t, err)
+	if want := "event: state\ndata: {\"state\":\"logged\",\"standing\":\"valid\"}\n\n"; string(first[:n]) != want {
+		t.Errorf("the stream begins with %q, want %q", first[:n], want)
+	}
+	s.stop() // would take ten minutes
+	if rest, _ := io.ReadAll(res.Body); len(rest) > 0 {
+		t.Errorf("and ends with %q", rest)
+	}
 }
 
 // What does not belong together, or is empty where it should not be, stops the start.

@@ -1,96 +1,165 @@
-// Finds out what a file is. Only its digest, or a certificate's number, leaves the device;
+// Finds out what files are. Only their digests, or a certificate's number, leave the device;
 // what comes back is believed only as far as the verifier in this browser confirms it.
+//
+// A subject is what is asked about: {file, digest, proofs, number, code, resaved}. file is
+// {name, size}, or null for a proof by itself, then proofs has that one; number and code are
+// of the certificate that a file is to be compared with. An outcome is {subject, found, at,
+// trust}: found are the findings, the best one first (see words.js), at is when, RFC 3339,
+// trust is {sm3, own}, or null where none were needed. Outcomes are plain data.
 
 import { Trouble } from './engine.js';
-import { bestFirst, claims } from './words.js';
+import { bestFirst, causeOf, claims } from './words.js';
 
-const patience = 20000; // ms until an answer that does not come counts as none
-const bundleMax = 1 << 20; // bytes; larger files are no bundles
+const bare = (verdict, summary) => {
+  const report = { format: 'stele/report/v1', verdict, summary, steps: [] };
+  return { report, text: JSON.stringify(report) };
+};
+const unverifiable = (cause) => ({ ...bare('unverifiable', `This could not be checked now: ${cause}. It says nothing about the file.`), cause });
+const notFound = () => bare('not_found', 'There is no record of this file here.');
 
-const unverifiable = (cause) => ({ report: { verdict: 'unverifiable', steps: [] }, cause });
-const notFound = () => ({ report: { verdict: 'not_found', steps: [] } });
+// outages are troubles that the next question would meet too.
+const outages = ['network', 'service', 'busy'];
 
-async function ask(url, signal) {
-  const giveUp = new AbortController();
-  const timer = setTimeout(() => giveUp.abort(), patience);
-  const stop = () => giveUp.abort();
-  signal.addEventListener('abort', stop);
-  try {
-    const answer = await fetch(url, { signal: giveUp.signal, headers: { Accept: 'application/json' } });
-    if (answer.status === 429) throw new Trouble('busy');
-    if (answer.status >= 500) throw new Trouble('service');
-    if (!answer.ok) throw new Trouble('answer');
-    return await answer.text();
-  } catch (e) {
-    throw e instanceof Trouble ? e : new Trouble('network');
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', stop);
-  }
-}
-
-// sniffBundle returns the bytes of a file that is meant to be a bundle, or null.
-export async function sniffBundle(file) {
-  if (file.size > bundleMax || !/\.json$/i.test(file.name)) return null;
-  try {
-    const bytes = new Uint8Array(await file.arrayBuffer());
-    const head = new TextDecoder().decode(bytes.subarray(0, 256));
-    return /^\s*\{\s*"format"\s*:\s*"stele\/bundle\//.test(head) ? bytes : null;
-  } catch {
-    return null; // it is treated as a document, and reading that will fail with words
-  }
-}
+// noTrust are trust roots that trust nothing.
+const noTrust = '{"format":"stele/trust/v1","roots":[],"logs":[],"chains":[]}';
 
 export class Checker {
   #engine;
-  #trust = null;
+  #service;
+  #own = null; // trust roots that the person brought
+  #served = null; // trust roots of the service
 
-  constructor(engine) { this.#engine = engine; }
+  // service may be null: then nothing is asked, and the person brings the trust roots.
+  constructor(engine, service) {
+    this.#engine = engine;
+    this.#service = service;
+  }
 
-  // check returns findings, the best one first. job is {file, bundle, number, code, signal};
-  // on is told what goes on: preparing(), hashing(done), digest(hex), asking(), checking().
-  async check(job, on) {
-    let digest = null;
+  // own are the trust roots that the person brought, {text, sm3}, or null. While there are
+  // any, nothing is asked of the service at all.
+  get own() { return this.#own; }
+
+  set own(trust) { this.#own = trust; }
+
+  // online tells whether the service is asked.
+  get online() { return this.#service !== null && this.#own === null; }
+
+  // readTrust makes trust roots of a text, or returns null if they cannot be used.
+  async readTrust(text) {
+    if (typeof text !== 'string') return null;
+    // Without usable trust roots there is no single step; with them, nothing is a bad bundle.
+    const { report } = await this.#engine.verify(text, null, '');
+    return report.verdict === 'invalid' ? this.#withDigest(text) : null;
+  }
+
+  async #withDigest(text) { return { text, sm3: await this.#engine.hash(new Blob([text])) }; }
+
+  // check returns the outcomes for what was taken in (see take.js), documents first, each in
+  // the order given. on is told what goes on: hashing(i, done), checking(i, of, asked).
+  async check({ documents, proofs }, { number, code }, signal, on) {
+    const subjects = await this.#subjects(documents, proofs, { number, code }, on);
+    const out = [];
+    let outage = null;
+    for (const [i, subject] of subjects.entries()) {
+      on.checking(i, subjects.length, this.online);
+      const outcome = subject.failure ? this.#outcome(subject, [unverifiable(subject.failure)]) : await this.#judge(subject, signal, outage);
+      outage ??= outcome.found.map((f) => f.cause).find((c) => outages.includes(c)) ?? null;
+      out.push(outcome);
+    }
+    return out;
+  }
+
+  // failed is the outcome for a file that could not be looked into.
+  failed(file, e) {
+    const subject = { file: { name: file.name, size: file.size }, digest: null, proofs: [] };
+    return this.#outcome(subject, [unverifiable(e instanceof Trouble ? e.cause : 'engine')]);
+  }
+
+  // again asks once more about a subject, with the digest that is known of it.
+  again(subject, signal) { return this.#judge(subject, signal, null); }
+
+  // subjects hashes the documents and gives each the proofs that speak of it.
+  async #subjects(documents, proofs, compareWith, on) {
+    const subjects = [];
+    for (const [i, { file, resaved }] of documents.entries()) {
+      const subject = { file: { name: file.name, size: file.size }, digest: null, proofs: [], resaved, ...compareWith };
+      try {
+        on.hashing(i, 0);
+        subject.digest = await this.#engine.hash(file, (done) => on.hashing(i, done));
+      } catch (e) {
+        if (!(e instanceof Trouble) || e.cause === 'stopped') throw e;
+        subject.failure = e.cause;
+      }
+      subjects.push(subject);
+    }
+    const alone = [];
+    for (const p of proofs) {
+      const about = await this.#digestIn(p.bundle);
+      const owners = subjects.filter((s) => s.digest !== null && s.digest === about);
+      for (const s of owners) s.proofs.push(p);
+      if (owners.length === 0) alone.push(p);
+    }
+    // One file with one foreign proof is a question: is it this certificate's file?
+    if (subjects.length === 1 && subjects[0].proofs.length === 0 && subjects[0].digest !== null) subjects[0].proofs = alone.splice(0);
+    return [...subjects, ...alone.map((p) => ({ file: null, digest: null, proofs: [p], name: p.name }))];
+  }
+
+  // digestIn is the digest that a bundle says it is about. It pairs; it proves nothing.
+  async #digestIn(bundle) {
+    const { report } = await this.#engine.verify(noTrust, null, bundle);
+    return report.document?.sm3 ?? null;
+  }
+
+  async #judge(subject, signal, outage) {
     try {
-      if (!this.#engine.ready) {
-        on.preparing();
-        await this.#engine.start();
-      }
-      if (job.file) {
-        on.hashing(0);
-        digest = await this.#engine.hash(job.file, on.hashing);
-        on.digest(digest);
-      }
-      if (job.bundle) return [await this.#handedIn(job, digest, on)];
-      return await this.#lookUp(job, digest, on);
+      const found = subject.proofs.length > 0 ? await this.#handedIn(subject, signal, outage) : await this.#lookUp(subject, signal, outage);
+      return this.#outcome(subject, bestFirst(found));
     } catch (e) {
-      if (job.signal.aborted) throw e;
-      return [unverifiable(e instanceof Trouble ? e.cause : 'engine')];
+      if (signal.aborted) throw e;
+      return this.#outcome(subject, [unverifiable(e instanceof Trouble ? e.cause : 'engine')]);
     }
   }
 
-  async #handedIn(job, digest, on) {
-    const found = await this.#verify(job.bundle, digest, job.signal, on);
-    if (!digest || !['genuine', 'pending'].includes(found.report.verdict)) return found;
-    // A bundle cannot know what became of its record later. The service may; without it,
-    // what the bundle proves still stands.
-    const online = await this.#lookUp({ signal: job.signal }, digest, on).catch(() => []);
-    return online.find((f) => claims(f) && f.report.number === found.report.number) ?? found;
+  #outcome(subject, found) {
+    const trust = this.#own ?? (found.some((f) => f.report.steps.length > 0) ? this.#served : null);
+    return { subject, found, at: new Date().toISOString(), trust: trust && { sm3: trust.sm3, own: this.#own !== null } };
   }
 
-  async #lookUp({ number, code, signal }, digest, on) {
-    on.asking();
-    const query = new URLSearchParams(number ? { number } : { sm3: digest });
-    if (number && code) query.set('code', code);
-    const matches = parseMatches(await ask(`/api/v1/lookup?${query}`, signal));
+  async #handedIn(subject, signal, outage) {
+    const out = [];
+    for (const { bundle } of subject.proofs) {
+      const f = await this.#verify(bundle, subject.digest, signal);
+      out.push(outage ? f : await this.#newer(f, subject, signal));
+    }
+    return out;
+  }
+
+  // newer looks for what became of a record after its bundle was written: a bundle cannot
+  // know. The service may; without it, what the bundle proves still stands.
+  async #newer(f, { digest }, signal) {
+    const stands = ['genuine', 'pending'].includes(f.report.verdict) || (digest === null && causeOf(f) === 'no_document');
+    if (!stands || !this.online) return f;
+    const asked = digest ? { digest } : { number: f.report.number, digest: null };
+    const found = await this.#lookUp(asked, signal, null).catch(() => []);
+    const same = found.find((o) => claims(o) && o.report.number === f.report.number);
+    // An answer that says the same shows fewer attributes than the bundle, which is the holder's.
+    return same && same.report.verdict !== f.report.verdict ? same : f;
+  }
+
+  async #lookUp({ digest, number, code }, signal, outage) {
+    if (this.#own !== null || this.#service === null) return [unverifiable('no_bundle')];
+    if (outage) return [unverifiable(outage)];
+    const what = number ? { number } : { sm3: digest };
+    if (number && code) what.code = code;
+    const matches = parseMatches(await this.#service.lookup(what, signal));
     if (matches.length === 0) return [notFound()];
     const found = [];
-    for (const bundle of matches) {
-      if (!bundle) {
-        found.push(unverifiable('not_ready'));
+    for (const m of matches) {
+      if (!m.bundle) {
+        found.push({ ...unverifiable('not_ready'), number: m.number });
         continue;
       }
-      const f = await this.#verify(bundle, digest, signal, on);
+      const f = await this.#verify(m.bundle, digest, signal);
       // A record that was asked for by this digest and has another is a wrong answer, and
       // says nothing about the file; so does one of another number than was asked for.
       const wrong = number ? f.report.number !== number && f.report.verdict !== 'invalid' : f.report.verdict === 'altered';
@@ -99,29 +168,30 @@ export class Checker {
     return bestFirst(found);
   }
 
-  async #verify(bundle, digest, signal, on) {
-    const trust = await this.trust(signal);
-    on.checking();
-    const report = await this.#engine.verify(trust, digest, bundle);
+  async #verify(bundle, digest, signal) {
+    const trust = await this.#trust(signal);
+    if (trust === null) return unverifiable('no_trust');
+    const { report, text } = await this.#engine.verify(trust.text, digest, bundle);
     // Without a single step the verifier could not use what it was given: the trust roots.
     const cause = report.verdict === 'unverifiable' && report.steps.length === 0 ? 'trust' : undefined;
-    return { report, cause, bundle };
+    return { report, text, cause, bundle: typeof bundle === 'string' ? bundle : undefined };
   }
 
   // trust fetches the trust roots, and keeps them: a bundle can then be checked even when
   // the service has gone away since.
-  async trust(signal) {
-    if (this.#trust === null) this.#trust = await ask('/api/v1/trust.json', signal);
-    return this.#trust;
+  async #trust(signal) {
+    if (this.#own !== null || this.#service === null) return this.#own;
+    this.#served ??= await this.#withDigest(await this.#service.trust(signal));
+    return this.#served;
   }
 }
 
-// parseMatches returns the bundles of an answer.
+// parseMatches returns the numbers and the bundles of an answer.
 function parseMatches(text) {
   try {
     const { matches } = JSON.parse(text);
-    if (!matches.every((m) => m.record && ['string', 'undefined'].includes(typeof m.bundle))) throw new Error('form');
-    return matches.map((m) => m.bundle ?? '');
+    if (!matches.every((m) => typeof m.record.number === 'string' && ['string', 'undefined'].includes(typeof m.bundle))) throw new Error('form');
+    return matches.map((m) => ({ number: m.record.number, bundle: m.bundle ?? '' }));
   } catch {
     throw new Trouble('answer');
   }

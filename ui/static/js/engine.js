@@ -28,8 +28,18 @@ export class Engine {
   // hash returns the SM3 digest of a file; progress gets the number of bytes done.
   async hash(file, progress) { return (await this.#ask({ op: 'hash', file }, progress)).digest; }
 
-  // verify returns the report on a bundle; digest is null where there is no file.
-  async verify(trust, digest, bundle) { return (await this.#ask({ op: 'verify', trust, digest, bundle })).report; }
+  // open tells what a file is, see the worker.
+  async open(file) { return this.#ask({ op: 'open', file }); }
+
+  // verify returns the report on a bundle, with its exact text; digest is null where there is
+  // no file.
+  async verify(trust, digest, bundle) {
+    const { report: text } = await this.#ask({ op: 'verify', trust, digest, bundle });
+    return { report: JSON.parse(text), text };
+  }
+
+  // scan returns the text of a QR code in an ImageData, or ''.
+  async scan(image) { return (await this.#ask({ op: 'scan', image })).text; }
 
   // stop ends whatever is at work. The next call starts anew, from the browser's cache.
   stop() {

@@ -3,6 +3,7 @@
 
 import { Engine } from './engine.js';
 import { Page } from './page.js';
+import { Service } from './service.js';
 import { Texts } from './text.js';
 
 // capable tells whether this browser can do the work and the server has the verifier.
@@ -10,16 +11,30 @@ function capable(form) {
   return Boolean(form?.dataset.wasm && 'WebAssembly' in window && 'Worker' in window && Blob.prototype.arrayBuffer && Object.hasOwn && Array.prototype.at);
 }
 
+const absolute = (path) => new URL(path, location.href).href;
+
 async function main() {
   const form = document.getElementById('check');
   if (!capable(form)) return;
   const { catalogue, wasm, loader, worker } = form.dataset;
-  const absolute = (path) => new URL(path, location.href).href;
   const texts = await Texts.load(catalogue);
   const engine = new Engine({ worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } });
-  const page = new Page(texts, engine);
+  const page = new Page(texts, engine, new Service());
   page.enable();
   prepare(form, engine, page);
+  offerScan(texts, page);
+}
+
+// offerScan fetches what scanning needs when somebody wants to scan.
+function offerScan(texts, page) {
+  const scan = document.getElementById('scan');
+  if (!scan) return;
+  const { worker, wasm, loader } = scan.dataset;
+  scan.hidden = false;
+  scan.addEventListener('click', () => {
+    import('./scan.js').then(({ Scanner }) => new Scanner(texts, { worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } }).open())
+      .catch(() => page.complain('scan.failed'));
+  });
 }
 
 // prepare fetches the verifier before it is needed: at once where people come to check a

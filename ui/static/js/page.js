@@ -1,28 +1,35 @@
-// The page at work: takes files, shows progress, shows the answer. Whoever makes one decides
+// The page at work: takes files, shows progress, shows the answers. Whoever makes one decides
 // where the verifier, the texts and the service are; see main.js.
 
-import { Checker, sniffBundle } from './check.js';
-import { words } from './words.js';
-import { button, download, numberLink, show } from './view.js';
+import { pack, unpack } from './carry.js';
+import { Checker } from './check.js';
+import { Progress } from './progress.js';
+import { RecordPage } from './record.js';
+import { Results } from './results.js';
+import { most, take } from './take.js';
+import { el, hex } from './view.js';
 
 const byId = (id) => document.getElementById(id);
-const announceEvery = 25; // percent
-const numbersFrom = 10 * 1024 * 1024; // bytes from which progress is told in numbers
 
 export class Page {
   #t;
   #form = byId('check');
   #ask = byId('ask');
-  #result = byId('result');
-  #progress = byId('progress');
   #engine;
   #checker;
+  #progress;
+  #results;
+  #record;
   #job = null; // AbortController of the check at work
 
-  constructor(texts, engine) {
+  // service is null where there is none: on a page that is used offline.
+  constructor(texts, engine, service) {
     this.#t = texts;
     this.#engine = engine;
-    this.#checker = new Checker(engine);
+    this.#checker = new Checker(engine, service);
+    this.#progress = new Progress(texts, this.#form.dataset.wasmSize, announce);
+    this.#results = new Results({ texts, service, checker: this.#checker, announce, again: () => this.#reset(true) });
+    this.#record = new RecordPage(service, announce);
   }
 
   // enable turns the upload form into a place where files are checked.
@@ -32,13 +39,16 @@ export class Page {
     byId('file').addEventListener('change', ({ target }) => {
       const files = [...target.files];
       target.value = ''; // so that the same file can be chosen again
-      if (files.length > 0) this.#take(files);
+      if (files.length > 0) this.take(files);
     });
     this.#form.addEventListener('submit', (e) => {
       if (this.#form.dataset.mode === 'local') e.preventDefault();
     });
     byId('cancel').addEventListener('click', () => this.#cancel());
+    byId('own-trust-drop')?.addEventListener('click', () => this.#useTrust(null));
     this.#listenForDrops();
+    this.#record.follow();
+    this.#keepOverLanguages();
   }
 
   // disable goes back to the upload form.
@@ -63,132 +73,121 @@ export class Page {
       mark(false);
       if (this.#form.dataset.mode !== 'local' || this.#job) return;
       const folder = [...e.dataTransfer.items].some((i) => i.webkitGetAsEntry?.()?.isDirectory);
-      this.#take(folder ? [] : [...e.dataTransfer.files]);
+      this.take(folder ? [] : [...e.dataTransfer.files]);
     });
   }
 
-  #complain(key) {
+  complain(key, places) {
     const p = byId('complaint');
     p.hidden = key === '';
-    p.textContent = key === '' ? '' : this.#t.text(key);
+    p.textContent = key === '' ? '' : this.#t.text(key, places);
     if (key !== '') this.#reset();
   }
 
-  async #take(files) {
-    if (files.length === 0) return this.#complain('drop.folder');
-    if (files.length > 2) return this.#complain('drop.too_many');
-    const job = { signal: null };
-    for (const f of files) {
-      const bundle = await sniffBundle(f);
-      if (bundle && !job.bundle) job.bundle = bundle;
-      else if (!job.file) job.file = f;
-      else return this.#complain('drop.too_many');
-    }
-    this.#complain('');
-    if (!job.bundle) {
-      job.number = this.#form.elements.namedItem('number')?.value;
-      job.code = this.#form.elements.namedItem('code')?.value;
-    }
-    return this.#run(job);
-  }
-
-  async #run(job) {
+  async take(files) {
+    if (files.length === 0) return this.complain('drop.folder');
+    if (files.length > most) return this.complain('drop.too_many', { max: most, n: files.length });
+    this.complain('');
     this.#job = new AbortController();
-    job.signal = this.#job.signal;
+    const { signal } = this.#job;
+    this.#results.hide();
     this.#ask.hidden = false;
-    this.#result.hidden = true;
-    const bar = this.#startProgress(job.file);
-    let digest = '';
+    this.#form.hidden = true;
+    this.#progress.start();
     try {
-      const found = await this.#checker.check(job, {
-        preparing: () => this.#wait('progress.preparing', { size: this.#form.dataset.wasmSize }),
-        hashing: (done) => bar(done),
-        digest: (hex) => { digest = hex; },
-        asking: () => this.#wait('progress.asking'),
-        checking: () => this.#wait('progress.checking'),
-      });
-      const file = job.file && { name: job.file.name, size: job.file.size, digest };
-      this.#answer(found, file);
+      await this.#check(files, signal);
     } catch (e) {
-      if (!job.signal.aborted) throw e;
+      if (!signal.aborted) this.#results.show(files.map((f) => this.#checker.failed(f, e)));
+      if (!signal.aborted && e.cause === 'engine') this.disable();
     } finally {
+      if (!signal.aborted) this.#stopProgress();
       this.#job = null;
     }
+    return undefined;
   }
 
-  // startProgress returns what tells the progress of hashing, in bytes.
-  #startProgress(file) {
-    this.#form.hidden = true;
-    this.#progress.hidden = false;
-    byId('cancel').focus();
-    const t = this.#t;
-    let since = 0;
-    let announced = 0;
-    return (done) => {
-      if (done === 0) {
-        since = performance.now();
-        this.#wait('progress.hashing', { name: file.name });
-        return;
-      }
-      const bar = byId('progress-bar');
-      bar.max = file.size;
-      bar.value = done;
-      if (file.size < numbersFrom) return;
-      const seconds = ((performance.now() - since) / 1000) * ((file.size - done) / done);
-      byId('progress-numbers').textContent = t.text('progress.numbers', { done: t.size(done), total: t.size(file.size), left: t.left(seconds) });
-      const percent = Math.floor((done * 100) / file.size / announceEvery) * announceEvery;
-      if (percent > announced && percent < 100) {
-        announced = percent;
-        this.#announce(t.text('progress.percent', { n: percent }));
-      }
-    };
+  async #check(files, signal) {
+    if (!this.#engine.ready) {
+      this.#progress.preparing();
+      await this.#engine.start();
+    }
+    const taken = await take(this.#engine, files);
+    if (!(await this.#takeTrust(taken.trust)) || taken.documents.length + taken.proofs.length === 0) return;
+    const compareWith = { number: this.#form.elements.namedItem('number')?.value, code: this.#form.elements.namedItem('code')?.value };
+    this.#progress.expect(taken.documents.map(({ file }) => file));
+    const outcomes = await this.#checker.check(taken, compareWith, signal, this.#progress);
+    this.#results.show(outcomes);
   }
 
-  // wait says what is waited for, without a measure of it.
-  #wait(key, places) {
-    const text = this.#t.text(key, places);
-    byId('progress-bar').removeAttribute('value');
-    byId('progress-numbers').textContent = '';
-    byId('progress-what').textContent = text;
-    this.#announce(text);
-  }
-
-  #announce(text) { byId('live').textContent = text; }
-
-  #answer(found, file) {
-    const t = this.#t;
-    const r = words(t, found, file, new Date());
-    const actions = [button(t.text('result.again'), () => this.#reset(true)), button(t.text('result.print'), () => window.print())];
-    if (found[0].bundle && r.number) actions.push(download(t.text('result.save_bundle'), `${r.number}.bundle.json`, found[0].bundle));
-    if (r.number) actions.push(numberLink(t, r.number));
-    show(t, this.#result, r, actions);
-    if (found[0].cause === 'engine') this.disable();
-    this.#progress.hidden = true;
+  #stopProgress() {
+    this.#progress.stop();
     this.#form.hidden = false;
-    this.#ask.hidden = true;
-    this.#result.hidden = false;
-    this.#announce(r.sentence);
-    this.#result.querySelector('h1').focus();
-    window.scrollTo(0, 0);
+    this.#ask.hidden = this.#results.shown;
+  }
+
+  // takeTrust uses trust roots that were among the files. It returns false if they are of no use.
+  async #takeTrust(found) {
+    if (found.length === 0) return true;
+    const trust = found.length === 1 ? await this.#checker.readTrust(found[0].text) : null;
+    if (trust === null) this.complain(found.length === 1 ? 'trust.bad' : 'trust.several');
+    else this.#useTrust({ ...trust, name: found[0].file.name });
+    return trust !== null;
+  }
+
+  #useTrust(trust) {
+    this.#checker.own = trust;
+    this.#results.hide();
+    if (trust) this.#record.stop();
+    else this.#record.follow();
+    this.#tellTrust(trust);
+    announce(this.#t.text(trust ? 'trust.own' : 'trust.served', { name: trust?.name ?? '' }));
+    if (trust === null) this.#reset(true);
+  }
+
+  // tellTrust says which trust roots are in use, on a page where that can change.
+  #tellTrust(trust) {
+    if (!byId('own-trust')) return;
+    byId('own-trust').hidden = trust === null;
+    byId('own-trust-which').replaceChildren(...(trust ? [this.#t.text('trust.own', { name: trust.name }), ' ', el('span', { class: 'small' }, this.#t.text('trust.sm3'), ' ', hex(trust.sm3))] : []));
   }
 
   #cancel() {
     this.#job?.abort();
     this.#engine.stop();
+    this.#progress.stop();
     this.#reset(true);
-    this.#announce(this.#t.text('progress.cancelled'));
+    const text = this.#t.text(this.#progress.asked ? 'progress.cancelled_asked' : 'progress.cancelled');
+    announce(text);
     const p = byId('complaint');
     p.hidden = false;
-    p.textContent = this.#t.text('progress.cancelled');
+    p.textContent = text;
   }
 
   // reset shows the question again.
   #reset(focus = false) {
-    this.#progress.hidden = true;
-    this.#result.hidden = true;
-    this.#result.replaceChildren();
+    this.#results.hide();
     this.#ask.hidden = false;
     this.#form.hidden = false;
     if (focus) byId('file').focus();
   }
+
+  // keepOverLanguages takes results, and trust roots that the person brought, along to the
+  // page in another language, and shows what was brought along.
+  #keepOverLanguages() {
+    for (const a of document.querySelectorAll('header a[hreflang]')) {
+      a.addEventListener('click', () => {
+        const outcomes = this.#results.outcomes;
+        if (outcomes.length > 0 || this.#checker.own) pack({ outcomes, open: this.#results.open, own: this.#checker.own });
+      });
+    }
+    const state = unpack();
+    if (state === null) return;
+    if (state.own) this.#useTrust(state.own);
+    if (state.outcomes.length > 0) {
+      this.#results.show(state.outcomes, state.open);
+      this.#ask.hidden = true;
+    }
+  }
 }
+
+function announce(text) { byId('live').textContent = text; }

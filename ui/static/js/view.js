@@ -3,14 +3,14 @@
 
 const svgNamespace = 'http://www.w3.org/2000/svg';
 
-function el(name, attributes = {}, ...children) {
+export function el(name, attributes = {}, ...children) {
   const e = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
   e.append(...children.filter((c) => c !== null && c !== undefined && c !== ''));
   return e;
 }
 
-function icon(id) {
+export function icon(id) {
   const svg = document.createElementNS(svgNamespace, 'svg');
   svg.setAttribute('class', 'icon');
   svg.setAttribute('aria-hidden', 'true');
@@ -24,22 +24,25 @@ function recordLink(t, number) {
   return el('a', { href: `/r/${encodeURIComponent(number)}` }, t.text('result.open_record', { number }));
 }
 
-function verdict(t, r) {
+function verdict(t, r, level) {
   return el('div', { class: `verdict v-${r.verdict}` }, icon(`v-${r.verdict}`), el('div', {},
     el('p', { class: 'label' }, r.label),
-    el('h1', { class: 'sentence', tabindex: '-1' }, r.sentence),
+    el(level, { class: 'sentence', tabindex: '-1' }, r.sentence),
     ...r.reasons.map((text) => el('p', {}, text)),
     r.next && el('p', { class: 'next' }, r.next),
     r.newer && el('p', {}, recordLink(t, r.newer))));
 }
 
+// hex breaks a digest for the eye; it is copied whole.
+export function hex(digest) {
+  const span = el('span', { class: 'hex' });
+  for (const part of digest.match(/.{1,8}/g)) span.append(el('span', {}, part), el('wbr'));
+  return span;
+}
+
 function value(f) {
   switch (f.kind) {
-    case 'hex': {
-      const span = el('span', { class: 'hex' });
-      for (const part of f.value.match(/.{1,8}/g)) span.append(el('span', {}, part), el('wbr'));
-      return span;
-    }
+    case 'hex': return hex(f.value);
     case 'number': return el('a', { class: 'mono', href: `/r/${encodeURIComponent(f.value)}` }, f.value);
     case 'time': return el('time', { datetime: f.raw }, f.value);
     case 'block': return el('pre', { tabindex: '0' }, f.value);
@@ -70,14 +73,16 @@ function other(t, o) {
     el('p', { class: 'label' }, o.label), el('p', {}, o.text), o.number && el('p', {}, recordLink(t, o.number))));
 }
 
-// show fills the place of the result. actions are the buttons and links below the verdict.
-export function show(t, place, r, actions) {
-  const parts = [verdict(t, r), el('p', { class: 'actions' }, ...actions)];
+// show fills the place of the result. actions are the buttons and links below the verdict,
+// level is that of its heading.
+export function show(t, place, r, actions, level = 'h1') {
+  const parts = [verdict(t, r, level), el('p', { class: 'actions' }, ...actions)];
   if (r.yours.length > 0) parts.push(block(t.text('facts.yours'), factList(r.yours)));
   if (r.facts.length > 0) parts.push(block(t.text('facts.heading'), factList(r.facts)));
   if (r.shown.length > 0) parts.push(block(t.text('attributes.heading'), factList(r.shown)));
   if (r.others.length > 0) parts.push(block(t.text('others.heading'), el('p', {}, t.text('others.lead')), el('ul', { class: 'others' }, ...r.others.map((o) => other(t, o)))));
   if (r.steps.length > 0) parts.push(block(t.text('steps.heading'), el('p', {}, r.stepsLead), el('ol', { class: 'steps' }, ...r.steps.map((s) => step(t, s)))));
+  if (r.trust) parts.push(el('p', { class: 'checked small' }, r.trust.text, ' ', hex(r.trust.sm3)));
   parts.push(el('p', { class: 'checked small' }, r.checkedBy), el('p', { class: 'printed small' }, t.text('result.printed')));
   place.replaceChildren(...parts);
 }

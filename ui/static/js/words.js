@@ -1,8 +1,9 @@
 // Puts reports into words, as server/web/words.go does for the upload form. A test compares
 // the two for every verdict.
 //
-// A finding is {report, cause, bundle}: cause says why something could not be checked where
-// the report does not, bundle is the text of the proof, if there is one.
+// A finding is {report, text, cause, bundle, number}: text is the report as the verifier wrote
+// it, cause says why something could not be checked where the report does not, bundle is the
+// text of the proof, if there is one, number that of a record whose proof is not ready.
 
 // order is that in which findings about one file are shown.
 const order = ['genuine', 'pending', 'superseded', 'revoked', 'altered', 'unverifiable', 'invalid', 'not_found'];
@@ -112,8 +113,9 @@ function otherWords(t, f) {
   return { verdict: f.report.verdict, label, text: say(t, f).reasons[0], number: claims(f) ? f.report.number : '' };
 }
 
-// words puts findings, the best one first, and what is known of the person's file into words.
-export function words(t, found, file, now) {
+// words puts findings, the best one first, into words. about is what is known besides:
+// {file, at, trust, resaved}, see check.js.
+export function words(t, found, { file, at, trust, resaved }) {
   const [f, ...others] = found;
   const r = f.report;
   const shown = claims(f);
@@ -121,17 +123,31 @@ export function words(t, found, file, now) {
   return {
     verdict: r.verdict,
     label: t.text(`verdict.${r.verdict}.label`),
-    ...say(t, f),
+    ...hinted(t, say(t, f), r.verdict === 'not_found' && resaved),
     facts: shown ? facts(t, r) : [],
     shown: shown ? attributes(t, r) : [],
     yours: file ? yours(t, file) : [],
     steps: r.steps.map((s) => stepWords(t, r, s)),
     stepsLead: t.text('steps.lead', { passed, total: r.steps.length }),
     others: others.map((o) => otherWords(t, o)),
-    checkedBy: t.text('result.checked_here', { time: t.time(now.toISOString()) }),
+    checkedBy: t.text('result.checked_here', { time: t.time(at) }),
+    trust: trust && { text: t.text(trust.own ? 'result.trust_own' : 'result.trust_served'), sm3: trust.sm3 },
     number: shown ? r.number : '',
     newer: r.verdict === 'superseded' ? (r.standing?.by ?? '') : '',
   };
+}
+
+// hinted adds what a certificate that another program saved again looks like.
+function hinted(t, said, resaved) {
+  return resaved ? { ...said, reasons: [...said.reasons, t.text('hint.resaved')] } : said;
+}
+
+// alone is a result for a page that has no service: there are no records to open, and nobody
+// who knows what became of this one since its bundle was written.
+export function alone(t, r) {
+  const plain = (f) => (f.kind === 'number' ? { ...f, kind: 'text' } : f);
+  const later = ['genuine', 'pending'].includes(r.verdict) ? [t.text('offline.later')] : [];
+  return { ...r, reasons: [...r.reasons, ...later], facts: r.facts.map(plain), others: r.others.map((o) => ({ ...o, number: '' })), newer: '' };
 }
 
 function yours(t, file) {

@@ -1,5 +1,6 @@
-// The worker in which a file is hashed and a proof is checked, so that the page stays
-// responsive and a job can be given up at any moment by ending the worker.
+// The worker in which a file is hashed and a proof is checked, or a QR code is read, so that
+// the page stays responsive and a job can be given up at any moment by ending the worker. It
+// runs the program that it is told to: the verifier, or the reader of QR codes.
 //
 // Messages are {id, op, …}; each is answered by {id, …} once, after any number of
 // {id, done} while a file is read. A failure is {id, failure}, which is read or engine.
@@ -14,7 +15,7 @@ let started;
 function start({ loader, wasm }) {
   started ??= new Promise((resolve, reject) => {
     self.steleReady = resolve;
-    importScripts(loader);
+    if (loader) importScripts(loader); // verify.html has it in front of this script
     const go = new Go();
     instantiate(wasm, go.importObject)
       .then(({ instance }) => go.run(instance))
@@ -23,8 +24,13 @@ function start({ loader, wasm }) {
   return started;
 }
 
-async function instantiate(url, imports) {
-  const answer = await fetch(url);
+// instantiate takes an address, or a Blob with the gzip-compressed program.
+async function instantiate(source, imports) {
+  if (source instanceof Blob) {
+    const plain = new Response(source.stream().pipeThrough(new DecompressionStream('gzip')));
+    return WebAssembly.instantiate(await plain.arrayBuffer(), imports);
+  }
+  const answer = await fetch(source);
   if (!answer.ok) throw new Error(`verifier: ${answer.status}`);
   if (WebAssembly.instantiateStreaming) return WebAssembly.instantiateStreaming(answer, imports);
   return WebAssembly.instantiate(await answer.arrayBuffer(), imports);
@@ -59,10 +65,35 @@ async function hash(id, file) {
   return { digest: stele.sm3Digest(handle) };
 }
 
-async function work({ id, op, file, trust, digest, bundle }) {
+// What a file may be besides a document, and how large in bytes; larger ones are documents.
+const bundleMax = 1 << 20;
+const trustMax = 4 << 20;
+const certificateMax = 8 << 20;
+
+// open tells by its contents what a file is: {kind, content}, where kind is bundle, trust,
+// resaved (a certificate that another program saved again) or document. A certificate is a
+// bundle: its pages are worth nothing.
+async function open(file) {
+  const whole = async () => new Uint8Array(await file.arrayBuffer());
+  try {
+    const head = new TextDecoder().decode(await file.slice(0, 256).arrayBuffer());
+    const [, format] = /^\s*\{\s*"format"\s*:\s*"stele\/(bundle|trust)\//.exec(head) ?? [];
+    if ((format === 'bundle' && file.size <= bundleMax) || (format === 'trust' && file.size <= trustMax)) return { kind: format, content: await whole() };
+    if (!head.startsWith('%PDF') || file.size > certificateMax) return { kind: 'document' };
+    const bundle = stele.extract(await whole());
+    if (bundle) return { kind: 'bundle', content: bundle };
+    return { kind: bundle === false ? 'resaved' : 'document' };
+  } catch (e) {
+    throw e instanceof DOMException ? new ReadError(String(e)) : e;
+  }
+}
+
+async function work({ id, op, file, trust, digest, bundle, image }) {
   switch (op) {
     case 'hash': return hash(id, file);
-    case 'verify': return { report: JSON.parse(stele.verify(trust, digest, bundle)) };
+    case 'open': return open(file);
+    case 'verify': return { report: stele.verify(trust, digest, bundle) };
+    case 'scan': return { text: qr.read(image.data, image.width, image.height) };
     default: return {};
   }
 }

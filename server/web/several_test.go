@@ -1,0 +1,225 @@
+package web_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"stele/notary/proof/carrier"
+	"stele/notary/proof/prooftest"
+)
+
+// certificateOf puts a bundle into the smallest certificate.
+func certificateOf(t testing.TB, bundle []byte) []byte {
+	t.Helper()
+	pdf, err := carrier.Write([][]byte{[]byte("<</Type/Pages/Count 1/Kids[3 0 R]>>"), []byte("<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]>>")},
+		"<</Producer(Stele)>>", strings.Repeat("0", 32), "420100-2026-00000018-9.bundle.json", bundle)
+	fatalIfErr(t, err)
+	return pdf
+}
+
+// rows are the lines of the list, each as verdict and name.
+func (b *tab) rows() []string {
+	b.t.Helper()
+	b.wait(`document.querySelector('#result .many')`)
+	var rows []string
+	b.eval(`[...document.querySelectorAll('.many > li')].map((li) => li.className.slice(2) + ' ' + li.querySelector('.name').textContent)`, &rows)
+	return rows
+}
+
+// TestSeveralFiles takes every state at once: names lie on purpose, contents count.
+func TestSeveralFiles(t *testing.T) {
+	to := newTown(t, roomy())
+	path := files(t, map[string][]byte{
+		"genuine.pdf": docGenuine, "pending.pdf": docPending, "revoked.pdf": docRevoked, "superseded.pdf": docSuperseded, "unknown.pdf": docUnknown, "received.pdf": docReceived,
+		"<img src=x onerror=alert(1)>.json": docTwice, "proof.txt": to.bundles[string(docGenuine)],
+		"broken": []byte(strings.Replace(string(to.bundles[string(docRevoked)]), `"index":1`, `"index":0`, 1)),
+	})
+	want := []string{"invalid revoked.pdf", "superseded superseded.pdf", "not_found unknown.pdf", "unverifiable received.pdf", "pending pending.pdf", "genuine genuine.pdf", "genuine <img src=x onerror=alert(1)>.json"}
+	parent := browser(t)
+	for _, l := range []look{desktop, phone.in("en").inDark()} {
+		t.Run(l.String(), func(t *testing.T) {
+			b := open(t, parent, l)
+			b.goTo(to.URL + "/")
+			b.choose(path("genuine.pdf"), path("pending.pdf"), path("revoked.pdf"), path("superseded.pdf"), path("unknown.pdf"), path("received.pdf"),
+				path("<img src=x onerror=alert(1)>.json"), path("proof.txt"), path("broken"))
+			if got := b.rows(); !slices.Equal(got, want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+			b.wait(`document.activeElement === document.querySelector('#result h1')`)
+			if live := b.text("#live"); live != b.text("#result h1") || !strings.Contains(live, "7") {
+				t.Errorf("announced %q", live)
+			}
+			b.accessible("several")
+			b.fits("several")
+			b.shoot("several")
+			b.run(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)) // past the two buttons, onto the first line
+			b.wait(`document.querySelector('.many > li .result .v-invalid')`)
+			b.accessible("several, one open")
+			b.fits("several, one open")
+			b.shoot("several open")
+			b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+			b.wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
+		})
+	}
+}
+
+// TestPairing: a proof belongs to the file whose digest it names, wherever it stands.
+func TestPairing(t *testing.T) {
+	to := newTown(t, roomy())
+	genuine, revoked := to.bundles[string(docGenuine)], to.bundles[string(docRevoked)]
+	resaved := append(certificateOf(t, genuine), "1 0 obj\n%%EOF\n"...)
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "revoked.pdf": docRevoked, "unknown.pdf": docUnknown, "genuine.json": genuine, "revoked.json": revoked,
+		"certificate.pdf": certificateOf(t, genuine), "withdrawn certificate.pdf": certificateOf(t, revoked), "resaved.pdf": resaved, "not text.json": append([]byte(`{"format":"stele/bundle/v1",`), 0xff)})
+	b := open(t, browser(t), desktop)
+	b.goTo(to.URL + "/")
+	for _, c := range []struct {
+		files string
+		want  []string // rows, or one verdict
+		says  string
+	}{
+		{"certificate.pdf", []string{"unverifiable"}, "证明成立"},
+		{"withdrawn certificate.pdf", []string{"revoked"}, "依法撤销"},
+		{"revoked.json", []string{"revoked"}, "依法撤销"},
+		{"genuine.pdf|certificate.pdf", []string{"genuine"}, ""},
+		{"unknown.pdf|certificate.pdf", []string{"altered"}, to.numbers[string(docGenuine)]},
+		{"resaved.pdf", []string{"not_found"}, "另存过"},
+		{"not text.json", []string{"invalid"}, ""},
+		{"revoked.json|genuine.json|genuine.pdf", []string{"revoked revoked.json", "genuine genuine.pdf"}, ""},
+		{"unknown.pdf|revoked.pdf|certificate.pdf|revoked.json", []string{"revoked revoked.pdf", "not_found unknown.pdf", "unverifiable certificate.pdf"}, ""},
+	} {
+		var chosen []string
+		for n := range strings.SplitSeq(c.files, "|") {
+			chosen = append(chosen, path(n))
+		}
+		b.choose(chosen...)
+		var got []string
+		if len(c.want) == 1 {
+			got = []string{b.verdict()}
+		} else {
+			got = b.rows()
+		}
+		if says := b.text("#result"); !slices.Equal(got, c.want) || !strings.Contains(says, c.says) {
+			t.Errorf("%s: %q, want %q and %q in:\n%s", c.files, got, c.want, c.says, says)
+		}
+		b.accessible(c.files)
+		b.shoot("pairing " + c.files)
+		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.wait(`document.querySelector('#result').hidden`)
+	}
+}
+
+// TestTooMany: more files than are taken at a time are not begun with.
+func TestTooMany(t *testing.T) {
+	to := newTown(t, roomy())
+	documents := map[string][]byte{}
+	for i := range 51 {
+		documents[fmt.Sprint(i, ".txt")] = fmt.Append(nil, i)
+	}
+	path := files(t, documents)
+	b := open(t, browser(t), desktop.in("en"))
+	b.goTo(to.URL + "/")
+	var all []string
+	for name := range documents {
+		all = append(all, path(name))
+	}
+	b.choose(all...)
+	b.wait(`document.querySelector('#complaint').textContent.includes('51')`)
+	b.choose(all[:50]...)
+	if rows := b.rows(); len(rows) != 50 {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
+// watched serves a town and keeps the paths that were asked for.
+func watched(t testing.TB) (to *town, seen func() []string) {
+	t.Helper()
+	to = newTown(t, roomy())
+	var mu sync.Mutex
+	var paths []string
+	inner := to.Config.Handler
+	to.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		paths = append(paths, r.Method+" "+r.URL.Path)
+		mu.Unlock()
+		inner.ServeHTTP(w, r)
+	})
+	return to, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		out := paths
+		paths = nil
+		return out
+	}
+}
+
+// TestOwnTrust: with trust roots that the person brought, nothing is asked of the server.
+func TestOwnTrust(t *testing.T) {
+	to, seen := watched(t)
+	elsewhere := prooftest.New(prooftest.Options{Seed: "elsewhere"})
+	theirs := elsewhere.Notarize(docUnknown).Encode()
+	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)], "trust.json": to.trust, "pending.pdf": docPending, "pending.json": to.bundles[string(docPending)],
+		"revoked.pdf": docRevoked, "revoked.json": to.bundles[string(docRevoked)], "other trust.json": elsewhere.Trust().Encode(), "letter.pdf": docUnknown, "letter.json": theirs,
+		"bad trust.json": to.trust[:len(to.trust)-9]})
+	for _, l := range []look{desktop, phone.in("en")} {
+		b := open(t, browser(t), l)
+		b.goTo(to.URL + "/r/" + to.numbers[string(docPending)]) // a page that waits for events
+		b.choose(path("genuine.pdf"))
+		b.verdict() // so that the verifier is there
+		seen()
+		for _, c := range []struct{ files, verdict, says string }{
+			{"other trust.json|letter.pdf|letter.json", "genuine", "trust.drop"},
+			{"genuine.pdf|genuine.json", "unverifiable", "cause.unknown_root.reason"},
+			{"trust.json|genuine.pdf|genuine.json", "genuine", "result.trust_own"},
+			{"genuine.pdf", "unverifiable", "cause.no_bundle.reason"},
+			{"pending.pdf|pending.json", "pending", ""},
+			{"revoked.pdf|revoked.json", "genuine", ""}, // nobody was asked what became of it
+		} {
+			var chosen []string
+			for n := range strings.SplitSeq(c.files, "|") {
+				chosen = append(chosen, path(n))
+			}
+			b.choose(chosen...)
+			b.wait(`!document.querySelector('#result').hidden && document.querySelector('#result .facts').textContent.includes('` + strings.Split(strings.Split(c.files, "|")[len(chosen)/2], ".")[0] + `.pdf')`)
+			if got, says := b.verdict(), b.text("#result"); got != c.verdict || c.says != "trust.drop" && !strings.Contains(says, b.textOf(c.says)) && c.says != "" {
+				t.Errorf("%s: %s, want %s: %s", c.files, got, c.verdict, says)
+			}
+			b.accessible("own trust, " + c.files)
+			b.fits("own trust, " + c.files)
+			b.shoot("own trust " + c.files)
+		}
+		if text := b.text("#result"); !strings.Contains(text, b.textOf("result.trust_own")) || strings.Contains(text, b.textOf("save.pdf")) {
+			t.Errorf("a result with own trust roots says %s", text)
+		}
+		if asked := seen(); len(asked) > 0 {
+			t.Errorf("with own trust roots the page asked for %q", asked)
+		}
+		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.accessible("own trust")
+		b.fits("own trust")
+		b.shoot("own trust")
+		b.choose(path("bad trust.json"))
+		b.wait(`document.querySelector('#complaint').textContent === ` + quote(t, b.textOf("trust.bad")))
+		b.run(chromedp.Click("#own-trust-drop", chromedp.ByQuery))
+		b.wait(`document.querySelector('#own-trust').hidden`)
+		b.choose(path("revoked.pdf"), path("revoked.json"))
+		b.wait(`document.querySelector('#result .v-altered, #result .v-revoked')`) // the service is asked again
+		if len(seen()) == 0 {
+			t.Error("after going back nothing is asked")
+		}
+	}
+}
+
+func quote(t testing.TB, s string) string {
+	t.Helper()
+	q, err := json.Marshal(s)
+	fatalIfErr(t, err)
+	return string(q)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestSameSourcesSameBytes builds everything twice, with other settings of the environment.
+// What differs between working copies, their place and the state of version control, is
+// looked for in the products.
+func TestSameSourcesSameBytes(t *testing.T) {
+	root, err := goTool("list", "-m", "-f", "{{.Dir}}", "stele")
+	fatalIfErr(t, err)
+	stamps := "GOFLAGS=-buildvcs=false"
+	if _, err := os.Stat(filepath.Join(root, ".git")); err == nil { // not where the sources came as an archive
+		stamps = "GOFLAGS=-buildvcs=true"
+	}
+	first, second := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
+	for dir, env := range map[string][]string{first: {"LANG=C", "TZ=UTC"}, second: {"LANG=zh_CN.UTF-8", "TZ=Asia/Shanghai", "GOMAXPROCS=1", stamps}} {
+		cmd := exec.CommandContext(t.Context(), "go", "run", "./ui/build", dir)
+		cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for _, name := range []string{loaderFile, verifierFile + ".gz", verifierFile + ".br", scanFile + ".gz", scanFile + ".br", pageFile + ".gz"} {
+		a, err := os.ReadFile(filepath.Join(first, name))
+		fatalIfErr(t, err)
+		b, err := os.ReadFile(filepath.Join(second, name))
+		fatalIfErr(t, err)
+		if !bytes.Equal(a, b) {
+			t.Errorf("%s differs from one build to the next", name)
+		}
+	}
+	for _, name := range []string{verifierFile, scanFile} {
+		text := unpacked(t, filepath.Join(second, name+".gz"))
+		for _, bad := range []string{root, "vcs.revision", "vcs.modified"} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s holds %q", name, bad)
+			}
+		}
+	}
+	demandSelfContained(t, unpacked(t, filepath.Join(first, pageFile+".gz")))
+}
+
+func unpacked(t *testing.T, name string) string {
+	t.Helper()
+	f, err := os.Open(name)
+	fatalIfErr(t, err)
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	fatalIfErr(t, err)
+	data, err := io.ReadAll(z)
+	fatalIfErr(t, err)
+	return string(data)
+}
+
+// demandSelfContained reads the offline page as text: it names nothing that would be fetched,
+// and no address of the service.
+func demandSelfContained(t *testing.T, page string) {
+	t.Helper()
+	for _, bad := range []string{"/api/v1", "/static/", "sourceMappingURL", "EventSource(", "XMLHttpRequest", "sendBeacon"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page holds %q", bad)
+		}
+	}
+	if found := regexp.MustCompile(`(?i:src|href|action)="[^#d"][^"]*"|@import|\burl\(`).FindString(page); found != "" {
+		t.Errorf("the page refers to %q", found)
+	}
+}
+
+func TestInlineTextsStayInside(t *testing.T) {
+	for text, fine := range map[string]bool{"a < b": true, `"<\/script>"`: true, "x</SCRIPT >": false, "<!-- x": false} {
+		if err := endsElement(text, "</script"); (err == nil) != fine {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func fatalIfErr(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
