@@ -38,8 +38,9 @@ e2e:
 tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, Chromium, staticcheck
 	@deploy/install-test-tools.sh
 
-bench: build ## measure this machine and the program on it, with SQLite and PostgreSQL
+bench: build ## measure this machine, the program on it with SQLite and PostgreSQL, and the browser's verifier
 	deploy/with-postgres.sh bin/stele bench
+	$(GO) test ./server/web -run '^$$' -bench Browser -benchtime 1x
 
 fuzz: ## fuzz every parser for FUZZTIME (10s)
 	@set -e; for package in $$($(GO) list ./...); do \

@@ -145,7 +145,7 @@ func TestPendingBecomesGenuine(t *testing.T) {
 			file.accessible("waiting")
 			file.fits("waiting")
 			file.shoot("waiting")
-			file.run(chromedp.Click("#result .actions button", chromedp.ByQuery)) // look again now
+			file.run(file.press("watch.again"))
 			file.wait(`document.querySelector('#live').textContent === ` + quote(t, file.textOf("watch.same")))
 			several.goTo(to.URL + "/")
 			several.choose(path("received.pdf"), path("pending.pdf"), path("genuine.pdf"))
@@ -189,7 +189,7 @@ func TestWaitingWithoutEvents(t *testing.T) {
 	b.choose(path("pending.pdf"))
 	b.verdict()
 	to.advance(true)
-	b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+	b.run(b.press("watch.again"))
 	b.wait(`document.querySelector('#result .v-genuine')`)
 	n := open(t, browser(t), desktop.in("en").withoutScripts())
 	to2 := newTown(t, roomy())

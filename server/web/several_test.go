@@ -223,3 +223,34 @@ func quote(t testing.TB, s string) string {
 	fatalIfErr(t, err)
 	return string(q)
 }
+
+// TestHostileFiles: what looks like a proof and is not one costs no more than its size, and
+// the page goes on working.
+func TestHostileFiles(t *testing.T) {
+	to := newTown(t, roomy())
+	head := func(format string, size int, fill string) []byte {
+		return []byte((`{"format":"stele/` + format + `/v1",` + strings.Repeat(fill, size/len(fill)+1))[:size])
+	}
+	certificate := certificateOf(t, to.bundles[string(docGenuine)])
+	path := files(t, map[string][]byte{
+		"deep.json": head("bundle", 1<<20, "["), "oversize.json": head("bundle", 1<<20+1, " "), "deep trust.json": head("trust", 4<<20, `{"a":`), "oversize trust.json": head("trust", 4<<20+1, " "),
+		"cut.pdf": certificate[:len(certificate)-1], "padded.pdf": append(slices.Clone(certificate), make([]byte, 9<<20)...), "script.pdf": certificateOf(t, []byte(`{"format":"<script>alert(1)</script>"}`)),
+		"genuine.pdf": docGenuine,
+	})
+	b := open(t, browser(t), desktop.in("en"))
+	b.goTo(to.URL + "/")
+	for name, want := range map[string]string{"deep.json": "invalid", "oversize.json": "not_found", "oversize trust.json": "not_found", "cut.pdf": "not_found", "padded.pdf": "not_found", "script.pdf": "invalid"} {
+		b.choose(path(name))
+		if got := b.verdict(); got != want {
+			t.Errorf("%s: %s, want %s: %s", name, got, want, b.text("#result"))
+		}
+		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.wait(`document.querySelector('#result').hidden`)
+	}
+	b.choose(path("deep trust.json"))
+	b.wait(`document.querySelector('#complaint').textContent === ` + quote(t, b.textOf("trust.bad")))
+	b.choose(path("genuine.pdf"))
+	if got := b.verdict(); got != "genuine" {
+		t.Errorf("afterwards: %s", got)
+	}
+}

@@ -9,6 +9,7 @@
 //	stele.sm3Update(handle, bytes)           true; bytes is a Uint8Array of any length
 //	stele.sm3Digest(handle)                  64 hex digits; the handle is gone afterwards
 //	stele.sm3Discard(handle)                 for a hash that is given up
+//	stele.sm3Fast                            whether these use the kernel, see package kernel
 //	stele.verify(trust, digest, bundle)      the report as JSON text; trust is the text of
 //	                                         the trust roots, digest 64 hex digits or null,
 //	                                         bundle a Uint8Array or a string
@@ -27,7 +28,6 @@ package main
 
 import (
 	"errors"
-	"hash"
 	"syscall/js"
 
 	"stele/crypto/sm"
@@ -40,7 +40,7 @@ func main() {
 		call("steleFailed")
 		return
 	}
-	var h hashes
+	h := hashes{fast: newFast(), open: map[int]hasher{}}
 	js.Global().Set("stele", js.ValueOf(map[string]any{
 		"sm3Create":  js.FuncOf(h.create),
 		"sm3Update":  js.FuncOf(h.update),
@@ -48,8 +48,10 @@ func main() {
 		"sm3Discard": js.FuncOf(h.discard),
 		"verify":     js.FuncOf(verify),
 		"extract":    js.FuncOf(extract),
+		"sm3Fast":    h.fast != nil,
 	}))
 	call("steleReady")
+	warmUp()
 	select {} // a program that has ended cannot be called
 }
 
@@ -60,23 +62,30 @@ func call(name string) {
 	}
 }
 
+// hasher is a streaming hash of what JavaScript has. After digest it is used up.
+type hasher interface {
+	update(data js.Value)
+	digest() sm.Digest
+}
+
 // hashes are those in work, by handle. JavaScript calls one function at a time.
 type hashes struct {
-	open map[int]hash.Hash
+	fast *fast // nil where it cannot be used
+	open map[int]hasher
 	last int
-	buf  [64 << 10]byte // one for all: what is copied in is hashed at once, from the cache
 }
 
 func (h *hashes) create(js.Value, []js.Value) any {
-	if h.open == nil {
-		h.open = map[int]hash.Hash{}
-	}
 	h.last++
-	h.open[h.last] = sm.NewHash()
+	if h.fast != nil {
+		h.open[h.last] = h.fast.new()
+	} else {
+		h.open[h.last] = &slowHash{Hash: sm.NewHash()}
+	}
 	return h.last
 }
 
-func (h *hashes) find(args []js.Value) (int, hash.Hash) {
+func (h *hashes) find(args []js.Value) (int, hasher) {
 	if len(args) == 0 || args[0].Type() != js.TypeNumber {
 		return 0, nil
 	}
@@ -88,11 +97,7 @@ func (h *hashes) update(_ js.Value, args []js.Value) any {
 	if sum == nil || len(args) < 2 || !isBytes(args[1]) {
 		return false
 	}
-	data := args[1]
-	for at, end := 0, data.Length(); at < end; at += len(h.buf) {
-		n := js.CopyBytesToGo(h.buf[:], data.Call("subarray", at, min(at+len(h.buf), end)))
-		sum.Write(h.buf[:n])
-	}
+	sum.update(args[1])
 	return true
 }
 
@@ -102,7 +107,7 @@ func (h *hashes) digest(_ js.Value, args []js.Value) any {
 		return nil
 	}
 	delete(h.open, id)
-	return sm.Digest(sum.Sum(nil)).String()
+	return sum.digest().String()
 }
 
 func (h *hashes) discard(_ js.Value, args []js.Value) any {

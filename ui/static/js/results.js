@@ -96,7 +96,7 @@ export class Results {
     const r = this.#words(outcome);
     const t = this.#t;
     const waits = Watch.waits(outcome) && this.#checker.online;
-    if (waits) actions.unshift(button(t.text('watch.again'), () => this.#look(outcome, true)));
+    if (waits) actions.push(button(t.text('watch.again'), () => this.#look(outcome, true)));
     if (r.number && this.#service) actions.push(numberLink(t, r.number));
     show(t, where, r, actions, level);
     const note = (text, kind) => text && el('p', { class: `note small ${kind}` }, text);
