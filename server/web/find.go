@@ -23,6 +23,7 @@ const (
 type finding struct {
 	report *proof.Report
 	cause  string // why it could not be checked, where the report does not say
+	bundle []byte // what was verified, if there was a bundle
 }
 
 // maxMatches bounds how many records of one file are looked at.
@@ -72,7 +73,7 @@ func (w *Web) check(ctx context.Context, r notary.Record, d *sm.Digest, show boo
 	if err != nil {
 		return w.outage(ctx, err)
 	}
-	return finding{report: proof.Verify(w.Archive.Trust(), d, bundle)}
+	return finding{report: proof.Verify(w.Archive.Trust(), d, bundle), bundle: bundle}
 }
 
 // outage turns an error into a verdict that says nothing about the file.

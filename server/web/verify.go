@@ -68,7 +68,7 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 // judge finds the bundle, if it was not handed in, and has it verified.
 func (w *Web) judge(r *http.Request, up *upload) []finding {
 	if up.bundle != nil {
-		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle)}
+		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle), bundle: up.bundle}
 		return []finding{w.newer(r.Context(), f, up.digest)}
 	}
 	if up.number == "" {

@@ -12,12 +12,18 @@
 //	stele.verify(trust, digest, bundle)      the report as JSON text; trust is the text of
 //	                                         the trust roots, digest 64 hex digits or null,
 //	                                         bundle a Uint8Array or a string
+//	stele.exhibit(trust, digest, bundle, texts)
+//	                                         the bundle taken apart, as JSON text: {"picture":
+//	                                         an SVG element, "points": [{label, kind, value}],
+//	                                         "parts": [{key, title, values: [{label, kind,
+//	                                         value}], commands}]}; texts is a JSON object of
+//	                                         the catalogue's keys picture.* and exhibit.*
 //
 // Nothing throws. A handle that there is not gives false or null; arguments that cannot be
-// used give a report with the verdict "unverifiable". When the object is there, the function
-// steleReady is called, if the page has defined one. Before that the program tests itself;
-// when that fails, there is no object, the page's function steleFailed is called, and the
-// program ends.
+// used give a report with the verdict "unverifiable", or an exhibit with nothing in it. When
+// the object is there, the function steleReady is called, if the page has defined one. Before
+// that the program tests itself; when that fails, there is no object, the page's function
+// steleFailed is called, and the program ends.
 //
 // All calls run to their end before they return: a page calls from a worker.
 package main
@@ -42,6 +48,7 @@ func main() {
 		"sm3Digest":  js.FuncOf(h.digest),
 		"sm3Discard": js.FuncOf(h.discard),
 		"verify":     js.FuncOf(verify),
+		"exhibit":    js.FuncOf(showExhibit),
 	}))
 	call("steleReady")
 	select {} // a program that has ended cannot be called

@@ -43,9 +43,13 @@ export async function sniffBundle(file) {
 
 export class Checker {
   #engine;
+  #texts;
   #trust = null;
 
-  constructor(engine) { this.#engine = engine; }
+  constructor(engine, texts) {
+    this.#engine = engine;
+    this.#texts = texts;
+  }
 
   // check returns findings, the best one first. job is {file, bundle, number, code, signal};
   // on is told what goes on: preparing(), hashing(done), digest(hex), asking(), checking().
@@ -61,8 +65,9 @@ export class Checker {
         digest = await this.#engine.hash(job.file, on.hashing);
         on.digest(digest);
       }
-      if (job.bundle) return [await this.#handedIn(job, digest, on)];
-      return await this.#lookUp(job, digest, on);
+      const found = job.bundle ? [await this.#handedIn(job, digest, on)] : await this.#lookUp(job, digest, on);
+      await this.#takeApart(found[0], digest, job.signal);
+      return found;
     } catch (e) {
       if (job.signal.aborted) throw e;
       return [unverifiable(e instanceof Trouble ? e.cause : 'engine')];
@@ -106,6 +111,11 @@ export class Checker {
     // Without a single step the verifier could not use what it was given: the trust roots.
     const cause = report.verdict === 'unverifiable' && report.steps.length === 0 ? 'trust' : undefined;
     return { report, cause, bundle };
+  }
+
+  // takeApart adds the proof's parts to a finding whose claims may be shown.
+  async #takeApart(f, digest, signal) {
+    if (f.bundle && claims(f)) f.exhibit = await this.#engine.exhibit(await this.trust(signal), digest, f.bundle, this.#texts.json('picture.', 'exhibit.'));
   }
 
   // trust fetches the trust roots, and keeps them: a bundle can then be checked even when

@@ -31,6 +31,9 @@ export class Engine {
   // verify returns the report on a bundle; digest is null where there is no file.
   async verify(trust, digest, bundle) { return (await this.#ask({ op: 'verify', trust, digest, bundle })).report; }
 
+  // exhibit returns a bundle taken apart; texts are those of the keys picture.* and exhibit.*, as JSON.
+  async exhibit(trust, digest, bundle, texts) { return (await this.#ask({ op: 'exhibit', trust, digest, bundle, texts })).exhibit; }
+
   // stop ends whatever is at work. The next call starts anew, from the browser's cache.
   stop() {
     this.#worker?.terminate();

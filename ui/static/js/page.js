@@ -22,7 +22,7 @@ export class Page {
   constructor(texts, engine) {
     this.#t = texts;
     this.#engine = engine;
-    this.#checker = new Checker(engine);
+    this.#checker = new Checker(engine, texts);
   }
 
   // enable turns the upload form into a place where files are checked.

@@ -1,24 +1,8 @@
 // Builds the elements of a result, the same ones as templates/part_result.html. Texts only
 // ever become text nodes: nothing from a bundle or a file name is parsed as HTML.
 
-const svgNamespace = 'http://www.w3.org/2000/svg';
-
-function el(name, attributes = {}, ...children) {
-  const e = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
-  e.append(...children.filter((c) => c !== null && c !== undefined && c !== ''));
-  return e;
-}
-
-function icon(id) {
-  const svg = document.createElementNS(svgNamespace, 'svg');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const use = document.createElementNS(svgNamespace, 'use');
-  use.setAttribute('href', `#${id}`);
-  svg.append(use);
-  return svg;
-}
+import { block, el, factList, icon } from './elements.js';
+import { exhibitBlocks } from './exhibit.js';
 
 function recordLink(t, number) {
   return el('a', { href: `/r/${encodeURIComponent(number)}` }, t.text('result.open_record', { number }));
@@ -31,28 +15,6 @@ function verdict(t, r) {
     ...r.reasons.map((text) => el('p', {}, text)),
     r.next && el('p', { class: 'next' }, r.next),
     r.newer && el('p', {}, recordLink(t, r.newer))));
-}
-
-function value(f) {
-  switch (f.kind) {
-    case 'hex': {
-      const span = el('span', { class: 'hex' });
-      for (const part of f.value.match(/.{1,8}/g)) span.append(el('span', {}, part), el('wbr'));
-      return span;
-    }
-    case 'number': return el('a', { class: 'mono', href: `/r/${encodeURIComponent(f.value)}` }, f.value);
-    case 'time': return el('time', { datetime: f.raw }, f.value);
-    case 'block': return el('pre', { tabindex: '0' }, f.value);
-    default: return f.value;
-  }
-}
-
-function factList(facts) {
-  return el('dl', { class: 'facts' }, ...facts.map((f) => el('div', {}, el('dt', {}, f.label), el('dd', {}, value(f)))));
-}
-
-function block(heading, ...children) {
-  return el('section', { class: 'block' }, el('h2', {}, heading), ...children);
 }
 
 function step(t, s) {
@@ -78,6 +40,7 @@ export function show(t, place, r, actions) {
   if (r.shown.length > 0) parts.push(block(t.text('attributes.heading'), factList(r.shown)));
   if (r.others.length > 0) parts.push(block(t.text('others.heading'), el('p', {}, t.text('others.lead')), el('ul', { class: 'others' }, ...r.others.map((o) => other(t, o)))));
   if (r.steps.length > 0) parts.push(block(t.text('steps.heading'), el('p', {}, r.stepsLead), el('ol', { class: 'steps' }, ...r.steps.map((s) => step(t, s)))));
+  parts.push(...exhibitBlocks(t, r.exhibit));
   parts.push(el('p', { class: 'checked small' }, r.checkedBy), el('p', { class: 'printed small' }, t.text('result.printed')));
   place.replaceChildren(...parts);
 }

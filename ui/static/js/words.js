@@ -1,8 +1,9 @@
 // Puts reports into words, as server/web/words.go does for the upload form. A test compares
 // the two for every verdict.
 //
-// A finding is {report, cause, bundle}: cause says why something could not be checked where
-// the report does not, bundle is the text of the proof, if there is one.
+// A finding is {report, cause, bundle, exhibit}: cause says why something could not be checked
+// where the report does not, bundle is the text of the proof, if there is one, exhibit is the
+// proof taken apart, for the best finding.
 
 // order is that in which findings about one file are shown.
 const order = ['genuine', 'pending', 'superseded', 'revoked', 'altered', 'unverifiable', 'invalid', 'not_found'];
@@ -129,6 +130,7 @@ export function words(t, found, file, now) {
     stepsLead: t.text('steps.lead', { passed, total: r.steps.length }),
     others: others.map((o) => otherWords(t, o)),
     checkedBy: t.text('result.checked_here', { time: t.time(now.toISOString()) }),
+    exhibit: shown ? f.exhibit : null,
     number: shown ? r.number : '',
     newer: r.verdict === 'superseded' ? (r.standing?.by ?? '') : '',
   };

@@ -59,10 +59,11 @@ async function hash(id, file) {
   return { digest: stele.sm3Digest(handle) };
 }
 
-async function work({ id, op, file, trust, digest, bundle }) {
+async function work({ id, op, file, trust, digest, bundle, texts }) {
   switch (op) {
     case 'hash': return hash(id, file);
     case 'verify': return { report: JSON.parse(stele.verify(trust, digest, bundle)) };
+    case 'exhibit': return { exhibit: JSON.parse(stele.exhibit(trust, digest, bundle, texts)) };
     default: return {};
   }
 }
