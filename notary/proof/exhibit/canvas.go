@@ -63,9 +63,10 @@ func (c *canvas) line(x1, y1, x2, y2 int) {
 
 // broken is a line with its middle missing and the ends bent apart.
 func (c *canvas) broken(x, from, to int) {
-	third := (to - from) / 4
-	c.put(`<path class="pp-line" d="M%d %dL%d %dL%d %d"/>`, x, turned(from), x, turned(from+third), x-9, turned(from+third+4))
-	c.put(`<path class="pp-line" d="M%d %dL%d %dL%d %d"/>`, x, turned(to), x, turned(to-third), x+9, turned(to-third-4))
+	const bend, gap = 10, 5
+	half := (from + to) / 2
+	c.put(`<path class="pp-line" d="M%d %dV%dL%d %d"/>`, x, turned(from), turned(half-gap-bend/2), x-bend, turned(half-gap+bend/2))
+	c.put(`<path class="pp-line" d="M%d %dV%dL%d %d"/>`, x, turned(to), turned(half+gap+bend/2), x+bend, turned(half+gap-bend/2))
 }
 
 // dots stand for what is left out.

@@ -13,7 +13,7 @@ const (
 	cityRow   = 30
 	cityDot   = 7
 	cityMax   = 12 // drawn; the list below the picture has all
-	cityWide  = 7  // units that a letter of a name takes at most
+	cityWide  = 8  // units that a letter of a name takes at most
 	cityInset = 28
 )
 
@@ -27,9 +27,11 @@ func (d *drawing) cities(left int, a *anchored) {
 	} else {
 		d.cityColumn(left, centre, shown)
 	}
-	summary := d.words("picture.cosigned", "signed", strconv.Itoa(len(a.names(true))), "total", strconv.Itoa(len(a.validators)))
+	signed := len(a.names(true))
+	counts := []string{"signed", strconv.Itoa(signed), "absent", strconv.Itoa(len(a.validators) - signed)}
+	summary := d.words("picture.cosigned", counts...)
 	if hidden := len(a.validators) - len(shown); hidden > 0 {
-		summary = d.words("picture.cosigned_more", "signed", strconv.Itoa(len(a.names(true))), "total", strconv.Itoa(len(a.validators)), "n", strconv.Itoa(hidden))
+		summary = d.words("picture.cosigned_more", append(counts, "n", strconv.Itoa(hidden))...)
 	}
 	d.canvas.text(centre, d.y, "pp-soft", "middle", summary, width-left-margin)
 	d.y += 18

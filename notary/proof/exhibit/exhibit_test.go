@@ -2,6 +2,7 @@ package exhibit_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -93,4 +94,45 @@ func TestShowEverything(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNothingToShow: of evidence that does not hold nothing is shown, and taking it apart in
+// spite of that ends with an error at worst.
+func TestNothingToShow(t *testing.T) {
+	set, err := vectors.Load(vectorsDir)
+	fatalIfErr(t, err)
+	words, held := texts(t, "en"), holding(t)
+	for _, v := range set.Index.Vectors {
+		r, err := set.Report(v)
+		fatalIfErr(t, err)
+		trust, err := proof.ParseTrust(set.Files[v.Trust])
+		if _, holds := held[v.Name]; holds || err != nil {
+			continue
+		}
+		if _, err := exhibit.Show(r, trust, set.Files[v.Bundle], words); !errors.Is(err, exhibit.ErrNothing) {
+			t.Errorf("%s: %v", v.Name, err)
+		}
+		if x, err := exhibit.New(trust, set.Files[v.Bundle]); err == nil {
+			wellFormed(t, v.Name, exhibit.Picture(r, x, words))
+			x.Parts(words)
+		}
+	}
+}
+
+// FuzzShow: whatever a bundle says, it is shown or it is refused, and only what holds is shown.
+func FuzzShow(f *testing.F) {
+	words := texts(f, "zh-CN")
+	held := holding(f)
+	for _, s := range held {
+		f.Add(s.bundle)
+	}
+	trust := held["genuine"].trust
+	f.Fuzz(func(t *testing.T, bundle []byte) {
+		if p, err := exhibit.Show(proof.Verify(trust, nil, bundle), trust, bundle, words); err == nil {
+			wellFormed(t, "fuzz", p.Picture)
+		}
+		if x, err := exhibit.New(trust, bundle); err == nil {
+			x.Parts(words)
+		}
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,9 +58,19 @@ func (p *Page) JSON() []byte {
 	return b
 }
 
+// ErrNothing means that a bundle does not hold, or could not be checked: what it says of
+// itself is worth nothing then, and is not shown.
+var ErrNothing = errors.New("there is nothing to show of evidence that does not hold")
+
 // Show makes the page for a bundle and the report that [proof.Verify] gave on it. It fails
-// where the bundle does not hold together; there is nothing to show then.
+// where any step but the document's failed or was not checked; anchors of chains that are
+// not pinned do no harm.
 func Show(r *proof.Report, trust *proof.Trust, bundle []byte, words Words) (*Page, error) {
+	if len(r.Steps) == 0 || slices.ContainsFunc(r.Steps, func(s proof.Step) bool {
+		return s.Name != proof.StepDocument && (s.Status == proof.Failed || s.Status == proof.NotChecked && s.Name != proof.StepAnchor)
+	}) {
+		return nil, ErrNothing
+	}
 	x, err := New(trust, bundle)
 	if err != nil {
 		return nil, err

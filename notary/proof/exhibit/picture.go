@@ -200,7 +200,7 @@ func (d *drawing) path() {
 	path := d.own.Path
 	status := d.status(proof.StepInclusion)
 	folded := len(path) > shownLevels
-	d.y += 10
+	d.y += 8
 	d.leaf(status, len(path) > 0 && path[0].Left)
 	for i, p := range path {
 		if folded && i >= lowestLevels && i < len(path)-upperLevels {
@@ -216,20 +216,21 @@ func (d *drawing) path() {
 		}
 		d.level(status, i, p)
 	}
-	d.y += 8
+	d.y += 7
 	d.link(status, d.words("picture.link_inclusion"))
 }
 
 func (d *drawing) leaf(status proof.Status, siblingLeft bool) {
 	c := &d.canvas
-	label := d.words("picture.leaf", "index", strconv.FormatUint(d.own.Index, 10))
-	c.open(status, label+" "+d.own.Leaf.String())
+	label, index := d.words("picture.leaf"), d.words("picture.leaf_index", "index", strconv.FormatUint(d.own.Index, 10))
+	c.open(status, label+" "+index+" "+d.own.Leaf.String())
 	c.square(middle, d.y, 8, "pp-full")
+	x, anchor := middle-18, "end"
 	if siblingLeft {
-		c.text(middle+18, d.y-5, "pp-strong", "start", label, middle-margin-18)
-	} else {
-		c.text(middle-18, d.y-5, "pp-strong", "end", label, middle-margin-18)
+		x, anchor = middle+18, "start"
 	}
+	c.text(x, d.y+1, "pp-strong", anchor, label, middle-margin-18)
+	c.text(x, d.y-15, "pp-mono", anchor, index, middle-margin-18)
 	c.close()
 }
 
@@ -333,12 +334,13 @@ func (d *drawing) block(left int, a *anchored) {
 func (d *drawing) link(status proof.Status, what string) {
 	c := &d.canvas
 	c.open(status, what+" "+d.statusWord(status))
-	if status == proof.Failed {
+	if status == proof.Failed { // the mark beside it, so that the break is seen
 		c.broken(middle, d.y, d.y+linkRise)
+		c.mark(middle+34, d.y+linkRise/2, status)
 	} else {
 		c.line(middle, d.y, middle, d.y+linkRise)
+		c.mark(middle, d.y+linkRise/2, status)
 	}
-	c.mark(middle, d.y+linkRise/2, status)
 	c.close()
 	d.y += linkRise
 }

@@ -233,8 +233,14 @@ func (s *Section) anchors(trust *proof.Trust) (err error) {
 		if a.Path, err = s.path(a.Name+"path/", leaf, ev.Position, ev.Header.Count, ev.Path, ev.Header.Anchors); err != nil {
 			return fmt.Errorf("anchor: %w", err)
 		}
+		if !within(ev.Cosignatures, epochs[len(epochs)-1]) {
+			return errors.New("anchor: a cosignature of nobody")
+		}
 		s.signatures(a.Name+"cosignature-", ev.Cosignatures)
-		for _, epoch := range epochs {
+		for i, epoch := range epochs {
+			if i > 0 && (epoch.Number != epochs[i-1].Number+1 || !within(epoch.Signatures, epochs[i-1])) {
+				return errors.New("anchor: epochs do not follow one another")
+			}
 			folder := fmt.Sprintf("%sepoch-%d/", a.Name, epoch.Number)
 			s.add(folder+"epoch.txt", []byte(epoch.Text()))
 			for i, v := range epoch.Validators {
@@ -261,6 +267,18 @@ func epochsOf(trust *proof.Trust, ev anchorproof.Evidence) []Epoch {
 		return out
 	}
 	return nil
+}
+
+// within reports whether all signatures are by validators of an epoch, one by each.
+func within(signatures []anchorproof.Cosignature, e Epoch) bool {
+	last := -1
+	for _, c := range signatures {
+		if c.Validator <= last || c.Validator >= len(e.Validators) {
+			return false
+		}
+		last = c.Validator
+	}
+	return true
 }
 
 // signatures are named by the validator's place in its epoch, counted from 0.

@@ -83,7 +83,7 @@ func (d *drawing) points() []Value {
 	w := d.words
 	s := d.own
 	out := []Value{digestOf(w("picture.point.document"), s.Statement.Document.SM3), digestOf(w("picture.point.statement"), sm.Sum(s.Evidence.Statement)),
-		digestOf(w("picture.leaf", "index", strconv.FormatUint(s.Index, 10)), s.Leaf)}
+		digestOf(w("picture.leaf"), s.Leaf)}
 	for i, p := range s.Path {
 		key, n := "picture.right", strconv.Itoa(i+1)
 		if p.Left {
