@@ -79,6 +79,9 @@ func TestCommandsNotice(t *testing.T) {
 		s := holding(t)[name]
 		document := documentOf(t, s)
 		for _, part := range s.page(t, words).Parts {
+			if name != "revoked" && !strings.HasPrefix(part.Key, "epochs") {
+				continue // the other parts are of the same form
+			}
 			for i, changed := range changes(part.Commands) {
 				if out, err := run(t, t.TempDir(), changed, document); err == nil {
 					t.Errorf("%s: %s: change %d is not noticed\n%s\n%s", name, part.Key, i, out, changed)

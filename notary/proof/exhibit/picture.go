@@ -151,7 +151,7 @@ func (d *drawing) document() {
 	if i := slices.IndexFunc(d.report.Steps, func(s proof.Step) bool { return s.Name == proof.StepDocument && len(s.Compared) == 2 }); i >= 0 {
 		sm3 = d.report.Steps[i].Compared[0].Value // the file's own
 	}
-	c.open(status, label+" "+sm3)
+	c.open(status, d.named(label, sm3))
 	c.sheet(middle-100, d.y, 200, boxHeight)
 	c.text(middle, d.y+28, "pp-strong", "middle", label, 184)
 	c.text(middle, d.y+11, "pp-mono", "middle", "SM3 "+short(sm3), 184)
@@ -181,7 +181,7 @@ func (d *drawing) statement() {
 		agency = d.report.Agency.Name
 	}
 	status := d.status(proof.StepStatement, proof.StepCertificate)
-	c.open(status, w("picture.statement")+" "+agency)
+	c.open(status, d.named(w("picture.statement"), agency))
 	c.box(margin, d.y, width-2*margin, height)
 	if later != "" {
 		c.cross(margin+18, d.y+15, 5)
@@ -223,7 +223,7 @@ func (d *drawing) path() {
 func (d *drawing) leaf(status proof.Status, siblingLeft bool) {
 	c := &d.canvas
 	label, index := d.words("picture.leaf"), d.words("picture.leaf_index", "index", strconv.FormatUint(d.own.Index, 10))
-	c.open(status, label+" "+index+" "+d.own.Leaf.String())
+	c.open(status, d.named(label+" "+index, d.own.Leaf.String()))
 	c.square(middle, d.y, 8, "pp-full")
 	x, anchor := middle-18, "end"
 	if siblingLeft {
@@ -242,11 +242,11 @@ func (d *drawing) level(status proof.Status, i int, p Sibling) {
 		x, anchor, at, key = middle-sideways, "end", middle-sideways-14, "picture.left"
 	}
 	n := strconv.Itoa(i + 1)
-	c.open(status, d.words("picture.node", "n", n)+" "+p.Node.String())
+	c.open(status, d.named(d.words("picture.node", "n", n), p.Node.String()))
 	c.line(middle, d.y+8, middle, d.y+levelRise-7)
 	c.circle(middle, d.y+levelRise, 7, "pp-full")
 	c.close()
-	c.open(status, d.words(key, "n", n)+" "+p.Hash.String())
+	c.open(status, d.named(d.words(key, "n", n), p.Hash.String()))
 	c.line(x, d.y+7, middle, d.y+levelRise)
 	c.square(x, d.y, 7, "")
 	c.text(at, d.y-4, "pp-mono", anchor, short(p.Hash.String()), width)
@@ -258,7 +258,7 @@ func (d *drawing) checkpoint() {
 	c := &d.canvas
 	w := d.words
 	status := d.status(proof.StepCheckpoint)
-	c.open(status, w("picture.checkpoint")+" "+d.own.Checkpoint.Root.String())
+	c.open(status, d.named(w("picture.checkpoint"), d.own.Checkpoint.Root.String()))
 	c.box(margin, d.y, width-2*margin, boxHeight)
 	c.text(middle, d.y+28, "pp-strong", "middle", w("picture.checkpoint"), width-2*margin-80)
 	c.text(middle, d.y+11, "", "middle", w("picture.checkpoint_size", "size", strconv.FormatUint(d.own.Size, 10)), width-2*margin-80)
@@ -287,7 +287,7 @@ func (d *drawing) blocks() {
 			}
 			d.y += linkRise
 			a := &d.anchors[i]
-			d.canvas.open(a.status, w("picture.link_anchor")+" "+d.statusWord(a.status))
+			d.canvas.open(a.status, d.named(w("picture.link_anchor"), d.statusWord(a.status)))
 			d.canvas.line(trunk, from, trunk, d.y+boxHeight/2)
 			d.canvas.line(trunk, d.y+boxHeight/2, 2*trunk, d.y+boxHeight/2)
 			d.canvas.mark(trunk, d.y+boxHeight/2, a.status)
@@ -321,7 +321,7 @@ func (d *drawing) block(left int, a *anchored) {
 	r := a.report
 	centre := (left + width - margin) / 2
 	label := w("picture.block", "height", strconv.FormatUint(r.Height, 10))
-	c.open(a.status, label+" "+r.Chain+" "+r.Time)
+	c.open(a.status, d.named(label, r.Chain+" "+r.Time))
 	c.box(left, d.y, width-left-margin, boxHeight)
 	c.text(centre, d.y+28, "pp-strong", "middle", label, width-left-margin-16)
 	c.text(centre, d.y+11, "pp-mono", "middle", r.Chain, width-left-margin-16)
@@ -333,7 +333,7 @@ func (d *drawing) block(left int, a *anchored) {
 // link joins what was drawn last with what comes next and says how the step between ended.
 func (d *drawing) link(status proof.Status, what string) {
 	c := &d.canvas
-	c.open(status, what+" "+d.statusWord(status))
+	c.open(status, d.named(what, d.statusWord(status)))
 	if status == proof.Failed { // the mark beside it, so that the break is seen
 		c.broken(middle, d.y, d.y+linkRise)
 		c.mark(middle+34, d.y+linkRise/2, status)
@@ -353,6 +353,11 @@ func (d *drawing) statusWord(s proof.Status) string {
 		return d.words("picture.failed")
 	}
 	return d.words("picture.open")
+}
+
+// named is what a group's title says.
+func (d *drawing) named(what, value string) string {
+	return d.words("picture.named", "what", what, "value", value)
 }
 
 // short is how a digest is told apart by eye.
