@@ -32,10 +32,11 @@ var allowed = map[string]string{
 	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof",
 	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof/...",
 	"notary/proof/carrier":       "",
+	"notary/proof/exhibit":       "crypto/... notary/anchorproof notary/checkpoint notary/proof notary/statement",
 	"notary/verifier":            "crypto/sm notary/proof notary/proof/carrier notary/statement",
 	"notary/certificate":         "crypto/sm notary notary/proof notary/proof/carrier",
 	"notary/issue":               "notary notary/certificate notary/proof",
-	"notary/evidence":            "crypto/... notary/anchorproof notary/checkpoint notary/proof notary/statement",
+	"notary/evidence":            "crypto/sm notary/proof notary/proof/exhibit",
 	"notary/cmd/stele-verify":    "crypto/... notary/proof notary/verifier",
 	"notary/batchlog":            "crypto/merkle crypto/signednote notary notary/checkpoint notary/statement",
 	"notary/intake":              "crypto/sm notary notary/canonical notary/statement",
@@ -46,21 +47,22 @@ var allowed = map[string]string{
 	"notary/fsck":                "crypto/... notary notary/batchlog notary/checkpoint notary/proof notary/statement",
 	"storage/...":                "crypto/... notary/... storage/...",
 	"deploy":                     "",
-	"ui":                         "crypto/sm",
+	"ui":                         "crypto/sm ui/fill",
+	"ui/fill":                    "",
 	"ui/build":                   "",
 	"ui/scan/...":                "ui/scan/...",
-	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof notary/proof/carrier ui/wasm/...",
+	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof notary/proof/carrier notary/proof/exhibit ui/fill ui/wasm/...",
 	"server/slowread":            "",
 	"server/auth":                "crypto/sm notary",
 	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof server/auth server/slowread",
-	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof server/auth server/slowread ui",
+	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/... ui",
 }
 
 // pure packages are the verifier and what it stands on: they build for a browser. Directly
 // they name none of these; through the standard library crypto/x509 alone brings in net.
-const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof notary/proof/carrier"
+const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof notary/proof/carrier notary/proof/exhibit"
 
 var (
 	notPure       = []string{"net", "net/http", "database/sql", "crypto/tls", "os", "os/exec", "log/slog"}

@@ -7,10 +7,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/text/language"
+
+	"stele/ui/fill"
 )
 
 // Languages in the order in which they are written: the first one is the original, and what
@@ -103,17 +104,7 @@ func (c *Catalogue) Text(key string, pairs ...string) string {
 	if !ok {
 		return "[" + key + "]"
 	}
-	if len(pairs) == 0 {
-		return text
-	}
-	places := make([]string, len(pairs))
-	for i := range pairs {
-		places[i] = pairs[i]
-		if i%2 == 0 {
-			places[i] = "{" + pairs[i] + "}"
-		}
-	}
-	return strings.NewReplacer(places...).Replace(text)
+	return fill.Places(text, pairs...)
 }
 
 // Time writes a time of a report (RFC 3339) as people in China read it, or returns what it

@@ -94,12 +94,19 @@ func luminance(t *testing.T, colour string) float64 {
 
 // TestStylesUseTokens keeps colours and fonts of components in the token file.
 func TestStylesUseTokens(t *testing.T) {
-	data, err := fs.ReadFile(static, "static/css/page.css")
+	for _, name := range []string{"page.css", "proof.css"} {
+		stylesUseTokens(t, name)
+	}
+}
+
+func stylesUseTokens(t *testing.T, name string) {
+	t.Helper()
+	data, err := fs.ReadFile(static, "static/css/"+name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if found := regexp.MustCompile(`#[0-9a-fA-F]{3,8}\b[^ {]|\brgba?\(|\bhsl\(|font-family: [^v]`).FindAll(data, -1); found != nil {
-		t.Errorf("page.css has values of its own: %q", found)
+		t.Errorf("%s has values of its own: %q", name, found)
 	}
 	light, _ := themes(t)
 	all, err := fs.ReadFile(static, "static/css/tokens.css")
@@ -108,7 +115,7 @@ func TestStylesUseTokens(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`var\(--([a-z0-9-]+)\)`).FindAllSubmatch(data, -1) {
 		if _, colour := light[string(m[1])]; !colour && !strings.Contains(string(all), "--"+string(m[1])+":") {
-			t.Errorf("page.css uses --%s, which is no token", m[1])
+			t.Errorf("%s uses --%s, which is no token", name, m[1])
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
+	"stele/notary/proof/exhibit"
 )
 
 // Input is what a package is made of.
@@ -79,14 +80,14 @@ func Prepare(in Input) (*Package, error) {
 	if p.at, err = time.Parse(reportTime, in.Report.IssuedAt); err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
-	parts, err := newParts(in)
+	parts, files, err := takeApart(in)
 	if err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	if in.Original != nil {
 		p.original = originalName(in.Report.Fields["fileName"])
 	}
-	readme, err := parts.readme(p.original, in)
+	readme, err := readme(parts, p.original, in)
 	if err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
@@ -95,11 +96,36 @@ func Prepare(in Input) (*Package, error) {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	p.files = append([]file{{FileReadme, readme}, {"report.html", page}, {FileReport, append(in.Report.JSON(), '\n')}, {FileCertificate, in.Certificate},
-		{FileBundle, in.Bundle}, {FileTrust, in.Trust}, {"algorithms.txt", algorithms}}, parts.files...)
+		{FileBundle, in.Bundle}, {FileTrust, in.Trust}, {"algorithms.txt", algorithms}}, files...)
 	if len(in.VerifyPage) > 0 {
 		p.files = append(p.files, file{filePage, in.VerifyPage})
 	}
 	return p, nil
+}
+
+// maxFiles keeps a package within what stele-verify opens.
+const maxFiles = 4000
+
+// takeApart makes the bundle's parts files of their own.
+func takeApart(in Input) (*exhibit.Exhibit, []file, error) {
+	trust, err := proof.ParseTrust(in.Trust)
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := exhibit.New(trust, in.Bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files []file
+	for _, s := range x.Sections {
+		for _, f := range s.Files {
+			files = append(files, file{s.Folder + f.Name, f.Data})
+		}
+	}
+	if len(files) > maxFiles {
+		return nil, nil, fmt.Errorf("the bundle has %d parts, at most %d are taken apart", len(files), maxFiles)
+	}
+	return x, files, nil
 }
 
 var safeExtension = regexp.MustCompile(`\.[a-z0-9]{1,8}$`)

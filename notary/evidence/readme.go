@@ -10,6 +10,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
+	"stele/notary/proof/exhibit"
 )
 
 var (
@@ -24,22 +25,14 @@ var (
 	reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{"step": stepName, "status": statusName, "time": bothTimes}).Parse(reportText))
 )
 
-// Up leads from a section's folder to the package's.
-func (s section) Up() string {
-	if s.Folder == "" {
-		return ""
-	}
-	return "../"
-}
-
 // readme tells an expert how to check, with the numbers and names of this very record.
 // Nothing that somebody chose freely gets into a command: names are our own.
-func (p *parts) readme(original string, in Input) ([]byte, error) {
+func readme(parts *exhibit.Exhibit, original string, in Input) ([]byte, error) {
 	var b bytes.Buffer
 	r := in.Report
 	err := readmeTemplate.Execute(&b, map[string]any{
 		"Number": r.Number, "Agency": r.Agency.Name, "Code": r.Agency.Code, "Issued": bothTimes(r.IssuedAt), "Anchored": bothTimes(r.AnchoredAt), "Verdict": verdicts[r.Verdict],
-		"Original": original, "Page": len(in.VerifyPage) > 0, "TrustSM3": sm.Sum(in.Trust), "UserID": sm.UserID, "Sections": p.sections,
+		"Original": original, "Page": len(in.VerifyPage) > 0, "TrustSM3": sm.Sum(in.Trust), "UserID": sm.UserID, "Sections": parts.Sections,
 	})
 	return b.Bytes(), err
 }

@@ -199,7 +199,7 @@ func (b *tab) choose(files ...string) {
 // verdict waits for a result and returns which one it is.
 func (b *tab) verdict() string {
 	b.t.Helper()
-	b.wait(`!document.querySelector('#result').hidden`)
+	b.wait(`!document.querySelector('#result').hidden && !document.querySelector('[data-waits]')`)
 	var class string
 	b.eval(`document.querySelector('#result .verdict').className`, &class)
 	return strings.TrimPrefix(class, "verdict v-")

@@ -112,14 +112,14 @@ func (b *tab) uploaded(to *town, documents map[string][]byte, names string) stri
 	return b.words(`new DOMParser().parseFromString(` + string(quoted) + `, 'text/html').querySelector('.result')`)
 }
 
-// words is a result as a person reads it, without what differs on purpose: who checked,
-// and the actions.
+// words is a result as a person reads it, without what differs on purpose: who checked, the
+// actions, and the buttons that copy.
 func (b *tab) words(result string) string {
 	b.t.Helper()
 	var text string
 	b.eval(`(() => {
 		const place = `+result+`;
-		place.querySelectorAll('.actions, .note, .checked').forEach((e) => e.remove());
+		place.querySelectorAll('.actions, .note, .checked, .copy').forEach((e) => e.remove());
 		place.querySelectorAll('details').forEach((d) => { d.open = true; });
 		document.body.append(place);
 		const text = place.innerText;

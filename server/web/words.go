@@ -28,12 +28,13 @@ type result struct {
 	CheckedBy string // who checked, and when
 	Number    string // of a certificate that can be looked at
 	Newer     string // of the one that replaces it
+	Exhibit   *exhibitView
 }
 
 type fact struct {
 	Label string
 	Value string
-	Kind  string // text, hex, time, number, block
+	Kind  string // text, hex, base64, time, number, block
 	Raw   string // of a time: RFC 3339
 }
 
@@ -64,6 +65,7 @@ func (w *Web) words(c *ui.Catalogue, found []finding) result {
 	if claims(f) {
 		out.Facts = facts(c, r)
 		out.Shown = attributes(c, r)
+		out.Exhibit = w.exhibit(c, f)
 	} else {
 		out.Number = ""
 	}

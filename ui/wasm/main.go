@@ -16,12 +16,18 @@
 //	stele.extract(bytes)                     the bundle inside a certificate, a Uint8Array; false
 //	                                         for one that was cut off or saved again since it
 //	                                         was issued; null for whatever is no certificate
+//	stele.exhibit(trust, digest, bundle, texts)
+//	                                         the bundle taken apart, as JSON text: {"picture":
+//	                                         an SVG element, "points": [{label, kind, value}],
+//	                                         "parts": [{key, title, values: [{label, kind,
+//	                                         value}], commands}]}; texts is a JSON object of
+//	                                         the catalogue's keys picture.* and exhibit.*
 //
 // Nothing throws. A handle that there is not gives false or null; arguments that cannot be
-// used give a report with the verdict "unverifiable". When the object is there, the function
-// steleReady is called, if the page has defined one. Before that the program tests itself;
-// when that fails, there is no object, the page's function steleFailed is called, and the
-// program ends.
+// used give a report with the verdict "unverifiable", or an exhibit with nothing in it. When
+// the object is there, the function steleReady is called, if the page has defined one. Before
+// that the program tests itself; when that fails, there is no object, the page's function
+// steleFailed is called, and the program ends.
 //
 // All calls run to their end before they return: a page calls from a worker.
 package main
@@ -49,6 +55,7 @@ func main() {
 		"verify":     js.FuncOf(verify),
 		"extract":    js.FuncOf(extract),
 		"sm3Fast":    h.fast != nil,
+		"exhibit":    js.FuncOf(showExhibit),
 	}))
 	call("steleReady")
 	warmUp()

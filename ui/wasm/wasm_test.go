@@ -15,10 +15,15 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
+	"stele/notary/proof/exhibit"
 	"stele/notary/proof/prooftest/vectors"
+	"stele/ui/fill"
 )
 
-const vectorsDir = "../../notary/proof/testdata/vectors"
+const (
+	vectorsDir = "../../notary/proof/testdata/vectors"
+	textsFile  = "../locales/zh-CN.json"
+)
 
 // answers runs the driver and returns a function that reads its next line.
 func answers(t *testing.T) func(v any) {
@@ -38,14 +43,14 @@ func answers(t *testing.T) func(v any) {
 		t.Logf("the program has %.2f MB", float64(info.Size())/1e6)
 	}
 	var stderr bytes.Buffer
-	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js"), program, vectorsDir)
+	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js"), program, vectorsDir, textsFile)
 	run.Stderr = &stderr
 	out, err := run.Output()
 	if err != nil {
 		t.Fatalf("node: %v\n%s", err, stderr.Bytes())
 	}
 	lines := bufio.NewScanner(bytes.NewReader(out))
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, 8<<20)
 	return func(v any) {
 		t.Helper()
 		if !lines.Scan() {
@@ -79,14 +84,33 @@ func TestInNode(t *testing.T) {
 	set, err := vectors.Load(vectorsDir)
 	fatalIfErr(t, err)
 	for _, v := range set.Index.Vectors {
-		var got struct{ Name, Report string }
+		var got struct{ Name, Report, Exhibit string }
 		next(&got)
 		want, err := set.Report(v)
 		fatalIfErr(t, err)
 		if got.Name != v.Name || got.Report != string(want.JSON()) {
 			t.Errorf("%s: the reports differ\nwasm   %s\nnative %s", v.Name, got.Report, want.JSON())
 		}
+		if page := exhibitOf(t, want, set.Files[v.Trust], set.Files[v.Bundle]); got.Exhibit != page {
+			t.Errorf("%s: the exhibits differ\nwasm   %s\nnative %s", v.Name, got.Exhibit, page)
+		}
 	}
+}
+
+// exhibitOf is what the server shows of the same bundle.
+func exhibitOf(t *testing.T, r *proof.Report, trust, bundle []byte) string {
+	t.Helper()
+	data, err := os.ReadFile(textsFile)
+	fatalIfErr(t, err)
+	var texts map[string]string
+	fatalIfErr(t, json.Unmarshal(data, &texts))
+	roots, err := proof.ParseTrust(trust)
+	if err == nil {
+		if page, err := exhibit.Show(r, roots, bundle, func(key string, pairs ...string) string { return fill.Places(texts[key], pairs...) }); err == nil {
+			return string(page.JSON())
+		}
+	}
+	return `{"picture":"","points":[],"parts":[]}`
 }
 
 // TestSelfTestIsTheVector also reads the program's sources, which the go command does not
@@ -101,7 +125,7 @@ func TestSelfTestIsTheVector(t *testing.T) {
 			t.Errorf("selftest/%s is not %s: copy it", own, vector)
 		}
 	}
-	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "selftest.go", "testdata/driver.js"} {
+	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "selftest.go", "testdata/driver.js"} {
 		if _, err := os.ReadFile(source); err != nil {
 			t.Error(err)
 		}
@@ -139,6 +163,12 @@ func checkMisuse(t *testing.T, next func(any)) {
 		var r proof.Report
 		if next(&r); r.Verdict != proof.Unverifiable || r.Steps == nil || len(r.Steps) != 0 || !strings.HasPrefix(r.Summary, "This could not be checked now: ") {
 			t.Errorf("arguments that cannot be used: %s", r.JSON())
+		}
+	}
+	for range 8 {
+		var page exhibit.Page
+		if next(&page); page.Picture != "" || page.Parts == nil || len(page.Parts) != 0 {
+			t.Errorf("arguments that cannot be used: %s", page.JSON())
 		}
 	}
 	var oversize, text proof.Report

@@ -23,6 +23,15 @@ const outages = ['network', 'service', 'busy'];
 // noTrust are trust roots that trust nothing.
 const noTrust = '{"format":"stele/trust/v1","roots":[],"logs":[],"chains":[]}';
 
+// textOf is a bundle that was handed in as bytes, or undefined where it is no text.
+function textOf(bytes) {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 export class Checker {
   #engine;
   #service;
@@ -174,7 +183,13 @@ export class Checker {
     const { report, text } = await this.#engine.verify(trust.text, digest, bundle);
     // Without a single step the verifier could not use what it was given: the trust roots.
     const cause = report.verdict === 'unverifiable' && report.steps.length === 0 ? 'trust' : undefined;
-    return { report, text, cause, bundle: typeof bundle === 'string' ? bundle : undefined };
+    return { report, text, cause, bundle: typeof bundle === 'string' ? bundle : undefined, evidence: typeof bundle === 'string' ? bundle : textOf(bundle) };
+  }
+
+  // exhibit is the proof of a finding taken apart; texts is the catalogue.
+  async exhibit(f, digest, texts) {
+    const trust = await this.#trust(new AbortController().signal);
+    return this.#engine.exhibit(trust.text, digest, f.evidence, texts.json('picture.', 'exhibit.'));
   }
 
   // trust fetches the trust roots, and keeps them: a bundle can then be checked even when

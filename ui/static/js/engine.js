@@ -41,6 +41,9 @@ export class Engine {
   // scan returns the text of a QR code in an ImageData, or ''.
   async scan(image) { return (await this.#ask({ op: 'scan', image })).text; }
 
+  // exhibit returns a bundle taken apart; texts are those of the keys picture.* and exhibit.*, as JSON.
+  async exhibit(trust, digest, bundle, texts) { return (await this.#ask({ op: 'exhibit', trust, digest, bundle, texts })).exhibit; }
+
   // stop ends whatever is at work. The next call starts anew, from the browser's cache.
   stop() {
     this.#worker?.terminate();

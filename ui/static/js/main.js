@@ -2,6 +2,7 @@
 // page's form uploads the file instead; see the comment on the form's template.
 
 import { Engine } from './engine.js';
+import { addCopyButtons } from './exhibit.js';
 import { Page } from './page.js';
 import { Service } from './service.js';
 import { Texts } from './text.js';
@@ -21,6 +22,7 @@ async function main() {
   const engine = new Engine({ worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } });
   const page = new Page(texts, engine, new Service());
   page.enable();
+  addCopyButtons(texts, document);
   prepare(form, engine, page);
   offerScan(texts, page);
 }

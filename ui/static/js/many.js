@@ -1,7 +1,7 @@
 // The list of results when several things were put in: what needs attention first, one line
 // each, which opens to the whole result.
 
-import { el, icon } from './view.js';
+import { el, icon } from './elements.js';
 
 const attention = ['invalid', 'altered', 'revoked', 'superseded', 'not_found', 'unverifiable', 'pending', 'genuine'];
 

@@ -10,7 +10,7 @@ import { Engine } from './engine.js';
 import { Page } from './page.js';
 import { take } from './take.js';
 import { Texts } from './text.js';
-import { el, hex, icon } from './view.js';
+import { el, hex, icon } from './elements.js';
 
 const catalogues = [zh, en];
 const needs = ['trust', 'evidence', 'document'];

@@ -7,7 +7,7 @@ import { Progress } from './progress.js';
 import { RecordPage } from './record.js';
 import { Results } from './results.js';
 import { most, take } from './take.js';
-import { el, hex } from './view.js';
+import { el, hex } from './elements.js';
 
 const byId = (id) => document.getElementById(id);
 

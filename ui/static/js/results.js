@@ -2,10 +2,12 @@
 // save them.
 
 import { byAttention, frame, nameOf, row, summary } from './many.js';
+import { exhibitBlocks } from './exhibit.js';
 import { asJSON, fields, hand, nameFor } from './save.js';
-import { button, download, el, numberLink, show } from './view.js';
+import { el } from './elements.js';
+import { button, download, numberLink, show } from './view.js';
 import { Watch } from './watch.js';
-import { alone, words } from './words.js';
+import { alone, claims, words } from './words.js';
 
 const place = () => document.getElementById('result');
 const pause = 5000; // ms before a record is followed again that the service wrongly said had moved
@@ -105,6 +107,17 @@ export class Results {
       el('p', { class: 'actions saves' }, ...this.#saves(outcome, r)),
       note(this.#printable(outcome) && t.text('save.pdf_note'), 'sent'),
     ].filter(Boolean));
+    this.#exhibit(where, outcome);
+  }
+
+  // exhibit adds the proof drawn and taken apart, once the verifier has made them. Without it
+  // the result stands all the same.
+  async #exhibit(where, { subject, found: [f] }) {
+    if (!f.evidence || !claims(f)) return;
+    where.dataset.waits = 'exhibit';
+    const x = await this.#checker.exhibit(f, subject.digest, this.#t).catch(() => null);
+    delete where.dataset.waits;
+    where.querySelector('.checked')?.before(...exhibitBlocks(this.#t, x));
   }
 
   // printable: a report as a PDF is made by the service, from what it can check itself.

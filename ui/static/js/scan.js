@@ -2,7 +2,8 @@
 // Pictures stay in this browser. Only an address of this very service is followed.
 
 import { Engine } from './engine.js';
-import { button, el } from './view.js';
+import { el } from './elements.js';
+import { button } from './view.js';
 
 const pause = 120; // ms between looks at the camera's picture
 const cameraSide = 1280; // px: enough for a code held before a lens, and quick to read

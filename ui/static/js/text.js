@@ -27,6 +27,9 @@ export class Texts {
   // known is the text of a key, or the word itself.
   known(key, word) { return this.has(key) ? this.text(key) : word; }
 
+  // json are the texts whose keys begin with one of these, for the verifier.
+  json(...beginnings) { return JSON.stringify(Object.fromEntries(Object.entries(this.all).filter(([key]) => beginnings.some((b) => key.startsWith(b))))); }
+
   time(rfc3339) {
     const ms = Date.parse(rfc3339);
     if (Number.isNaN(ms)) return rfc3339;

@@ -1,24 +1,7 @@
 // Builds the elements of a result, the same ones as templates/part_result.html. Texts only
 // ever become text nodes: nothing from a bundle or a file name is parsed as HTML.
 
-const svgNamespace = 'http://www.w3.org/2000/svg';
-
-export function el(name, attributes = {}, ...children) {
-  const e = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
-  e.append(...children.filter((c) => c !== null && c !== undefined && c !== ''));
-  return e;
-}
-
-export function icon(id) {
-  const svg = document.createElementNS(svgNamespace, 'svg');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const use = document.createElementNS(svgNamespace, 'use');
-  use.setAttribute('href', `#${id}`);
-  svg.append(use);
-  return svg;
-}
+import { block, el, factList, hex, icon } from './elements.js';
 
 function recordLink(t, number) {
   return el('a', { href: `/r/${encodeURIComponent(number)}` }, t.text('result.open_record', { number }));
@@ -31,31 +14,6 @@ function verdict(t, r, level) {
     ...r.reasons.map((text) => el('p', {}, text)),
     r.next && el('p', { class: 'next' }, r.next),
     r.newer && el('p', {}, recordLink(t, r.newer))));
-}
-
-// hex breaks a digest for the eye; it is copied whole.
-export function hex(digest) {
-  const span = el('span', { class: 'hex' });
-  for (const part of digest.match(/.{1,8}/g)) span.append(el('span', {}, part), el('wbr'));
-  return span;
-}
-
-function value(f) {
-  switch (f.kind) {
-    case 'hex': return hex(f.value);
-    case 'number': return el('a', { class: 'mono', href: `/r/${encodeURIComponent(f.value)}` }, f.value);
-    case 'time': return el('time', { datetime: f.raw }, f.value);
-    case 'block': return el('pre', { tabindex: '0' }, f.value);
-    default: return f.value;
-  }
-}
-
-function factList(facts) {
-  return el('dl', { class: 'facts' }, ...facts.map((f) => el('div', {}, el('dt', {}, f.label), el('dd', {}, value(f)))));
-}
-
-function block(heading, ...children) {
-  return el('section', { class: 'block' }, el('h2', {}, heading), ...children);
 }
 
 function step(t, s) {

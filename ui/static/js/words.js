@@ -1,9 +1,10 @@
 // Puts reports into words, as server/web/words.go does for the upload form. A test compares
 // the two for every verdict.
 //
-// A finding is {report, text, cause, bundle, number}: text is the report as the verifier wrote
-// it, cause says why something could not be checked where the report does not, bundle is the
-// text of the proof, if there is one, number that of a record whose proof is not ready.
+// A finding is {report, text, cause, bundle, evidence, number}: text is the report as the
+// verifier wrote it, cause says why something could not be checked where the report does not,
+// bundle is the text of a proof that was fetched, evidence that of any proof, number that of a
+// record whose proof is not ready.
 
 // order is that in which findings about one file are shown.
 const order = ['genuine', 'pending', 'superseded', 'revoked', 'altered', 'unverifiable', 'invalid', 'not_found'];

@@ -1,9 +1,9 @@
 // Loads the browser's verifier in node as a page's worker does, and prints what it answers
-// as lines of JSON. Arguments: wasm_exec.js, the program, the folder of the vectors.
+// as lines of JSON. Arguments: wasm_exec.js, the program, the folder of the vectors, the texts.
 "use strict";
 const fs = require("fs");
 const path = require("path");
-const [execPath, programPath, dir] = process.argv.slice(2);
+const [execPath, programPath, dir, textsPath] = process.argv.slice(2);
 require(execPath);
 
 const print = (value) => fs.writeSync(1, JSON.stringify(value) + "\n");
@@ -43,11 +43,15 @@ function misuse() {
   for (const args of [[], [trust, null], ["{}", null, bundle], [trust, "1234", bundle], [trust, 5, bundle], [trust, null, 5], [null, null, bundle]]) {
     print(JSON.parse(stele.verify(...args)));
   }
+  for (const args of [[], [trust, null, bundle], ["{}", null, bundle, "{}"], [trust, "1234", bundle, "{}"], [trust, null, 5, "{}"], [trust, null, bundle, "not JSON"], [trust, null, new Uint8Array(3 << 20), "{}"], [null, null, null, null]]) {
+    print(JSON.parse(stele.exhibit(...args)));
+  }
   print(JSON.parse(stele.verify(trust, null, new Uint8Array(3 << 20))));
   print(JSON.parse(stele.verify(trust, undefined, new TextDecoder().decode(bundle))));
 }
 
 function vectors() {
+  const texts = fs.readFileSync(textsPath, "utf8");
   const index = JSON.parse(fs.readFileSync(path.join(dir, "vectors.json"), "utf8"));
   for (const v of index.vectors) {
     let digest = v.digest || null;
@@ -57,7 +61,8 @@ function vectors() {
       digest = stele.sm3Digest(h);
     }
     const trust = fs.readFileSync(path.join(dir, v.trust), "utf8");
-    print({ name: v.name, report: stele.verify(trust, digest, new Uint8Array(fs.readFileSync(path.join(dir, v.bundle)))) });
+    const bundle = new Uint8Array(fs.readFileSync(path.join(dir, v.bundle)));
+    print({ name: v.name, report: stele.verify(trust, digest, bundle), exhibit: stele.exhibit(trust, digest, bundle, texts) });
   }
 }
 

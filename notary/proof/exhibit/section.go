@@ -1,0 +1,296 @@
+package exhibit
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"time"
+
+	"stele/crypto/merkle"
+	"stele/crypto/pki"
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/notary/anchorproof"
+	"stele/notary/checkpoint"
+	"stele/notary/proof"
+	"stele/notary/statement"
+)
+
+// maxEpochs bounds how many hand-overs of a chain are taken apart; a chain has a few in its
+// life. All of them are in the bundle, and stele-verify checks them all.
+const maxEpochs = 8
+
+// File is a part that OpenSSL can work on, under the name that commands use for it.
+type File struct {
+	Name string // slash-separated, of our own making: nothing that a bundle says is in it
+	Data []byte
+}
+
+// Section is an entry of the log taken apart: the record's own, or the one that withdrew or
+// replaced it.
+type Section struct {
+	Folder string // of its files, with a slash, or empty
+	Files  []File // names are below Folder
+
+	Evidence  *proof.Evidence
+	Statement statement.Statement
+
+	At                     int64 // Unix time of the statement, at which the certificate must be valid
+	AtText                 string
+	StatementLen, SigStart int // places in entry.bin, the first byte being number 1
+	SigLen                 int
+	Links                  []Link
+
+	Leaf        merkle.Hash
+	Path        []Sibling
+	Index, Size uint64
+	Checkpoint  checkpoint.Checkpoint
+	LogKey      *signednote.Verifier
+	LogPinned   bool // the log's key is among the trust roots, not one that the chain vouches for
+
+	Anchors []Anchor
+}
+
+// Link is a certificate and the one that it is issued under, as files.
+type Link struct{ Subject, Issuer string }
+
+// Sibling is a node beside the way from a leaf to the root.
+type Sibling struct {
+	Left bool // it stands left of the node that the way leads through
+	Hash merkle.Hash
+	Node merkle.Hash // the two together: where the way leads next
+}
+
+// Side is the word for where the sibling stands, in file names and commands.
+func (s Sibling) Side() string {
+	if s.Left {
+		return "left"
+	}
+	return "right"
+}
+
+// Anchor is the evidence of one chain that is pinned.
+type Anchor struct {
+	Name     string // of its folder, without the section's
+	Evidence anchorproof.Evidence
+	Path     []Sibling
+	Epochs   []Epoch // from the pinned one to the one whose validators cosigned
+	Last     uint64  // number of the latter
+}
+
+// Epoch is a term of the chain with what made it follow from the one before.
+type Epoch struct {
+	anchorproof.Epoch
+	Before     uint64 // number of the one before
+	First      bool   // the pinned one
+	Signatures []anchorproof.Cosignature
+}
+
+// Up leads from the section's folder to the one that it is in.
+func (s *Section) Up() string {
+	if s.Folder == "" {
+		return ""
+	}
+	return "../"
+}
+
+func (s *Section) add(name string, data []byte) {
+	s.Files = append(s.Files, File{Name: name, Data: data})
+}
+
+// take takes one entry apart. It follows proof.Verify, which has passed on the bundle, and
+// fails where a part does not lead to the next: what it would show then misleads.
+func take(trust *proof.Trust, folder string, e *proof.Evidence) (*Section, error) {
+	s, err := statement.Parse(e.Statement)
+	if err != nil {
+		return nil, err
+	}
+	c, err := checkpoint.ParseUnsafe(e.Log.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	sec := &Section{Folder: folder, Evidence: e, Statement: s, At: s.IssuedAt.Unix(), AtText: s.IssuedAt.UTC().Format(time.RFC3339),
+		StatementLen: len(e.Statement), SigStart: 2 + len(e.Statement) + 2 + 1, SigLen: len(e.Signature),
+		Leaf: e.LeafHash(), Index: e.Log.Index, Size: c.Size, Checkpoint: c}
+	sec.add("statement.json", e.Statement)
+	sec.add("signature.der", e.Signature)
+	if err := sec.certificates(e.Certificates); err != nil {
+		return nil, err
+	}
+	sec.add("entry.bin", entryBytes(e))
+	if sec.Path, err = sec.path("inclusion/", sec.Leaf, e.Log.Index, c.Size, e.Log.Path, c.Root); err != nil {
+		return nil, err
+	}
+	if err := sec.anchors(trust); err != nil {
+		return nil, err
+	}
+	return sec, sec.checkpoint(trust)
+}
+
+// certificates makes each one a file. OpenSSL uses the user id for the first certificate of
+// a chain only, so commands check link by link.
+func (s *Section) certificates(ders [][]byte) error {
+	name := "signer.pem"
+	for i, der := range ders {
+		s.add(name, pki.EncodePEM(der))
+		c, err := pki.Parse(der)
+		if err != nil {
+			return err
+		}
+		if c.NotAfter().Unix() == s.At { // OpenSSL counts the last second as too late
+			s.At--
+		}
+		next := fmt.Sprintf("issuer-%d.pem", i+1)
+		if i >= len(ders)-2 {
+			next = "root.pem"
+		}
+		if i < len(ders)-1 {
+			s.Links = append(s.Links, Link{name, next})
+		}
+		name = next
+	}
+	return nil
+}
+
+func entryBytes(e *proof.Evidence) []byte {
+	return statement.Entry{Statement: e.Statement, Signature: e.Signature, Certificate: sm.Sum(e.Certificates[0])}.Encode()
+}
+
+// path makes files of the hashes on the way from a leaf to a root, each with the side on
+// which it stands (RFC 9162 section 2.1.3.2): then climbing is putting one after the other.
+func (s *Section) path(folder string, leaf merkle.Hash, index, size uint64, path []merkle.Hash, root merkle.Hash) ([]Sibling, error) {
+	var out []Sibling
+	node, at, last := leaf, index, size-1
+	for i, h := range path {
+		next := Sibling{Hash: h}
+		if at&1 == 1 || at == last {
+			next.Left, node = true, merkle.NodeHash(h, node)
+			for at&1 == 0 && at != 0 {
+				at, last = at>>1, last>>1
+			}
+		} else {
+			node = merkle.NodeHash(node, h)
+		}
+		next.Node = node
+		out = append(out, next)
+		s.add(fmt.Sprintf("%s%02d.%s", folder, i+1, next.Side()), h[:])
+		at, last = at>>1, last>>1
+	}
+	if node != root {
+		return nil, errors.New("the path does not lead to the root")
+	}
+	return out, nil
+}
+
+// checkpoint finds the key that signed the checkpoint: a pinned one, or after a change of
+// keys the one that an anchor's epochs name.
+func (s *Section) checkpoint(trust *proof.Trust) error {
+	note := s.Evidence.Log.Checkpoint
+	var keys []*signednote.Verifier
+	for _, l := range trust.Logs {
+		keys = append(keys, l.Key)
+	}
+	_, key, err := checkpoint.Open(note, keys...)
+	s.LogPinned = err == nil
+	for _, a := range s.Anchors {
+		for i := 0; err != nil && i < len(a.Epochs); i++ {
+			if k := a.Epochs[i].Notary(s.Checkpoint.Origin); k != nil {
+				if v, verr := signednote.NewVerifier(s.Checkpoint.Origin, k); verr == nil {
+					_, key, err = checkpoint.Open(note, v)
+				}
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	sig, err := signednote.SignatureOf(note, key)
+	if err != nil {
+		return err
+	}
+	s.LogKey = key
+	s.add("checkpoint.txt", []byte(s.Checkpoint.Text()))
+	s.add("checkpoint.der", sig)
+	s.add("log.pem", publicPEM(key.Key()))
+	return nil
+}
+
+// anchors takes the evidence of each chain that is pinned apart. What else there may be
+// stays in the bundle.
+func (s *Section) anchors(trust *proof.Trust) (err error) {
+	for _, raw := range s.Evidence.Anchors {
+		ev, err := anchorproof.ParseEvidence(raw)
+		if err != nil {
+			continue // of another kind
+		}
+		epochs := epochsOf(trust, ev)
+		if len(epochs) == 0 || len(epochs) > maxEpochs {
+			continue
+		}
+		a := Anchor{Name: fmt.Sprintf("anchor-%d/", len(s.Anchors)+1), Evidence: ev, Epochs: epochs, Last: epochs[len(epochs)-1].Number}
+		s.add(a.Name+"header.txt", []byte(ev.Header.Text()))
+		leaf := merkle.LeafHash([]byte(s.Checkpoint.Text()))
+		if a.Path, err = s.path(a.Name+"path/", leaf, ev.Position, ev.Header.Count, ev.Path, ev.Header.Anchors); err != nil {
+			return fmt.Errorf("anchor: %w", err)
+		}
+		if !within(ev.Cosignatures, epochs[len(epochs)-1]) {
+			return errors.New("anchor: a cosignature of nobody")
+		}
+		s.signatures(a.Name+"cosignature-", ev.Cosignatures)
+		for i, epoch := range epochs {
+			if i > 0 && (epoch.Number != epochs[i-1].Number+1 || !within(epoch.Signatures, epochs[i-1])) {
+				return errors.New("anchor: epochs do not follow one another")
+			}
+			folder := fmt.Sprintf("%sepoch-%d/", a.Name, epoch.Number)
+			s.add(folder+"epoch.txt", []byte(epoch.Text()))
+			for i, v := range epoch.Validators {
+				s.add(fmt.Sprintf("%svalidator-%d.pem", folder, i), publicPEM(v.Key))
+			}
+			s.signatures(folder+"signature-", epoch.Signatures)
+		}
+		s.Anchors = append(s.Anchors, a)
+	}
+	return nil
+}
+
+// epochsOf are those from the pinned one to the one that cosigned; none when the chain is
+// not pinned.
+func epochsOf(trust *proof.Trust, ev anchorproof.Evidence) []Epoch {
+	for _, chain := range trust.Chains {
+		if chain.Genesis.Chain != ev.Header.Chain {
+			continue
+		}
+		out := []Epoch{{Epoch: chain.Genesis, Before: chain.Genesis.Number - 1, First: true}}
+		for _, next := range ev.Epochs {
+			out = append(out, Epoch{Epoch: next.Epoch, Before: next.Number - 1, Signatures: next.Signatures})
+		}
+		return out
+	}
+	return nil
+}
+
+// within reports whether all signatures are by validators of an epoch, one by each.
+func within(signatures []anchorproof.Cosignature, e Epoch) bool {
+	last := -1
+	for _, c := range signatures {
+		if c.Validator <= last || c.Validator >= len(e.Validators) {
+			return false
+		}
+		last = c.Validator
+	}
+	return true
+}
+
+// signatures are named by the validator's place in its epoch, counted from 0.
+func (s *Section) signatures(prefix string, all []anchorproof.Cosignature) {
+	for _, c := range all {
+		s.add(fmt.Sprintf("%s%d.der", prefix, c.Validator), c.Signature)
+	}
+}
+
+// spki is the beginning of every SM2 public key in DER, before the point's 65 bytes.
+var spki = []byte("\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d\x03\x42\x00")
+
+func publicPEM(k *sm.PublicKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: append(spki[:len(spki):len(spki)], k.Bytes()...)})
+}
