@@ -17,7 +17,7 @@ import (
 // headers included; how long it takes depends on the machine and is not tested.
 const (
 	budgetBytes    = 300 << 10
-	budgetRequests = 24
+	budgetRequests = 32
 	budgetShift    = 0.1 // cumulative layout shift, as web vitals count it
 )
 

@@ -72,7 +72,7 @@ func TestReports(t *testing.T) {
 	}{
 		"genuine":        {[]string{"sm3", hex(docGenuine)}, "verdict.genuine.sentence", number(docGenuine), []string{"江城市政务服务局", "91350100M000100Y43", "2026-11-22 06:28:4", hex(docGenuine)[:8]}},
 		"genuine-code":   {[]string{"sm3", hex(docGenuine), "number", number(docGenuine), "code", code}, "verdict.genuine.sentence", number(docGenuine), []string{secretOfTheDeed}},
-		"genuine-bundle": {[]string{"sm3", hex(docGenuine), "bundle", string(to.bundles[string(docGenuine)])}, "verdict.genuine.sentence", number(docGenuine), nil},
+		"genuine-bundle": {[]string{"sm3", hex(docGenuine), "bundle", string(to.bundles[string(docGenuine)])}, "verdict.genuine.sentence", number(docGenuine), []string{secretOfTheDeed}}, // as above
 		"twice":          {[]string{"sm3", hex(docTwice)}, "verdict.genuine.sentence", "", []string{"重复登记"}},
 		"pending":        {[]string{"sm3", hex(docPending)}, "verdict.pending.sentence", number(docPending), nil},
 		"altered":        {[]string{"sm3", hex(docUnknown), "number", number(docGenuine)}, "verdict.altered.sentence", number(docGenuine), nil},

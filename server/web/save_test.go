@@ -182,10 +182,10 @@ func TestReportForm(t *testing.T) {
 		form   bool
 		bundle bool
 	}{
-		"genuine":   {[]part{file(docGenuine)}, true, true},
+		"genuine":   {[]part{file(docGenuine)}, true, false},
 		"handed in": {[]part{file(docGenuine), bundle(to.bundles[string(docGenuine)])}, true, true},
 		"not found": {[]part{file(docUnknown)}, true, false},
-		"received":  {[]part{file(docReceived)}, false, false},
+		"received":  {[]part{file(docReceived)}, true, false},
 	} {
 		_, body := to.post(t, c.parts...)
 		got := map[string]string{}

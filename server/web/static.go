@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
-
 )
 
 // assetFolder is where files are served from: /static/<hash>/<name>.
