@@ -204,9 +204,6 @@ func (e *Endpoints) ReplaySince(ctx context.Context, agencyID, id string, since 
 	return outside(err)
 }
 
-// MaxFeed is the most events that the changes feed answers at once.
-const MaxFeed = 1000
-
 // Events reads the changes feed of an agency.
 func (e *Endpoints) Events(ctx context.Context, q Query) ([]Event, Cursor, error) {
 	events, next, err := e.deliveries.Events(ctx, q)

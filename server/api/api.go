@@ -13,9 +13,11 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 
+	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/intake"
+	"stele/notary/webhook"
 	"stele/server/auth"
 	"stele/server/slowread"
 )
@@ -45,21 +47,23 @@ func DefaultLimits() Limits {
 
 // Config is what the API needs.
 type Config struct {
-	Intake    *intake.Intake
-	Archive   *archive.Archive
-	Keys      *auth.Keys
-	Codes     *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
-	Agencies  Agencies
-	Documents Documents
-	Progress  *notary.Signal // notified when the log or an anchor advances on this server
-	TrustJSON []byte
-	PublicURL string // where the public page is; printed on certificates
-	Version   string
-	Limits    Limits
-	MaxBatch  int
-	Health    func(ctx context.Context) []Check
-	Now       func() time.Time
-	Log       *slog.Logger
+	Intake     *intake.Intake
+	Archive    *archive.Archive
+	Keys       *auth.Keys
+	Codes      *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
+	Agencies   Agencies
+	Documents  Documents
+	Webhooks   *webhook.Endpoints
+	Progress   *notary.Signal // notified when the log or an anchor advances on this server
+	TrustJSON  []byte
+	WebhookKey *sm.PublicKey // signs webhooks beside their secrets
+	PublicURL  string        // where the public page is; printed on certificates
+	Version    string
+	Limits     Limits
+	MaxBatch   int
+	Health     func(ctx context.Context) []Check
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // API serves /api/v1, /openapi.json, /healthz and /readyz. It is safe for concurrent use.
@@ -84,6 +88,8 @@ func New(r chi.Router, c Config) *API {
 	a.registerRecords()
 	a.registerQueries()
 	a.registerCertificates()
+	a.registerWebhooks()
+	a.registerDeliveries()
 	a.registerPublic()
 	a.registerLog(r)
 	a.registerHealth()

@@ -115,6 +115,7 @@ func (in *Instance) router(m *metrics, version string) (http.Handler, error) {
 		return nil, err
 	}
 	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Agencies: in.DB, Documents: in.Objects,
+		Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key,
 		Progress: in.Progress, TrustJSON: in.trust, PublicURL: public, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
