@@ -210,64 +210,74 @@ func (db *DB) Finish(ctx context.Context, holder string, outcomes []webhook.Outc
 	ordered := slices.Clone(outcomes)
 	slices.SortStableFunc(ordered, func(a, b webhook.Outcome) int { return cmp.Compare(a.EndpointID, b.EndpointID) })
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
+		var attempts [][]any
 		for len(ordered) > 0 {
 			n := 1
 			for n < len(ordered) && ordered[n].EndpointID == ordered[0].EndpointID {
 				n++
 			}
-			if err := db.finishEndpoint(ctx, tx, holder, ordered[:n]); err != nil {
+			rows, err := db.finishEndpoint(ctx, tx, holder, ordered[:n])
+			if err != nil {
 				return err
 			}
-			ordered = ordered[n:]
+			attempts, ordered = append(attempts, rows...), ordered[n:]
 		}
-		return nil
+		return db.bulk(ctx, tx, "delivery_attempts", attemptColumns, attempts)
 	})
 }
 
-// finishEndpoint writes the outcomes of one endpoint; one that was deleted has none.
-func (db *DB) finishEndpoint(ctx context.Context, tx *sqlx.Tx, holder string, outcomes []webhook.Outcome) error {
+var attemptColumns = []string{"endpoint_id", "event_id", "at", "took", "status", "answer", "error"}
+
+// finishEndpoint writes the outcomes of one endpoint and returns the rows of their attempts;
+// one that was deleted has none.
+func (db *DB) finishEndpoint(ctx context.Context, tx *sqlx.Tx, holder string, outcomes []webhook.Outcome) (attempts [][]any, err error) {
 	var row []endpointRow
 	if err := tx.SelectContext(ctx, &row, selectEndpoint+` WHERE id = $1 AND state <> 'deleted'`+db.forUpdate(), outcomes[0].EndpointID); err != nil || len(row) == 0 {
-		return err
+		return nil, err
 	}
 	e := row[0].endpoint()
 	health := e.Health
+	var done []string
 	for _, o := range outcomes {
 		health = health.After(o, o.Attempt.At.Add(o.Attempt.Took))
-		if err := finishDelivery(ctx, tx, holder, o); err != nil {
-			return fmt.Errorf("write the outcome of a delivery: %w", err)
+		if o.Step != webhook.Released {
+			attempts = append(attempts, []any{o.EndpointID, o.EventID, micros(o.Attempt.At), o.Attempt.Took.Microseconds(), o.Attempt.Status, append([]byte{}, o.Attempt.Answer...), o.Attempt.Error})
+		}
+		if o.Step == webhook.Delivered {
+			done = append(done, o.EventID)
+		} else if err := finishFailed(ctx, tx, holder, o); err != nil {
+			return nil, err
+		}
+	}
+	if len(done) > 0 { // all at once: this is what a healthy endpoint costs
+		if err := execIn(ctx, tx, `UPDATE deliveries SET status = 'delivered', attempts = attempts + 1, finished_at = ?, holder = '' WHERE endpoint_id = ? AND holder = ? AND status = 'pending' AND event_id IN (?)`,
+			micros(db.now()), e.ID, holder, done); err != nil {
+			return nil, fmt.Errorf("write what was delivered: %w", err)
 		}
 	}
 	if health == e.Health {
-		return nil
+		return attempts, nil
 	}
 	if err := setHealth(ctx, tx, e.ID, health); err != nil || health.State == e.Health.State {
-		return err
+		return attempts, err
 	}
-	return db.noticeDisabled(ctx, tx, e, health.Reason)
+	return attempts, db.noticeDisabled(ctx, tx, e, health.Reason)
 }
 
-func finishDelivery(ctx context.Context, tx *sqlx.Tx, holder string, o webhook.Outcome) error {
-	end, due, status, n, finished := micros(o.Attempt.At.Add(o.Attempt.Took)), micros(o.DueAt), webhook.Pending, 1, int64(0)
+func finishFailed(ctx context.Context, tx *sqlx.Tx, holder string, o webhook.Outcome) error {
+	status, counted, finished := webhook.Pending, 1, int64(0)
 	switch o.Step {
 	case webhook.Released:
-		n = 0
-	case webhook.Delivered:
-		status, finished = webhook.Done, end
+		counted = 0
 	case webhook.GivenUp:
-		status, finished = webhook.Abandoned, end
+		status, finished = webhook.Abandoned, micros(o.Attempt.At.Add(o.Attempt.Took))
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET status = $1, attempts = attempts + $2, due_at = $3, finished_at = $4, holder = ''
-		WHERE endpoint_id = $5 AND event_id = $6 AND holder = $7 AND status = 'pending'`, string(status), n, due, finished, o.EndpointID, o.EventID, holder); err != nil || n == 0 {
-		return err
+	_, err := tx.ExecContext(ctx, `UPDATE deliveries SET status = $1, attempts = attempts + $2, due_at = $3, finished_at = $4, holder = ''
+		WHERE endpoint_id = $5 AND event_id = $6 AND holder = $7 AND status = 'pending'`, string(status), counted, micros(o.DueAt), finished, o.EndpointID, o.EventID, holder)
+	if err != nil {
+		return fmt.Errorf("write a failed delivery: %w", err)
 	}
-	answer := o.Attempt.Answer
-	if answer == nil {
-		answer = []byte{}
-	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO delivery_attempts (endpoint_id, event_id, at, took, status, answer, error) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		o.EndpointID, o.EventID, micros(o.Attempt.At), o.Attempt.Took.Microseconds(), o.Attempt.Status, answer, o.Attempt.Error)
-	return err
+	return nil
 }
 
 // noticeDisabled writes the fact that an endpoint was disabled among the other facts.
