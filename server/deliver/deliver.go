@@ -35,6 +35,7 @@ const (
 // Sender sends. It is safe for concurrent use.
 type Sender struct {
 	client  *http.Client
+	dialer  *net.Dialer
 	now     func() time.Time
 	timeout time.Duration
 }
@@ -50,7 +51,7 @@ func New(policy webhook.Policy, now func() time.Time) *Sender {
 	}}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // one request a connection: a receiver that hangs holds nothing else
-	return &Sender{now: now, timeout: Timeout, client: &http.Client{
+	return &Sender{dialer: dialer, now: now, timeout: Timeout, client: &http.Client{
 		// A redirect is an answer like another, and no success.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
@@ -114,7 +115,7 @@ func describe(err error) string {
 		return "the address is not public, and webhooks are not sent there"
 	case errors.As(err, &certificate):
 		return "the server's certificate is not valid for this name, or not from a known authority"
-	case errors.As(err, &record), errors.As(err, &alert):
+	case errors.As(err, &record), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
 		return "there is no TLS connection to be had"
 	case errors.As(err, &dns) && !dns.IsTimeout:
 		return "the name was not found"
