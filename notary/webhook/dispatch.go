@@ -80,14 +80,18 @@ type DispatchOptions struct {
 }
 
 const (
-	// perEndpoint is how many requests one endpoint has at once; one that is failing has one.
-	perEndpoint = 16
-	// maxInFlight bounds all of them. Twenty endpoints that hang hold twenty of these, once
-	// each has hung a first time.
-	maxInFlight = 1024
-	// claimFor must be longer than a request can take; a server that dies leaves its claims
-	// for so long.
+	// perEndpoint is how many requests one endpoint has at once, claimedPerEndpoint how many
+	// of its deliveries are claimed in one transaction and wait for their turn. One that is
+	// failing has one of each.
+	perEndpoint        = 16
+	claimedPerEndpoint = 64
+	// maxInFlight bounds what is claimed of all endpoints. Twenty endpoints that hang hold
+	// twenty of these, once each has hung a first time.
+	maxInFlight = 4096
+	// claimFor must be longer than waiting for a turn and a request together can take; a
+	// server that dies leaves its claims for so long.
 	claimFor = 30 * time.Second
+	turnFor  = 10 * time.Second // who has waited this long for its turn is given back
 	// poll is how often to look for retries that have become due, and other servers' facts.
 	poll        = time.Second
 	errorPause  = time.Second
@@ -106,14 +110,20 @@ type Dispatcher struct {
 	results chan Outcome
 
 	// Owned by the delivering loop.
-	inFlight map[string]int // by endpoint
+	inFlight map[string]*turns // by endpoint
 	total    int
+}
+
+// turns are the requests that an endpoint can have at once.
+type turns struct {
+	claimed int
+	slots   chan struct{} // capacity perEndpoint
 }
 
 // NewDispatcher returns a dispatcher; [Dispatcher.Run] starts it.
 func NewDispatcher(queue Queue, send Send, opt DispatchOptions) *Dispatcher {
 	return &Dispatcher{queue: queue, send: send, opt: opt, fanWake: make(chan struct{}, 1), dueWake: make(chan struct{}, 1),
-		results: make(chan Outcome, maxInFlight), inFlight: map[string]int{}}
+		results: make(chan Outcome, maxInFlight), inFlight: map[string]*turns{}}
 }
 
 // Wake says that there may be something to do: facts, an endpoint, a replay. It never blocks.
@@ -225,7 +235,8 @@ func (d *Dispatcher) collect(first Outcome) []Outcome {
 		}
 		for _, o := range out {
 			d.total--
-			if d.inFlight[o.EndpointID]--; d.inFlight[o.EndpointID] == 0 {
+			t := d.inFlight[o.EndpointID]
+			if t.claimed--; t.claimed == 0 {
 				delete(d.inFlight, o.EndpointID)
 			}
 		}
@@ -252,11 +263,14 @@ func (d *Dispatcher) claim(ctx context.Context) error {
 	}
 	left := maxInFlight - d.total
 	claims, err := d.queue.Claim(ctx, d.opt.Holder, d.opt.Now().Add(claimFor), func(endpointID string, failing bool) int {
-		most := perEndpoint
+		most := claimedPerEndpoint
 		if failing {
 			most = 1
 		}
-		n := min(max(most-d.inFlight[endpointID], 0), left)
+		if t := d.inFlight[endpointID]; t != nil {
+			most = max(most-t.claimed, 0)
+		}
+		n := min(most, left)
 		left -= n
 		return n
 	})
@@ -264,9 +278,14 @@ func (d *Dispatcher) claim(ctx context.Context) error {
 		return err
 	}
 	for _, c := range claims {
+		t := d.inFlight[c.Endpoint.ID]
+		if t == nil {
+			t = &turns{slots: make(chan struct{}, perEndpoint)}
+			d.inFlight[c.Endpoint.ID] = t
+		}
 		d.total++
-		d.inFlight[c.Endpoint.ID]++
-		go func() { d.results <- d.deliver(ctx, c) }() // there is room for each
+		t.claimed++
+		go func() { d.results <- d.takeTurn(ctx, t, c) }() // there is room for each
 	}
 	return nil
 }
@@ -279,6 +298,20 @@ func (d *Dispatcher) drain(ctx context.Context, unwritten []Outcome) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	d.finish(ctx, unwritten)
+}
+
+// takeTurn waits until its endpoint has a free slot, and delivers.
+func (d *Dispatcher) takeTurn(ctx context.Context, t *turns, c Claim) Outcome {
+	late := time.NewTimer(turnFor)
+	defer late.Stop()
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+		return d.deliver(ctx, c)
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return Outcome{EndpointID: c.Endpoint.ID, EventID: c.Event.ID, Event: c.Event.Kind, Step: Released, DueAt: d.opt.Now().UTC()}
 }
 
 // deliver makes one attempt.
