@@ -53,7 +53,7 @@ func wireDelivery(d webhook.Delivery) Delivery {
 type deliveryOutput struct{ Body Delivery }
 
 type deliveryListInput struct {
-	webhookInput
+	WebhookPath
 	Status string `query:"status" enum:"pending,delivered,failed"`
 	Cursor string `query:"cursor" maxLength:"128" doc:"next of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
@@ -75,7 +75,7 @@ func (a *API) registerDeliveries() {
 		return o
 	}
 	huma.Register(a.huma, accepted(op("test-webhook", http.MethodPost, "/webhooks/{id}/test", "Send a ping; its delivery shows what came of it", 404, 409)),
-		func(ctx context.Context, in *webhookInput) (*deliveryOutput, error) {
+		func(ctx context.Context, in *WebhookPath) (*deliveryOutput, error) {
 			d, err := a.Webhooks.Test(ctx, caller(ctx).AgencyID, in.ID)
 			return a.oneDelivery(ctx, d, err)
 		})
@@ -135,7 +135,7 @@ func parsePlace(s string) (*webhook.DeliveryPlace, error) {
 }
 
 type replayInput struct {
-	webhookInput
+	WebhookPath
 	Delivery string `path:"delivery" maxLength:"64" doc:"Event id"`
 }
 
@@ -145,7 +145,7 @@ func (a *API) replayDelivery(ctx context.Context, in *replayInput) (*deliveryOut
 }
 
 type replaySinceInput struct {
-	webhookInput
+	WebhookPath
 	Body struct {
 		Since time.Time `json:"since" doc:"Events of facts from this time on are sent again"`
 	}

@@ -83,7 +83,9 @@ func wireWebhook(e webhook.Endpoint) Webhook {
 	return w
 }
 
-type webhookInput struct {
+// WebhookPath names a webhook in the path of a call. It is exported because huma skips embedded
+// structs that are not.
+type WebhookPath struct {
 	ID string `path:"id" maxLength:"64" doc:"Webhook id"`
 }
 
@@ -112,7 +114,7 @@ func (a *API) registerWebhooks() {
 	huma.Register(a.huma, create, a.createWebhook)
 	huma.Register(a.huma, op("list-webhooks", http.MethodGet, "", "List the agency's webhooks, oldest first", 422), a.listWebhooks)
 	huma.Register(a.huma, op("webhook-sample", http.MethodGet, "/sample", "A signed message with its secret, to test a receiver's verification"), a.webhookSample)
-	huma.Register(a.huma, op("get-webhook", http.MethodGet, "/{id}", "One webhook", 404), func(ctx context.Context, in *webhookInput) (*webhookOutput, error) {
+	huma.Register(a.huma, op("get-webhook", http.MethodGet, "/{id}", "One webhook", 404), func(ctx context.Context, in *WebhookPath) (*webhookOutput, error) {
 		e, err := a.Webhooks.Find(ctx, caller(ctx).AgencyID, in.ID)
 		return a.oneWebhook(ctx, e, err)
 	})
@@ -121,7 +123,7 @@ func (a *API) registerWebhooks() {
 	huma.Register(a.huma, change, a.changeWebhook)
 	remove := op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and its deliveries", 404)
 	remove.DefaultStatus = http.StatusNoContent
-	huma.Register(a.huma, remove, func(ctx context.Context, in *webhookInput) (*struct{}, error) {
+	huma.Register(a.huma, remove, func(ctx context.Context, in *WebhookPath) (*struct{}, error) {
 		if err := a.Webhooks.Delete(ctx, caller(ctx).AgencyID, in.ID); err != nil {
 			return nil, a.fail(ctx, err)
 		}
@@ -130,7 +132,7 @@ func (a *API) registerWebhooks() {
 	rotate := op("rotate-webhook-secret", http.MethodPost, "/{id}/secret", "Replace the secret", 404)
 	rotate.Description = "The new secret is in this answer and in no other. For 24 hours the old one signs beside it."
 	rotate.DefaultStatus = http.StatusCreated
-	huma.Register(a.huma, rotate, func(ctx context.Context, in *webhookInput) (*newWebhookOutput, error) {
+	huma.Register(a.huma, rotate, func(ctx context.Context, in *WebhookPath) (*newWebhookOutput, error) {
 		e, secret, err := a.Webhooks.Rotate(ctx, caller(ctx).AgencyID, in.ID)
 		return a.newWebhook(ctx, e, secret, err)
 	})
@@ -164,7 +166,7 @@ func (a *API) createWebhook(ctx context.Context, in *createWebhookInput) (*newWe
 }
 
 type changeWebhookInput struct {
-	webhookInput
+	WebhookPath
 	Body struct {
 		WebhookSettings
 		Enabled *bool `json:"enabled,omitempty"`
