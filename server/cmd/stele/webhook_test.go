@@ -20,6 +20,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"stele/notary/proof/prooftest"
+	"stele/storage/storagetest"
 )
 
 // hooks is a receiver that checks what arrives with the official library.
@@ -395,5 +396,33 @@ func TestWebhookListen(t *testing.T) {
 	})
 	if out, err := exec.Command(path, "webhook", "listen").CombinedOutput(); err == nil || !strings.Contains(string(out), "secret is needed") {
 		t.Errorf("without a secret: %v %s", err, out)
+	}
+}
+
+// An instance from before webhooks gets its key at a start. Once the database knows one, a
+// start without it, or with another, is refused: the secrets could not be read.
+func TestWebhookKey(t *testing.T) {
+	site := backends["sqlite+dir"](t)
+	site.start(t).stop()
+	path := filepath.Join(site.data, "keys", "webhook.key")
+	key, err := os.ReadFile(path)
+	fatalIfErr(t, err)
+	refuse := func(want string) {
+		t.Helper()
+		if _, errs, code := site.output(t, "serve", "--listen", "127.0.0.1:0"); code == 0 || !strings.Contains(errs, want) {
+			t.Errorf("exit %d: %s", code, errs)
+		}
+	}
+	fatalIfErr(t, os.Remove(path))
+	refuse("is missing")
+	log, err := os.ReadFile(filepath.Join(site.data, "keys", "log.key"))
+	fatalIfErr(t, err)
+	fatalIfErr(t, os.WriteFile(path, log, 0o600))
+	refuse("is not the webhook key that the database knows")
+	fatalIfErr(t, os.Remove(path))
+	storagetest.MustExec(t, storagetest.Raw(t, "sqlite:"+filepath.Join(site.data, "stele.db")), 1, `DELETE FROM webhook_key`)
+	site.start(t).stop() // as after a migration
+	if made, err := os.ReadFile(path); err != nil || bytes.Equal(made, key) {
+		t.Errorf("no new key was made: %v", err)
 	}
 }
