@@ -14,10 +14,12 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 
+	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/intake"
 	"stele/notary/issue"
+	"stele/notary/webhook"
 	"stele/server/auth"
 	"stele/server/slowread"
 )
@@ -63,6 +65,8 @@ type Config struct {
 	Codes      *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
 	Agencies   Agencies
 	Documents  Documents
+	Webhooks   *webhook.Endpoints
+	WebhookKey *sm.PublicKey  // signs webhooks beside their secrets
 	Progress   *notary.Signal // notified when the log or an anchor advances on this server
 	TrustJSON  []byte
 	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
@@ -98,9 +102,12 @@ func New(r chi.Router, c Config) *API {
 	a.registerQueries()
 	a.registerKeys()
 	a.registerCertificates()
+	a.registerWebhooks()
+	a.registerDeliveries()
 	a.registerPublic()
 	a.registerLog(r)
 	a.registerHealth()
+	a.describeBodies()
 	r.Get("/docs/errors", errorsPage)
 	return a
 }
@@ -158,6 +165,18 @@ func (a *API) private(scope notary.Scope, op huma.Operation) huma.Operation {
 		op.Description = strings.TrimSpace(op.Description + "\n\nThe key needs the scope `" + string(scope) + "`.")
 	}
 	return op
+}
+
+// describeBodies adds to every operation that takes JSON what can be wrong with a body before
+// the operation sees it.
+func (a *API) describeBodies() {
+	for _, path := range a.huma.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{path.Post, path.Patch, path.Put} {
+			if op != nil && op.RequestBody != nil {
+				a.withProblems(op.Responses, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+			}
+		}
+	}
 }
 
 // registerRaw registers an operation that reads its body itself. The body's description is

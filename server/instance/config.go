@@ -56,6 +56,11 @@ type Config struct {
 	StopTimeout       time.Duration `name:"stop-timeout" env:"STELE_STOP_TIMEOUT" default:"30s" help:"How long requests under way may take when the server is asked to stop." yaml:"stop-timeout"`
 	SweepAfter        time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
 
+	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
+	WebhookKeep  time.Duration `name:"webhook-keep" env:"STELE_WEBHOOK_KEEP" default:"720h" help:"How long finished webhook deliveries and their attempts are kept." yaml:"webhook-keep"`
+
+	Demo bool `kong:"-" yaml:"-"` // set by the program: webhooks may go to this machine
+
 	LogLevel  string `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged." yaml:"log-level"`
 	LogFormat string `name:"log-format" env:"STELE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json." yaml:"log-format"`
 }
@@ -88,10 +93,14 @@ func (c Config) Resolve() (Config, error) {
 		errs = append(errs, errors.New("the database URL holds a password: put it into a file and name that with database-password-file"))
 	}
 	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload, "max-batch": int64(c.MaxBatch),
-		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout), "stop-timeout": int64(c.StopTimeout)} {
+		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout),
+		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep)} {
 		if n <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}
+	}
+	if _, err := c.webhookPolicy(); err != nil {
+		errs = append(errs, err)
 	}
 	return c, errors.Join(errs...)
 }
@@ -132,6 +141,7 @@ const (
 	fileCosignKey      = "chain-cosign.key"
 	fileConsensusKey   = "chain-consensus.key"
 	fileNodeKey        = "chain-node.key"
+	fileWebhookKey     = "webhook.key"
 	folderChain        = "chain"
 	fileIdentity       = "instance.json"
 	objectIdentity     = "instance.json"

@@ -149,6 +149,9 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
+	if _, err := newKey(c, fileWebhookKey, pass); err != nil {
+		return nil, err
+	}
 	return logKey, writeFile(c.keyPath(fileNotaryCert), pki.EncodePEM(cert, root), 0o644)
 }
 

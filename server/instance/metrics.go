@@ -51,11 +51,17 @@ type progressCollector struct{ in *Instance }
 
 var (
 	descEntries = prometheus.NewDesc("stele_log_entries", "Entries of the log by how far they have come: received, logged, anchored.", []string{"state"}, nil)
+	descDue     = prometheus.NewDesc("stele_webhook_due_age_seconds", "Age of the oldest webhook delivery that could be sent and was not; receivers that fail do not count.", nil, nil)
+	descBehind  = prometheus.NewDesc("stele_webhook_outbox_behind", "Outbox rows that the last enabled webhook endpoint has before it.", nil, nil)
 	descChain   = prometheus.NewDesc("stele_chain_height", "Height of the embedded chain.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
-func (c *progressCollector) Describe(ch chan<- *prometheus.Desc) { ch <- descEntries; ch <- descChain }
+func (c *progressCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descEntries, descDue, descBehind, descChain} {
+		ch <- d
+	}
+}
 
 // Collect implements prometheus.Collector. A database that is down shows as missing values.
 func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
@@ -65,6 +71,14 @@ func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
 		for state, n := range map[string]uint64{"received": p.Received, "logged": p.Logged, "anchored": p.Anchored} {
 			ch <- prometheus.MustNewConstMetric(descEntries, prometheus.GaugeValue, float64(n), state)
 		}
+	}
+	if due, behind, err := c.in.DB.DeliveryLag(ctx); err == nil {
+		age := 0.0
+		if !due.IsZero() {
+			age = max(time.Since(due).Seconds(), 0)
+		}
+		ch <- prometheus.MustNewConstMetric(descDue, prometheus.GaugeValue, age)
+		ch <- prometheus.MustNewConstMetric(descBehind, prometheus.GaugeValue, float64(behind))
 	}
 	if c.in.chain == nil {
 		return

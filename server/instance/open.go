@@ -161,6 +161,7 @@ type Instance struct {
 	chain    *chainKeeper // nil when another server runs the validator
 	anchors  *anchor.Loop
 	usage    *auth.Usage
+	webhooks *webhooks
 	stop     []func() // in the order of stopping
 	failed   chan error
 }
@@ -191,6 +192,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 		if err := in.openChain(ctx, pass); err != nil {
 			return nil, err
 		}
+	}
+	if err := in.openWebhooks(ctx, pass); err != nil {
+		return nil, err
 	}
 	in.Archive = archive.New(in.DB, in.Tiles, in.Trust)
 	in.start(ctx, pass)
@@ -250,7 +254,8 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 }
 
 // start runs the background work. Close stops it in this order: intake answers what it has
-// taken on, the sequencer logs it, the anchoring ends, the chain stops, stores close.
+// taken on, the sequencer logs it, the anchoring ends, the chain stops, webhooks under way are
+// broken off (they come again), stores close.
 func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	background := context.WithoutCancel(ctx)
 	limits := intake.DefaultLimits()
@@ -266,6 +271,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 		in.run(background, "chain", in.chain.run)
 	}
 	in.run(background, "sweep", in.sweepLoop)
+	in.run(background, "webhooks by progress", in.followProgress)
+	in.run(background, "webhooks", in.webhooks.dispatcher.Run)
+	in.stop = append(in.stop, in.webhooks.sender.Close)
 }
 
 func (in *Instance) run(ctx context.Context, name string, f func(context.Context) error) {

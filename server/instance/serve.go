@@ -129,7 +129,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Agencies: in.DB, Documents: in.Objects,
-		Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
+		Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	site, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page,

@@ -24,6 +24,8 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "Seals": testSeals, "Keys": testKeys, "KeyUsage": testKeyUsage,
 		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Lease": testLease, "SaveEvidence": testSaveEvidence,
 		"SaveEvidenceRace": testSaveEvidenceRace, "Marks": testMarks, "Entries": testEntries,
+		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
+		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, NewSiteOn(t, fresh(t), NewDir(t))) })
 	}

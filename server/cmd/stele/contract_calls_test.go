@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -52,7 +53,9 @@ func (c *contract) calls(t *testing.T) {
 	c.want(post("/api/v1/records/nobody/revoke", `{"reason":"No."}`), 404)
 	c.want(post("/api/v1/records/"+rec.ID+"/revoke", `{"reason":""}`), 422)
 
+	c.badBodies(rec.ID)
 	c.keyCalls(t, other)
+	c.webhookCalls(t)
 	c.homeCalls(t, raw, digest)
 	c.publicCalls(rec)
 
@@ -88,6 +91,63 @@ func (c *contract) createRefusals(post func(path, body string) request, raw func
 	conflict := post("/api/v1/records", digest())
 	conflict.header["Idempotency-Key"] = "file"
 	c.want(conflict, 409)
+}
+
+// badBodies sends to every operation that takes JSON what is none.
+func (c *contract) badBodies(id string) {
+	c.t.Helper()
+	for path, item := range c.doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if op.RequestBody == nil {
+				continue
+			}
+			key := c.info.APIKey
+			if op.Security == nil {
+				key = "none"
+			}
+			at := strings.NewReplacer("{id}", id, "{delivery}", id).Replace(path)
+			c.want(as(key, method, at, "{"), 400)
+			text := as(key, method, at, "x")
+			text.header["Content-Type"] = "text/plain"
+			c.want(text, 415)
+			c.want(as(key, method, at, `{"pad":"`+strings.Repeat("a", 33<<20)+`"}`), 413)
+		}
+	}
+}
+
+// webhookCalls are those of an agency that is told what becomes of its records.
+func (c *contract) webhookCalls(t *testing.T) {
+	t.Helper()
+	const hooks = "/api/v1/webhooks"
+	call := func(method, path, body string) request { return as(c.info.APIKey, method, hooks+path, body) }
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	var hook struct{ ID string }
+	c.want(call("POST", "", fmt.Sprintf(`{"url":%q,"events":["record.logged"]}`, receiver.URL)), 201).json(t, &hook)
+	c.want(call("POST", "", `{"url":"http://192.0.2.1/","events":["record.logged"]}`), 422)
+	c.want(call("GET", "", ""), 200)
+	c.want(call("GET", "?limit=0", ""), 422)
+	c.want(call("GET", "/sample", ""), 200)
+	for _, at := range []string{"/" + hook.ID, "/nobody", "/" + strings.Repeat("a", 65)} {
+		status := map[string]int{"/" + hook.ID: 200, "/nobody": 404}[at]
+		if status == 0 {
+			status = 422
+		}
+		issued, accepted := status, status
+		if status == 200 {
+			issued, accepted = 201, 202
+		}
+		c.want(call("GET", at, ""), status)
+		c.want(call("PATCH", at, `{"events":["record.anchored"]}`), status)
+		c.want(call("POST", at+"/secret", ""), issued)
+		c.want(call("POST", at+"/test", ""), accepted)
+		c.want(call("GET", at+"/deliveries", ""), status)
+		c.want(call("POST", at+"/replay", `{"since":"2026-01-01T00:00:00Z"}`), accepted)
+	}
+	c.want(as(c.info.APIKey, "GET", "/api/v1/events", ""), 200)
+	c.want(as(c.info.APIKey, "GET", "/api/v1/events?after=x", ""), 422)
+	c.want(call("DELETE", "/"+hook.ID, ""), 204)
+	c.want(call("DELETE", "/"+hook.ID, ""), 404)
 }
 
 func (c *contract) keyCalls(t *testing.T, other string) {

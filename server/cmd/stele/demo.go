@@ -50,6 +50,7 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 	if cfg.LogLevel == "info" {
 		cfg.LogLevel = "warn" // the start message is for a person
 	}
+	cfg.Demo = true
 	return serve(ctx, cfg, logger(cfg, s.err), func(addr string) error {
 		trust, err := filepath.Abs(cfg.TrustPath())
 		if err != nil {

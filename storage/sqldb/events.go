@@ -1,0 +1,262 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+
+	"stele/notary"
+	"stele/notary/webhook"
+)
+
+// factRows is how many outbox rows are looked at in one go.
+const factRows = 1000
+
+// kindDisabled is the outbox row of [webhook.EndpointDisabled].
+const kindDisabled = string(webhook.EndpointDisabled)
+
+// fact is an event before what it is about is read.
+type fact struct {
+	webhook.Cursor
+	kind      webhook.Kind
+	recordIdx int64 // -1 for none
+	class     string
+	at        int64
+}
+
+type outboxRow struct {
+	ID    int64  `db:"id"`
+	Kind  string `db:"kind"`
+	First int64  `db:"first_idx"`
+	Last  int64  `db:"last_idx"`
+	At    int64  `db:"at"`
+}
+
+// outboxFrom reads the rows from one on: they are the same for every endpoint and agency.
+func outboxFrom(ctx context.Context, q sqlx.QueryerContext, first uint64) ([]outboxRow, error) {
+	var rows []outboxRow
+	if err := sqlx.SelectContext(ctx, q, &rows, `SELECT id, kind, first_idx, last_idx, at FROM outbox WHERE id >= $1 ORDER BY id LIMIT $2`, int64(first), factRows); err != nil {
+		return nil, fmt.Errorf("read the outbox: %w", err)
+	}
+	return rows, nil
+}
+
+// facts selects the events of an agency in some rows of the outbox, and returns the place
+// after the last that was looked at. Rows of one kind cover entries without gaps, in order:
+// one question for each kind finds the records, whatever the number of rows.
+func facts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, webhook.Cursor, error) {
+	if len(rows) == 0 {
+		return nil, sel.From, nil
+	}
+	next := webhook.Cursor{Row: uint64(rows[len(rows)-1].ID) + 1}
+	byKind := map[string][]outboxRow{}
+	for _, r := range rows {
+		byKind[r.Kind] = append(byKind[r.Kind], r)
+	}
+	var all []fact
+	for _, source := range []struct {
+		rows  []outboxRow
+		wants bool
+		read  func(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error)
+	}{
+		{byKind[kindReceived], sel.Wants(webhook.RecordRevoked) || sel.Wants(webhook.RecordSuperseded), standingFacts},
+		{byKind[kindLogged], sel.Wants(webhook.RecordLogged), recordFacts},
+		{byKind[kindAnchored], sel.Wants(webhook.RecordAnchored), recordFacts},
+		{byKind[kindDisabled], sel.Wants(webhook.EndpointDisabled), noticeFacts},
+	} {
+		if !source.wants || len(source.rows) == 0 {
+			continue
+		}
+		found, err := source.read(ctx, q, sel, source.rows)
+		if err != nil {
+			return nil, sel.From, err
+		}
+		if len(found) == sel.Limit { // there may be more behind the last
+			if end := found[len(found)-1].Next(); end.Before(next) {
+				next = end
+			}
+		}
+		all = append(all, found...)
+	}
+	all = slices.DeleteFunc(all, func(f fact) bool {
+		return f.Before(sel.From) || !f.Before(next) || !sel.Wants(f.kind) || f.recordIdx >= 0 && !sel.WantsClass(f.class)
+	})
+	slices.SortFunc(all, func(a, b fact) int {
+		if a.Before(b.Cursor) {
+			return -1
+		}
+		return 1
+	})
+	if len(all) > sel.Limit {
+		all = all[:sel.Limit]
+		next = all[sel.Limit-1].Next()
+	}
+	return all, next, nil
+}
+
+// firstIndex is the first entry of the rows that is not before the place to begin.
+func firstIndex(sel webhook.Query, rows []outboxRow) int64 {
+	if uint64(rows[0].ID) == sel.From.Row {
+		return max(rows[0].First, int64(sel.From.Index))
+	}
+	return rows[0].First
+}
+
+// rowOf finds the row that covers an entry.
+func rowOf(rows []outboxRow, idx int64) outboxRow {
+	i, _ := slices.BinarySearchFunc(rows, idx, func(r outboxRow, idx int64) int {
+		switch {
+		case r.Last < idx:
+			return -1
+		case r.First > idx:
+			return 1
+		}
+		return 0
+	})
+	return rows[i]
+}
+
+// recordFacts are the agency's records that the rows cover.
+func recordFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error) {
+	var found []struct {
+		Idx   int64  `db:"idx"`
+		Class string `db:"class"`
+	}
+	err := sqlx.SelectContext(ctx, q, &found, `SELECT idx, class FROM records WHERE agency_id = $1 AND idx >= $2 AND idx <= $3 ORDER BY idx LIMIT $4`,
+		sel.AgencyID, firstIndex(sel, rows), rows[len(rows)-1].Last, sel.Limit)
+	out := make([]fact, len(found))
+	for i, r := range found {
+		row := rowOf(rows, r.Idx)
+		out[i] = fact{webhook.Cursor{Row: uint64(row.ID), Index: uint64(r.Idx)}, webhook.Kind(row.Kind), r.Idx, r.Class, row.At}
+	}
+	return out, err
+}
+
+// standingFacts are the agency's records that entries in the rows have withdrawn or replaced.
+// An entry does this to one record at most, so its index names the event.
+func standingFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error) {
+	var found []struct {
+		Idx      int64  `db:"idx"`
+		By       int64  `db:"standing_idx"`
+		Standing string `db:"standing"`
+		Class    string `db:"class"`
+	}
+	err := sqlx.SelectContext(ctx, q, &found, `SELECT idx, standing_idx, standing, class FROM records
+		WHERE agency_id = $1 AND standing <> 'valid' AND standing_idx >= $2 AND standing_idx <= $3 ORDER BY standing_idx LIMIT $4`,
+		sel.AgencyID, firstIndex(sel, rows), rows[len(rows)-1].Last, sel.Limit)
+	out := make([]fact, len(found))
+	for i, r := range found {
+		row, kind := rowOf(rows, r.By), webhook.RecordRevoked
+		if r.Standing == string(notary.Superseded) {
+			kind = webhook.RecordSuperseded
+		}
+		out[i] = fact{webhook.Cursor{Row: uint64(row.ID), Index: uint64(r.By)}, kind, r.Idx, r.Class, row.At}
+	}
+	return out, err
+}
+
+// noticeFacts are the agency's notices among the rows.
+func noticeFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error) {
+	var found []int64
+	err := sqlx.SelectContext(ctx, q, &found, `SELECT outbox_id FROM webhook_notices WHERE agency_id = $1 AND outbox_id >= $2 AND outbox_id <= $3 ORDER BY outbox_id LIMIT $4`,
+		sel.AgencyID, rows[0].ID, rows[len(rows)-1].ID, sel.Limit)
+	out := make([]fact, 0, len(found))
+	for _, id := range found {
+		for _, row := range rows {
+			if row.ID == id {
+				out = append(out, fact{webhook.Cursor{Row: uint64(id)}, webhook.EndpointDisabled, -1, "", row.At})
+			}
+		}
+	}
+	return out, err
+}
+
+// Events implements [webhook.DeliveryStore].
+func (db *DB) Events(ctx context.Context, sel webhook.Query) ([]webhook.Event, webhook.Cursor, error) {
+	rows, err := outboxFrom(ctx, db.read, sel.From.Row)
+	if err != nil {
+		return nil, sel.From, err
+	}
+	found, next, err := facts(ctx, db.read, sel, rows)
+	if err != nil {
+		return nil, sel.From, fmt.Errorf("read events: %w", err)
+	}
+	events := make([]*webhook.Event, len(found))
+	ids := map[*webhook.Event]subject{}
+	for i, f := range found {
+		e := &webhook.Event{ID: f.String(), Kind: f.kind, At: fromMicros(f.at)}
+		events[i], ids[e] = e, subject{agency: sel.AgencyID, record: f.recordIdx}
+	}
+	if err := db.fill(ctx, db.read, ids); err != nil {
+		return nil, sel.From, err
+	}
+	out := make([]webhook.Event, len(events))
+	for i, e := range events {
+		out[i] = *e
+	}
+	return out, next, nil
+}
+
+// subject is what an event is about, before it is read.
+type subject struct {
+	agency string
+	record int64 // -1 for none
+}
+
+// fill reads agencies, records and notices of events.
+func (db *DB) fill(ctx context.Context, q sqlx.QueryerContext, events map[*webhook.Event]subject) error {
+	agencies, records := map[string]notary.Agency{}, map[int64]*notary.Record{}
+	var wanted []int64
+	for e, s := range events {
+		agencies[s.agency] = notary.Agency{}
+		if s.record >= 0 {
+			wanted = append(wanted, s.record)
+		}
+		if e.Kind != webhook.EndpointDisabled {
+			continue
+		}
+		c, err := webhook.ParseCursor(e.ID)
+		if err != nil {
+			return fmt.Errorf("event %q: %w", e.ID, err)
+		}
+		var n webhook.Notice
+		if err := q.QueryRowxContext(ctx, `SELECT endpoint_id, url, reason FROM webhook_notices WHERE outbox_id = $1`, int64(c.Row)).Scan(&n.EndpointID, &n.URL, &n.Reason); err != nil {
+			return fmt.Errorf("read the notice of event %s: %w", e.ID, err)
+		}
+		e.Notice = &n
+	}
+	for id := range agencies {
+		var r agencyRow
+		if err := sqlx.GetContext(ctx, q, &r, selectAgency+` WHERE id = $1`, id); err != nil {
+			return fmt.Errorf("agency of an event: %w", notFound(err))
+		}
+		agencies[id] = r.agency()
+	}
+	slices.Sort(wanted)
+	for part := range slices.Chunk(slices.Compact(wanted), 500) {
+		list, err := recordsAt(ctx, q, part)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			records[int64(list[i].Index)] = &list[i]
+		}
+	}
+	for e, s := range events {
+		e.Agency, e.Record = agencies[s.agency], records[s.record]
+	}
+	return nil
+}
+
+// recordsAt reads records by index. The numbers are ours: they stand in the question itself.
+func recordsAt(ctx context.Context, q sqlx.QueryerContext, idx []int64) ([]notary.Record, error) {
+	var rows []recordRow
+	list := strings.Trim(fmt.Sprint(idx), "[]")
+	if err := sqlx.SelectContext(ctx, q, &rows, selectRecord+` WHERE idx IN (`+strings.ReplaceAll(list, " ", ",")+`)`); err != nil {
+		return nil, fmt.Errorf("read records of events: %w", err)
+	}
+	return toRecords(rows)
+}
