@@ -102,7 +102,7 @@ func TestContract(t *testing.T) {
 // elsewhere are statuses that other tests of this package bring about: stores that are
 // down, slow clients, many requests, records that are not anchored for long. The name of a tile
 // has slashes, which no description can say.
-var elsewhere = []string{" 408", " 429", " 500", " 503", "get-bundle 409", "get-certificate 409", "get-evidence 409", "get-tile 200"}
+var elsewhere = []string{" 408", " 429", " 500", " 503", "get-bundle 409", "get-certificate 409", "get-evidence 409", "get-tile 200", "get-tile 403", "get-tile 404"}
 
 // unseen are the operations and statuses that are described and did not occur.
 func (c *contract) unseen() []string {
