@@ -90,7 +90,7 @@ func TestOneSignatureFails(t *testing.T) {
 	f.sign.Store(&sign)
 	items := f.batch(9, -1)
 	items[4].Draft.Class = "bad"
-	for i, r := range f.in.Batch(t.Context(), items) {
+	for i, r := range f.run(t.Context(), items) {
 		if i == 4 {
 			wantCode(t, r.Err, notary.CodeUnavailable)
 		} else if r.Err != nil {
@@ -156,13 +156,13 @@ func TestIdempotency(t *testing.T) {
 		}
 		items[3].Size = 2 // another request
 		items[4].Draft = f.draft("k")
-		res := f.in.Batch(t.Context(), items)
+		res := f.run(t.Context(), items)
 		if res[0].Err != nil || res[0].Replay || !res[1].Replay || !res[2].Replay || res[2].Record.Index != res[0].Record.Index || res[2].Record.ID != res[0].Record.ID || res[0].Record.Index != 1 {
 			t.Errorf("batch: %+v", res[:3])
 		}
 		wantCode(t, res[3].Err, notary.CodeIdempotency)
 		wantCode(t, res[4].Err, notary.CodeIdempotency)
-		again := f.in.Batch(t.Context(), items[:1])
+		again := f.run(t.Context(), items[:1])
 		if again[0].Err != nil || !again[0].Replay || again[0].Record.ID != res[0].Record.ID {
 			t.Errorf("the batch again: %+v", again)
 		}

@@ -139,3 +139,15 @@ func await(t *testing.T, fact func() bool) {
 func (f *fixture) hold() *storagetest.Injected {
 	return f.db.Inject(storagetest.Fault{Op: storagetest.OpNoteKeyUse, Mode: storagetest.Hold, Call: 1})
 }
+
+// run notarizes a batch and collects the results, which come in order.
+func (f *fixture) run(ctx context.Context, items []intake.BatchItem) []intake.BatchResult {
+	out := make([]intake.BatchResult, 0, len(items))
+	for i, r := range f.in.Batch(ctx, items) {
+		if i != len(out) {
+			panic("results out of order")
+		}
+		out = append(out, r)
+	}
+	return out
+}

@@ -120,7 +120,7 @@ func TestQueueLimit(t *testing.T) {
 	rest := f.submit(t.Context(), 4, noKey)
 	await(t, func() bool { return f.in.Queued() == 4 })
 	batch := make(chan []intake.BatchResult, 1)
-	go func() { batch <- f.in.Batch(t.Context(), f.batch(10, 3)) }()
+	go func() { batch <- f.run(t.Context(), f.batch(10, 3)) }()
 	await(t, func() bool { return f.in.Queued() == 13 }) // nine of ten are well-formed
 	if n := f.in.Promised(); n != 0 {
 		await(t, func() bool { return f.in.Promised() == 0 })
@@ -129,7 +129,7 @@ func TestQueueLimit(t *testing.T) {
 	wantCode(t, err, notary.CodeBusy)
 	_, _, err = f.file(t, f.draft(""), "x")
 	wantCode(t, err, notary.CodeBusy)
-	for _, r := range f.in.Batch(t.Context(), f.batch(3, -1)) {
+	for _, r := range f.run(t.Context(), f.batch(3, -1)) {
 		wantCode(t, r.Err, notary.CodeBusy)
 	}
 	held.Release()
@@ -182,7 +182,7 @@ func TestStop(t *testing.T) {
 	wantCode(t, err, notary.CodeBusy)
 	_, _, err = f.file(t, f.draft(""), "x")
 	wantCode(t, err, notary.CodeBusy)
-	for _, r := range f.in.Batch(t.Context(), f.batch(2, -1)) {
+	for _, r := range f.run(t.Context(), f.batch(2, -1)) {
 		wantCode(t, r.Err, notary.CodeBusy)
 	}
 	f.want(t, 0, 11)

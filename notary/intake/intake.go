@@ -17,7 +17,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
+	"slices"
 	"time"
 
 	"stele/crypto/sm"
@@ -303,14 +305,16 @@ type BatchResult struct {
 	Err    error
 }
 
-// Batch notarizes many digests. Each item succeeds or fails alone, in the order given.
-func (in *Intake) Batch(ctx context.Context, items []BatchItem) []BatchResult {
+// Batch notarizes many digests. Each item succeeds or fails alone. The results come in the
+// order of the items, each as soon as it and those before it are durable. Items are taken on
+// all together, before the first result: whoever stops listening undoes nothing.
+func (in *Intake) Batch(ctx context.Context, items []BatchItem) iter.Seq2[int, BatchResult] {
 	results := make([]BatchResult, len(items))
 	if err := in.group.admit(len(items)); err != nil {
 		for i := range results {
 			results[i].Err = err
 		}
-		return results
+		return slices.All(results)
 	}
 	waits, enqueued := make([]*waiter, len(items)), 0
 	for i, it := range items {
@@ -328,12 +332,16 @@ func (in *Intake) Batch(ctx context.Context, items []BatchItem) []BatchResult {
 		}
 	}
 	in.group.giveBack(len(items) - enqueued)
-	for i, w := range waits {
-		if w != nil {
-			results[i].Record, results[i].Replay, results[i].Err = w.wait(ctx).result(w.item)
+	return func(yield func(int, BatchResult) bool) {
+		for i, w := range waits {
+			if w != nil {
+				results[i].Record, results[i].Replay, results[i].Err = w.wait(ctx).result(w.item)
+			}
+			if !yield(i, results[i]) {
+				return
+			}
 		}
 	}
-	return results
 }
 
 // Revoke withdraws a record of an agency. The reason is public.

@@ -34,7 +34,7 @@ func TestPrepared(t *testing.T) {
 		wantCode(t, err, notary.CodeConflict)
 		_, _, err = f.file(t, f.draft(""), "direct")
 		wantCode(t, err, notary.CodeConflict)
-		if r := f.in.Batch(t.Context(), []intake.BatchItem{{Draft: f.draft("")}}); notary.CodeOf(r[0].Err) != notary.CodeConflict {
+		if r := f.run(t.Context(), []intake.BatchItem{{Draft: f.draft("")}}); notary.CodeOf(r[0].Err) != notary.CodeConflict {
 			t.Errorf("a batch: %v", r[0].Err)
 		}
 		f.want(t, 0, 0)

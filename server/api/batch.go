@@ -2,13 +2,17 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"net/http"
 	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
 	"stele/notary"
 	"stele/notary/intake"
@@ -52,14 +56,15 @@ type BatchIssued struct {
 	IssuedAt string `json:"issuedAt"`
 }
 
-type batchOutput struct{ Body BatchResponse }
-
 func (a *API) registerBatch() {
 	schemas := a.huma.OpenAPI().Components.Schemas
 	registerRaw(a.huma, a.private(notary.ScopeWrite, huma.Operation{
 		OperationID: "create-records", Method: http.MethodPost, Path: "/api/v1/records/batch", Tags: []string{"records"},
 		Summary:     "Notarize many documents by digest",
-		Description: fmt.Sprintf("Up to %d items. Each succeeds or fails alone; the answer has a result per item, in order.", a.MaxBatch),
+		Description: fmt.Sprintf("Up to %d items. Each succeeds or fails alone; the answer has a result per item, in order. With `Accept: application/jsonl` the results come as lines, each as soon as its record is durable.", a.MaxBatch),
+		Responses: map[string]*huma.Response{"200": {Description: "A result per item", Content: map[string]*huma.MediaType{
+			"application/json":  {Schema: schemas.Schema(reflect.TypeFor[BatchResponse](), true, "BatchResponse")},
+			"application/jsonl": {Schema: &huma.Schema{Type: "string", Description: "Each line is a BatchResult, see the components"}}}}},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(reflect.TypeFor[BatchRequest](), true, "BatchRequest")}}},
 		Errors:      []int{400, 408, 413, 415, 422},
 	}), a.createBatch)
@@ -68,7 +73,7 @@ func (a *API) registerBatch() {
 // maxBatchJSON bounds a batch's JSON, in bytes: 10,000 items of 3 KiB.
 const maxBatchJSON = 32 << 20
 
-func (a *API) createBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {
+func (a *API) createBatch(ctx context.Context, in *batchInput) (*huma.StreamResponse, error) {
 	if ct, _, _ := strings.Cut(in.request.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(ct), "application/json") {
 		return nil, a.fail(ctx, notary.Errorf(notary.CodeUnsupported, "Send application/json. Nothing was saved."))
 	}
@@ -79,43 +84,95 @@ func (a *API) createBatch(ctx context.Context, in *batchInput) (*batchOutput, er
 	if len(req.Records) == 0 || len(req.Records) > a.MaxBatch {
 		return nil, a.fail(ctx, notary.InvalidField("records", "A batch has 1 to %d records. Nothing was saved.", a.MaxBatch))
 	}
-	out := &batchOutput{Body: BatchResponse{Results: make([]BatchResult, len(req.Records))}}
-	items := make([]intake.BatchItem, 0, len(req.Records))
-	at := make([]int, 0, len(req.Records))
+	b := &batch{API: a, wait: notary.State(in.Wait), results: make([]BatchResult, len(req.Records))}
 	from := origin(ctx, "batch")
 	for i, r := range req.Records {
 		item, err := r.item(caller(ctx).AgencyID, from)
 		if err != nil {
-			out.Body.Results[i] = failedItem(err)
+			b.results[i] = failedItem(err)
 			continue
 		}
-		items, at = append(items, item), append(at, i)
+		b.items, b.at = append(b.items, item), append(b.at, i)
 	}
-	if err := a.Usage.Spend(ctx, caller(ctx), uint64(len(items))); err != nil {
+	if err := a.Usage.Spend(ctx, caller(ctx), uint64(len(b.items))); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	last, unspent := uint64(0), uint64(0)
-	defer func() { a.Usage.GiveBack(caller(ctx), unspent) }()
-	for k, res := range a.Intake.Batch(ctx, items) {
-		if res.Err != nil || res.Replay {
-			unspent++
-		}
-		if res.Err != nil {
-			if problemOf(res.Err).Status >= 500 {
-				a.log.WarnContext(ctx, "batch item failed", "error", res.Err)
+	if strings.Contains(in.request.Header.Get("Accept"), "application/jsonl") {
+		return &huma.StreamResponse{Body: func(c huma.Context) { b.lines(ctx, c) }}, nil
+	}
+	for range b.run(ctx) {
+		continue // all results are wanted before the first is sent
+	}
+	return &huma.StreamResponse{Body: func(c huma.Context) {
+		c.SetHeader("Content-Type", "application/json")
+		_ = encoder(c.BodyWriter()).Encode(BatchResponse{Results: b.results}) // the client may have left
+	}}, nil
+}
+
+// batch is a call at work.
+type batch struct {
+	*API
+	wait    notary.State
+	items   []intake.BatchItem // those that are in form
+	at      []int              // their places in the call
+	results []BatchResult
+}
+
+// run notarizes and fills in the results. It yields how many of them, from the first, are final.
+func (b *batch) run(ctx context.Context) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		last, unspent := uint64(0), uint64(0)
+		defer func() { b.Usage.GiveBack(caller(ctx), unspent) }()
+		for k, res := range b.Intake.Batch(ctx, b.items) {
+			if res.Err != nil || res.Replay {
+				unspent++
 			}
-			out.Body.Results[at[k]] = failedItem(res.Err)
-			continue
+			if res.Err == nil {
+				last = max(last, res.Record.Index)
+				b.results[b.at[k]] = issuedItem(res)
+			} else {
+				if problemOf(res.Err).Status >= 500 {
+					b.log.WarnContext(ctx, "batch item failed", "error", res.Err)
+				}
+				b.results[b.at[k]] = failedItem(res.Err)
+			}
+			if !yield(b.at[k] + 1) {
+				return
+			}
 		}
-		last = max(last, res.Record.Index)
-		out.Body.Results[at[k]] = issuedItem(res)
+		if b.wait != "" {
+			if _, err := b.waitFor(ctx, last, b.wait); err != nil && !errors.Is(err, context.Canceled) {
+				b.log.WarnContext(ctx, "waiting for a batch", "error", err)
+			}
+		}
+		yield(len(b.results))
 	}
-	if in.Wait != "" {
-		if _, err := a.waitFor(ctx, last, notary.State(in.Wait)); err != nil && !errors.Is(err, context.Canceled) {
-			a.log.WarnContext(ctx, "waiting for a batch", "error", err)
+}
+
+// lines sends each result as soon as it is final. Records of a client that leaves are
+// notarized all the same; it asks again with its idempotency keys.
+func (b *batch) lines(ctx context.Context, c huma.Context) {
+	c.SetHeader("Content-Type", "application/jsonl")
+	out, sent, gone := encoder(c.BodyWriter()), 0, false
+	_, w := humachi.Unwrap(c)
+	flush := http.NewResponseController(w)
+	for final := range b.run(ctx) {
+		for ; sent < final && !gone; sent++ {
+			gone = out.Encode(b.results[sent]) != nil
+		}
+		if sent%flushEvery == 0 || sent == len(b.results) {
+			_ = flush.Flush() // what cannot be flushed arrives at the end
 		}
 	}
-	return out, nil
+}
+
+// flushEvery is how many lines are sent together at least, but for the last ones.
+const flushEvery = 100
+
+func encoder(w io.Writer) *json.Encoder {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e
 }
 
 func (r BatchRecord) item(agencyID string, from intake.Origin) (intake.BatchItem, error) {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"reflect"
 	"slices"
@@ -46,8 +45,7 @@ func (a *API) bundles(ctx context.Context, in *bundlesInput) (*huma.StreamRespon
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		c.SetHeader("Content-Type", "application/jsonl")
 		c.SetHeader("Cache-Control", "private, no-store")
-		e := json.NewEncoder(c.BodyWriter())
-		e.SetEscapeHTML(false)
+		e := encoder(c.BodyWriter())
 		for _, id := range in.Body.Records {
 			if e.Encode(a.bundleLine(ctx, agency, id)) != nil {
 				return // the client has left

@@ -306,3 +306,36 @@ func TestReferencesAndBundles(t *testing.T) {
 		t.Error(lines[2])
 	}
 }
+
+// A batch's results come as lines, in order, in form or not.
+func TestBatchLines(t *testing.T) {
+	site := site{data: t.TempDir()}
+	s := site.start(t)
+	var items []string
+	for i := range 1000 {
+		item := `{"sm3":"` + newDigest() + `","size":1}`
+		if i%10 == 3 {
+			item = `{"sm3":"no digest"}`
+		}
+		items = append(items, item)
+	}
+	r := as(s.info.APIKey, http.MethodPost, "/api/v1/records/batch?wait=logged", `{"records":[`+strings.Join(items, ",")+`]}`)
+	r.header["Accept"] = "application/jsonl"
+	res := s.call(r)
+	lines := strings.Split(strings.TrimSuffix(string(res.body), "\n"), "\n")
+	if res.status != http.StatusOK || res.header.Get("Content-Type") != "application/jsonl" || len(lines) != len(items) {
+		t.Fatalf("%d %v, %d lines", res.status, res.header, len(lines))
+	}
+	for i, line := range lines {
+		var one struct {
+			Status int
+			Record struct{ SM3 string }
+		}
+		fatalIfErr(t, json.Unmarshal([]byte(line), &one))
+		if want := i%10 != 3; want != (one.Status == http.StatusCreated) || want && !strings.Contains(items[i], one.Record.SM3) {
+			t.Fatalf("line %d: %s", i, line)
+		}
+	}
+	s.stop()
+	site.fsck(t)
+}
