@@ -76,10 +76,11 @@ func (in *Intake) check(d *Draft) error {
 	if total > in.limits.MaxAttrs {
 		return notary.InvalidField("fields", "A record's attributes have at most %d bytes together.", in.limits.MaxAttrs)
 	}
-	return checkIdempotency(d.Idempotency)
+	return CheckIdempotency(d.Idempotency)
 }
 
-func checkIdempotency(key string) error {
+// CheckIdempotency refuses what is no idempotency key.
+func CheckIdempotency(key string) error {
 	if len(key) > maxIdempotency {
 		return notary.InvalidField("Idempotency-Key", "An idempotency key has at most %d printable ASCII characters.", maxIdempotency)
 	}

@@ -366,7 +366,7 @@ func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, re
 	if !statement.ValidText(reason, statement.MaxReason) {
 		return nil, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes without control characters is needed; it will be public.", statement.MaxReason)
 	}
-	if err := checkIdempotency(idempotency); err != nil {
+	if err := CheckIdempotency(idempotency); err != nil {
 		return nil, nil, err
 	}
 	rec, err := in.store.FindRecord(ctx, signer.AgencyID, idOrNumber)

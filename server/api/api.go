@@ -62,6 +62,7 @@ type Config struct {
 	Keys       *auth.Keys
 	Usage      *auth.Usage
 	KeyStore   KeyStore
+	Claims     Claims
 	Codes      *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
 	Agencies   Agencies
 	Documents  Documents

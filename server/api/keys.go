@@ -107,7 +107,12 @@ func keysDown(err error) error {
 	return notary.Wrap(notary.CodeUnavailable, err, "The keys cannot be reached at the moment; nothing was changed, as far as is known. Look before you try again.")
 }
 
-func (a *API) createKey(ctx context.Context, in *struct{ Body NewKey }) (*issuedKeyOutput, error) {
+type createKeyInput struct {
+	Idempotency string `header:"Idempotency-Key" maxLength:"128" doc:"Repeating a request with its key makes no second one"`
+	Body        NewKey
+}
+
+func (a *API) createKey(ctx context.Context, in *createKeyInput) (*issuedKeyOutput, error) {
 	own := caller(ctx)
 	k := notary.APIKey{AgencyID: own.AgencyID, Account: own.Account, Name: in.Body.Name, Rate: own.Rate, Quota: own.Quota, CreatedAt: a.Now()}
 	names := in.Body.Scopes
@@ -134,6 +139,9 @@ func (a *API) createKey(ctx context.Context, in *struct{ Body NewKey }) (*issued
 		return nil, a.fail(ctx, err)
 	}
 	if k.ExpiresAt, err = expiry(in.Body.ExpiresAt, own, a.Now()); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if k.ID, err = a.claim(ctx, in.Idempotency, "create-key", in.Body, auth.NewKeyID()); err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	return a.issueKey(ctx, k)
@@ -174,6 +182,9 @@ func (a *API) issueKey(ctx context.Context, k notary.APIKey) (*issuedKeyOutput, 
 	if err != nil {
 		return nil, a.fail(ctx, keysDown(err))
 	}
+	if slices.ContainsFunc(keys, func(made notary.APIKey) bool { return made.ID == k.ID }) {
+		return nil, a.fail(ctx, madeBefore("key", k.ID))
+	}
 	if n := len(slices.DeleteFunc(keys, func(k notary.APIKey) bool { return !k.InForce(a.Now()) })); n >= maxKeys {
 		return nil, a.fail(ctx, notary.Errorf(notary.CodeConflict, "The agency has %d keys in force already: end some first. Nothing was saved.", n))
 	}
@@ -189,8 +200,9 @@ func (a *API) issueKey(ctx context.Context, k notary.APIKey) (*issuedKeyOutput, 
 const rotationTime = 24 * time.Hour
 
 type rotateInput struct {
-	ID   string `path:"id" maxLength:"64" doc:"The key's id"`
-	Body *struct {
+	ID          string `path:"id" maxLength:"64" doc:"The key's id"`
+	Idempotency string `header:"Idempotency-Key" maxLength:"128" doc:"Repeating a request with its key makes no second one"`
+	Body        *struct {
 		Until *time.Time `json:"until,omitempty" doc:"When the old key ends; 24 hours from now if absent"`
 	} `required:"false"`
 }
@@ -216,6 +228,9 @@ func (a *API) rotateKey(ctx context.Context, in *rotateInput) (*issuedKeyOutput,
 		return nil, a.fail(ctx, notary.Errorf(notary.CodeForbidden, "The calling key lacks a scope that this key has. Nothing was saved."))
 	}
 	next := old
+	if next.ID, err = a.claim(ctx, in.Idempotency, "rotate-key "+in.ID, in.Body, auth.NewKeyID()); err != nil {
+		return nil, a.fail(ctx, err)
+	}
 	next.CreatedAt, next.UsedAt = now, time.Time{}
 	// The new key is durable before the old one ends: a crash in between leaves both in force,
 	// which the list shows.

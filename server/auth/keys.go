@@ -27,15 +27,22 @@ type Store interface {
 // prefix marks a Stele key, so that secret scanners recognize one.
 const prefix = "stele_"
 
-// NewKey completes a key's settings with an id, a digest and, unless it has one, an account
-// of its own. It returns the text for the caller too, stele_<id>_<32 random bytes>; 256 bits
+// NewKeyID makes an id for a key.
+func NewKeyID() string {
+	id := make([]byte, 9)
+	rand.Read(id) // never fails: the runtime aborts when the system has no randomness
+	return encodeID(id)
+}
+
+// NewKey completes a key's settings with a digest and, where they are missing, an id and an
+// account of its own. It returns the text for the caller too, stele_<id>_<32 random bytes>; 256 bits
 // of entropy need no slow hash.
 func NewKey(k notary.APIKey) (text string, complete notary.APIKey) {
-	id := make([]byte, 9)
 	secret := make([]byte, 32)
-	rand.Read(id)     // these never fail: the runtime aborts
-	rand.Read(secret) // when the system has no randomness
-	k.ID = encodeID(id)
+	rand.Read(secret) // never fails, as above
+	if k.ID == "" {
+		k.ID = NewKeyID()
+	}
 	if k.Account == "" {
 		k.Account = k.ID
 	}

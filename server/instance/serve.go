@@ -128,7 +128,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	case !errors.Is(err, ui.ErrNotBuilt): // without it there is no link to it; the public page logs what to do
 		return nil, err
 	}
-	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Agencies: in.DB, Documents: in.Objects,
+	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Claims: in.DB, Agencies: in.DB, Documents: in.Objects,
 		Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
 		Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	pages := web.DefaultLimits()

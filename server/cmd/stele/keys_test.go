@@ -60,6 +60,16 @@ func TestKeys(t *testing.T) {
 	}
 
 	writer := s.newKey(t, s.info.APIKey, "/api/v1/keys", `{"name":"desk"}`)
+	once := as(s.info.APIKey, http.MethodPost, "/api/v1/keys", `{"name":"once"}`)
+	once.header["Idempotency-Key"] = "one key"
+	var made api.IssuedKey
+	s.call(once).json(t, &made)
+	for body, code := range map[string]string{`{"name":"once"}`: "conflict", `{"name":"another"}`: "idempotency_conflict"} {
+		once.body = strings.NewReader(body)
+		if r := s.call(once); r.status != http.StatusConflict || r.problem(t) != code || code == "conflict" && !strings.Contains(string(r.body), made.ID) {
+			t.Errorf("%s with the same idempotency key: %d %s", body, r.status, r.body)
+		}
+	}
 	next := s.newKey(t, s.info.APIKey, "/api/v1/keys/"+writer.ID+"/rotate", "")
 	for _, k := range []api.IssuedKey{writer, next} { // both work while systems change over
 		if r := s.call(as(k.Text, http.MethodPost, "/api/v1/records", digest())); r.status != http.StatusCreated {
