@@ -13,8 +13,8 @@ import (
 // use, by several servers too; what they have returned from is durable; they do not retry.
 //
 // FanOut makes deliveries of what the endpoints' cursors have before them and moves the
-// cursors in the same transaction; it says whether there is more. It costs one question while
-// there is nothing to do, however many records come in.
+// cursors in the same transaction; it says how many it made and whether there is more to look
+// at. It costs one question while there is nothing to do, however many records come in.
 //
 // Claim takes deliveries that are due and of which no earlier one of the same record to the
 // same endpoint is pending, and keeps others from them until a time; room says how many of an
@@ -23,7 +23,7 @@ import (
 // their attempt. Prune removes up to limit finished deliveries from before a time, and what
 // deleted endpoints have left, and returns how many.
 type Queue interface {
-	FanOut(ctx context.Context) (more bool, err error)
+	FanOut(ctx context.Context) (made int, more bool, err error)
 	Claim(ctx context.Context, holder string, until time.Time, room func(endpointID string, failing bool) int) ([]Claim, error)
 	Finish(ctx context.Context, holder string, outcomes []Outcome) error
 	Prune(ctx context.Context, before time.Time, limit int) (int, error)
@@ -126,11 +126,14 @@ func NewDispatcher(queue Queue, send Send, opt DispatchOptions) *Dispatcher {
 		results: make(chan Outcome, maxInFlight), inFlight: map[string]*turns{}}
 }
 
-// Wake says that there may be something to do: facts, an endpoint, a replay. It never blocks.
+// Wake says that there may be something to do: an endpoint, a ping, a replay. It never blocks.
 func (d *Dispatcher) Wake() {
 	signal(d.fanWake)
 	signal(d.dueWake)
 }
+
+// NewFacts says that the log has moved. It never blocks.
+func (d *Dispatcher) NewFacts() { signal(d.fanWake) }
 
 func signal(ch chan struct{}) {
 	select {
@@ -152,13 +155,15 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 func (d *Dispatcher) fanOutLoop(ctx context.Context) {
 	for {
-		more, err := d.queue.FanOut(ctx)
+		made, more, err := d.queue.FanOut(ctx)
 		pause := d.opt.Pace
 		if err != nil {
 			d.warn(ctx, "making deliveries of events failed, will try again", err)
 			more, pause = false, errorPause
 		}
-		signal(d.dueWake)
+		if made > 0 {
+			signal(d.dueWake)
+		}
 		if more {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -117,17 +118,24 @@ func (e *Endpoints) List(ctx context.Context, agencyID, after string, limit int)
 	return l, outside(err)
 }
 
-// Change alters settings and state. An endpoint that is enabled again goes on where it was.
-func (e *Endpoints) Change(ctx context.Context, agencyID, id string, change func(s *Settings, enabled *bool)) (Endpoint, error) {
+// Change alters settings and state; an error of change leaves all as it was. An endpoint that
+// is enabled again goes on where it was. Settings that do not change are not judged anew: what
+// the rules have come to forbid can still be disabled.
+func (e *Endpoints) Change(ctx context.Context, agencyID, id string, change func(s *Settings, enabled *bool) error) (Endpoint, error) {
 	ep, err := e.store.ChangeEndpoint(ctx, agencyID, id, func(ep *Endpoint) error {
-		enabled := ep.Health.State == Enabled
-		was := enabled
-		change(&ep.Settings, &enabled)
+		before, was := ep.Settings, ep.Health.State == Enabled
+		enabled := was
+		if err := change(&ep.Settings, &enabled); err != nil {
+			return err
+		}
 		switch {
 		case enabled && !was:
 			ep.Health = Health{State: Enabled}
 		case !enabled && was:
 			ep.Health = Health{State: Disabled, Reason: ReasonManual, DisabledAt: e.opt.Now().UTC()}
+		}
+		if reflect.DeepEqual(before, ep.Settings) && (was || !enabled) {
+			return nil
 		}
 		return ep.Settings.check(e.opt.Policy)
 	})

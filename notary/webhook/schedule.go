@@ -87,7 +87,7 @@ func (h Health) After(o Outcome, at time.Time) Health {
 		return h
 	case o.Step == Delivered:
 		return Health{State: Enabled}
-	case o.Event == Ping:
+	case o.Event == Ping && !o.Gone:
 		return h // a test; it says nothing about the events
 	}
 	if h.Failures == 0 {

@@ -94,6 +94,9 @@ func TestHealth(t *testing.T) {
 	if gone := (Health{State: Enabled}).After(Outcome{Step: Retry, Gone: true}, at); gone.State != Disabled || gone.Reason != ReasonGone {
 		t.Errorf("after 410: %+v", gone)
 	}
+	if gone := (Health{State: Enabled}).After(Outcome{Step: GivenUp, Event: Ping, Gone: true}, at); gone.State != Disabled {
+		t.Errorf("after 410 to a ping: %+v", gone)
+	}
 	if asked := (Health{State: Enabled}).After(Outcome{Step: Retry, RetryAfter: time.Hour}, at); asked.HoldUntil.Sub(at) != time.Hour {
 		t.Errorf("after Retry-After: %+v", asked)
 	}

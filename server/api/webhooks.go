@@ -152,6 +152,15 @@ func (a *API) newWebhook(ctx context.Context, e webhook.Endpoint, secret webhook
 	return &newWebhookOutput{Location: "/api/v1/webhooks/" + e.ID, Cache: "private, no-store", Body: NewWebhook{wireWebhook(e), secret.Text()}}, nil
 }
 
+// mayShow keeps a key that cannot read records from having their private attributes sent to a
+// place of its choice, by an endpoint of its own or by turning another's elsewhere.
+func mayShow(ctx context.Context, s webhook.Settings) error {
+	if key := caller(ctx); len(s.Form.Fields) > 0 && !key.May(notary.ScopeRead) {
+		return notary.Errorf(notary.CodeForbidden, "A webhook that shows private attributes needs a key with the scope %q too. Nothing was saved.", notary.ScopeRead)
+	}
+	return nil
+}
+
 type createWebhookInput struct {
 	Body struct {
 		WebhookSettings
@@ -161,6 +170,9 @@ type createWebhookInput struct {
 func (a *API) createWebhook(ctx context.Context, in *createWebhookInput) (*newWebhookOutput, error) {
 	var s webhook.Settings
 	in.Body.apply(&s)
+	if err := mayShow(ctx, s); err != nil {
+		return nil, a.fail(ctx, err)
+	}
 	e, secret, err := a.Webhooks.Create(ctx, caller(ctx).AgencyID, s)
 	return a.newWebhook(ctx, e, secret, err)
 }
@@ -174,9 +186,13 @@ type changeWebhookInput struct {
 }
 
 func (a *API) changeWebhook(ctx context.Context, in *changeWebhookInput) (*webhookOutput, error) {
-	e, err := a.Webhooks.Change(ctx, caller(ctx).AgencyID, in.ID, func(s *webhook.Settings, enabled *bool) {
+	e, err := a.Webhooks.Change(ctx, caller(ctx).AgencyID, in.ID, func(s *webhook.Settings, enabled *bool) error {
 		in.Body.apply(s)
 		set(enabled, in.Body.Enabled)
+		if in.Body.URL == nil && in.Body.Fields == nil {
+			return nil
+		}
+		return mayShow(ctx, *s)
 	})
 	return a.oneWebhook(ctx, e, err)
 }

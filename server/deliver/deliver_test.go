@@ -192,8 +192,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// A connection is used again; one that the receiver has closed meanwhile costs an attempt, not
-// a second request behind the dispatcher's back.
+// A connection is used again.
 func TestKeepAlive(t *testing.T) {
 	var connections, calls atomic.Int64
 	r := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))

@@ -92,11 +92,11 @@ func (in *Instance) webhookKey(ctx context.Context, pass keystore.Secret) (*sm.P
 	return key, nil
 }
 
-// followProgress wakes the dispatcher when this server's part of the log has moved.
+// followProgress tells the dispatcher when this server's part of the log has moved.
 func (in *Instance) followProgress(ctx context.Context) error {
 	for {
 		changed := in.Progress.Changed()
-		in.webhooks.dispatcher.Wake()
+		in.webhooks.dispatcher.NewFacts()
 		select {
 		case <-changed:
 		case <-ctx.Done():

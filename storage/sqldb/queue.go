@@ -29,10 +29,10 @@ var behind = fmt.Sprintf(` WHERE state = 'enabled' AND next_row < (SELECT events
 
 // FanOut implements [webhook.Queue]. On PostgreSQL two servers share the work: each skips the
 // endpoints that the other one has locked.
-func (db *DB) FanOut(ctx context.Context) (more bool, err error) {
+func (db *DB) FanOut(ctx context.Context) (made int, more bool, err error) {
 	var n int
 	if err := db.read.GetContext(ctx, &n, `SELECT count(*) FROM webhook_endpoints`+behind); err != nil || n == 0 {
-		return false, err
+		return 0, false, err
 	}
 	err = db.tx(ctx, func(tx *sqlx.Tx) error {
 		lock := ""
@@ -54,15 +54,19 @@ func (db *DB) FanOut(ctx context.Context) (more bool, err error) {
 				}
 				seen[e.Next.Row] = rows
 			}
-			full, err := db.fanOut(ctx, tx, e, rows)
+			n, full, err := db.fanOut(ctx, tx, e, rows)
 			if err != nil {
 				return err
 			}
+			made += n
 			more = more || full || len(rows) == factRows
 		}
 		return nil
 	})
-	return more && err == nil, err
+	if err != nil {
+		return 0, false, err
+	}
+	return made, more, nil
 }
 
 var deliveryColumns = []string{"endpoint_id", "event_id", "kind", "record_idx", "at", "status", "attempts", "due_at", "holder", "created_at", "finished_at"}
@@ -73,11 +77,11 @@ const again = ` ON CONFLICT (endpoint_id, event_id) DO UPDATE SET status = 'pend
 
 // fanOut makes deliveries of one endpoint and moves its cursor; full means that there is more
 // in the same rows.
-func (db *DB) fanOut(ctx context.Context, tx *sqlx.Tx, e webhook.Endpoint, rows []outboxRow) (full bool, err error) {
+func (db *DB) fanOut(ctx context.Context, tx *sqlx.Tx, e webhook.Endpoint, rows []outboxRow) (made int, full bool, err error) {
 	sel := webhook.Query{AgencyID: e.AgencyID, Kinds: e.Settings.Kinds, Classes: e.Settings.Classes, From: e.Next, Limit: fanEvents}
 	found, next, err := facts(ctx, tx, sel, rows)
 	if err != nil {
-		return false, fmt.Errorf("read events of endpoint %s: %w", e.ID, err)
+		return 0, false, fmt.Errorf("read events of endpoint %s: %w", e.ID, err)
 	}
 	now := micros(db.now())
 	for part := range slices.Chunk(found, insertRows) {
@@ -86,13 +90,13 @@ func (db *DB) fanOut(ctx context.Context, tx *sqlx.Tx, e webhook.Endpoint, rows 
 			args = append(args, e.ID, f.String(), string(f.kind), f.recordIdx, f.at, string(webhook.Pending), 0, now, "", now, 0)
 		}
 		if _, err := tx.ExecContext(ctx, tx.Rebind(insertSQL("deliveries", deliveryColumns, len(part)))+again, args...); err != nil {
-			return false, fmt.Errorf("add deliveries: %w", err)
+			return 0, false, fmt.Errorf("add deliveries: %w", err)
 		}
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE webhook_endpoints SET next_row = $2, next_idx = $3 WHERE id = $1`, e.ID, int64(next.Row), int64(next.Index)); err != nil {
-		return false, fmt.Errorf("move an endpoint's cursor: %w", err)
+		return 0, false, fmt.Errorf("move an endpoint's cursor: %w", err)
 	}
-	return len(rows) > 0 && next.Row <= uint64(rows[len(rows)-1].ID), nil
+	return len(found), len(rows) > 0 && next.Row <= uint64(rows[len(rows)-1].ID), nil
 }
 
 // claimable is a delivery d to an enabled endpoint e that may be sent at $1: it is due, its

@@ -37,7 +37,7 @@ func (s *Site) FanOut(t testing.TB) {
 	t.Helper()
 	for more := true; more; {
 		var err error
-		more, err = s.DB.FanOut(t.Context())
+		_, more, err = s.DB.FanOut(t.Context())
 		fatalIfErr(t, err)
 	}
 }
@@ -164,7 +164,7 @@ func testWebhookFanOut(t *testing.T, s *Site) {
 		db := OpenDatabase(t, s.URL, s.Now)
 		for more := true; more; {
 			var err error
-			if more, err = db.FanOut(t.Context()); err != nil {
+			if _, more, err = db.FanOut(t.Context()); err != nil {
 				return err
 			}
 		}
@@ -302,7 +302,7 @@ func testWebhookShare(t *testing.T, s *Site) {
 	errs := together(4, func(n int) error {
 		db, holder := OpenDatabase(t, s.URL, s.Now), fmt.Sprint("server ", n)
 		for idle := 0; idle < 3; {
-			if _, err := db.FanOut(t.Context()); err != nil {
+			if _, _, err := db.FanOut(t.Context()); err != nil {
 				return err
 			}
 			claims, err := db.Claim(t.Context(), holder, s.Now().Add(time.Hour), func(string, bool) int { return 5 })
