@@ -91,13 +91,16 @@ const oldSecretFor = 24 * time.Hour
 // endpoint one is needs no protection: both sign.
 func sealPlace(endpointID string) string { return "webhook endpoint " + endpointID }
 
-// Create adds an endpoint; its secret is shown this once.
-func (e *Endpoints) Create(ctx context.Context, agencyID string, s Settings) (Endpoint, Secret, error) {
+// NewEndpointID makes an id for an endpoint. Ids are in the order of time.
+func NewEndpointID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// Create adds an endpoint under a new id; its secret is shown this once.
+func (e *Endpoints) Create(ctx context.Context, agencyID, id string, s Settings) (Endpoint, Secret, error) {
 	if err := s.check(e.opt.Policy); err != nil {
 		return Endpoint{}, Secret{}, err
 	}
 	secret := NewSecret()
-	ep := Endpoint{ID: uuid.Must(uuid.NewV7()).String(), AgencyID: agencyID, Settings: s, Health: Health{State: Enabled}, CreatedAt: e.opt.Now().UTC()}
+	ep := Endpoint{ID: id, AgencyID: agencyID, Settings: s, Health: Health{State: Enabled}, CreatedAt: e.opt.Now().UTC()}
 	ep.Secret = e.opt.Box.Seal(sealPlace(ep.ID), secret.reveal())
 	err := e.store.AddEndpoint(ctx, ep, MaxEndpoints)
 	if errors.Is(err, ErrTooMany) {

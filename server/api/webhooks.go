@@ -162,7 +162,8 @@ func mayShow(ctx context.Context, s webhook.Settings) error {
 }
 
 type createWebhookInput struct {
-	Body struct {
+	Idempotency string `header:"Idempotency-Key" maxLength:"128" doc:"Repeating a request with its key makes no second one"`
+	Body        struct {
 		WebhookSettings
 	}
 }
@@ -173,7 +174,16 @@ func (a *API) createWebhook(ctx context.Context, in *createWebhookInput) (*newWe
 	if err := mayShow(ctx, s); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	e, secret, err := a.Webhooks.Create(ctx, caller(ctx).AgencyID, s)
+	id, err := a.claim(ctx, in.Idempotency, "create-webhook", in.Body, webhook.NewEndpointID())
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if in.Idempotency != "" {
+		if _, err := a.Webhooks.Find(ctx, caller(ctx).AgencyID, id); err == nil {
+			return nil, a.fail(ctx, madeBefore("webhook", id))
+		}
+	}
+	e, secret, err := a.Webhooks.Create(ctx, caller(ctx).AgencyID, id, s)
 	return a.newWebhook(ctx, e, secret, err)
 }
 

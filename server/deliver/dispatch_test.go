@@ -92,7 +92,7 @@ func (o *office) open(holder string) {
 
 func (o *office) create(url string, kinds ...webhook.Kind) (webhook.Endpoint, webhook.Secret) {
 	o.t.Helper()
-	e, secret, err := o.endpoints.Create(o.t.Context(), o.Agency.ID, webhook.Settings{URL: url, Kinds: kinds})
+	e, secret, err := o.endpoints.Create(o.t.Context(), o.Agency.ID, webhook.NewEndpointID(), webhook.Settings{URL: url, Kinds: kinds})
 	fatalIfErr(o.t, err)
 	return e, secret
 }
@@ -406,7 +406,7 @@ func TestHangingEndpoints(t *testing.T) {
 			path = "/hang"
 		}
 		unlimited := webhook.NewEndpoints(noLimit{o.DB}, o.DB, o.opt, func() {})
-		_, _, err := unlimited.Create(t.Context(), o.Agency.ID, webhook.Settings{URL: fmt.Sprint(srv.URL, path, "/", i), Kinds: []webhook.Kind{webhook.RecordLogged, webhook.RecordAnchored}})
+		_, _, err := unlimited.Create(t.Context(), o.Agency.ID, webhook.NewEndpointID(), webhook.Settings{URL: fmt.Sprint(srv.URL, path, "/", i), Kinds: []webhook.Kind{webhook.RecordLogged, webhook.RecordAnchored}})
 		fatalIfErr(t, err)
 	}
 	o.open("server")
