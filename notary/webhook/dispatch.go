@@ -19,8 +19,8 @@ import (
 // Claim takes deliveries that are due and of which no earlier one of the same record to the
 // same endpoint is pending, and keeps others from them until a time; room says how many of an
 // endpoint may be taken. Finish writes what became of claimed deliveries and their endpoints'
-// [Health.After]; outcomes of deliveries that somebody else has taken meanwhile only leave
-// their attempt. Prune removes up to limit finished deliveries from before a time, and what
+// [Health.After]; the failure of a delivery that somebody else has taken meanwhile only leaves
+// its attempt. Prune removes up to limit finished deliveries from before a time, and what
 // deleted endpoints have left, and returns how many.
 type Queue interface {
 	FanOut(ctx context.Context) (made int, more bool, err error)

@@ -253,9 +253,9 @@ func (db *DB) finishEndpoint(ctx context.Context, tx *sqlx.Tx, holder string, ou
 			return nil, err
 		}
 	}
-	if len(done) > 0 { // all at once: this is what a healthy endpoint costs
-		if err := execIn(ctx, tx, `UPDATE deliveries SET status = 'delivered', attempts = attempts + 1, finished_at = ?, holder = '' WHERE endpoint_id = ? AND holder = ? AND status = 'pending' AND event_id IN (?)`,
-			micros(db.now()), e.ID, holder, done); err != nil {
+	if len(done) > 0 { // all at once: this is what a healthy endpoint costs. Whoever has them now, they have arrived
+		if err := execIn(ctx, tx, `UPDATE deliveries SET status = 'delivered', attempts = attempts + 1, finished_at = ?, holder = '' WHERE endpoint_id = ? AND status = 'pending' AND event_id IN (?)`,
+			micros(db.now()), e.ID, done); err != nil {
 			return nil, fmt.Errorf("write what was delivered: %w", err)
 		}
 	}

@@ -261,8 +261,13 @@ func testWebhookClaim(t *testing.T, s *Site) {
 	s.Pass(time.Minute) // the server died: the claim runs out
 	fourth := s.claim(t, s.DB, "d")
 	wantTold(t, fourth, anchored(0))
-	s.finish(t, "d", webhook.Delivered, fourth...)
-	s.finish(t, "c", webhook.Retry, third...) // too late: it is somebody else's, and done
+	s.finish(t, "c", webhook.Released, third...) // too late: it is somebody else's
+	wantTold(t, s.claim(t, s.DB, "x"))
+	s.finish(t, "d", webhook.GivenUp, fourth...)
+	if d, err := s.DB.Replay(t.Context(), "e", fourth[0].Event.ID); err != nil || d.Status != webhook.Pending {
+		t.Fatalf("the failure of who held it was not written: %+v, %v", d, err)
+	}
+	s.finish(t, "c", webhook.Delivered, third...) // late, but it has arrived
 	s.Pass(2 * time.Hour)
 	fifth := s.claim(t, s.DB, "e")
 	wantTold(t, fifth, logged(1))
