@@ -109,6 +109,7 @@ func New(r chi.Router, c Config) *API {
 	a.registerLog(r)
 	a.registerHealth()
 	a.describeBodies()
+	addExamples(a.huma.OpenAPI())
 	r.Get("/docs/errors", errorsPage)
 	return a
 }

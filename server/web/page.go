@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"stele/notary"
 	"stele/ui"
@@ -17,7 +18,7 @@ import (
 type pages struct{ byName map[string]*template.Template }
 
 // pageNames are the templates that are pages; the others are parts of them.
-var pageNames = []string{"home", "record", "result", "message"}
+var pageNames = []string{"home", "record", "result", "message", "apidocs"}
 
 func parsePages(c *ui.Catalogue, assets *ui.Assets) (*pages, error) {
 	p := &pages{byName: map[string]*template.Template{}}
@@ -25,6 +26,7 @@ func parsePages(c *ui.Catalogue, assets *ui.Assets) (*pages, error) {
 		"t":      c.Text,
 		"asset":  func(name string) string { return assetFolder + assets.Path(name) },
 		"groups": groups,
+		"ticks":  ticks,
 		"save":   func(number, code, lang string) saveForm { return saveForm{Number: number, Code: code, Lang: lang} },
 		"form":   func(f frame, number, code string) checkForm { return checkForm{f, number, code} },
 	}
@@ -41,6 +43,19 @@ func parsePages(c *ui.Catalogue, assets *ui.Assets) (*pages, error) {
 		p.byName[name] = t
 	}
 	return p, nil
+}
+
+// ticks shows what stands between backticks as code.
+func ticks(text string) template.HTML {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "`") {
+		if escaped := template.HTMLEscapeString(part); i%2 == 1 {
+			b.WriteString("<code>" + escaped + "</code>")
+		} else {
+			b.WriteString(escaped)
+		}
+	}
+	return template.HTML(b.String()) // every part is escaped above
 }
 
 // groups breaks a digest for the eye; the page shows the parts without white space between
@@ -63,6 +78,8 @@ type frame struct {
 	WASMSize   string         // in words
 	MaxUpload  string         // in words
 	VerifyPage *ui.VerifyPage // or nil
+	HasDocs    bool           // there is an API reference
+	Style      string         // a style sheet of this page's own
 	Catalogue  string         // address of the texts for the scripts
 	Page       any
 }
@@ -90,8 +107,11 @@ func inLanguage(r *http.Request, tag string) string {
 // show writes a page. It is written whole or not at all.
 func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, title string, page any) {
 	c := w.textsOf(r)
-	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, VerifyPage: w.VerifyPage, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
+	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, VerifyPage: w.VerifyPage, HasDocs: w.docs != nil, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
 		Catalogue: assetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
+	if name == "apidocs" {
+		f.Style = "css/apidocs.css"
+	}
 	if a, ok := w.assets.Asset(ui.AssetWASM); ok {
 		f.WASMSize = c.Size(uint64(cmp.Or(len(a.Brotli()), len(a.Gzip))))
 	}

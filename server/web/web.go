@@ -56,6 +56,7 @@ type Config struct {
 	Stopping  <-chan struct{} // closed when the server stops: waiting pages must not hold it up; nil for never
 	// VerifyPage is the offline verifier, or nil where it was not built.
 	VerifyPage *ui.VerifyPage
+	OpenAPI    []byte // the API's description, for its reference; nil for none
 
 	Limits Limits
 	Now    func() time.Time
@@ -71,6 +72,7 @@ type Web struct {
 	uploads  chan struct{}     // a token for each upload at work
 	drawings chan struct{}     // and for each PDF that is being drawn
 	streams  streams
+	docs     *apiDocs
 }
 
 // New reads every template, text and file, and mounts the pages on a router. It returns an
@@ -87,6 +89,11 @@ func New(r chi.Router, c Config) (*Web, error) {
 	for _, texts := range w.texts.All() {
 		if w.pages[texts.Tag], err = parsePages(texts, w.assets); err != nil {
 			return nil, fmt.Errorf("public page in %s: %w", texts.Tag, err)
+		}
+	}
+	if c.OpenAPI != nil {
+		if w.docs, err = parseAPIDocs(c.OpenAPI, c.PublicURL); err != nil {
+			return nil, fmt.Errorf("API reference: %w", err)
 		}
 	}
 	if !w.assets.CanVerify() {
@@ -107,6 +114,9 @@ func (w *Web) mount(r chi.Router) {
 		r.Group(func(r chi.Router) {
 			r.Use(w.language)
 			get(r, "/", w.home)
+			if w.docs != nil {
+				get(r, "/docs/api", w.apiDocs)
+			}
 			r.Group(func(r chi.Router) {
 				r.Use(w.limit())
 				get(r, "/r", w.findRecord)
