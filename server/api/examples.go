@@ -65,11 +65,11 @@ func example(schemas huma.Registry, name string, s *huma.Schema, depth int) any 
 	case huma.TypeObject:
 		return exampleObject(schemas, s, depth)
 	case huma.TypeArray:
-		if v, ok := exampleValues[name].([]any); ok {
-			return v
-		}
 		if s.Items == nil {
 			return []any{}
+		}
+		if v, ok := exampleValues[name].([]any); ok && s.Items.Type == huma.TypeString {
+			return v
 		}
 		return []any{example(schemas, strings.TrimSuffix(name, "s"), s.Items, depth+1)}
 	case huma.TypeBoolean:
