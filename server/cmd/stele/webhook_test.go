@@ -448,3 +448,25 @@ func TestWebhookKey(t *testing.T) {
 		t.Errorf("no new key was made: %v", err)
 	}
 }
+
+// Two servers on the same stores share the deliveries: each event is sent, and sent once.
+func TestWebhooksOfTwoServers(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, site site) {
+		a := site.start(t)
+		b := site.start(t, "--chain", "none")
+		h := newHooks(t)
+		h.connect(a)
+		for i := range 200 {
+			s := []*server{a, b}[i%2]
+			s.notarize(digestRequest(newDigest(), "", ""))
+		}
+		eventually(t, "every event of every record has arrived", func() bool {
+			events, _, _ := a.feed("")
+			got, _, _ := h.got()
+			return len(events) == 400 && len(got) >= 400 // logged and anchored
+		})
+		if got, times, wrong := h.got(); len(got) != 400 || times != 400 || len(wrong) > 0 {
+			t.Errorf("%d events came in %d deliveries; wrong: %v", len(got), times, wrong)
+		}
+	})
+}
