@@ -128,9 +128,11 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	case !errors.Is(err, ui.ErrNotBuilt): // without it there is no link to it; the public page logs what to do
 		return nil, err
 	}
-	api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Agencies: in.DB, Documents: in.Objects,
+	if _, err := api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Agencies: in.DB, Documents: in.Objects,
 		Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
-		Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Uploads: in.Uploads, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log}); err != nil {
+		return nil, err
+	}
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	site, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page,
