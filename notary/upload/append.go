@@ -33,6 +33,13 @@ const (
 	renewEvery = 2 * time.Second
 )
 
+// A client that comes back at once after its line broke finds the server still storing what
+// the line had brought: it is let wait for that, rather than sent away.
+const (
+	waitFor   = 3 * time.Second
+	waitTicks = 30
+)
+
 // maxParts bounds the parts of an upload: twice what its size needs, and many for lines that
 // break. More are those of a client that sends crumbs.
 func maxParts(size int64) int { return 10_000 + int(2*(size/partSize)) }
@@ -45,7 +52,7 @@ var ErrOffset = notary.Errorf(notary.CodeConflict, "The upload is not at this of
 // Append takes in bytes that begin at an offset, which must be how far the upload is. It
 // returns how many of them are here for good, also with an error: the end of src by an error,
 // as by a connection that breaks, loses nothing of what had come. Memory is constant.
-// An upload on which somebody works is a [Busy].
+// An upload on which somebody goes on working is [ErrBusy].
 func (u *Uploads) Append(ctx context.Context, agencyID, id string, offset int64, src io.Reader) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -148,15 +155,32 @@ type lease struct {
 // lease takes a hold; cancel is called if it is lost.
 func (u *Uploads) lease(ctx context.Context, cancel context.CancelCauseFunc, agencyID, id string) (*lease, error) {
 	l := &lease{u: u, ctx: context.WithoutCancel(ctx), holder: rand.Text()}
-	var err error
-	if l.upload, err = u.leases.LeaseUpload(ctx, agencyID, id, l.holder, u.now().Add(leaseFor), u.now()); err != nil {
-		return nil, rowsDown(err)
+	for tick := 0; ; tick++ {
+		var err error
+		if l.upload, err = u.leases.LeaseUpload(ctx, agencyID, id, l.holder, u.now().Add(leaseFor), u.now()); err == nil {
+			break
+		}
+		if !errors.Is(err, ErrBusy) || tick == waitTicks || !pause(ctx, waitFor/waitTicks) {
+			return nil, rowsDown(err)
+		}
 	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { l.keep(ctx, done, cancel) })
 	l.stop = func() { close(done); wg.Wait() }
 	return l, nil
+}
+
+// pause waits, and reports whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // keep renews the lease while there is work.

@@ -18,9 +18,8 @@ import (
 func (u *Uploads) Open(ctx context.Context, agencyID, id string) (io.ReadCloser, notary.Uploaded, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	l, err := u.lease(ctx, cancel, agencyID, id)
-	var busy *Busy
-	if errors.As(err, &busy) {
-		err = notary.Errorf(notary.CodeNotReady, "Another request works on this upload. Nothing was saved by this one; repeat it with the same idempotency key.").After(max(busy.Until.Sub(u.now()), 0))
+	if errors.Is(err, ErrBusy) {
+		err = notary.Errorf(notary.CodeNotReady, "Another request works on this upload. Nothing was saved by this one; repeat it with the same idempotency key.")
 	}
 	if err != nil {
 		cancel(nil)

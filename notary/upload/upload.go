@@ -60,7 +60,7 @@ type Store interface {
 }
 
 // Leases see to it that one request at a time works on an upload, on whichever server it is.
-// LeaseUpload returns a [Busy] while another holder's lease runs, [notary.ErrNotFound] as
+// LeaseUpload returns [ErrBusy] while another holder's lease runs, [notary.ErrNotFound] as
 // FindUpload does; once it has run out anybody may take it. Clocks of servers may differ: what
 // keeps an upload whole is that AddPart returns [ErrLost], and writes nothing, when the
 // holder is not the last that took the lease. RenewUpload returns ErrLost too. All of them
@@ -97,15 +97,9 @@ type Signer interface {
 // Errors of stores.
 var (
 	ErrTooMany = errors.New("the agency has too many uploads")
+	ErrBusy    = errors.New("somebody works on the upload")
 	ErrLost    = errors.New("somebody else has the upload now")
 )
-
-// Busy is what stores return for an upload that somebody works on.
-type Busy struct{ Until time.Time }
-
-func (b *Busy) Error() string {
-	return "somebody works on the upload until " + b.Until.Format(time.RFC3339)
-}
 
 // Limits that a deployment sets.
 type Limits struct {
@@ -219,7 +213,6 @@ var errNotFound = notary.Errorf(notary.CodeNotFound, "There is no such upload of
 
 // rowsDown turns errors of the rows into errors for the outside.
 func rowsDown(err error) error {
-	var busy *Busy
 	switch {
 	case err == nil:
 		return nil
@@ -227,8 +220,8 @@ func rowsDown(err error) error {
 		return errNotFound
 	case errors.Is(err, ErrLost):
 		return notary.Wrap(notary.CodeConflict, err, "Another request goes on with this upload. Ask how far it is, and send the rest.")
-	case errors.As(err, &busy):
-		return err
+	case errors.Is(err, ErrBusy):
+		return err // who asked says what it means
 	}
 	return notary.Wrap(notary.CodeUnavailable, err, "The uploads cannot be reached. Ask how far this one is before you go on.")
 }

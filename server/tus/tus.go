@@ -155,9 +155,9 @@ func (a *answer) end() {
 	}
 	if a.visit.err != nil {
 		status := 0
-		if b := new(upload.Busy); errors.As(a.visit.err, &b) {
+		if errors.Is(a.visit.err, upload.ErrBusy) {
 			status = http.StatusLocked
-			a.visit.err = notary.Errorf(notary.CodeConflict, "Another request sends to this upload. Ask how far it is, and send the rest.").After(max(time.Until(b.Until), time.Second))
+			a.visit.err = notary.Errorf(notary.CodeConflict, "Another request sends to this upload. Ask how far it is, and send the rest.").After(time.Second)
 		}
 		a.h.Problem(a.ResponseWriter, a.r, status, a.visit.err)
 		return

@@ -136,7 +136,7 @@ func (db *DB) LeaseUpload(ctx context.Context, agencyID, id, holder string, unti
 			return err
 		}
 		if r.HeldUntil > micros(db.now()) {
-			return &upload.Busy{Until: fromMicros(r.HeldUntil)}
+			return upload.ErrBusy
 		}
 		if u, err = r.upload(); err != nil {
 			return err
