@@ -47,6 +47,7 @@ var allowed = map[string]string{
 	"notary/chain":               "crypto/merkle crypto/sm crypto/signednote notary/anchorproof notary/checkpoint",
 	"notary/fsck":                "crypto/... notary notary/batchlog notary/checkpoint notary/proof notary/statement",
 	"notary/webhook":             "crypto/seal crypto/sm notary",
+	"notary/upload":              "crypto/sm notary",
 	"storage/...":                "crypto/... notary/... storage/...",
 	"deploy":                     "",
 	"ui":                         "crypto/sm ui/fill",
@@ -57,7 +58,8 @@ var allowed = map[string]string{
 	"server/slowread":            "",
 	"server/deliver":             "notary/webhook",
 	"server/auth":                "crypto/sm notary",
-	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof notary/webhook server/auth server/slowread",
+	"server/tus":                 "notary notary/upload",
+	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof notary/upload notary/webhook server/auth server/slowread server/tus",
 	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/... ui",
@@ -72,7 +74,8 @@ var (
 	notPureAtAll  = []string{"net/http", "database/sql", "crypto/tls", "os/exec"}
 	notInDomain   = []string{"net/http", "database/sql", "github.com/jmoiron/sqlx", "github.com/lib/pq", "modernc.org/sqlite", "github.com/minio/minio-go/v7", "github.com/go-chi/chi/v5"}
 	adapterOwners = map[string]string{"github.com/minio/minio-go/v7": "storage/", "github.com/jmoiron/sqlx": "storage/", "modernc.org/sqlite": "storage/",
-		"github.com/lib/pq": "storage/", "github.com/cometbft/cometbft/node": "notary/chain", "github.com/tjfoc/gmsm/sm2": "crypto/sm/selftest"}
+		"github.com/lib/pq": "storage/", "github.com/cometbft/cometbft/node": "notary/chain", "github.com/tjfoc/gmsm/sm2": "crypto/sm/selftest",
+		"github.com/tus/tusd/v2/pkg/handler": "server/tus"}
 )
 
 type pkg struct {

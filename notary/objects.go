@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"stele/crypto/sm"
 )
 
 // Object is a stored object as the object store sees it.
@@ -13,6 +15,13 @@ type Object struct {
 	Version string // version id where the store keeps versions, else empty
 	Size    int64  // bytes
 	ModTime time.Time
+}
+
+// Uploaded is what is known of a file that came before its record.
+type Uploaded struct {
+	Size     int64      // bytes
+	FileName string     // empty: not known
+	Expected *sm.Digest // that the file must have; nil: any
 }
 
 // Errors of object stores. Adapters wrap them; callers test with errors.Is. Any other

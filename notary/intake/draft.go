@@ -35,6 +35,8 @@ const (
 	maxReference   = 128
 )
 
+var errFileName = notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, no control characters and no white space at its ends.", maxFileName)
+
 // check refuses what is out of form before anything is read or written.
 func (in *Intake) check(d *Draft) error {
 	if d.Class == "" {
@@ -44,7 +46,7 @@ func (in *Intake) check(d *Draft) error {
 	case d.Title != "" && !statement.ValidText(d.Title, maxTitle):
 		return notary.InvalidField("title", "A title has at most %d bytes, no control characters and no white space at its ends.", maxTitle)
 	case d.FileName != "" && !validFileName(d.FileName):
-		return notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, no control characters and no white space at its ends.", maxFileName)
+		return errFileName
 	case !statement.ValidClass(d.Class):
 		return notary.InvalidField("class", "A class has 1 to %d of a-z, 0-9 and -, beginning with a letter.", statement.MaxClassName)
 	case d.Supersedes != "" && !notary.ValidNumber(d.Supersedes):

@@ -32,7 +32,8 @@ import (
 // have returned from is durable; they do not retry.
 //
 // Receive runs one transaction under the log's lock: it gives each item that is accepted the
-// next index of the log and writes its record, its entry and the outbox row. Items that
+// next index of the log, writes its record, its entry and the outbox row, and removes the
+// upload that the document was: of two records of one upload, one comes to be. Items that
 // conflict with what is stored are answered one by one in their outcome and leave nothing.
 // An error means that nothing of the batch was written, or, when it is
 // [notary.ErrUnknownOutcome], that this is not known.
@@ -77,6 +78,7 @@ type Item struct {
 	Idempotency string    // key, empty for none
 	RequestHash sm.Digest // what the key stands for
 	KeyUse      string    // the audit row written before the signature
+	Upload      string    // id of the upload that the document was, which ends with the record; empty for none
 }
 
 // Outcome is what became of an item.
@@ -125,6 +127,7 @@ func DefaultLimits() Limits {
 type Intake struct {
 	store    Store
 	prepared PreparedStore
+	uploads  Uploads
 	objects  Objects
 	signers  Signers
 	limits   Limits
@@ -139,6 +142,7 @@ type Intake struct {
 type Options struct {
 	Signers  Signers
 	Prepared PreparedStore
+	Uploads  Uploads
 	Limits   Limits
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -147,7 +151,7 @@ type Options struct {
 
 // New returns an intake whose writer runs until ctx ends; [Intake.Wait] then waits for it.
 func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
-	in := &Intake{store: store, prepared: o.Prepared, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
+	in := &Intake{store: store, prepared: o.Prepared, uploads: o.Uploads, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
 	if in.onNew == nil {
 		in.onNew = func() {}
 	}
@@ -203,7 +207,6 @@ func (in *Intake) file(ctx context.Context, signer *Signer, d Draft, r io.Reader
 	if size > in.limits.MaxDocument {
 		return notary.Record{}, false, in.tooLarge()
 	}
-	rec := notary.Record{ID: newID(), AgencyID: signer.AgencyID, Stored: true}
 	prior, err := in.prior(ctx, d)
 	if err != nil {
 		return notary.Record{}, false, err
@@ -216,9 +219,15 @@ func (in *Intake) file(ctx context.Context, signer *Signer, d Draft, r io.Reader
 		}
 		return in.replay(*prior, requestHash(d, doc.digest(), doc.size))
 	}
+	return in.keep(ctx, signer, d, doc, finish)
+}
+
+// keep stores a document under the id of a new record and has finish make the record.
+func (in *Intake) keep(ctx context.Context, signer *Signer, d Draft, doc *meter, finish func(Draft, notary.Record) (notary.Record, bool, error)) (notary.Record, bool, error) {
+	rec := notary.Record{ID: newID(), AgencyID: signer.AgencyID, Stored: true}
 	key := notary.DocumentKey(rec.ID)
 	// A crash from here to the end of the transaction leaves an object without a row: swept.
-	obj, err := in.objects.Create(ctx, key, doc, size)
+	obj, err := in.objects.Create(ctx, key, doc, doc.want)
 	if err != nil {
 		return notary.Record{}, false, in.readError(doc, err)
 	}

@@ -165,7 +165,7 @@ func (in *Intake) Complete(ctx context.Context, agencyID, id string, signature [
 	if item.Action == statement.Issue {
 		item.Record.ReceivedAt = in.now().UTC().Truncate(time.Millisecond)
 	}
-	return in.group.submit(ctx, &at, &item).result(&item)
+	return in.submit(ctx, &at, &item)
 }
 
 // SweepPrepared removes statements that nobody signed in time, and those that were signed

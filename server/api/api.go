@@ -19,6 +19,7 @@ import (
 	"stele/notary/archive"
 	"stele/notary/intake"
 	"stele/notary/issue"
+	"stele/notary/upload"
 	"stele/notary/webhook"
 	"stele/server/auth"
 	"stele/server/slowread"
@@ -57,27 +58,30 @@ func DefaultLimits() Limits {
 
 // Config is what the API needs.
 type Config struct {
-	Intake     *intake.Intake
-	Archive    *archive.Archive
-	Keys       *auth.Keys
-	Usage      *auth.Usage
-	KeyStore   KeyStore
-	Claims     Claims
-	Codes      *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
-	Agencies   Agencies
-	Documents  Documents
-	Webhooks   *webhook.Endpoints
-	WebhookKey *sm.PublicKey  // signs webhooks beside their secrets
-	Progress   *notary.Signal // notified when the log or an anchor advances on this server
-	TrustJSON  []byte
-	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
-	Issuer     *issue.Issuer
-	Version    string
-	Limits     Limits
-	MaxBatch   int
-	Health     func(ctx context.Context) []Check
-	Now        func() time.Time
-	Log        *slog.Logger
+	Intake      *intake.Intake
+	Archive     *archive.Archive
+	Keys        *auth.Keys
+	Usage       *auth.Usage
+	KeyStore    KeyStore
+	Claims      Claims
+	Codes       *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
+	Agencies    Agencies
+	Documents   Documents
+	Uploads     *upload.Uploads
+	Webhooks    *webhook.Endpoints
+	WebhookKey  *sm.PublicKey  // signs webhooks beside their secrets
+	Progress    *notary.Signal // notified when the log or an anchor advances on this server
+	TrustJSON   []byte
+	VerifyPage  []byte // the offline verifier, for evidence packages; nil where it was not built
+	Issuer      *issue.Issuer
+	Version     string
+	Limits      Limits
+	MaxBatch    int
+	MaxDocument int64           // bytes
+	Stopping    <-chan struct{} // closed when uploads under way must end; nil: never
+	Health      func(ctx context.Context) []Check
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // API serves /api/v1, /openapi.json, /healthz and /readyz. It is safe for concurrent use.
@@ -89,7 +93,7 @@ type API struct {
 }
 
 // New mounts the API on a router.
-func New(r chi.Router, c Config) *API {
+func New(r chi.Router, c Config) (*API, error) {
 	a := &API{Config: c, log: c.Log}
 	a.agencies.find = c.Agencies.Agency
 	cfg := huma.DefaultConfig("Stele", c.Version)
@@ -108,10 +112,13 @@ func New(r chi.Router, c Config) *API {
 	a.registerPublic()
 	a.registerLog(r)
 	a.registerHealth()
+	if err := a.registerUploads(r); err != nil {
+		return nil, err
+	}
 	a.describeBodies()
 	addExamples(a.huma.OpenAPI())
 	r.Get("/docs/errors", errorsPage)
-	return a
+	return a, nil
 }
 
 // OpenAPI returns the description of the API.
@@ -143,19 +150,36 @@ func caller(ctx context.Context) notary.APIKey {
 func (a *API) authenticated(scope notary.Scope) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humachi.Unwrap(ctx)
-		key, err := a.Keys.Authenticate(ctx.Context(), ctx.Header("Authorization"), r.RemoteAddr)
-		if err == nil {
-			err = a.Usage.Admit(w, r, key)
-		}
-		if err == nil && scope != "" && !key.May(scope) {
-			err = notary.Errorf(notary.CodeForbidden, "This key lacks the scope %q. Nothing was saved.", scope)
-		}
+		key, err := a.admit(w, r, scope)
 		if err != nil {
 			WriteProblem(w, err)
 			return
 		}
 		next(huma.WithValue(ctx, callerKey{}, key))
 	}
+}
+
+// keyed does the same for a handler that huma does not know.
+func (a *API) keyed(scope notary.Scope, h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		key, err := a.admit(w, r, scope)
+		if err != nil {
+			WriteProblem(w, err)
+			return
+		}
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, key)))
+	}
+}
+
+func (a *API) admit(w http.ResponseWriter, r *http.Request, scope notary.Scope) (notary.APIKey, error) {
+	key, err := a.Keys.Authenticate(r.Context(), r.Header.Get("Authorization"), r.RemoteAddr)
+	if err == nil {
+		err = a.Usage.Admit(w, r, key)
+	}
+	if err == nil && scope != "" && !key.May(scope) {
+		err = notary.Errorf(notary.CodeForbidden, "This key lacks the scope %q. Nothing was saved.", scope)
+	}
+	return key, err
 }
 
 // private makes an operation one of an agency's, for keys that have the scope.
@@ -174,7 +198,7 @@ func (a *API) private(scope notary.Scope, op huma.Operation) huma.Operation {
 func (a *API) describeBodies() {
 	for _, path := range a.huma.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{path.Post, path.Patch, path.Put} {
-			if op != nil && op.RequestBody != nil {
+			if op != nil && op.RequestBody != nil && op.RequestBody.Content[offsetStream] == nil {
 				a.withProblems(op.Responses, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 			}
 		}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/intake"
 	"stele/server/slowread"
@@ -44,10 +43,10 @@ func (a *API) registerRecords() {
 	registerRaw(a.huma, a.private(notary.ScopeWrite, huma.Operation{
 		OperationID: "create-record", Method: http.MethodPost, Path: "/api/v1/records", DefaultStatus: http.StatusCreated, Tags: []string{"records"},
 		Summary: "Notarize a document",
-		Description: "Either multipart/form-data with the part `record` (JSON) followed by the part `file`, or application/json with the digest and size of a document that stays where it is. " +
+		Description: "Either multipart/form-data with the part `record` (JSON) followed by the part `file`, or application/json with the digest and size of a document that stays where it is, or with `upload`, the id of an upload that is complete. " +
 			"The answer comes once the record is durable; it cannot be lost any more.",
 		RequestBody: body,
-		Errors:      []int{400, 408, 409, 413, 415, 422},
+		Errors:      []int{400, 404, 408, 409, 413, 415, 422},
 	}), a.create)
 	huma.Register(a.huma, a.private(notary.ScopeRevoke, huma.Operation{
 		OperationID: "revoke-record", Method: http.MethodPost, Path: "/api/v1/records/{id}/revoke", Tags: []string{"records"},
@@ -97,7 +96,14 @@ func (a *API) take(ctx context.Context, in *createInput) (notary.Record, bool, e
 		}
 		return a.Intake.File(ctx, up.draft, up.file, up.size)
 	}
-	d, digest, size, err := a.digest(ctx, in)
+	n, d, err := a.withoutFile(ctx, in)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	if n.Upload != "" {
+		return a.Intake.Upload(ctx, d, n.Upload, n.announced())
+	}
+	digest, size, err := n.digestOnly(d)
 	if err != nil {
 		return notary.Record{}, false, err
 	}
@@ -110,21 +116,20 @@ func (in *createInput) multipart() (boundary string, ok bool) {
 	return params["boundary"], err == nil && media == "multipart/form-data"
 }
 
-// digest reads a request that brings no file.
-func (a *API) digest(ctx context.Context, in *createInput) (intake.Draft, sm.Digest, uint64, error) {
+// withoutFile reads a request that brings no file: a digest, or an upload.
+func (a *API) withoutFile(ctx context.Context, in *createInput) (n NewRecord, d intake.Draft, err error) {
 	if media, _, err := mime.ParseMediaType(in.ContentType); err != nil || media != "application/json" {
-		return intake.Draft{}, sm.Digest{}, 0, notary.Errorf(notary.CodeUnsupported, "Send multipart/form-data with the parts 'record' and 'file', or application/json with sm3 and size. Nothing was saved.")
+		return n, d, notary.Errorf(notary.CodeUnsupported, "Send multipart/form-data with the parts 'record' and 'file', or application/json with sm3 and size, or with upload. Nothing was saved.")
 	}
-	var n NewRecord
 	if err := decodeStrict(a.patient(in.response, in.request.Body), maxRecordJSON, &n); err != nil {
-		return intake.Draft{}, sm.Digest{}, 0, err
+		return n, d, err
 	}
-	d, err := n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "digest"))
-	if err != nil {
-		return d, sm.Digest{}, 0, err
+	method := "digest"
+	if n.Upload != "" {
+		method = "upload"
 	}
-	digest, size, err := n.digestOnly(d)
-	return d, digest, size, err
+	d, err = n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, method))
+	return n, d, err
 }
 
 // origin is the attested fact of who handed a document in, and how.
@@ -132,14 +137,14 @@ func origin(ctx context.Context, method string) intake.Origin {
 	return intake.Origin{System: "api key " + caller(ctx).ID, Method: method}
 }
 
-// upload is a form that has been read up to the file's first byte.
-type upload struct {
+// fileForm is a form that has been read up to the file's first byte.
+type fileForm struct {
 	draft intake.Draft
 	file  io.Reader
 	size  int64 // -1: not known
 }
 
-func (a *API) upload(ctx context.Context, in *createInput, boundary string) (up upload, err error) {
+func (a *API) upload(ctx context.Context, in *createInput, boundary string) (up fileForm, err error) {
 	if boundary == "" {
 		return up, notary.Errorf(notary.CodeMalformed, "The multipart boundary is missing in Content-Type. Nothing was saved.")
 	}
@@ -153,6 +158,9 @@ func (a *API) upload(ctx context.Context, in *createInput, boundary string) (up 
 	if err := decodeStrict(part, maxRecordJSON, &n); err != nil {
 		return up, err
 	}
+	if n.Upload != "" {
+		return up, errUploadHere
+	}
 	file, err := nextPart(mr, "file")
 	if err != nil {
 		return up, err
@@ -163,10 +171,7 @@ func (a *API) upload(ctx context.Context, in *createInput, boundary string) (up 
 	if up.draft, err = n.draft(caller(ctx).AgencyID, in.Idempotency, origin(ctx, "upload")); err != nil {
 		return up, err
 	}
-	up.size = -1
-	if n.Size != nil {
-		up.size = int64(min(*n.Size, 1<<62))
-	}
+	up.size = n.announced()
 	up.file = &lastPart{part: file, mr: mr, want: up.size}
 	return up, nil
 }

@@ -18,14 +18,16 @@ import (
 func mount(t *testing.T) chi.Router {
 	t.Helper()
 	r := chi.NewRouter()
-	New(r, Config{Agencies: nobody{}, Limits: DefaultLimits(), MaxBatch: 10, Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if _, err := New(r, Config{Agencies: nobody{}, Limits: DefaultLimits(), MaxBatch: 10, Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 
 type nobody struct{ Agencies }
 
 // privatePath are the addresses of an agency's own.
-var privatePath = regexp.MustCompile(`^/api/v1/(records|keys?|webhooks|events)(/|$)`)
+var privatePath = regexp.MustCompile(`^/api/v1/(records|keys?|webhooks|events|uploads)(/|$)`)
 
 // Every route is described, and everything described is a route.
 func TestOpenAPIMatchesRoutes(t *testing.T) {

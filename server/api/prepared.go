@@ -52,7 +52,7 @@ func (a *API) registerPrepared(body *huma.RequestBody) {
 		OperationID: "prepare-record", Method: http.MethodPost, Path: "/api/v1/records/prepare", DefaultStatus: http.StatusCreated, Tags: []string{"keys at home"},
 		Summary:     "Prepare a statement for an agency that keeps its key",
 		Description: "Takes what `POST /api/v1/records` takes. Nothing is notarized until the signature is sent; it must come within 15 minutes.",
-		RequestBody: body, Errors: []int{400, 408, 409, 413, 415, 422},
+		RequestBody: body, Errors: []int{400, 404, 408, 409, 413, 415, 422},
 	}), a.prepare)
 	huma.Register(a.huma, a.private(notary.ScopeRevoke, huma.Operation{
 		OperationID: "prepare-revocation", Method: http.MethodPost, Path: "/api/v1/records/{id}/revoke/prepare", DefaultStatus: http.StatusCreated, Tags: []string{"keys at home"},
@@ -69,14 +69,20 @@ func (a *API) registerPrepared(body *huma.RequestBody) {
 func (a *API) prepare(ctx context.Context, in *createInput) (*preparedOutput, error) {
 	var p *intake.Prepared
 	var rec *notary.Record
-	var err error
 	if boundary, ok := in.multipart(); ok {
-		var up upload
-		if up, err = a.upload(ctx, in, boundary); err == nil {
+		up, err := a.upload(ctx, in, boundary)
+		if err == nil {
 			p, rec, err = a.Intake.PrepareFile(ctx, up.draft, up.file, up.size)
 		}
-	} else {
-		d, digest, size, derr := a.digest(ctx, in)
+		return a.prepared(ctx, p, rec, err)
+	}
+	n, d, err := a.withoutFile(ctx, in)
+	switch {
+	case err != nil:
+	case n.Upload != "":
+		p, rec, err = a.Intake.PrepareUpload(ctx, d, n.Upload, n.announced())
+	default:
+		digest, size, derr := n.digestOnly(d)
 		if err = derr; err == nil {
 			p, rec, err = a.Intake.PrepareDigest(ctx, d, digest, size)
 		}

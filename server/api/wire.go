@@ -94,8 +94,9 @@ type NewRecord struct {
 	Fields     map[string]string `json:"fields,omitempty" doc:"The class's own attributes; private"`
 	Supersedes string            `json:"supersedes,omitempty" doc:"Number of the record that this one replaces"`
 	Reference  string            `json:"reference,omitempty" maxLength:"128" doc:"Your own name for the record, such as a case number; private, can be searched for, is not part of the proof"`
-	SM3        string            `json:"sm3,omitempty" doc:"SM3 of the document, 64 lower-case hexadecimal digits. With a file: refuse any other"`
-	Size       *uint64           `json:"size,omitempty" doc:"Size of the document in bytes; needed without a file"`
+	Upload     string            `json:"upload,omitempty" maxLength:"64" doc:"Id of an upload that is complete, in place of a file. Not with a file, not in a batch"`
+	SM3        string            `json:"sm3,omitempty" doc:"SM3 of the document, 64 lower-case hexadecimal digits. With a file or an upload: refuse any other"`
+	Size       *uint64           `json:"size,omitempty" doc:"Size of the document in bytes; needed without a file or an upload"`
 	MediaType  string            `json:"mediaType,omitempty" doc:"type/subtype; found out from a file's first bytes if empty"`
 }
 
@@ -162,9 +163,21 @@ func (n NewRecord) draft(agencyID, idempotency string, origin intake.Origin) (in
 	return d, nil
 }
 
+var errUploadHere = notary.InvalidField("upload", "An upload is notarized alone, without a file and not in a batch. Nothing was saved.")
+
+// announced is the size that a record without a form names, -1 for none.
+func (n NewRecord) announced() int64 {
+	if n.Size == nil {
+		return -1
+	}
+	return int64(min(*n.Size, 1<<62))
+}
+
 // digestOnly checks what a record without a file needs.
 func (n NewRecord) digestOnly(d intake.Draft) (sm.Digest, uint64, error) {
 	switch {
+	case n.Upload != "":
+		return sm.Digest{}, 0, errUploadHere
 	case d.Expected == nil:
 		return sm.Digest{}, 0, notary.InvalidField("sm3", "Without a file the document's SM3 digest is needed.")
 	case n.Size == nil || *n.Size > 1<<53-1:

@@ -32,7 +32,9 @@ type Config struct {
 	Objects    string `name:"objects" env:"STELE_OBJECTS" default:"dir" enum:"dir,s3" help:"Where documents and tiles lie: dir or s3." yaml:"objects"`
 	ObjectsDir string `name:"objects-dir" env:"STELE_OBJECTS_DIR" help:"Folder for objects=dir; default objects in the data folder." yaml:"objects-dir"`
 
-	S3Endpoint      string `name:"s3-endpoint" env:"STELE_S3_ENDPOINT" help:"host[:port] of the S3 server." yaml:"s3-endpoint"`
+	S3Endpoint       string `name:"s3-endpoint" env:"STELE_S3_ENDPOINT" help:"host[:port] of the S3 server." yaml:"s3-endpoint"`
+	S3PublicEndpoint string `name:"s3-public-endpoint" env:"STELE_S3_PUBLIC_ENDPOINT" help:"Where clients reach the S3 server for direct uploads, as https://host[:port]; default as s3-endpoint and s3-tls say." yaml:"s3-public-endpoint"`
+
 	S3Region        string `name:"s3-region" env:"STELE_S3_REGION" help:"S3 region." yaml:"s3-region"`
 	S3Bucket        string `name:"s3-bucket" env:"STELE_S3_BUCKET" help:"S3 bucket; it must exist." yaml:"s3-bucket"`
 	S3Prefix        string `name:"s3-prefix" env:"STELE_S3_PREFIX" help:"Prefix of all keys in the bucket." yaml:"s3-prefix"`
@@ -54,6 +56,8 @@ type Config struct {
 	LookupsPerMinute  int           `name:"lookups-per-minute" env:"STELE_LOOKUPS_PER_MINUTE" default:"120" help:"Public lookups and verifications per address and minute." yaml:"lookups-per-minute"`
 	ReadTimeout       time.Duration `name:"read-timeout" env:"STELE_READ_TIMEOUT" default:"30s" help:"A request that sends nothing for this long is given up." yaml:"read-timeout"`
 	StopTimeout       time.Duration `name:"stop-timeout" env:"STELE_STOP_TIMEOUT" default:"30s" help:"How long requests under way may take when the server is asked to stop." yaml:"stop-timeout"`
+	MaxUploads        int           `name:"max-uploads" env:"STELE_MAX_UPLOADS" default:"200" help:"Uploads that an agency may have at a time that are not notarized yet." yaml:"max-uploads"`
+	UploadExpiry      time.Duration `name:"upload-expiry" env:"STELE_UPLOAD_EXPIRY" default:"24h" help:"How long after its last byte an upload is kept that nobody notarizes." yaml:"upload-expiry"`
 	SweepAfter        time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
 
 	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
@@ -94,7 +98,7 @@ func (c Config) Resolve() (Config, error) {
 	}
 	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload, "max-batch": int64(c.MaxBatch),
 		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout),
-		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep)} {
+		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep), "max-uploads": int64(c.MaxUploads), "upload-expiry": int64(c.UploadExpiry)} {
 		if n <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}

@@ -25,6 +25,7 @@ import (
 	"stele/notary/intake"
 	"stele/notary/proof"
 	"stele/notary/statement"
+	"stele/notary/upload"
 	"stele/server/auth"
 	"stele/storage/sqldb"
 )
@@ -154,6 +155,7 @@ type Instance struct {
 	*Stores
 	Intake   *intake.Intake
 	Archive  *archive.Archive
+	Uploads  *upload.Uploads
 	Progress *notary.Signal
 	log      *slog.Logger
 	batch    *batchlog.Log
@@ -260,8 +262,11 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	background := context.WithoutCancel(ctx)
 	limits := intake.DefaultLimits()
 	limits.MaxDocument, limits.MaxBatch, limits.SweepAfter = in.Config.MaxDocument, in.Config.MaxBatch, in.Config.SweepAfter
+	uploads := upload.DefaultLimits()
+	uploads.MaxSize, uploads.MaxOpen, uploads.ExpireIn = in.Config.MaxDocument, in.Config.MaxUploads, in.Config.UploadExpiry
+	in.Uploads = upload.New(in.DB, in.DB, in.Objects, upload.Options{Signer: uploadSigner(in.Objects), Limits: uploads, Now: time.Now, Log: in.log})
 	intakeCtx, stopIntake := context.WithCancel(background)
-	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
+	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Uploads: in.Uploads, Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)
@@ -270,6 +275,7 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 		in.run(background, "anchoring", in.anchors.Run)
 		in.run(background, "chain", in.chain.run)
 	}
+	in.run(background, "uploads", in.Uploads.Run)
 	in.run(background, "sweep", in.sweepLoop)
 	in.run(background, "webhooks by progress", in.followProgress)
 	in.run(background, "webhooks", in.webhooks.dispatcher.Run)
@@ -400,10 +406,11 @@ func (in *Instance) sweepLoop(ctx context.Context) error {
 		n, err := in.Intake.Sweep(ctx, in.DB)
 		temp, err2 := sweepTemporary(ctx, in.Objects, time.Now().Add(-in.Config.SweepAfter))
 		prepared, err3 := in.Intake.SweepPrepared(ctx)
-		if err := errors.Join(err, err2, err3); err != nil && ctx.Err() == nil {
+		uploads, err4 := in.Uploads.Sweep(ctx, in.DB)
+		if err := errors.Join(err, err2, err3, err4); err != nil && ctx.Err() == nil {
 			in.log.WarnContext(ctx, "sweeping failed, will try again", "error", err)
-		} else if n+temp+prepared > 0 {
-			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared)
+		} else if n+temp+prepared+uploads > 0 {
+			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads)
 		}
 		t := time.NewTimer(sweepEvery)
 		select {

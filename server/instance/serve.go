@@ -129,9 +129,12 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	case !errors.Is(err, ui.ErrNotBuilt): // without it there is no link to it; the public page logs what to do
 		return nil, err
 	}
-	rest := api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Claims: in.DB, Agencies: in.DB, Documents: in.Objects,
-		Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
-		Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+	rest, err := api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Claims: in.DB, Agencies: in.DB,
+		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
+		Uploads: in.Uploads, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+	if err != nil {
+		return nil, err
+	}
 	openAPI, err := json.Marshal(rest.OpenAPI())
 	if err != nil {
 		return nil, err

@@ -135,7 +135,8 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	codes := auth.NewCodes(time.Now)
 	issuer, err := issue.New(a.Trust(), to.store, publicURL)
 	fatalIfErr(t, err)
-	rest := api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: to.moved})
+	rest, err := api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: to.moved})
+	fatalIfErr(t, err)
 	description, err := json.Marshal(rest.OpenAPI())
 	fatalIfErr(t, err)
 	if _, err := web.New(r, web.Config{OpenAPI: description, Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, VerifyPage: verifyPage(t), Operator: "江城市数据局",

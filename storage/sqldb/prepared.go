@@ -22,13 +22,14 @@ type storedItem struct {
 	Certificate []byte
 	Idempotency string
 	RequestHash []byte
+	Upload      string
 }
 
 // AddPrepared implements [intake.PreparedStore].
 func (db *DB) AddPrepared(ctx context.Context, p intake.Prepared) error {
 	it := &p.Item
 	text, err := json.Marshal(storedItem{Record: it.Record, Action: it.Action, Statement: it.Entry.Statement, Certificate: it.Entry.Certificate[:],
-		Idempotency: it.Idempotency, RequestHash: it.RequestHash[:]})
+		Idempotency: it.Idempotency, RequestHash: it.RequestHash[:], Upload: it.Upload})
 	if err != nil {
 		return fmt.Errorf("encode a prepared statement: %w", err)
 	}
@@ -56,7 +57,7 @@ func (db *DB) FindPrepared(ctx context.Context, agencyID, id string) (intake.Pre
 		return intake.Prepared{}, fmt.Errorf("the row of prepared statement %s is damaged", id)
 	}
 	return intake.Prepared{ID: id, ExpiresAt: fromMicros(row.ExpiresAt), Item: intake.Item{Record: s.Record, Action: s.Action,
-		Entry: statement.Entry{Statement: s.Statement, Certificate: sm.Digest(s.Certificate)}, Idempotency: s.Idempotency, RequestHash: sm.Digest(s.RequestHash)}}, nil
+		Entry: statement.Entry{Statement: s.Statement, Certificate: sm.Digest(s.Certificate)}, Idempotency: s.Idempotency, RequestHash: sm.Digest(s.RequestHash), Upload: s.Upload}}, nil
 }
 
 // DropPrepared implements [intake.PreparedStore].

@@ -35,6 +35,9 @@ func (db *DB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outco
 			return fmt.Errorf("lock the log: %w", err)
 		}
 		fresh, err := db.settle(ctx, tx, batch, outcomes)
+		if err == nil {
+			fresh, err = db.takeUploads(ctx, tx, fresh, outcomes)
+		}
 		if err != nil || len(fresh) == 0 {
 			return err
 		}

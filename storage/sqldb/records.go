@@ -163,12 +163,17 @@ func toRecords(rows []recordRow) ([]notary.Record, error) {
 
 // ExistingRecords implements intake.Rows.
 func (db *DB) ExistingRecords(ctx context.Context, ids []string) (map[string]bool, error) {
+	return db.existing(ctx, "records", ids)
+}
+
+// existing returns those of the ids that a table has.
+func (db *DB) existing(ctx context.Context, table string, ids []string) (map[string]bool, error) {
 	out := map[string]bool{}
 	err := db.eachChunk(ids, func(list any, n int) error {
 		var found []string
 		// The write side: a reader's snapshot could miss a row that was just committed.
-		if err := db.write.SelectContext(ctx, &found, `SELECT id FROM records WHERE id `+db.in(n), db.args(list)...); err != nil {
-			return fmt.Errorf("look up records: %w", err)
+		if err := db.write.SelectContext(ctx, &found, `SELECT id FROM `+table+` WHERE id `+db.in(n), db.args(list)...); err != nil {
+			return fmt.Errorf("look up %s: %w", table, err)
 		}
 		for _, id := range found {
 			out[id] = true

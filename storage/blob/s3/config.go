@@ -26,6 +26,10 @@ type Config struct {
 	AccessKey string
 	SecretKey string
 
+	// PublicEndpoint is where clients reach the server for what [Store.SignPut] signs, as
+	// https://host[:port]; the one above when empty.
+	PublicEndpoint string
+
 	TLS     bool
 	RootCAs *x509.CertPool // who may have signed the server's certificate; the system's when nil
 
@@ -43,8 +47,9 @@ type Config struct {
 // mutable objects must be replaced. The zero value locks nothing; a default retention of
 // the bucket holds besides.
 type Retention struct {
-	Mode string // GOVERNANCE or COMPLIANCE
-	Days int
+	Mode   string // GOVERNANCE or COMPLIANCE
+	Days   int
+	Prefix string // of the keys that are locked; all when empty
 }
 
 // DefaultPartSize is the part size of a [Config] that names none, in bytes.
@@ -90,8 +95,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.PartSize < minPartSize || c.PartSize > maxPartSize {
 		problems = append(problems, fmt.Errorf("the part size %d is not between %d and %d bytes", c.PartSize, minPartSize, int64(maxPartSize)))
 	}
+	if _, _, err := c.publicEndpoint(); err != nil {
+		problems = append(problems, err)
+	}
 	switch mode := minio.RetentionMode(c.Retention.Mode); {
-	case c.Retention == Retention{}:
+	case !c.retains():
 	case !mode.IsValid() || c.Retention.Days <= 0:
 		problems = append(problems, fmt.Errorf("the retention %q for %d days must be GOVERNANCE or COMPLIANCE for at least a day", mode, c.Retention.Days))
 	}
@@ -100,6 +108,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, nil
 }
+
+// retains reports whether anything is locked.
+func (c Config) retains() bool { return c.Retention.Mode != "" || c.Retention.Days != 0 }
 
 // client makes a client that sends each request at most so many times.
 func (c Config) client(attempts int, transport http.RoundTripper) (*minio.Core, error) {

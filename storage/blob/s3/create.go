@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -63,8 +64,8 @@ type upload struct {
 // options are those of the new object.
 func (u *upload) options() minio.PutObjectOptions {
 	opts := minio.PutObjectOptions{ContentType: "application/octet-stream", UserMetadata: map[string]string{writeID: u.id}}
-	if u.s.config.Retention != (Retention{}) {
-		opts.Mode = minio.RetentionMode(u.s.config.Retention.Mode)
+	if r := u.s.config.Retention; u.s.config.retains() && strings.HasPrefix(u.name, u.s.prefix+r.Prefix) {
+		opts.Mode = minio.RetentionMode(r.Mode)
 		opts.RetainUntilDate = u.s.retainUntil()
 	}
 	return opts

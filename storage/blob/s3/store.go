@@ -42,6 +42,7 @@ type Store struct {
 	// client repeats requests that may have failed on the way; once does not. A write
 	// with If-Match must not be repeated blindly: the first one may have been done.
 	client, once *minio.Core
+	public       *minio.Core // signs for the public endpoint, sends nothing
 	transport    *http.Transport
 
 	locked    bool // the bucket has object lock; the server then wants a Content-MD5
@@ -131,6 +132,13 @@ func connect(ctx context.Context, config Config) (s *Store, marked bool, err err
 	if s.once, err = config.client(1, s.transport); err != nil {
 		return nil, false, err
 	}
+	outside := config
+	if outside.TLS, outside.Endpoint, err = config.publicEndpoint(); err != nil {
+		return nil, false, err
+	}
+	if s.public, err = outside.client(1, s.transport); err != nil {
+		return nil, false, err
+	}
 	// First of all the marker: to this request, which has a body in its answer, servers say
 	// what is wrong with the bucket or the keys.
 	marked, err = s.findMarker(ctx)
@@ -150,7 +158,7 @@ func (s *Store) inspect(ctx context.Context) error {
 	s.versioned = err != nil || versioning.Status != ""
 	lock, _, _, _, err := s.client.GetObjectLockConfig(ctx, s.config.Bucket)
 	s.locked = err == nil && lock == "Enabled"
-	if s.config.Retention != (Retention{}) && !s.locked {
+	if s.config.retains() && !s.locked {
 		return fmt.Errorf("%s: a retention is configured, but the bucket has no object lock (or the access key may not ask): create the bucket anew with object lock, or remove the retention from the settings", s.config)
 	}
 	return nil
