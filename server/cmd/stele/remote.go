@@ -21,6 +21,7 @@ type Remote struct {
 	URL       string `name:"url" env:"STELE_URL" required:"" help:"Where the service is, such as https://stele.example.gov.cn." placeholder:"URL"`
 	KeyFile   string `name:"key-file" env:"STELE_KEY_FILE" help:"File with the agency's API key; or set STELE_KEY. The key itself is never an argument: every user of a machine can read those." placeholder:"FILE"`
 	AllowHTTP bool   `name:"allow-http" env:"STELE_ALLOW_HTTP" help:"Let the key travel unencrypted to another machine."`
+	Attempts  int    `env:"STELE_ATTEMPTS" default:"8" help:"How often a call is tried while the service cannot be reached; 8 take about a minute."`
 }
 
 // keyEnv may hold the API key itself; flags may not.
@@ -68,7 +69,7 @@ func (r *Remote) client(s *streams, trustFile string) (*client.Client, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	c := &client.Client{BaseURL: r.URL, Key: client.Key(key), AllowHTTP: r.AllowHTTP, OnRetry: func(why error, pause time.Duration) {
+	c := &client.Client{BaseURL: r.URL, Key: client.Key(key), AllowHTTP: r.AllowHTTP, Attempts: max(1, r.Attempts), OnRetry: func(why error, pause time.Duration) {
 		fmt.Fprintf(s.err, "%s; trying again in %v\n", verifier.Printable(why.Error()), pause.Round(100*time.Millisecond))
 	}}
 	if trustFile != "" {
