@@ -251,7 +251,9 @@ func TestBatch(t *testing.T) {
 		if res[0].Record.ID != "a" || res[1].Record.ID != "b" || !res[1].Replayed || !errors.As(res[2].Err, &p) || p.Code != "invalid_request" || res[0].Err != nil || res[1].Err != nil {
 			t.Errorf("%+v", res)
 		}
-		var first, last struct{ Records []struct{ SM3, IdempotencyKey string } }
+		var first, last struct {
+			Records []struct{ SM3, IdempotencyKey string }
+		}
 		fatalIfErr(t, json.Unmarshal([]byte(s.got[0].body), &first))
 		fatalIfErr(t, json.Unmarshal([]byte(s.got[2].body), &last))
 		if len(last.Records) != 1 || last.Records[0] != first.Records[1] || first.Records[1].IdempotencyKey == "" || s.got[1] != s.got[2] {

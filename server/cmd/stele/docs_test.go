@@ -78,6 +78,50 @@ func needs(t *testing.T, program, packages string) {
 	}
 }
 
+// TestAPIGuide runs the commands of docs/api.md, in their order, and looks at what they bring about.
+func TestAPIGuide(t *testing.T) {
+	s := site{data: t.TempDir()}.start(t)
+	var script strings.Builder
+	for _, b := range blocks(t, "api.md") {
+		if b.language == "sh" {
+			script.WriteString(b.text + "echo\n")
+		}
+	}
+	out := s.shell(s.checkout(), script.String())
+	for want, times := range map[string]int{"genuine: ": 3, "Idempotency-Replayed: true": 1, `"status":422`: 2, `"reason":"Issued by mistake."`: 1, `"supersededBy":"420100-`: 1, `"bundle":"{\"format\"`: 1, `"code":"not_found"`: 1,
+		`"type":"record.anchored"`: 2, `"name":"registry desk"`: 3, `"code":"invalid_request"`: 2, "Ratelimit-Policy: ": 1, `"verdict":"`: 3, `"caseNumber":"2026-17"`: 4} {
+		if n := strings.Count(out, want); n < times {
+			t.Errorf("%d times %s, want %d", n, want, times)
+		}
+	}
+	if t.Failed() || strings.Contains(out, `"code":"unauthorized"`) || strings.Contains(out, `"code":"forbidden"`) || strings.Contains(out, `"code":"internal"`) {
+		t.Errorf("%s", out)
+	}
+}
+
+// TestGuideNamesEverything: each call that is described has a row, each problem code too.
+func TestGuideNamesEverything(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "api.md"))
+	fatalIfErr(t, err)
+	hooks, err := os.ReadFile(filepath.Join(root, "docs", "webhooks.md"))
+	fatalIfErr(t, err)
+	s := site{data: t.TempDir()}.start(t)
+	for _, line := range strings.Split(string(s.get("/docs/errors").body), "\n")[2:] {
+		if f := strings.Fields(line); len(f) > 1 && !strings.Contains(string(text), "| `"+f[0]+"` | "+f[1]+" |") {
+			t.Errorf("docs/api.md has no row for the problem %s with status %s", f[0], f[1])
+		}
+	}
+	var doc struct{ Paths map[string]any }
+	s.get("/openapi.json").json(t, &doc)
+	for path := range doc.Paths {
+		page := string(text) + strings.ReplaceAll(string(hooks), "…", "/api/v1/webhooks")
+		short := strings.NewReplacer("{tile}", "<level>", "/api/v1/keys/{id}", "/api/v1/keys/$ID").Replace(path)
+		if !strings.Contains(page, short) && !strings.HasPrefix(path, "/api/v1/webhooks/{id}") {
+			t.Errorf("neither docs/api.md nor docs/webhooks.md names %s", path)
+		}
+	}
+}
+
 // TestClientExamples runs what docs/clients.md shows, against the real program.
 func TestClientExamples(t *testing.T) {
 	s := site{data: t.TempDir()}.start(t)
