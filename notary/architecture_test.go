@@ -59,6 +59,7 @@ var allowed = map[string]string{
 	"server/deliver":             "notary/webhook",
 	"server/auth":                "crypto/sm notary",
 	"server/tus":                 "notary notary/upload",
+	"server/client":              "crypto/sm notary/proof", // agencies import it: nothing of the server
 	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof notary/upload notary/webhook server/auth server/slowread server/tus",
 	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",

@@ -28,7 +28,7 @@ func (o options) print(w io.Writer, r *proof.Report) error {
 }
 
 func sentence(r *proof.Report) string {
-	return fmt.Sprintf("%s: %s\n", r.Verdict, printable(r.Summary))
+	return fmt.Sprintf("%s: %s\n", r.Verdict, Printable(r.Summary))
 }
 
 // facts are what the evidence says, shown only where it holds.
@@ -39,7 +39,7 @@ func facts(r *proof.Report) string {
 	var b strings.Builder
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "  %-12s %s\n", name, printable(value))
+			fmt.Fprintf(&b, "  %-12s %s\n", name, Printable(value))
 		}
 	}
 	b.WriteString("\n")
@@ -67,7 +67,7 @@ func steps(r *proof.Report) string {
 	var b strings.Builder
 	b.WriteString("\n")
 	for _, s := range r.Steps {
-		fmt.Fprintf(&b, "  %-10s%-12s %s", marks[s.Status], s.Name, printable(s.Detail))
+		fmt.Fprintf(&b, "  %-10s%-12s %s", marks[s.Status], s.Name, Printable(s.Detail))
 		if s.Reason != "" {
 			fmt.Fprintf(&b, " [%s]", s.Reason)
 		}
@@ -79,14 +79,15 @@ func steps(r *proof.Report) string {
 			continue
 		}
 		for _, c := range s.Compared {
-			fmt.Fprintf(&b, "  %-10s%-12s %s: %s\n", "", "", c.What, printable(c.Value))
+			fmt.Fprintf(&b, "  %-10s%-12s %s: %s\n", "", "", c.What, Printable(c.Value))
 		}
 	}
 	return b.String()
 }
 
-// printable keeps text out of a bundle from steering the terminal or posing as other lines.
-func printable(s string) string {
+// Printable keeps text from outside, out of a bundle or an answer, from steering the terminal or
+// posing as other lines.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) {
 			return '\ufffd'

@@ -293,7 +293,7 @@ type brokenWriter struct{}
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("the pipe is broken") }
 
 func TestPrintable(t *testing.T) {
-	if got := printable("a\x1b[31m\nb\u202e\u200bc经 办"); got != "a\ufffd[31m\ufffdb\ufffd\ufffdc经 办" {
+	if got := Printable("a\x1b[31m\nb\u202e\u200bc经 办"); got != "a\ufffd[31m\ufffdb\ufffd\ufffdc经 办" {
 		t.Errorf("%q", got)
 	}
 }

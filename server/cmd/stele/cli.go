@@ -35,6 +35,11 @@ type cli struct {
 	Agency       agencyCmd      `cmd:"" help:"Add and list agencies."`
 	Apikey       apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
 	Webhook      webhookCmd     `cmd:"" help:"Receive webhooks on this machine, for development."`
+	Notarize     notarizeCmd    `cmd:"" help:"Notarize files at a running service."`
+	Status       statusCmd      `cmd:"" help:"Print how far records at a running service are, and what became of them."`
+	Bundle       bundleCmd      `cmd:"" help:"Fetch a record's bundle, certificate or evidence package from a running service."`
+	Revoke       revokeCmd      `cmd:"" help:"Withdraw a record at a running service."`
+	Watch        watchCmd       `cmd:"" help:"Print what became of the agency's records at a running service."`
 	Verify       verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
 	Fsck         fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
 	RebuildTiles rebuildCmd     `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`

@@ -158,7 +158,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
+var httpClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 60 * time.Second}
 
 // start runs `stele demo` and waits until it is ready.
 func (s site) start(t testing.TB, extra ...string) *server {
@@ -247,7 +247,7 @@ func (s *server) try(ctx context.Context, r request) (response, error) {
 			req.Header.Set(k, v)
 		}
 	}
-	res, err := client.Do(req)
+	res, err := httpClient.Do(req)
 	if err != nil {
 		return response{}, err
 	}

@@ -64,7 +64,12 @@ func execute(parser *kong.Kong, args []string, stderr io.Writer, code *int) (res
 		fmt.Fprintln(stderr, "stele:", err)
 		return exitUsage
 	}
-	if err := kctx.Run(); err != nil && !errors.Is(err, context.Canceled) {
+	err = kctx.Run()
+	if f := (*failure)(nil); errors.As(err, &f) {
+		fmt.Fprintln(stderr, "stele:", f)
+		return f.code
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "stele:", err)
 		return exitFailed
 	}

@@ -253,7 +253,7 @@ func TestGracefulStop(t *testing.T) {
 func TestStopWithOpenEvents(t *testing.T) {
 	s := site{data: t.TempDir()}.start(t, "--chain", "none", "--stop-timeout", "10m")
 	rec := s.notarize(digestRequest(newDigest(), "", "logged"))
-	res, err := client.Get(s.info.URL + "/r/" + rec.Number + "/events")
+	res, err := httpClient.Get(s.info.URL + "/r/" + rec.Number + "/events")
 	fatalIfErr(t, err)
 	defer res.Body.Close()
 	first := make([]byte, 256)

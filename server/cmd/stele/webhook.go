@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -64,7 +63,7 @@ func (c *webhookListenCmd) Run(ctx context.Context, s *streams) error {
 }
 
 func (c *webhookListenCmd) receiver(out io.Writer) (*receiver, error) {
-	text, err := c.secret()
+	text, err := secretText("the webhook's secret", "--secret-file", c.SecretFile, webhookSecretEnv)
 	if err != nil {
 		return nil, err
 	}
@@ -82,20 +81,6 @@ func (c *webhookListenCmd) receiver(out io.Writer) (*receiver, error) {
 		r.key, err = readSM2Key(c.SM2KeyFile)
 	}
 	return r, err
-}
-
-func (c *webhookListenCmd) secret() (string, error) {
-	inEnv, has := os.LookupEnv(webhookSecretEnv)
-	switch {
-	case c.SecretFile != "" && has:
-		return "", fmt.Errorf("both --secret-file and %s are set; leave one", webhookSecretEnv)
-	case has:
-		return inEnv, nil
-	case c.SecretFile == "":
-		return "", fmt.Errorf("the webhook's secret is needed: name its file with --secret-file, or set %s", webhookSecretEnv)
-	}
-	b, err := os.ReadFile(c.SecretFile)
-	return strings.TrimRight(string(b), "\r\n"), err
 }
 
 func readSM2Key(path string) (*sm.PublicKey, error) {

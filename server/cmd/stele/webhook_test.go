@@ -386,7 +386,7 @@ func TestWebhookListen(t *testing.T) {
 			r.Header.Set(k, v)
 		}
 		change(r)
-		res, err := client.Do(r)
+		res, err := httpClient.Do(r)
 		fatalIfErr(t, err)
 		res.Body.Close()
 		return res.StatusCode
