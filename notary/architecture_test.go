@@ -47,6 +47,7 @@ var allowed = map[string]string{
 	"notary/chain":               "crypto/merkle crypto/sm crypto/signednote notary/anchorproof notary/checkpoint",
 	"notary/fsck":                "crypto/... notary notary/batchlog notary/checkpoint notary/proof notary/statement",
 	"notary/webhook":             "crypto/seal crypto/sm notary",
+	"notary/people":              "crypto/seal crypto/sm notary notary/statement",
 	"storage/...":                "crypto/... notary/... storage/...",
 	"deploy":                     "",
 	"ui":                         "crypto/sm ui/fill",
