@@ -50,9 +50,12 @@ var errSignIn = notary.Errorf(notary.CodeUnauthorized, "Login name or password i
 // place where a user's second factor is sealed; see [seal.Box.Seal].
 func factorPlace(userID string) string { return "second factor " + userID }
 
+// NeedsFactor reports whether a user's role needs a second factor here.
+func (p *People) NeedsFactor(u User) bool { return !p.opt.OptionalFactor && u.Role.NeedsFactor() }
+
 // MustEnrol reports whether a user has to set up a second factor before anything else.
 func (p *People) MustEnrol(u User) bool {
-	return !p.opt.OptionalFactor && u.Role.NeedsFactor() && !u.HasFactor()
+	return p.NeedsFactor(u) && !u.HasFactor()
 }
 
 // SignIn checks login name and password. For names that nobody has, for disabled users and

@@ -196,7 +196,7 @@ func (p *People) Enrol(ctx context.Context, id, secret, code string) ([]string, 
 // RemoveFactor takes a user's second factor away, unless the role needs one.
 func (p *People) RemoveFactor(ctx context.Context, id string) error {
 	_, err := p.users.ChangeUser(ctx, id, func(u *User) error {
-		if u.Role.NeedsFactor() && !p.opt.OptionalFactor {
+		if p.NeedsFactor(*u) {
 			return notary.Errorf(notary.CodeForbidden, "This role needs a second factor.")
 		}
 		u.Factor, u.Recovery = nil, nil
