@@ -34,6 +34,7 @@ type cli struct {
 	Migrate      migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
 	Agency       agencyCmd      `cmd:"" help:"Add and list agencies."`
 	Apikey       apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
+	User         userCmd        `cmd:"" help:"Add, list, disable and reset the people who use the console."`
 	Webhook      webhookCmd     `cmd:"" help:"Receive webhooks on this machine, for development."`
 	Verify       verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
 	Fsck         fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
