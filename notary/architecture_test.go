@@ -48,6 +48,7 @@ var allowed = map[string]string{
 	"notary/fsck":                "crypto/... notary notary/batchlog notary/checkpoint notary/proof notary/statement",
 	"notary/webhook":             "crypto/seal crypto/sm notary",
 	"notary/upload":              "crypto/sm notary",
+	"notary/people":              "crypto/seal crypto/sm notary notary/statement",
 	"storage/...":                "crypto/... notary/... storage/...",
 	"deploy":                     "",
 	"ui":                         "crypto/sm ui/fill",
@@ -61,7 +62,10 @@ var allowed = map[string]string{
 	"server/tus":                 "notary notary/upload",
 	"server/client":              "crypto/sm notary/proof", // agencies import it: nothing of the server
 	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof notary/upload notary/webhook server/auth server/slowread server/tus",
-	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/slowread ui",
+	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
+	"server/site":                "ui",
+	"server/webtest":             "ui",
+	"server/console":             "crypto/sm notary notary/archive notary/evidence notary/intake notary/issue notary/people notary/webhook server/auth server/site ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/... ui",
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"mime"
 	"path"
 	"slices"
@@ -61,6 +62,7 @@ var loadOnce = sync.OnceValues(func() (*Assets, error) {
 	if err := as.addAll(sub(locales, "locales"), "locales/"); err != nil {
 		return nil, err
 	}
+	maps.DeleteFunc(as.byName, func(name string, _ *Asset) bool { return strings.HasPrefix(name, "locales/console/") })
 	delete(as.byName, assetVerifyPage)
 	as.nameModules()
 	return as, nil

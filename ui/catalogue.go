@@ -35,18 +35,26 @@ type Catalogues struct {
 	matcher language.Matcher
 }
 
+// catalogueFiles are those of a language: the public page's, which browsers fetch, and the
+// console's, which they need not.
+func catalogueFiles(tag string) []string {
+	return []string{"locales/" + tag + ".json", "locales/console/" + tag + ".json"}
+}
+
 // LoadCatalogues reads the embedded texts.
 func LoadCatalogues() (*Catalogues, error) {
 	cs := &Catalogues{}
 	var tags []language.Tag
 	for _, tag := range languages {
-		data, err := fs.ReadFile(locales, "locales/"+tag+".json")
-		if err != nil {
-			return nil, fmt.Errorf("texts of %s: %w", tag, err)
-		}
 		c := &Catalogue{Tag: tag}
-		if err := json.Unmarshal(data, &c.texts); err != nil {
-			return nil, fmt.Errorf("texts of %s: %w", tag, err)
+		for _, name := range catalogueFiles(tag) {
+			data, err := fs.ReadFile(locales, name)
+			if err != nil {
+				return nil, fmt.Errorf("texts of %s: %w", tag, err)
+			}
+			if err := json.Unmarshal(data, &c.texts); err != nil { // adds to what is there
+				return nil, fmt.Errorf("texts of %s: %w", name, err)
+			}
 		}
 		cs.all = append(cs.all, c)
 		tags = append(tags, language.MustParse(tag))

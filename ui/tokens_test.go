@@ -94,7 +94,7 @@ func luminance(t *testing.T, colour string) float64 {
 
 // TestStylesUseTokens keeps colours and fonts of components in the token file.
 func TestStylesUseTokens(t *testing.T) {
-	for _, name := range []string{"page.css", "proof.css"} {
+	for _, name := range []string{"page.css", "proof.css", "console.css"} {
 		stylesUseTokens(t, name)
 	}
 }

@@ -15,13 +15,13 @@ import (
 
 //go:generate go run ./build
 
-//go:embed templates/*.html
+//go:embed templates/*.html templates/console/*.html
 var templates embed.FS
 
 //go:embed all:static
 var static embed.FS
 
-//go:embed locales/*.json
+//go:embed locales/*.json locales/console/*.json
 var locales embed.FS
 
 // Templates is the folder of page templates.

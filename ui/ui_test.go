@@ -59,12 +59,16 @@ func places(text string) []string {
 // TestKeysStandOnce finds keys that JSON would let override each other in silence.
 func TestKeysStandOnce(t *testing.T) {
 	for _, tag := range languages {
-		data, err := fs.ReadFile(locales, "locales/"+tag+".json")
-		if err != nil {
-			t.Fatal(err)
+		var both [][]byte
+		for _, name := range catalogueFiles(tag) {
+			data, err := fs.ReadFile(locales, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			both = append(both, data)
 		}
 		seen, isKey := map[string]bool{}, true
-		for d := json.NewDecoder(bytes.NewReader(data)); ; {
+		for d := json.NewDecoder(bytes.NewReader(bytes.Join(both, nil))); ; {
 			token, err := d.Token()
 			if err == io.EOF {
 				break
@@ -74,6 +78,7 @@ func TestKeysStandOnce(t *testing.T) {
 			}
 			text, ok := token.(string)
 			if !ok {
+				isKey = true
 				continue // the braces
 			}
 			if isKey && seen[text] {
@@ -177,9 +182,11 @@ func TestAssetsAreServable(t *testing.T) {
 func TestNoInlineCode(t *testing.T) {
 	bad := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|javascript:|<script[^>]*>[^<]|https?://`)
 	names, err := fs.Glob(Templates(), "*.html")
-	if err != nil || len(names) == 0 {
-		t.Fatal("no templates", err)
+	console, err2 := fs.Glob(Templates(), "console/*.html")
+	if err != nil || err2 != nil || len(names) == 0 || len(console) == 0 {
+		t.Fatal("no templates", err, err2)
 	}
+	names = append(names, console...)
 	for _, name := range names {
 		data, err := fs.ReadFile(Templates(), name)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
@@ -25,7 +26,9 @@ type Filter struct {
 	Class     string
 	Standing  notary.Standing
 	Reference string
-	Before    *uint64 // only entries with a smaller index: the cursor of the next page
+	From, To  time.Time // issued at or after From, before To
+	Least     uint64    // only entries with this index or a larger one
+	Before    *uint64   // only entries with a smaller index: the cursor of the next page
 	Limit     int
 }
 

@@ -30,14 +30,6 @@ type Agencies interface {
 	Agency(ctx context.Context, idOrCode string) (notary.Agency, error)
 }
 
-// KeyStore is where agencies' keys are managed, see package auth for what they are. EndKey
-// returns [notary.ErrNotFound] for a key that is not in force. It is safe for concurrent use.
-type KeyStore interface {
-	AddKey(ctx context.Context, k notary.APIKey) error
-	Keys(ctx context.Context, agencyID string) ([]notary.APIKey, error)
-	EndKey(ctx context.Context, id string, at time.Time) error
-}
-
 // Documents opens stored originals, see the storage adapters.
 type Documents interface {
 	Open(ctx context.Context, key, version string) (io.ReadCloser, notary.Object, error)
@@ -62,7 +54,7 @@ type Config struct {
 	Archive     *archive.Archive
 	Keys        *auth.Keys
 	Usage       *auth.Usage
-	KeyStore    KeyStore
+	Desk        *auth.Desk
 	Claims      Claims
 	Codes       *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
 	Agencies    Agencies

@@ -91,9 +91,9 @@ func (a *API) ownKey(ctx context.Context, _ *struct{}) (*keyOutput, error) {
 }
 
 func (a *API) listKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
-	keys, err := a.KeyStore.Keys(ctx, caller(ctx).AgencyID)
+	keys, err := a.Desk.List(ctx, caller(ctx).AgencyID)
 	if err != nil {
-		return nil, a.fail(ctx, keysDown(err))
+		return nil, a.fail(ctx, err)
 	}
 	out := &keysOutput{}
 	out.Body.Keys = []Key{}
@@ -103,10 +103,6 @@ func (a *API) listKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
 	return out, nil
 }
 
-func keysDown(err error) error {
-	return notary.Wrap(notary.CodeUnavailable, err, "The keys cannot be reached at the moment; nothing was changed, as far as is known. Look before you try again.")
-}
-
 type createKeyInput struct {
 	Idempotency string `header:"Idempotency-Key" maxLength:"128" doc:"Repeating a request with its key makes no second one"`
 	Body        NewKey
@@ -114,7 +110,7 @@ type createKeyInput struct {
 
 func (a *API) createKey(ctx context.Context, in *createKeyInput) (*issuedKeyOutput, error) {
 	own := caller(ctx)
-	k := notary.APIKey{AgencyID: own.AgencyID, Account: own.Account, Name: in.Body.Name, Rate: own.Rate, Quota: own.Quota, CreatedAt: a.Now()}
+	k := notary.APIKey{AgencyID: own.AgencyID, Account: own.Account, Name: in.Body.Name, Rate: own.Rate, Quota: own.Quota}
 	names := in.Body.Scopes
 	if names == nil {
 		for _, s := range own.Scopes {
@@ -144,7 +140,8 @@ func (a *API) createKey(ctx context.Context, in *createKeyInput) (*issuedKeyOutp
 	if k.ID, err = a.claim(ctx, in.Idempotency, "create-key", in.Body, auth.NewKeyID()); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	return a.issueKey(ctx, k)
+	text, k, err := a.Desk.Issue(ctx, k)
+	return a.issuedKey(ctx, text, k, err)
 }
 
 // within demands that a new key can be used from nowhere that the calling one cannot.
@@ -174,30 +171,15 @@ func expiry(asked *time.Time, own notary.APIKey, now time.Time) (time.Time, erro
 	return *asked, nil
 }
 
-// maxKeys bounds an agency's keys in force: more would be a program that runs wild.
-const maxKeys = 200
-
-func (a *API) issueKey(ctx context.Context, k notary.APIKey) (*issuedKeyOutput, error) {
-	keys, err := a.KeyStore.Keys(ctx, k.AgencyID)
+func (a *API) issuedKey(ctx context.Context, text string, k notary.APIKey, err error) (*issuedKeyOutput, error) {
+	if errors.Is(err, auth.ErrMade) {
+		err = madeBefore("key", k.ID)
+	}
 	if err != nil {
-		return nil, a.fail(ctx, keysDown(err))
-	}
-	if slices.ContainsFunc(keys, func(made notary.APIKey) bool { return made.ID == k.ID }) {
-		return nil, a.fail(ctx, madeBefore("key", k.ID))
-	}
-	if n := len(slices.DeleteFunc(keys, func(k notary.APIKey) bool { return !k.InForce(a.Now()) })); n >= maxKeys {
-		return nil, a.fail(ctx, notary.Errorf(notary.CodeConflict, "The agency has %d keys in force already: end some first. Nothing was saved.", n))
-	}
-	text, k := auth.NewKey(k)
-	// A crash after this leaves a key whose secret nobody has: it is in the list, and can be ended.
-	if err := a.KeyStore.AddKey(ctx, k); err != nil {
-		return nil, a.fail(ctx, keysDown(err))
+		return nil, a.fail(ctx, err)
 	}
 	return &issuedKeyOutput{Cache: "no-store", Body: IssuedKey{Key: wireKey(k, a.Now()), Text: text}}, nil
 }
-
-// rotationTime is how long a key works beside its successor.
-const rotationTime = 24 * time.Hour
 
 type rotateInput struct {
 	ID          string `path:"id" maxLength:"64" doc:"The key's id"`
@@ -208,60 +190,34 @@ type rotateInput struct {
 }
 
 func (a *API) rotateKey(ctx context.Context, in *rotateInput) (*issuedKeyOutput, error) {
-	keys, err := a.KeyStore.Keys(ctx, caller(ctx).AgencyID)
+	old, err := a.Desk.Find(ctx, caller(ctx).AgencyID, in.ID)
 	if err != nil {
-		return nil, a.fail(ctx, keysDown(err))
-	}
-	now := a.Now()
-	at := slices.IndexFunc(keys, func(k notary.APIKey) bool { return k.ID == in.ID && k.InForce(now) })
-	if at < 0 {
-		return nil, a.fail(ctx, errNoKey)
-	}
-	old, until := keys[at], now.Add(rotationTime)
-	if in.Body != nil && in.Body.Until != nil {
-		until = *in.Body.Until
-	}
-	switch {
-	case !until.After(now):
-		return nil, a.fail(ctx, notary.InvalidField("until", "The time must be in the future: end the old key with DELETE if it must not be used any more. Nothing was saved."))
-	case !slices.Equal(old.Scopes, commonScopes(old.Scopes, caller(ctx).Scopes)):
-		return nil, a.fail(ctx, notary.Errorf(notary.CodeForbidden, "The calling key lacks a scope that this key has. Nothing was saved."))
-	}
-	next := old
-	if next.ID, err = a.claim(ctx, in.Idempotency, "rotate-key "+in.ID, in.Body, auth.NewKeyID()); err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	next.CreatedAt, next.UsedAt = now, time.Time{}
-	// The new key is durable before the old one ends: a crash in between leaves both in force,
-	// which the list shows.
-	out, err := a.issueKey(ctx, next)
+	if !slices.Equal(old.Scopes, commonScopes(old.Scopes, caller(ctx).Scopes)) {
+		return nil, a.fail(ctx, notary.Errorf(notary.CodeForbidden, "The calling key lacks a scope that this key has. Nothing was saved."))
+	}
+	id, err := a.claim(ctx, in.Idempotency, "rotate-key "+in.ID, in.Body, auth.NewKeyID())
 	if err != nil {
-		return nil, err
+		return nil, a.fail(ctx, err)
 	}
-	if err := a.KeyStore.EndKey(ctx, old.ID, until); err != nil && !errors.Is(err, notary.ErrNotFound) {
-		a.log.WarnContext(ctx, "the old key of a rotation was not ended", "key", old.ID, "error", err)
+	var until time.Time
+	if in.Body != nil && in.Body.Until != nil {
+		if until = *in.Body.Until; until.IsZero() {
+			until = a.Now() // the year 1 is a time as well, and a past one
+		}
 	}
-	return out, nil
+	text, next, err := a.Desk.Rotate(ctx, old, id, until)
+	return a.issuedKey(ctx, text, next, err)
 }
 
 func commonScopes(all, own []notary.Scope) []notary.Scope {
 	return slices.DeleteFunc(slices.Clone(all), func(s notary.Scope) bool { return !slices.Contains(own, s) })
 }
 
-var errNoKey = notary.Errorf(notary.CodeNotFound, "The agency has no key in force with this id.")
-
 func (a *API) revokeKey(ctx context.Context, in *keyIDInput) (*struct{}, error) {
-	keys, err := a.KeyStore.Keys(ctx, caller(ctx).AgencyID)
-	if err != nil {
-		return nil, a.fail(ctx, keysDown(err))
-	}
-	if !slices.ContainsFunc(keys, func(k notary.APIKey) bool { return k.ID == in.ID && k.InForce(a.Now()) }) {
-		return nil, a.fail(ctx, errNoKey)
-	}
-	if err := a.KeyStore.EndKey(ctx, in.ID, a.Now()); errors.Is(err, notary.ErrNotFound) {
-		return nil, a.fail(ctx, errNoKey)
-	} else if err != nil {
-		return nil, a.fail(ctx, keysDown(err))
+	if err := a.Desk.End(ctx, caller(ctx).AgencyID, in.ID); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	return nil, nil
 }

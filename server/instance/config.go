@@ -63,7 +63,9 @@ type Config struct {
 	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
 	WebhookKeep  time.Duration `name:"webhook-keep" env:"STELE_WEBHOOK_KEEP" default:"720h" help:"How long finished webhook deliveries and their attempts are kept." yaml:"webhook-keep"`
 
-	Demo bool `kong:"-" yaml:"-"` // set by the program: webhooks may go to this machine
+	Console bool `name:"console" env:"STELE_CONSOLE" default:"true" negatable:"" help:"Serve the console, where the people of agencies sign in, at /console." yaml:"console"`
+
+	Demo bool `kong:"-" yaml:"-"` // set by the program: webhooks may go to this machine, and nobody needs a second factor
 
 	LogLevel  string `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged." yaml:"log-level"`
 	LogFormat string `name:"log-format" env:"STELE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json." yaml:"log-format"`

@@ -23,6 +23,7 @@ import (
 	"stele/notary/checkpoint"
 	"stele/notary/fsck"
 	"stele/notary/intake"
+	"stele/notary/people"
 	"stele/notary/proof"
 	"stele/notary/statement"
 	"stele/notary/upload"
@@ -164,6 +165,7 @@ type Instance struct {
 	anchors  *anchor.Loop
 	usage    *auth.Usage
 	webhooks *webhooks
+	people   *people.People
 	stop     []func() // in the order of stopping
 	failed   chan error
 }

@@ -129,7 +129,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	case !errors.Is(err, ui.ErrNotBuilt): // without it there is no link to it; the public page logs what to do
 		return nil, err
 	}
-	rest, err := api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, KeyStore: in.DB, Claims: in.DB, Agencies: in.DB,
+	desk := auth.NewDesk(in.DB, time.Now, in.log)
+	rest, err := api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
 		Uploads: in.Uploads, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	if err != nil {
@@ -145,6 +146,11 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		Progress: in.Progress, Stopping: stopping, Limits: pages, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err
+	}
+	if c.Console {
+		if err := in.mountConsole(r, desk, issuer, offline, public); err != nil {
+			return nil, err
+		}
 	}
 	r.NotFound(forReaders(site.NotFound(), api.NotFound))
 	r.MethodNotAllowed(forReaders(site.MethodNotAllowed(), api.MethodNotAllowed))

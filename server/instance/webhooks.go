@@ -50,7 +50,7 @@ func (in *Instance) openWebhooks(ctx context.Context, pass keystore.Secret) erro
 	w.dispatcher = webhook.NewDispatcher(in.DB, w.sender.Send, webhook.DispatchOptions{Options: opt, Holder: in.holder, Jitter: rand.Float64, Keep: in.Config.WebhookKeep, Pace: fanOutPace, Log: in.log})
 	w.endpoints = webhook.NewEndpoints(in.DB, in.DB, opt, w.dispatcher.Wake)
 	in.webhooks = w
-	return nil
+	return in.openPeople(key)
 }
 
 func (c Config) webhookPolicy() (webhook.Policy, error) {

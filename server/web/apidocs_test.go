@@ -15,25 +15,25 @@ func TestAPIReference(t *testing.T) {
 	_, body := do(t, request(t, http.MethodGet, to.URL+"/openapi.json", nil))
 	ids := strings.Count(body, `"operationId"`)
 	parent := browser(t)
-	for _, l := range []look{desktop, phone.in("en").inDark()} {
+	for _, l := range []look{desktop, phone.In("en").InDark()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
-			b.run(chromedp.Navigate(to.URL + "/docs/api"))
+			b.Run(chromedp.Navigate(to.URL + "/docs/api"))
 			var shown, dead int
-			b.eval(`document.querySelectorAll('.op[id]:not([id^=schema-])').length`, &shown)
+			b.Eval(`document.querySelectorAll('.op[id]:not([id^=schema-])').length`, &shown)
 			if shown != ids || ids < 20 {
 				t.Errorf("%d operations of %d", shown, ids)
 			}
-			b.eval(`[...document.querySelectorAll('main a[href^="#"]')].filter((a) => !document.getElementById(decodeURIComponent(a.hash.slice(1)))).length`, &dead)
+			b.Eval(`[...document.querySelectorAll('main a[href^="#"]')].filter((a) => !document.getElementById(decodeURIComponent(a.hash.slice(1)))).length`, &dead)
 			if dead > 0 {
 				t.Errorf("%d links lead nowhere", dead)
 			}
-			if text := b.text("#create-record"); !strings.Contains(text, publicURL+"/api/v1/records") || !strings.Contains(text, `"sm3": "946ec7d1`) {
+			if text := b.Text("#create-record"); !strings.Contains(text, publicURL+"/api/v1/records") || !strings.Contains(text, `"sm3": "946ec7d1`) {
 				t.Errorf("no command or example: %s", text)
 			}
-			b.accessible("API reference")
-			b.fits("API reference")
-			b.shoot("API reference")
+			b.Accessible("API reference")
+			b.Fits("API reference")
+			b.Shoot("API reference")
 		})
 	}
 }

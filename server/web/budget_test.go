@@ -26,19 +26,19 @@ func TestFirstViewBudget(t *testing.T) {
 	to := newTown(t, roomy())
 	parent := browser(t)
 	for name, path := range map[string]string{"start": "/", "record": "/r/" + to.numbers[string(docGenuine)] + "?code=" + code} {
-		for _, l := range []look{desktop, phone.in("en")} {
+		for _, l := range []look{desktop, phone.In("en")} {
 			t.Run(name+"/"+l.String(), func(t *testing.T) {
 				b := open(t, parent, l)
 				seen := watchNetwork(b)
-				b.run(network.Enable(), network.SetCacheDisabled(true))
-				b.goTo(to.URL + path)
-				b.wait(`document.readyState === 'complete'`)
+				b.Run(network.Enable(), network.SetCacheDisabled(true))
+				b.GoTo(to.URL + path)
+				b.Wait(`document.readyState === 'complete'`)
 				var vitals struct {
 					Shift float64 `json:"shift"`
 					Paint bool    `json:"paint"`
 				}
 				var out string
-				b.eval(`new Promise((resolve) => {
+				b.Eval(`new Promise((resolve) => {
 					let shift = 0;
 					new PerformanceObserver((l) => { for (const e of l.getEntries()) if (!e.hadRecentInput) shift += e.value; }).observe({ type: 'layout-shift', buffered: true });
 					new PerformanceObserver(() => requestAnimationFrame(() => resolve(JSON.stringify({ shift, paint: true })))).observe({ type: 'paint', buffered: true });
@@ -63,7 +63,7 @@ type traffic struct {
 
 func watchNetwork(b *tab) *traffic {
 	s := &traffic{urls: map[network.RequestID]string{}, received: map[network.RequestID]float64{}}
-	chromedp.ListenTarget(b.ctx, func(ev any) {
+	chromedp.ListenTarget(b.Ctx, func(ev any) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		switch e := ev.(type) {

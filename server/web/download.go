@@ -8,6 +8,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/certificate"
+	"stele/server/site"
 )
 
 // retrySoon and retryOutage are what Retry-After says, in seconds, where a record will be
@@ -49,7 +50,7 @@ func (w *Web) bundle(rw http.ResponseWriter, r *http.Request) {
 // answered. Whether there is a record is no secret, its page says so too: 404 without one,
 // else 403 until the code is right. Those who guess codes are counted with all others.
 func (w *Web) opened(rw http.ResponseWriter, r *http.Request) (rec notary.Record, bundle []byte, ok bool) {
-	number := normalizeNumber(chi.URLParam(r, "number"))
+	number := site.NormalizeNumber(chi.URLParam(r, "number"))
 	rw.Header().Set("X-Robots-Tag", "noindex")
 	if !notary.ValidNumber(number) {
 		w.fail(rw, r, notary.ErrNotFound)

@@ -12,6 +12,7 @@ import (
 
 	"stele/notary"
 	"stele/server/auth"
+	"stele/server/site"
 )
 
 const (
@@ -75,7 +76,7 @@ func (w *Web) events(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer w.streams.leave(client)
-	number := normalizeNumber(chi.URLParam(r, "number"))
+	number := site.NormalizeNumber(chi.URLParam(r, "number"))
 	changed := w.Progress.Changed()
 	now, err := w.stateOf(r.Context(), number)
 	switch {

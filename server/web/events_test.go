@@ -132,41 +132,41 @@ func TestEventsDoNotHoldUpStop(t *testing.T) {
 // TestPendingBecomesGenuine leaves a page alone while its record is anchored.
 func TestPendingBecomesGenuine(t *testing.T) {
 	parent := browser(t)
-	for _, l := range []look{desktop, phone.in("en")} {
+	for _, l := range []look{desktop, phone.In("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			to := newTown(t, roomy())
 			path := files(t, map[string][]byte{"pending.pdf": docPending, "received.pdf": docReceived, "genuine.pdf": docGenuine})
 			file, several, record := open(t, parent, l), open(t, parent, l), open(t, parent, l)
-			file.goTo(to.URL + "/")
-			file.choose(path("pending.pdf"))
-			if got := file.verdict(); got != "pending" {
+			file.GoTo(to.URL + "/")
+			file.Choose(path("pending.pdf"))
+			if got := file.Verdict(); got != "pending" {
 				t.Fatal(got)
 			}
-			file.accessible("waiting")
-			file.fits("waiting")
-			file.shoot("waiting")
-			file.run(file.press("watch.again"))
-			file.wait(`document.querySelector('#live').textContent === ` + quote(t, file.textOf("watch.same")))
-			several.goTo(to.URL + "/")
-			several.choose(path("received.pdf"), path("pending.pdf"), path("genuine.pdf"))
+			file.Accessible("waiting")
+			file.Fits("waiting")
+			file.Shoot("waiting")
+			file.Run(file.press("watch.again"))
+			file.Wait(`document.querySelector('#live').textContent === ` + quote(t, file.textOf("watch.same")))
+			several.GoTo(to.URL + "/")
+			several.Choose(path("received.pdf"), path("pending.pdf"), path("genuine.pdf"))
 			several.rows()
-			several.run(chromedp.Click(".many > .v-pending summary", chromedp.ByQuery))
-			several.shoot("several waiting")
-			record.goTo(to.URL + "/r/" + to.numbers[string(docReceived)])
-			record.wait(`document.querySelector('#record .v-pending')`)
+			several.Run(chromedp.Click(".many > .v-pending summary", chromedp.ByQuery))
+			several.Shoot("several waiting")
+			record.GoTo(to.URL + "/r/" + to.numbers[string(docReceived)])
+			record.Wait(`document.querySelector('#record .v-pending')`)
 			to.advance(true)
-			file.wait(`document.querySelector('#result .verdict.v-genuine') && document.querySelector('#live').textContent === document.querySelector('#result h1').textContent`)
-			if text := file.text("#result"); strings.Contains(text, file.textOf("watch.note")) {
+			file.Wait(`document.querySelector('#result .verdict.v-genuine') && document.querySelector('#live').textContent === document.querySelector('#result h1').textContent`)
+			if text := file.Text("#result"); strings.Contains(text, file.textOf("watch.note")) {
 				t.Error("the page says that it still waits")
 			}
-			several.wait(`document.querySelectorAll('.many > .v-genuine').length === 3 && document.querySelector('.many details[open] .verdict.v-genuine')`)
-			if head := several.text("#result h1"); !strings.Contains(head, "3") {
+			several.Wait(`document.querySelectorAll('.many > .v-genuine').length === 3 && document.querySelector('.many details[open] .verdict.v-genuine')`)
+			if head := several.Text("#result h1"); !strings.Contains(head, "3") {
 				t.Errorf("the sentence above the list says %s", head)
 			}
-			record.wait(`document.querySelector('#record .v-valid') && document.querySelector('#live').textContent === document.querySelector('#record h1').textContent`)
-			record.wait(`document.querySelectorAll('#record-proof .facts time').length === 2`) // registered, anchored
-			record.accessible("record, refreshed")
-			record.shoot("record refreshed")
+			record.Wait(`document.querySelector('#record .v-valid') && document.querySelector('#live').textContent === document.querySelector('#record h1').textContent`)
+			record.Wait(`document.querySelectorAll('#record-proof .facts time').length === 2`) // registered, anchored
+			record.Accessible("record, refreshed")
+			record.Shoot("record refreshed")
 		})
 	}
 }
@@ -184,16 +184,16 @@ func TestWaitingWithoutEvents(t *testing.T) {
 		inner.ServeHTTP(w, r)
 	})
 	path := files(t, map[string][]byte{"pending.pdf": docPending})
-	b := open(t, browser(t), desktop.in("en"))
-	b.goTo(to.URL + "/")
-	b.choose(path("pending.pdf"))
-	b.verdict()
+	b := open(t, browser(t), desktop.In("en"))
+	b.GoTo(to.URL + "/")
+	b.Choose(path("pending.pdf"))
+	b.Verdict()
 	to.advance(true)
-	b.run(b.press("watch.again"))
-	b.wait(`document.querySelector('#result .v-genuine')`)
-	n := open(t, browser(t), desktop.in("en").withoutScripts())
+	b.Run(b.press("watch.again"))
+	b.Wait(`document.querySelector('#result .v-genuine')`)
+	n := open(t, browser(t), desktop.In("en").WithoutScripts())
 	to2 := newTown(t, roomy())
-	n.goTo(to2.URL + "/r/" + to2.numbers[string(docPending)])
+	n.GoTo(to2.URL + "/r/" + to2.numbers[string(docPending)])
 	to2.advance(true)
-	n.run(chromedp.Click("#record .actions a", chromedp.ByQuery), chromedp.WaitVisible("#record .v-valid", chromedp.ByQuery))
+	n.Run(chromedp.Click("#record .actions a", chromedp.ByQuery), chromedp.WaitVisible("#record .v-valid", chromedp.ByQuery))
 }

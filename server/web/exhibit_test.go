@@ -15,7 +15,7 @@ func TestCopy(t *testing.T) {
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
 	b := open(t, browser(t), phone)
 	for _, name := range []string{"clipboard-read", "clipboard-write"} {
-		b.run(cdp.SetPermission(&cdp.PermissionDescriptor{Name: name}, cdp.PermissionSettingGranted).WithOrigin(to.URL))
+		b.Run(cdp.SetPermission(&cdp.PermissionDescriptor{Name: name}, cdp.PermissionSettingGranted).WithOrigin(to.URL))
 	}
 	copied := func(place string) {
 		t.Helper()
@@ -25,23 +25,23 @@ func TestCopy(t *testing.T) {
 			{".commands .copy", ".commands pre"},
 		} {
 			var got, want, live string
-			b.eval(`document.querySelectorAll('`+place+` details').forEach((d) => { d.open = true; })`, nil)
-			b.run(chromedp.Click(place+" "+c.button, chromedp.ByQuery))
-			b.wait(`document.querySelectorAll('` + place + ` .copy[aria-label^="已复制"]').length === 1 && document.querySelector('` + place + ` ` + c.button + `').textContent === '已复制'`)
-			b.eval(`navigator.clipboard.readText()`, &got)
-			b.eval(`document.querySelector('`+place+` `+c.value+`').textContent`, &want)
-			if live = b.text("#live"); got != want || len(got) < 64 || !strings.HasPrefix(live, "已复制：") {
+			b.Eval(`document.querySelectorAll('`+place+` details').forEach((d) => { d.open = true; })`, nil)
+			b.Run(chromedp.Click(place+" "+c.button, chromedp.ByQuery))
+			b.Wait(`document.querySelectorAll('` + place + ` .copy[aria-label^="已复制"]').length === 1 && document.querySelector('` + place + ` ` + c.button + `').textContent === '已复制'`)
+			b.Eval(`navigator.clipboard.readText()`, &got)
+			b.Eval(`document.querySelector('`+place+` `+c.value+`').textContent`, &want)
+			if live = b.Text("#live"); got != want || len(got) < 64 || !strings.HasPrefix(live, "已复制：") {
 				t.Errorf("%s: copied %q, want %q; announced %q", c.button, got, want, live)
 			}
 		}
-		b.accessible("copied")
+		b.Accessible("copied")
 	}
-	b.goTo(to.URL + "/r/" + to.numbers[string(docGenuine)])
-	b.wait(`document.querySelector('#ask .copy')`)
+	b.GoTo(to.URL + "/r/" + to.numbers[string(docGenuine)])
+	b.Wait(`document.querySelector('#ask .copy')`)
 	copied("#ask")
-	b.goTo(to.URL + "/")
-	b.choose(path("genuine.pdf"))
-	b.verdict()
+	b.GoTo(to.URL + "/")
+	b.Choose(path("genuine.pdf"))
+	b.Verdict()
 	copied("#result")
 }
 

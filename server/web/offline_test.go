@@ -24,6 +24,7 @@ import (
 	"stele/notary/evidence"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
+	"stele/server/webtest"
 )
 
 // The page that is served is the one whose digests are published.
@@ -90,7 +91,7 @@ func openOffline(t *testing.T, l look, path string) *tab {
 	b := open(t, browser(t), l)
 	var mu sync.Mutex
 	var asked []string
-	chromedp.ListenTarget(b.ctx, func(ev any) {
+	chromedp.ListenTarget(b.Ctx, func(ev any) {
 		if e, ok := ev.(*network.EventRequestWillBeSent); ok {
 			mu.Lock()
 			defer mu.Unlock()
@@ -110,18 +111,18 @@ func openOffline(t *testing.T, l look, path string) *tab {
 		}
 	})
 	var agent string
-	b.eval(`navigator.userAgent`, &agent)
-	b.run(network.Enable(), network.OverrideNetworkState(true, 0, 0, 0), emulation.SetUserAgentOverride(agent).WithAcceptLanguage(l.lang))
-	b.run(chromedp.Navigate("file://" + path))
-	b.wait(`document.querySelector('#unable').hidden`)
+	b.Eval(`navigator.userAgent`, &agent)
+	b.Run(network.Enable(), network.OverrideNetworkState(true, 0, 0, 0), emulation.SetUserAgentOverride(agent).WithAcceptLanguage(l.Lang))
+	b.Run(chromedp.Navigate("file://" + path))
+	b.Wait(`document.querySelector('#unable').hidden`)
 	return b
 }
 
 // needed are the kinds that the page still asks for.
 func (b *tab) needed() string {
-	b.t.Helper()
+	b.T.Helper()
 	var s string
-	b.eval(`[...document.querySelectorAll('#needs > li')].map((e) => e.className.slice(2)).join(' ')`, &s)
+	b.Eval(`[...document.querySelectorAll('#needs > li')].map((e) => e.className.slice(2)).join(' ')`, &s)
 	return s
 }
 
@@ -134,16 +135,16 @@ func TestOfflineVerdicts(t *testing.T) {
 	documents["trust.json"] = to.trust
 	documents["stranger-trust.json"] = prooftest.New(prooftest.Options{Seed: "elsewhere"}).Trust().Encode()
 	path := offlinePlace(t, documents)
-	for _, l := range []look{desktop, phone.in("en"), desktop.in("en").inDark()} {
+	for _, l := range []look{desktop, phone.In("en"), desktop.In("en").InDark()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := openOffline(t, l, path("verify.html"))
-			if lang := b.text("html"); lang == "" {
+			if lang := b.Text("html"); lang == "" {
 				t.Fatal("the page is empty")
 			}
-			b.wait(`document.documentElement.lang === '` + l.lang + `'`)
-			b.accessible("offline start")
-			b.fits("offline start")
-			b.shoot("offline start")
+			b.Wait(`document.documentElement.lang === '` + l.Lang + `'`)
+			b.Accessible("offline start")
+			b.Fits("offline start")
+			b.Shoot("offline start")
 			for _, c := range []struct{ names, want string }{
 				{"genuine.pdf genuine.json", "genuine"},
 				{"not_found.pdf genuine.json", "altered"},
@@ -154,35 +155,35 @@ func TestOfflineVerdicts(t *testing.T) {
 				{"genuine.pdf foreign.json", "unverifiable"},
 			} {
 				names := strings.Fields(c.names)
-				b.choose(path("trust.json"), path(names[0]), path(names[1]))
-				if got := b.verdict(); got != c.want {
-					t.Errorf("%s: %s, want %s: %s", c.names, got, c.want, b.text("#result"))
+				b.Choose(path("trust.json"), path(names[0]), path(names[1]))
+				if got := b.Verdict(); got != c.want {
+					t.Errorf("%s: %s, want %s: %s", c.names, got, c.want, b.Text("#result"))
 				}
-				b.wait(`document.activeElement === document.querySelector('#result h1')`)
+				b.Wait(`document.activeElement === document.querySelector('#result h1')`)
 				got := strings.Replace(b.words(`document.querySelector('#result').cloneNode(true)`), b.textOf("offline.later")+"\n", "", 1)
 				if want := b.uploaded(to, documents, c.names); got != want {
 					t.Errorf("%s: offline:\n%s\nby upload:\n%s", c.names, got, want)
 				}
-				if says := strings.Contains(b.text("#result"), b.textOf("offline.later")); says != (c.want == "genuine" || c.want == "pending") {
+				if says := strings.Contains(b.Text("#result"), b.textOf("offline.later")); says != (c.want == "genuine" || c.want == "pending") {
 					t.Errorf("%s: says that later changes are not known: %v", c.names, says)
 				}
 				var links int
-				if b.eval(`document.querySelectorAll('#result a:not([download])').length`, &links); links > 0 {
+				if b.Eval(`document.querySelectorAll('#result a:not([download])').length`, &links); links > 0 {
 					t.Errorf("%s: the result has links, which lead nowhere", c.names)
 				}
-				if l.width == desktop.width {
-					b.accessible("offline " + c.names)
+				if l.Width == desktop.Width {
+					b.Accessible("offline " + c.names)
 				}
-				b.fits("offline " + c.names)
-				b.shoot("offline " + strings.ReplaceAll(c.names, " ", "+"))
-				b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-				b.wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
+				b.Fits("offline " + c.names)
+				b.Shoot("offline " + strings.ReplaceAll(c.names, " ", "+"))
+				b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+				b.Wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
 				if got := b.needed(); got != "given now later" { // the trust roots stay, and nothing else
 					t.Errorf("%s: afterwards: %s", c.names, got)
 				}
 			}
-			b.choose(path("stranger-trust.json"), path("genuine.pdf"), path("genuine.json"))
-			if got := b.verdict(); got != "unverifiable" {
+			b.Choose(path("stranger-trust.json"), path("genuine.pdf"), path("genuine.json"))
+			if got := b.Verdict(); got != "unverifiable" {
 				t.Errorf("foreign trust roots: %s", got)
 			}
 		})
@@ -193,62 +194,62 @@ func TestOfflineVerdicts(t *testing.T) {
 func TestOfflineStepByStep(t *testing.T) {
 	to := newTown(t, roomy())
 	path := offlinePlace(t, map[string][]byte{"trust.json": to.trust, "bad-trust.json": []byte(`{"format":"stele/trust/v1","roots":[]`), "deed.pdf": docGenuine, "bundle.json": to.bundles[string(docGenuine)], "other.pdf": docUnknown})
-	for _, l := range []look{desktop, phone.in("en")} {
+	for _, l := range []look{desktop, phone.In("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := openOffline(t, l, path("verify.html"))
 			drop := func(files ...string) {
 				data := &input.DragData{Items: []*input.DragDataItem{}, Files: files, DragOperationsMask: 1}
 				for _, kind := range []input.DispatchDragEventType{input.DragEnter, input.DragOver, input.Drop} {
-					b.run(input.DispatchDragEvent(kind, 200, 300, data))
+					b.Run(input.DispatchDragEvent(kind, 200, 300, data))
 				}
 			}
 			if got := b.needed(); got != "now later later" {
 				t.Errorf("at the start: %s", got)
 			}
-			b.choose(path("deed.pdf"))
-			b.wait(`document.querySelectorAll('#needs .n-given').length === 1`)
-			if got, live := b.needed(), b.text("#live"); got != "now later given" || live != b.textOf("offline.trust.missing") {
+			b.Choose(path("deed.pdf"))
+			b.Wait(`document.querySelectorAll('#needs .n-given').length === 1`)
+			if got, live := b.needed(), b.Text("#live"); got != "now later given" || live != b.textOf("offline.trust.missing") {
 				t.Errorf("with the document: %s, announced %q", got, live)
 			}
-			b.choose(path("bad-trust.json"))
-			b.wait(`!document.querySelector('#complaint').hidden`)
-			b.accessible("bad trust roots")
-			b.shoot("offline bad trust roots")
+			b.Choose(path("bad-trust.json"))
+			b.Wait(`!document.querySelector('#complaint').hidden`)
+			b.Accessible("bad trust roots")
+			b.Shoot("offline bad trust roots")
 			drop(path("trust.json"))
-			b.wait(`document.querySelectorAll('#needs .n-given').length === 2 && document.querySelector('#complaint').hidden`)
-			if text := strings.ReplaceAll(b.text("#needs .n-given .hex"), "\n", ""); text != sm.Sum(to.trust).String() {
+			b.Wait(`document.querySelectorAll('#needs .n-given').length === 2 && document.querySelector('#complaint').hidden`)
+			if text := strings.ReplaceAll(b.Text("#needs .n-given .hex"), "\n", ""); text != sm.Sum(to.trust).String() {
 				t.Errorf("the SM3 of the trust roots is shown as %q", text)
 			}
-			b.accessible("offline needs the bundle")
-			b.fits("offline needs the bundle")
-			b.shoot("offline needs the bundle")
+			b.Accessible("offline needs the bundle")
+			b.Fits("offline needs the bundle")
+			b.Shoot("offline needs the bundle")
 			drop(path("bundle.json"))
-			if got := b.verdict(); got != "genuine" {
-				t.Fatalf("%s: %s", got, b.text("#result"))
+			if got := b.Verdict(); got != "genuine" {
+				t.Fatalf("%s: %s", got, b.Text("#result"))
 			}
 			// The other language says the same about the same files.
-			for _, lang := range []string{map[string]string{"zh-CN": "en", "en": "zh-CN"}[l.lang], l.lang} {
-				b.run(chromedp.Click("#language", chromedp.ByQuery))
-				sentence := (&tab{t: t, look: l.in(lang)}).textOf("verdict.genuine.sentence")
-				b.wait(`document.documentElement.lang === '` + lang + `' && document.querySelector('#result h1')?.textContent === '` + sentence + `' && !document.querySelector('#result').hidden`)
-				b.shoot("offline result in " + lang)
+			for _, lang := range []string{map[string]string{"zh-CN": "en", "en": "zh-CN"}[l.Lang], l.Lang} {
+				b.Run(chromedp.Click("#language", chromedp.ByQuery))
+				sentence := (&tab{&webtest.Tab{T: t, Look: l.In(lang)}}).textOf("verdict.genuine.sentence")
+				b.Wait(`document.documentElement.lang === '` + lang + `' && document.querySelector('#result h1')?.textContent === '` + sentence + `' && !document.querySelector('#result').hidden`)
+				b.Shoot("offline result in " + lang)
 			}
-			b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+			b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
 			// Without the document, the proof alone.
-			b.choose(path("bundle.json"))
-			b.wait(`!document.querySelector('#proof-only').hidden`)
-			b.accessible("offline proof only")
-			b.fits("offline proof only")
-			b.shoot("offline proof only")
-			b.run(chromedp.Click("#proof-only", chromedp.ByQuery))
-			if got, text := b.verdict(), b.text("#result"); got != "unverifiable" || !strings.Contains(text, to.numbers[string(docGenuine)]) {
+			b.Choose(path("bundle.json"))
+			b.Wait(`!document.querySelector('#proof-only').hidden`)
+			b.Accessible("offline proof only")
+			b.Fits("offline proof only")
+			b.Shoot("offline proof only")
+			b.Run(chromedp.Click("#proof-only", chromedp.ByQuery))
+			if got, text := b.Verdict(), b.Text("#result"); got != "unverifiable" || !strings.Contains(text, to.numbers[string(docGenuine)]) {
 				t.Errorf("the proof alone: %s: %s", got, text)
 			}
 			var kept int
-			if b.eval(`localStorage.length + sessionStorage.length + document.cookie.length`, &kept); kept > 0 {
+			if b.Eval(`localStorage.length + sessionStorage.length + document.cookie.length`, &kept); kept > 0 {
 				t.Error("the page keeps something")
 			}
-			if version := b.text("#version"); !strings.Contains(version, "v1.2.3-test") {
+			if version := b.Text("#version"); !strings.Contains(version, "v1.2.3-test") {
 				t.Errorf("version: %q", version)
 			}
 		})
@@ -260,16 +261,16 @@ func TestOfflineKeyboard(t *testing.T) {
 	b := openOffline(t, desktop, path("verify.html"))
 	var order []string
 	for range 3 {
-		b.run(chromedp.KeyEvent(kb.Tab))
+		b.Run(chromedp.KeyEvent(kb.Tab))
 		var at string
-		b.eval(`document.activeElement.id || document.activeElement.className`, &at)
+		b.Eval(`document.activeElement.id || document.activeElement.className`, &at)
 		order = append(order, at)
 	}
 	if got := strings.Join(order, " "); got != "skip language file" {
 		t.Errorf("order of focus: %s", got)
 	}
-	b.run(chromedp.Focus("#language", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
-	b.wait(`document.documentElement.lang === 'en'`)
+	b.Run(chromedp.Focus("#language", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
+	b.Wait(`document.documentElement.lang === 'en'`)
 }
 
 // TestOfflineServed opens the page from the server, under the policy that it is sent with.
@@ -277,11 +278,11 @@ func TestOfflineServed(t *testing.T) {
 	to := newTown(t, roomy())
 	path := files(t, map[string][]byte{"trust.json": to.trust, "deed.pdf": docGenuine, "bundle.json": to.bundles[string(docGenuine)]})
 	b := open(t, browser(t), desktop)
-	b.run(chromedp.Navigate(to.URL + "/verify.html"))
-	b.wait(`document.querySelector('#unable').hidden`)
-	b.choose(path("trust.json"), path("deed.pdf"), path("bundle.json"))
-	if got := b.verdict(); got != "genuine" {
-		t.Errorf("%s: %s", got, b.text("#result"))
+	b.Run(chromedp.Navigate(to.URL + "/verify.html"))
+	b.Wait(`document.querySelector('#unable').hidden`)
+	b.Choose(path("trust.json"), path("deed.pdf"), path("bundle.json"))
+	if got := b.Verdict(); got != "genuine" {
+		t.Errorf("%s: %s", got, b.Text("#result"))
 	}
 }
 
@@ -294,13 +295,13 @@ func TestOfflineCancel(t *testing.T) {
 	fatalIfErr(t, f.Truncate(4<<30)) // a hole: it takes no room, and long enough to hash
 	fatalIfErr(t, f.Close())
 	b := openOffline(t, desktop, path("verify.html"))
-	b.choose(path("trust.json"), path("bundle.json"), big)
-	b.wait(`document.querySelector('#progress-bar').value > 0`)
-	b.shoot("offline hashing")
-	b.run(chromedp.Click("#cancel", chromedp.ByQuery))
-	b.wait(`document.querySelector('#progress').hidden && !document.querySelector('#complaint').hidden`)
-	b.choose(path("deed.pdf"))
-	if got := b.verdict(); got != "genuine" {
+	b.Choose(path("trust.json"), path("bundle.json"), big)
+	b.Wait(`document.querySelector('#progress-bar').value > 0`)
+	b.Shoot("offline hashing")
+	b.Run(chromedp.Click("#cancel", chromedp.ByQuery))
+	b.Wait(`document.querySelector('#progress').hidden && !document.querySelector('#complaint').hidden`)
+	b.Choose(path("deed.pdf"))
+	if got := b.Verdict(); got != "genuine" {
 		t.Errorf("after cancelling: %s", got)
 	}
 }
@@ -310,15 +311,15 @@ func TestOfflineCertificate(t *testing.T) {
 	to := newTown(t, roomy())
 	path := offlinePlace(t, map[string][]byte{"trust.json": to.trust, "certificate.pdf": to.certificate(t, to.URL), "deed.pdf": docGenuine, "other.pdf": docUnknown})
 	b := openOffline(t, desktop, path("verify.html"))
-	b.choose(path("certificate.pdf"), path("deed.pdf"), path("trust.json"))
-	if got := b.verdict(); got != "genuine" {
-		t.Fatalf("%s: %s", got, b.text("#result"))
+	b.Choose(path("certificate.pdf"), path("deed.pdf"), path("trust.json"))
+	if got := b.Verdict(); got != "genuine" {
+		t.Fatalf("%s: %s", got, b.Text("#result"))
 	}
-	b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-	b.choose(path("certificate.pdf"), path("deed.pdf"), path("other.pdf"))
-	b.wait(`document.querySelectorAll('#result .many > li').length === 2`)
-	b.accessible("offline several")
-	b.shoot("offline several")
+	b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+	b.Choose(path("certificate.pdf"), path("deed.pdf"), path("other.pdf"))
+	b.Wait(`document.querySelectorAll('#result .many > li').length === 2`)
+	b.Accessible("offline several")
+	b.Shoot("offline several")
 }
 
 // TestOfflineFromEvidencePackage is a court's way: unpack, open the page that is inside, hand
@@ -338,8 +339,8 @@ func TestOfflineFromEvidencePackage(t *testing.T) {
 	fatalIfErr(t, err)
 	fatalIfErr(t, os.CopyFS(dir, z))
 	tab := openOffline(t, desktop, filepath.Join(dir, "verify.html"))
-	tab.choose(filepath.Join(dir, "trust.json"), filepath.Join(dir, "bundle.json"), filepath.Join(dir, "original.pdf"))
-	if got := tab.verdict(); got != "genuine" {
-		t.Errorf("%s: %s", got, tab.text("#result"))
+	tab.Choose(filepath.Join(dir, "trust.json"), filepath.Join(dir, "bundle.json"), filepath.Join(dir, "original.pdf"))
+	if got := tab.Verdict(); got != "genuine" {
+		t.Errorf("%s: %s", got, tab.Text("#result"))
 	}
 }

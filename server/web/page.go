@@ -7,10 +7,10 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"stele/notary"
+	"stele/server/site"
 	"stele/ui"
 )
 
@@ -24,8 +24,8 @@ func parsePages(c *ui.Catalogue, assets *ui.Assets) (*pages, error) {
 	p := &pages{byName: map[string]*template.Template{}}
 	funcs := template.FuncMap{
 		"t":      c.Text,
-		"asset":  func(name string) string { return assetFolder + assets.Path(name) },
-		"groups": groups,
+		"asset":  func(name string) string { return site.AssetFolder + assets.Path(name) },
+		"groups": site.Groups,
 		"ticks":  ticks,
 		"save":   func(number, code, lang string) saveForm { return saveForm{Number: number, Code: code, Lang: lang} },
 		"form":   func(f frame, number, code string) checkForm { return checkForm{f, number, code} },
@@ -58,20 +58,10 @@ func ticks(text string) template.HTML {
 	return template.HTML(b.String()) // every part is escaped above
 }
 
-// groups breaks a digest for the eye; the page shows the parts without white space between
-// them, so that it is copied whole.
-func groups(s string) []string {
-	var out []string
-	for len(s) > 8 {
-		out, s = append(out, s[:8]), s[8:]
-	}
-	return append(out, s)
-}
-
 // frame is what every page has.
 type frame struct {
 	Lang       string
-	Languages  []languageLink
+	Languages  []site.LanguageLink
 	Title      string
 	Operator   string
 	CanVerify  bool           // the browser's verifier can be fetched
@@ -84,41 +74,22 @@ type frame struct {
 	Page       any
 }
 
-type languageLink struct{ Tag, Name, Href string }
-
 // checkForm is what the form for a file needs: the certificate to compare it with, if any.
 type checkForm struct {
 	Frame        frame
 	Number, Code string
 }
 
-// inLanguage is the address of the same page in another language. The answer to a form has
-// none: there it leads to the start.
-func inLanguage(r *http.Request, tag string) string {
-	u := url.URL{Path: "/", RawQuery: "lang=" + tag}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		q := r.URL.Query()
-		q.Set("lang", tag)
-		u.Path, u.RawQuery = r.URL.Path, q.Encode()
-	}
-	return u.RequestURI()
-}
-
 // show writes a page. It is written whole or not at all.
 func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, title string, page any) {
 	c := w.textsOf(r)
-	f := frame{Lang: c.Tag, Title: title, Operator: w.Operator, VerifyPage: w.VerifyPage, HasDocs: w.docs != nil, CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)),
-		Catalogue: assetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
+	f := frame{Lang: c.Tag, Languages: site.OtherLanguages(w.texts, c, r, "/"), Title: title, Operator: w.Operator, VerifyPage: w.VerifyPage, HasDocs: w.docs != nil,
+		CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)), Catalogue: site.AssetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
 	if name == "apidocs" {
 		f.Style = "css/apidocs.css"
 	}
 	if a, ok := w.assets.Asset(ui.AssetWASM); ok {
 		f.WASMSize = c.Size(uint64(cmp.Or(len(a.Brotli()), len(a.Gzip))))
-	}
-	for _, other := range w.texts.All() {
-		if other != c {
-			f.Languages = append(f.Languages, languageLink{Tag: other.Tag, Name: other.Text("lang.own_name"), Href: inLanguage(r, other.Tag)})
-		}
 	}
 	var b bytes.Buffer
 	if err := w.pages[c.Tag].byName[name].Execute(&b, f); err != nil {
@@ -214,5 +185,5 @@ func (w *Web) NotFound() http.Handler         { return w.failure(notary.ErrNotFo
 func (w *Web) MethodNotAllowed() http.Handler { return w.failure(errMethod) }
 
 func (w *Web) failure(err error) http.Handler {
-	return protect(w.language(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.fail(rw, r, err) })))
+	return protect(site.Language(w.texts)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.fail(rw, r, err) })))
 }

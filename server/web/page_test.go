@@ -57,38 +57,38 @@ func TestVerdicts(t *testing.T) {
 	documents, verdicts := cases(to)
 	path := files(t, documents)
 	parent := browser(t)
-	for _, l := range []look{desktop, desktop.in("en").inDark(), phone.in("en")} {
+	for _, l := range []look{desktop, desktop.In("en").InDark(), phone.In("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
-			b.goTo(to.URL + "/")
-			b.accessible("start")
-			b.fits("start")
-			b.shoot("start")
+			b.GoTo(to.URL + "/")
+			b.Accessible("start")
+			b.Fits("start")
+			b.Shoot("start")
 			for names, want := range verdicts {
 				var chosen []string
 				for _, n := range strings.Fields(names) {
 					chosen = append(chosen, path(n))
 				}
-				b.choose(chosen...)
-				if got := b.verdict(); got != want {
-					t.Errorf("%s: %s, want %s: %s", names, got, want, b.text("#result"))
+				b.Choose(chosen...)
+				if got := b.Verdict(); got != want {
+					t.Errorf("%s: %s, want %s: %s", names, got, want, b.Text("#result"))
 				}
-				b.wait(`document.activeElement === document.querySelector('#result h1')`)
-				if live := b.text("#live"); live != b.text("#result h1") {
+				b.Wait(`document.activeElement === document.querySelector('#result h1')`)
+				if live := b.Text("#live"); live != b.Text("#result h1") {
 					t.Errorf("%s: announced %q", names, live)
 				}
 				if got, want := b.words(`document.querySelector('#result').cloneNode(true)`), b.uploaded(to, documents, names); got != want {
 					t.Errorf("%s: in the browser:\n%s\nby upload:\n%s", names, got, want)
 				}
-				b.shoot(strings.ReplaceAll(names, " ", "+"))
-				b.eval(`document.querySelectorAll('#result details').forEach((d) => { d.open = true; })`, nil)
-				if l.width == desktop.width {
-					b.accessible(names)
+				b.Shoot(strings.ReplaceAll(names, " ", "+"))
+				b.Eval(`document.querySelectorAll('#result details').forEach((d) => { d.open = true; })`, nil)
+				if l.Width == desktop.Width {
+					b.Accessible(names)
 				}
-				b.fits(names)
-				b.shoot("open " + strings.ReplaceAll(names, " ", "+"))
-				b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-				b.wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
+				b.Fits(names)
+				b.Shoot("open " + strings.ReplaceAll(names, " ", "+"))
+				b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+				b.Wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
 			}
 		})
 	}
@@ -96,7 +96,7 @@ func TestVerdicts(t *testing.T) {
 
 // uploaded is what the upload form answers to the same files, as a person reads it.
 func (b *tab) uploaded(to *town, documents map[string][]byte, names string) string {
-	b.t.Helper()
+	b.T.Helper()
 	var parts []part
 	for _, n := range strings.Fields(names) {
 		if strings.HasSuffix(n, ".json") && n != "ordinary.json" {
@@ -105,19 +105,19 @@ func (b *tab) uploaded(to *town, documents map[string][]byte, names string) stri
 			parts = append(parts, part{"file", n, documents[n]})
 		}
 	}
-	contentType, body := form(b.t, parts...)
-	_, html := do(b.t, request(b.t, http.MethodPost, to.URL+"/verify", body, "Content-Type", contentType, "Accept-Language", b.look.lang))
+	contentType, body := form(b.T, parts...)
+	_, html := do(b.T, request(b.T, http.MethodPost, to.URL+"/verify", body, "Content-Type", contentType, "Accept-Language", b.Look.Lang))
 	quoted, err := json.Marshal(html)
-	fatalIfErr(b.t, err)
+	fatalIfErr(b.T, err)
 	return b.words(`new DOMParser().parseFromString(` + string(quoted) + `, 'text/html').querySelector('.result')`)
 }
 
 // words is a result as a person reads it, without what differs on purpose: who checked, the
 // actions, and the buttons that copy.
 func (b *tab) words(result string) string {
-	b.t.Helper()
+	b.T.Helper()
 	var text string
-	b.eval(`(() => {
+	b.Eval(`(() => {
 		const place = `+result+`;
 		place.querySelectorAll('.actions, .note, .checked, .copy').forEach((e) => e.remove());
 		place.querySelectorAll('details').forEach((d) => { d.open = true; });
@@ -142,9 +142,9 @@ func TestFileStaysOnTheDevice(t *testing.T) {
 	})
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
 	b := open(t, browser(t), desktop)
-	b.goTo(to.URL + "/")
-	b.choose(path("genuine.pdf"))
-	if got := b.verdict(); got != "genuine" {
+	b.GoTo(to.URL + "/")
+	b.Choose(path("genuine.pdf"))
+	if got := b.Verdict(); got != "genuine" {
 		t.Fatal(got)
 	}
 	mu.Lock()
@@ -169,7 +169,7 @@ func TestServiceDown(t *testing.T) {
 	})
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)]})
 	b := open(t, browser(t), desktop)
-	b.goTo(to.URL + "/")
+	b.GoTo(to.URL + "/")
 	for _, c := range []struct {
 		name  string
 		cause string // key of what the page says
@@ -182,29 +182,29 @@ func TestServiceDown(t *testing.T) {
 		{"cut off", "network", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }},
 	} {
 		fault.Store(c.fault)
-		b.choose(path("genuine.pdf"))
-		if got, says := b.verdict(), b.text("#result"); got != "unverifiable" || !strings.Contains(says, b.textOf("cause."+c.cause+".reason")) {
+		b.Choose(path("genuine.pdf"))
+		if got, says := b.Verdict(), b.Text("#result"); got != "unverifiable" || !strings.Contains(says, b.textOf("cause."+c.cause+".reason")) {
 			t.Errorf("%s: verdict %s: %s", c.name, got, says)
 		}
-		b.accessible(c.name)
-		b.shoot("down " + c.name)
-		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-		b.choose(path("genuine.pdf"), path("genuine.json"))
-		if got := b.verdict(); got != "genuine" { // a bundle needs no service
+		b.Accessible(c.name)
+		b.Shoot("down " + c.name)
+		b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.Choose(path("genuine.pdf"), path("genuine.json"))
+		if got := b.Verdict(); got != "genuine" { // a bundle needs no service
 			t.Errorf("%s: with a bundle: %s", c.name, got)
 		}
-		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
 	}
 }
 
 // textOf is a text of the language in which the page is looked at.
 func (b *tab) textOf(key string) string {
-	b.t.Helper()
+	b.T.Helper()
 	cs, err := ui.LoadCatalogues()
-	fatalIfErr(b.t, err)
-	c, ok := cs.ByTag(b.look.lang)
+	fatalIfErr(b.T, err)
+	c, ok := cs.ByTag(b.Look.Lang)
 	if !ok {
-		b.t.Fatalf("no texts in %s", b.look.lang)
+		b.T.Fatalf("no texts in %s", b.Look.Lang)
 	}
 	return c.Text(key)
 }
@@ -223,10 +223,10 @@ func TestWrongAnswer(t *testing.T) {
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
 	b := open(t, browser(t), desktop)
 	for _, address := range []string{"/", "/r/" + to.numbers[string(docGenuine)]} {
-		b.goTo(to.URL + address)
-		b.choose(path("genuine.pdf"))
-		if got := b.verdict(); got != "unverifiable" {
-			t.Errorf("%s: verdict %s: %s", address, got, b.text("#result"))
+		b.GoTo(to.URL + address)
+		b.Choose(path("genuine.pdf"))
+		if got := b.Verdict(); got != "unverifiable" {
+			t.Errorf("%s: verdict %s: %s", address, got, b.Text("#result"))
 		}
 	}
 }
@@ -235,31 +235,31 @@ func TestRecordPage(t *testing.T) {
 	to := newTown(t, roomy())
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "other.pdf": docUnknown})
 	parent := browser(t)
-	for _, l := range []look{desktop.in("en"), phone.inDark()} {
+	for _, l := range []look{desktop.In("en"), phone.InDark()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
 			for name, doc := range map[string][]byte{"valid": docGenuine, "revoked": docRevoked, "superseded": docSuperseded, "pending": docPending, "received": docReceived} {
-				b.goTo(to.URL + "/r/" + to.numbers[string(doc)])
-				b.accessible("record " + name)
-				b.fits("record " + name)
-				b.shoot("record " + name)
+				b.GoTo(to.URL + "/r/" + to.numbers[string(doc)])
+				b.Accessible("record " + name)
+				b.Fits("record " + name)
+				b.Shoot("record " + name)
 			}
-			b.goTo(to.URL + "/r/420100-2026-00099999-X")
-			b.accessible("no such record")
-			b.shoot("record none")
-			b.goTo(to.URL + "/r/" + to.numbers[string(docGenuine)] + "?code=" + code)
-			b.accessible("attributes")
-			b.fits("attributes")
-			b.shoot("record with code")
-			b.choose(path("other.pdf"))
-			if got := b.verdict(); got != "altered" {
-				t.Errorf("another file: %s: %s", got, b.text("#result"))
+			b.GoTo(to.URL + "/r/420100-2026-00099999-X")
+			b.Accessible("no such record")
+			b.Shoot("record none")
+			b.GoTo(to.URL + "/r/" + to.numbers[string(docGenuine)] + "?code=" + code)
+			b.Accessible("attributes")
+			b.Fits("attributes")
+			b.Shoot("record with code")
+			b.Choose(path("other.pdf"))
+			if got := b.Verdict(); got != "altered" {
+				t.Errorf("another file: %s: %s", got, b.Text("#result"))
 			}
-			b.shoot("record altered")
-			b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-			b.choose(path("genuine.pdf"))
-			b.wait(`document.querySelector('#result .v-genuine')`)
-			if text := b.text("#result"); !strings.Contains(text, "不动产登记证明.pdf") {
+			b.Shoot("record altered")
+			b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+			b.Choose(path("genuine.pdf"))
+			b.Wait(`document.querySelector('#result .v-genuine')`)
+			if text := b.Text("#result"); !strings.Contains(text, "不动产登记证明.pdf") {
 				t.Errorf("the attributes that the code opens are not shown: %s", text)
 			}
 		})
@@ -271,19 +271,19 @@ func TestWithoutScripts(t *testing.T) {
 	documents, _ := cases(to)
 	path := files(t, documents)
 	parent := browser(t)
-	for _, l := range []look{desktop.withoutScripts(), phone.in("en").withoutScripts()} {
+	for _, l := range []look{desktop.WithoutScripts(), phone.In("en").WithoutScripts()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
-			b.goTo(to.URL + "/")
-			b.shoot("start")
+			b.GoTo(to.URL + "/")
+			b.Shoot("start")
 			for _, verdict := range []string{"genuine", "revoked", "not_found"} {
-				b.goTo(to.URL + "/")
-				b.choose(path(verdict + ".pdf"))
-				b.run(chromedp.Click("button.primary", chromedp.ByQuery), chromedp.WaitVisible(".verdict.v-"+verdict, chromedp.ByQuery))
-				b.shoot("form " + verdict)
+				b.GoTo(to.URL + "/")
+				b.Choose(path(verdict + ".pdf"))
+				b.Run(chromedp.Click("button.primary", chromedp.ByQuery), chromedp.WaitVisible(".verdict.v-"+verdict, chromedp.ByQuery))
+				b.Shoot("form " + verdict)
 			}
-			b.goTo(to.URL + "/")
-			b.run(chromedp.SendKeys("#number", strings.ReplaceAll(to.numbers[string(docRevoked)], "-", " "), chromedp.ByQuery),
+			b.GoTo(to.URL + "/")
+			b.Run(chromedp.SendKeys("#number", strings.ReplaceAll(to.numbers[string(docRevoked)], "-", " "), chromedp.ByQuery),
 				chromedp.Click(".number button", chromedp.ByQuery), chromedp.WaitVisible(".verdict.v-revoked", chromedp.ByQuery))
 		})
 	}
@@ -303,11 +303,11 @@ func TestNoVerifier(t *testing.T) {
 	})
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
 	b := open(t, browser(t), desktop)
-	b.run(chromedp.Navigate(to.URL + "/"))
-	b.wait(`document.querySelector('#check').dataset.mode === 'upload' && document.querySelector('#file').multiple`) // after a try
-	b.accessible("no verifier")
-	b.choose(path("genuine.pdf"))
-	b.wait(`document.querySelector('#result .v-unverifiable') || document.querySelector('#file').files.length === 1`)
+	b.Run(chromedp.Navigate(to.URL + "/"))
+	b.Wait(`document.querySelector('#check').dataset.mode === 'upload' && document.querySelector('#file').multiple`) // after a try
+	b.Accessible("no verifier")
+	b.Choose(path("genuine.pdf"))
+	b.Wait(`document.querySelector('#result .v-unverifiable') || document.querySelector('#file').files.length === 1`)
 }
 
 func TestCancel(t *testing.T) {
@@ -318,22 +318,22 @@ func TestCancel(t *testing.T) {
 	fatalIfErr(t, f.Truncate(4<<30)) // a hole: it takes no room, and long enough to hash
 	fatalIfErr(t, f.Close())
 	b := open(t, browser(t), phone)
-	b.goTo(to.URL + "/")
-	b.choose(big)
-	b.wait(`document.querySelector('#progress-bar').value > 0 && document.querySelector('#progress-numbers').textContent.includes('4 GB')`)
-	b.accessible("hashing")
-	b.fits("hashing")
-	b.shoot("hashing")
-	b.run(chromedp.Click("#cancel", chromedp.ByQuery))
-	b.wait(`document.querySelector('#progress').hidden && !document.querySelector('#complaint').hidden`)
-	b.accessible("cancelled")
-	b.shoot("cancelled")
-	if live := b.text("#live"); !strings.Contains(live, "已取消") {
+	b.GoTo(to.URL + "/")
+	b.Choose(big)
+	b.Wait(`document.querySelector('#progress-bar').value > 0 && document.querySelector('#progress-numbers').textContent.includes('4 GB')`)
+	b.Accessible("hashing")
+	b.Fits("hashing")
+	b.Shoot("hashing")
+	b.Run(chromedp.Click("#cancel", chromedp.ByQuery))
+	b.Wait(`document.querySelector('#progress').hidden && !document.querySelector('#complaint').hidden`)
+	b.Accessible("cancelled")
+	b.Shoot("cancelled")
+	if live := b.Text("#live"); !strings.Contains(live, "已取消") {
 		t.Errorf("announced %q", live)
 	}
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine}) // and the page still works
-	b.choose(path("genuine.pdf"))
-	if got := b.verdict(); got != "genuine" {
+	b.Choose(path("genuine.pdf"))
+	if got := b.Verdict(); got != "genuine" {
 		t.Errorf("after cancelling: %s", got)
 	}
 }
@@ -342,66 +342,66 @@ func TestDrop(t *testing.T) {
 	to := newTown(t, roomy())
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)], "other.pdf": docUnknown})
 	b := open(t, browser(t), desktop)
-	b.goTo(to.URL + "/")
+	b.GoTo(to.URL + "/")
 	drop := func(files ...string) {
 		data := &input.DragData{Items: []*input.DragDataItem{}, Files: files, DragOperationsMask: 1}
 		for _, kind := range []input.DispatchDragEventType{input.DragEnter, input.DragOver, input.Drop} {
-			b.run(input.DispatchDragEvent(kind, 600, 300, data))
+			b.Run(input.DispatchDragEvent(kind, 600, 300, data))
 		}
 	}
 	drop(path("genuine.pdf"), path("genuine.json"))
-	if got := b.verdict(); got != "genuine" {
+	if got := b.Verdict(); got != "genuine" {
 		t.Errorf("a file and its bundle: %s", got)
 	}
-	b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+	b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
 	drop(path("genuine.pdf"), path("other.pdf"))
-	b.wait(`document.querySelectorAll('.many > li').length === 2`)
+	b.Wait(`document.querySelectorAll('.many > li').length === 2`)
 	drop(t.TempDir())
-	b.wait(`!document.querySelector('#complaint').hidden && document.querySelector('#complaint').textContent.includes('文件夹')`)
+	b.Wait(`!document.querySelector('#complaint').hidden && document.querySelector('#complaint').textContent.includes('文件夹')`)
 }
 
 func TestKeyboard(t *testing.T) {
 	to := newTown(t, roomy())
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
 	b := open(t, browser(t), desktop)
-	b.goTo(to.URL + "/")
+	b.GoTo(to.URL + "/")
 	var order []string
 	for range 6 {
-		b.run(chromedp.KeyEvent(kb.Tab))
+		b.Run(chromedp.KeyEvent(kb.Tab))
 		var at string
-		b.eval(`document.activeElement.id || document.activeElement.className || document.activeElement.lang || document.activeElement.tagName.toLowerCase()`, &at)
+		b.Eval(`document.activeElement.id || document.activeElement.className || document.activeElement.lang || document.activeElement.tagName.toLowerCase()`, &at)
 		order = append(order, at)
 	}
 	if got := strings.Join(order, " "); got != "skip brand en file number button" {
 		t.Errorf("order of focus: %s", got)
 	}
-	b.choose(path("genuine.pdf")) // the dialogue itself is the browser's
-	b.verdict()
+	b.Choose(path("genuine.pdf")) // the dialogue itself is the browser's
+	b.Verdict()
 	var at string
 	for at != "again" { // from the answer on to what comes next, with the steps on the way
-		b.run(chromedp.KeyEvent(kb.Tab))
-		b.eval(`document.activeElement.closest('.actions') ? 'again' : document.activeElement === document.body ? 'lost' : ''`, &at)
+		b.Run(chromedp.KeyEvent(kb.Tab))
+		b.Eval(`document.activeElement.closest('.actions') ? 'again' : document.activeElement === document.body ? 'lost' : ''`, &at)
 		if at == "lost" {
 			t.Fatal("the focus leaves the page before the actions")
 		}
 	}
-	b.run(chromedp.KeyEvent(kb.Enter))
-	b.wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
-	b.run(chromedp.SendKeys("#number", "1"+kb.Enter, chromedp.ByQuery), chromedp.WaitVisible("#number-bad", chromedp.ByQuery))
-	b.wait(`document.activeElement.id === 'number'`)
-	b.accessible("bad number")
-	b.shoot("bad number")
+	b.Run(chromedp.KeyEvent(kb.Enter))
+	b.Wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
+	b.Run(chromedp.SendKeys("#number", "1"+kb.Enter, chromedp.ByQuery), chromedp.WaitVisible("#number-bad", chromedp.ByQuery))
+	b.Wait(`document.activeElement.id === 'number'`)
+	b.Accessible("bad number")
+	b.Shoot("bad number")
 }
 
 func TestPrint(t *testing.T) {
 	to := newTown(t, roomy())
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine})
 	b := open(t, browser(t), desktop)
-	b.goTo(to.URL + "/")
-	b.choose(path("genuine.pdf"))
-	b.verdict()
+	b.GoTo(to.URL + "/")
+	b.Choose(path("genuine.pdf"))
+	b.Verdict()
 	var pdf []byte
-	b.run(chromedp.ActionFunc(func(ctx context.Context) (err error) {
+	b.Run(chromedp.ActionFunc(func(ctx context.Context) (err error) {
 		pdf, _, err = page.PrintToPDF().Do(ctx)
 		return err
 	}))
@@ -429,12 +429,12 @@ func TestTextsAgree(t *testing.T) {
 		for _, at := range times {
 			want = append(want, c.Time(at))
 		}
-		b := open(t, parent, desktop.in(c.Tag))
-		b.goTo(to.URL + "/")
+		b := open(t, parent, desktop.In(c.Tag))
+		b.GoTo(to.URL + "/")
 		input, err := json.Marshal(map[string]any{"sizes": sizes, "times": times})
 		fatalIfErr(t, err)
 		var got []string
-		b.eval(`import(document.querySelector('script[type=module]').src.replace('main.js', 'text.js')).then(async ({ Texts }) => {
+		b.Eval(`import(document.querySelector('script[type=module]').src.replace('main.js', 'text.js')).then(async ({ Texts }) => {
 			const t = await Texts.load(document.querySelector('#check').dataset.catalogue);
 			const input = `+string(input)+`;
 			return [...input.sizes.map((n) => t.size(n)), ...input.times.map((s) => t.time(s))];

@@ -3,12 +3,12 @@ package web
 import (
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/go-chi/chi/v5"
 
 	"stele/notary"
 	"stele/notary/proof"
+	"stele/server/site"
 	"stele/ui"
 )
 
@@ -31,7 +31,7 @@ type recordPage struct {
 // findRecord takes the number as people type it and leads to its page.
 func (w *Web) findRecord(rw http.ResponseWriter, r *http.Request) {
 	typed := r.URL.Query().Get("number")
-	number := normalizeNumber(typed)
+	number := site.NormalizeNumber(typed)
 	if !notary.ValidNumber(number) {
 		w.show(rw, r, http.StatusUnprocessableEntity, "home", w.textsOf(r).Text("home.title"), homePage{Number: typed, BadNumber: true})
 		return
@@ -39,27 +39,9 @@ func (w *Web) findRecord(rw http.ResponseWriter, r *http.Request) {
 	http.Redirect(rw, r, "/r/"+url.PathEscape(number), http.StatusSeeOther)
 }
 
-// normalizeNumber forgives full-width digits, other dashes, spaces and missing hyphens.
-func normalizeNumber(s string) string {
-	var b strings.Builder
-	for _, c := range s {
-		if c >= '！' && c <= '～' { // full-width forms of ASCII
-			c -= '！' - '!'
-		}
-		if c >= '0' && c <= '9' || c == 'x' || c == 'X' {
-			b.WriteRune(c)
-		}
-	}
-	d := strings.ToUpper(b.String())
-	if len(d) != 19 {
-		return s
-	}
-	return d[:6] + "-" + d[6:10] + "-" + d[10:18] + "-" + d[18:]
-}
-
 func (w *Web) record(rw http.ResponseWriter, r *http.Request) {
 	c := w.textsOf(r)
-	number := normalizeNumber(chi.URLParam(r, "number"))
+	number := site.NormalizeNumber(chi.URLParam(r, "number"))
 	if !notary.ValidNumber(number) {
 		w.fail(rw, r, notary.ErrNotFound)
 		return

@@ -15,6 +15,7 @@ import (
 	"stele/notary"
 	"stele/notary/certificate"
 	"stele/notary/proof"
+	"stele/server/site"
 	"stele/server/slowread"
 	"stele/ui"
 )
@@ -106,7 +107,7 @@ func parseReport(form string) (*upload, string, error) {
 		up.bundle = []byte(b)
 	}
 	if up.number != "" {
-		if up.number = normalizeNumber(up.number); !notary.ValidNumber(up.number) {
+		if up.number = site.NormalizeNumber(up.number); !notary.ValidNumber(up.number) {
 			return nil, "", errNoQuestion
 		}
 	}

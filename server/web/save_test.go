@@ -18,47 +18,48 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
+	"stele/server/webtest"
 )
 
 // saver has the tab save what it downloads. The function that it returns does something and
 // waits for a file that is saved then.
 func (b *tab) saver() func(act ...chromedp.Action) (name string, data []byte) {
-	b.t.Helper()
-	dir := b.t.TempDir()
+	b.T.Helper()
+	dir := b.T.TempDir()
 	done := make(chan string, 8)
-	chromedp.ListenBrowser(b.ctx, func(ev any) {
+	chromedp.ListenBrowser(b.Ctx, func(ev any) {
 		if e, ok := ev.(*cdpbrowser.EventDownloadProgress); ok && e.State == cdpbrowser.DownloadProgressStateCompleted {
 			done <- e.GUID
 		}
 	})
-	b.run(chromedp.ActionFunc(func(ctx context.Context) error {
+	b.Run(chromedp.ActionFunc(func(ctx context.Context) error {
 		c := chromedp.FromContext(ctx)
 		return cdpbrowser.SetDownloadBehavior(cdpbrowser.SetDownloadBehaviorBehaviorAllow).WithDownloadPath(dir).WithEventsEnabled(true).Do(cdp.WithExecutor(ctx, c.Browser))
 	}))
 	return func(act ...chromedp.Action) (string, []byte) {
-		b.t.Helper()
-		b.run(act...)
+		b.T.Helper()
+		b.Run(act...)
 		select {
 		case <-done:
-		case <-time.After(patience):
-			b.t.Fatal("nothing was saved")
+		case <-time.After(webtest.Patience):
+			b.T.Fatal("nothing was saved")
 		}
 		saved, err := filepath.Glob(filepath.Join(dir, "*"))
-		fatalIfErr(b.t, err)
+		fatalIfErr(b.T, err)
 		if len(saved) != 1 {
-			b.t.Fatalf("saved were %q", saved)
+			b.T.Fatalf("saved were %q", saved)
 		}
 		data, err := os.ReadFile(saved[0])
-		fatalIfErr(b.t, err)
-		fatalIfErr(b.t, os.Remove(saved[0]))
+		fatalIfErr(b.T, err)
+		fatalIfErr(b.T, os.Remove(saved[0]))
 		return filepath.Base(saved[0]), data
 	}
 }
 
 // press finds a button by its words.
 func (b *tab) press(key string) chromedp.Action {
-	b.t.Helper()
-	return chromedp.Evaluate(`[...document.querySelectorAll('#result button, #result a')].find((e) => e.textContent === `+quote(b.t, b.textOf(key))+`).click()`, nil)
+	b.T.Helper()
+	return chromedp.Evaluate(`[...document.querySelectorAll('#result button, #result a')].find((e) => e.textContent === `+quote(b.T, b.textOf(key))+`).click()`, nil)
 }
 
 func TestSaveJSON(t *testing.T) {
@@ -66,10 +67,10 @@ func TestSaveJSON(t *testing.T) {
 	path := files(t, map[string][]byte{"契约.pdf": docGenuine, "unknown.pdf": docUnknown})
 	b := open(t, browser(t), desktop)
 	save := b.saver()
-	b.goTo(to.URL + "/")
-	b.choose(path("契约.pdf"))
-	if got := b.verdict(); got != "genuine" {
-		t.Fatal(got, b.text("#result"))
+	b.GoTo(to.URL + "/")
+	b.Choose(path("契约.pdf"))
+	if got := b.Verdict(); got != "genuine" {
+		t.Fatal(got, b.Text("#result"))
 	}
 	number := to.numbers[string(docGenuine)]
 	name, data := save(b.press("save.json"))
@@ -98,9 +99,9 @@ func TestSaveJSON(t *testing.T) {
 	if name, data := save(b.press("result.save_bundle")); name != number+".bundle.json" || string(data) != got.Bundle {
 		t.Errorf("%s: %s", name, data)
 	}
-	b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-	b.choose(path("unknown.pdf"))
-	b.verdict()
+	b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+	b.Choose(path("unknown.pdf"))
+	b.Verdict()
 	if name, data := save(b.press("save.json")); name != sm.Sum(docUnknown).String()[:16]+".report.json" || !strings.Contains(string(data), `"report":`+string(proof.Missing().JSON())) || strings.Contains(string(data), "bundle\"") {
 		t.Errorf("%s: %s", name, data)
 	}
@@ -127,13 +128,13 @@ func TestSavePDF(t *testing.T) {
 		_, _ = w.Write([]byte("%PDF-1.7 of the report"))
 	})
 	path := files(t, map[string][]byte{"secret name.pdf": docGenuine})
-	b := open(t, browser(t), phone.in("en"))
+	b := open(t, browser(t), phone.In("en"))
 	save := b.saver()
 	number := to.numbers[string(docGenuine)]
 	for address, want := range map[string]url.Values{"/": {"lang": {"en"}}, "/r/" + number + "?code=" + code: {"lang": {"en"}, "number": {number}, "code": {code}}} {
-		b.goTo(to.URL + address)
-		b.choose(path("secret name.pdf"))
-		b.verdict()
+		b.GoTo(to.URL + address)
+		b.Choose(path("secret name.pdf"))
+		b.Verdict()
 		if len(forms) > 0 {
 			t.Fatal("the page sent the form unasked")
 		}
@@ -150,20 +151,20 @@ func TestSavePDF(t *testing.T) {
 		if got.Encode() != want.Encode() {
 			t.Errorf("%s: beside digest and bundle the form has %v, want %v", address, got, want)
 		}
-		b.wait(`document.querySelector('#live').textContent === ` + quote(t, b.textOf("save.pdf_done")))
+		b.Wait(`document.querySelector('#live').textContent === ` + quote(t, b.textOf("save.pdf_done")))
 	}
 	for failure, key := range map[int]string{http.StatusTooManyRequests: "save.pdf_busy", http.StatusNotFound: "save.pdf_failed", http.StatusServiceUnavailable: "save.pdf_failed"} {
 		status = failure
-		b.run(b.press("save.pdf"))
+		b.Run(b.press("save.pdf"))
 		<-forms
-		b.wait(`document.querySelector('#result .sent').textContent === ` + quote(t, b.textOf(key)))
-		if got := b.verdict(); got != "genuine" {
+		b.Wait(`document.querySelector('#result .sent').textContent === ` + quote(t, b.textOf(key)))
+		if got := b.Verdict(); got != "genuine" {
 			t.Errorf("after a failure the result is %s", got)
 		}
 	}
-	b.accessible("report failed")
-	b.fits("report failed")
-	b.shoot("report failed")
+	b.Accessible("report failed")
+	b.Fits("report failed")
+	b.Shoot("report failed")
 }
 
 func mustTrust(t testing.TB, to *town) *proof.Trust {

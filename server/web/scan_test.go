@@ -20,6 +20,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/skip2/go-qrcode"
+
+	"stele/server/webtest"
 )
 
 // printed is the first page of a certificate as it lies on a table.
@@ -82,7 +84,7 @@ func withCamera(t *testing.T, picture image.Image) context.Context {
 
 func newBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	ctx, stop, err := startBrowser(options...)
+	ctx, stop, err := webtest.Start(options...)
 	fatalIfErr(t, err)
 	t.Cleanup(stop)
 	return ctx
@@ -90,30 +92,30 @@ func newBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) context.C
 
 // startScanning opens the page and the panel in it.
 func (b *tab) startScanning(to *town) {
-	b.t.Helper()
-	b.goTo(to.URL + "/")
-	b.wait(`!document.querySelector('#scan').hidden`)
-	b.run(chromedp.Click("#scan", chromedp.ByQuery))
-	b.wait(`document.querySelector('dialog.scan')?.open`)
+	b.T.Helper()
+	b.GoTo(to.URL + "/")
+	b.Wait(`!document.querySelector('#scan').hidden`)
+	b.Run(chromedp.Click("#scan", chromedp.ByQuery))
+	b.Wait(`document.querySelector('dialog.scan')?.open`)
 }
 
 // says waits until the panel says a text.
 func (b *tab) says(key string, pairs ...string) {
-	b.t.Helper()
-	b.wait(fmt.Sprintf(`document.querySelector('dialog.scan [role=status]')?.textContent === %q`, strings.NewReplacer(pairs...).Replace(b.textOf(key))))
+	b.T.Helper()
+	b.Wait(fmt.Sprintf(`document.querySelector('dialog.scan [role=status]')?.textContent === %q`, strings.NewReplacer(pairs...).Replace(b.textOf(key))))
 }
 
 // opened waits for the record of the genuine document with the attributes that its code opens.
 func (b *tab) opened(to *town) {
-	b.t.Helper()
+	b.T.Helper()
 	number := to.numbers[string(docGenuine)]
-	b.run(chromedp.WaitVisible(".result .over", chromedp.ByQuery))
+	b.Run(chromedp.WaitVisible(".result .over", chromedp.ByQuery))
 	var at string
-	if b.eval(`location.pathname + location.search`, &at); at != "/r/"+number+"?code="+code {
-		b.t.Errorf("the page is %s", at)
+	if b.Eval(`location.pathname + location.search`, &at); at != "/r/"+number+"?code="+code {
+		b.T.Errorf("the page is %s", at)
 	}
-	if text := b.text("main"); !strings.Contains(text, number) || !strings.Contains(text, "不动产登记证明.pdf") {
-		b.t.Errorf("the record with its attributes is not shown:\n%s", text)
+	if text := b.Text("main"); !strings.Contains(text, number) || !strings.Contains(text, "不动产登记证明.pdf") {
+		b.T.Errorf("the record with its attributes is not shown:\n%s", text)
 	}
 }
 
@@ -121,7 +123,7 @@ func (b *tab) opened(to *town) {
 func TestScan(t *testing.T) {
 	to := newTown(t, roomy())
 	parent := withCamera(t, upperHalf(printed(t, to.certificate(t, to.URL))))
-	for _, l := range []look{phone, desktop.in("en")} {
+	for _, l := range []look{phone, desktop.In("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
 			b.startScanning(to)
@@ -141,20 +143,20 @@ func TestScanForeign(t *testing.T) {
 		to.URL + "/r/../verify?number=" + number:              strings.TrimPrefix(to.URL, "http://"),
 		"javascript:alert(1)//" + to.URL + "/r/" + number:     "",
 	} {
-		b := open(t, withCamera(t, coded(t, text)), phone.in("en"))
+		b := open(t, withCamera(t, coded(t, text)), phone.In("en"))
 		b.startScanning(to)
 		if host == "" {
 			b.says("scan.foreign_text")
 		} else {
 			b.says("scan.foreign", "{host}", host)
 		}
-		b.accessible("foreign code")
-		b.fits("foreign code")
-		b.shoot("scan foreign")
-		b.run(chromedp.KeyEvent(kb.Escape))
-		b.wait(`!document.querySelector('dialog') && document.activeElement.id === 'scan'`)
+		b.Accessible("foreign code")
+		b.Fits("foreign code")
+		b.Shoot("scan foreign")
+		b.Run(chromedp.KeyEvent(kb.Escape))
+		b.Wait(`!document.querySelector('dialog') && document.activeElement.id === 'scan'`)
 		var at string
-		if b.eval(`location.href`, &at); at != to.URL+"/" {
+		if b.Eval(`location.href`, &at); at != to.URL+"/" {
 			t.Errorf("%s: the page went to %s", text, at)
 		}
 	}
@@ -164,9 +166,9 @@ func TestScanForeign(t *testing.T) {
 func TestScannedText(t *testing.T) {
 	to := newTown(t, roomy())
 	b := open(t, browser(t), desktop)
-	b.goTo(to.URL + "/")
+	b.GoTo(to.URL + "/")
 	var script string
-	b.eval(`document.querySelector('script[src*="main.js"]').src.replace('main.js', 'scan.js')`, &script)
+	b.Eval(`document.querySelector('script[src*="main.js"]').src.replace('main.js', 'scan.js')`, &script)
 	for text, want := range map[string]string{
 		"https://s.example/r/420100-2026-00000018-9":                         "/r/420100-2026-00000018-9",
 		"https://s.example/r/420100-2026-00000018-9?code=7KQ2M9XD":           "/r/420100-2026-00000018-9?code=7KQ2M9XD",
@@ -190,7 +192,7 @@ func TestScannedText(t *testing.T) {
 		"":                                                          "",
 	} {
 		var got string
-		if b.eval(fmt.Sprintf(`import(%q).then(({ recordPath }) => recordPath(%q, 'https://s.example'))`, script, text), &got); got != want {
+		if b.Eval(fmt.Sprintf(`import(%q).then(({ recordPath }) => recordPath(%q, 'https://s.example'))`, script, text), &got); got != want {
 			t.Errorf("%q leads to %q, want %q", text, got, want)
 		}
 	}
@@ -202,27 +204,27 @@ func TestScanLooking(t *testing.T) {
 	empty := image.NewGray(image.Rect(0, 0, 640, 480))
 	draw.Draw(empty, empty.Rect, image.NewUniform(color.Gray{160}), image.Point{}, draw.Src)
 	parent := withCamera(t, empty)
-	for _, l := range []look{phone, desktop.in("en").inDark()} {
+	for _, l := range []look{phone, desktop.In("en").InDark()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
-			b.goTo(to.URL + "/")
-			b.wait(`!document.querySelector('#scan').hidden`)
+			b.GoTo(to.URL + "/")
+			b.Wait(`!document.querySelector('#scan').hidden`)
 			var early []string
-			b.eval(`performance.getEntriesByType('resource').map((e) => e.name).filter((n) => /scan\.(js|wasm)/.test(n))`, &early)
+			b.Eval(`performance.getEntriesByType('resource').map((e) => e.name).filter((n) => /scan\.(js|wasm)/.test(n))`, &early)
 			if len(early) > 0 {
 				t.Errorf("fetched before anybody scans: %v", early)
 			}
-			b.run(chromedp.Focus("#scan", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
+			b.Run(chromedp.Focus("#scan", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
 			b.says("scan.looking")
-			b.wait(`document.activeElement.textContent === '` + b.textOf("scan.cancel") + `'`)
-			b.accessible("scanning")
-			b.fits("scanning")
-			b.shoot("scan looking")
-			b.eval(`window.track = document.querySelector('dialog video').srcObject.getTracks()[0].readyState; window.ended = document.querySelector('dialog video').srcObject`, nil)
-			b.run(chromedp.KeyEvent(kb.Enter)) // on "cancel"
-			b.wait(`!document.querySelector('dialog')`)
+			b.Wait(`document.activeElement.textContent === '` + b.textOf("scan.cancel") + `'`)
+			b.Accessible("scanning")
+			b.Fits("scanning")
+			b.Shoot("scan looking")
+			b.Eval(`window.track = document.querySelector('dialog video').srcObject.getTracks()[0].readyState; window.ended = document.querySelector('dialog video').srcObject`, nil)
+			b.Run(chromedp.KeyEvent(kb.Enter)) // on "cancel"
+			b.Wait(`!document.querySelector('dialog')`)
 			var state []string
-			if b.eval(`[window.track, window.ended.getTracks()[0].readyState, document.activeElement.id]`, &state); strings.Join(state, " ") != "live ended scan" {
+			if b.Eval(`[window.track, window.ended.getTracks()[0].readyState, document.activeElement.id]`, &state); strings.Join(state, " ") != "live ended scan" {
 				t.Errorf("before, after cancelling, focus: %s", state)
 			}
 		})
@@ -236,13 +238,13 @@ func TestScanDenied(t *testing.T) {
 	fatalIfErr(t, chromedp.Run(parent, chromedp.ActionFunc(func(ctx context.Context) error {
 		return permission.SetPermission(&permission.PermissionDescriptor{Name: "camera"}, permission.PermissionSettingDenied).WithOrigin(to.URL).Do(cdp.WithExecutor(ctx, chromedp.FromContext(ctx).Browser))
 	})))
-	for _, l := range []look{phone, desktop.in("en")} {
+	for _, l := range []look{phone, desktop.In("en")} {
 		b := open(t, parent, l)
 		b.startScanning(to)
 		b.says("scan.denied")
-		b.accessible("denied")
-		b.fits("denied")
-		b.shoot("scan denied")
+		b.Accessible("denied")
+		b.Fits("denied")
+		b.Shoot("scan denied")
 	}
 }
 
@@ -252,19 +254,19 @@ func TestScanPhoto(t *testing.T) {
 	path := files(t, map[string][]byte{
 		"photo.png": pictureOf(t, printed(t, to.certificate(t, to.URL))), "empty.png": pictureOf(t, image.NewGray(image.Rect(0, 0, 300, 200))),
 		"no.png": []byte("this is no picture"), "foreign.png": pictureOf(t, coded(t, "https://elsewhere.example/"))})
-	for _, l := range []look{phone, desktop.in("en")} {
+	for _, l := range []look{phone, desktop.In("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, browser(t), l)
 			b.startScanning(to)
 			b.says("scan.no_camera")
-			b.accessible("no camera")
-			b.fits("no camera")
-			b.shoot("scan no camera")
+			b.Accessible("no camera")
+			b.Fits("no camera")
+			b.Shoot("scan no camera")
 			for _, c := range []struct{ file, says string }{{"empty.png", "scan.nothing"}, {"no.png", "scan.bad_photo"}, {"foreign.png", "scan.foreign"}} {
-				b.run(chromedp.SetUploadFiles("#scan-photo", []string{path(c.file)}, chromedp.ByQuery))
+				b.Run(chromedp.SetUploadFiles("#scan-photo", []string{path(c.file)}, chromedp.ByQuery))
 				b.says(c.says, "{host}", "elsewhere.example")
 			}
-			b.run(chromedp.SetUploadFiles("#scan-photo", []string{path("photo.png")}, chromedp.ByQuery))
+			b.Run(chromedp.SetUploadFiles("#scan-photo", []string{path("photo.png")}, chromedp.ByQuery))
 			b.opened(to)
 		})
 	}
@@ -277,7 +279,7 @@ func TestScanInsecure(t *testing.T) {
 	to.URL = strings.Replace(to.URL, "127.0.0.1", "stele.example", 1)
 	b.startScanning(to)
 	b.says("scan.insecure")
-	b.shoot("scan insecure")
+	b.Shoot("scan insecure")
 }
 
 // TestScanNotFetched is a connection that breaks before the reader of codes is there.

@@ -27,10 +27,10 @@ func certificateOf(t testing.TB, bundle []byte) []byte {
 
 // rows are the lines of the list, each as verdict and name.
 func (b *tab) rows() []string {
-	b.t.Helper()
-	b.wait(`document.querySelector('#result .many')`)
+	b.T.Helper()
+	b.Wait(`document.querySelector('#result .many')`)
 	var rows []string
-	b.eval(`[...document.querySelectorAll('.many > li')].map((li) => li.className.slice(2) + ' ' + li.querySelector('.name').textContent)`, &rows)
+	b.Eval(`[...document.querySelectorAll('.many > li')].map((li) => li.className.slice(2) + ' ' + li.querySelector('.name').textContent)`, &rows)
 	return rows
 }
 
@@ -44,29 +44,29 @@ func TestSeveralFiles(t *testing.T) {
 	})
 	want := []string{"invalid revoked.pdf", "superseded superseded.pdf", "not_found unknown.pdf", "unverifiable received.pdf", "pending pending.pdf", "genuine genuine.pdf", "genuine <img src=x onerror=alert(1)>.json"}
 	parent := browser(t)
-	for _, l := range []look{desktop, phone.in("en").inDark()} {
+	for _, l := range []look{desktop, phone.In("en").InDark()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
-			b.goTo(to.URL + "/")
-			b.choose(path("genuine.pdf"), path("pending.pdf"), path("revoked.pdf"), path("superseded.pdf"), path("unknown.pdf"), path("received.pdf"),
+			b.GoTo(to.URL + "/")
+			b.Choose(path("genuine.pdf"), path("pending.pdf"), path("revoked.pdf"), path("superseded.pdf"), path("unknown.pdf"), path("received.pdf"),
 				path("<img src=x onerror=alert(1)>.json"), path("proof.txt"), path("broken"))
 			if got := b.rows(); !slices.Equal(got, want) {
 				t.Errorf("%q, want %q", got, want)
 			}
-			b.wait(`document.activeElement === document.querySelector('#result h1')`)
-			if live := b.text("#live"); live != b.text("#result h1") || !strings.Contains(live, "7") {
+			b.Wait(`document.activeElement === document.querySelector('#result h1')`)
+			if live := b.Text("#live"); live != b.Text("#result h1") || !strings.Contains(live, "7") {
 				t.Errorf("announced %q", live)
 			}
-			b.accessible("several")
-			b.fits("several")
-			b.shoot("several")
-			b.run(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)) // past the two buttons, onto the first line
-			b.wait(`document.querySelector('.many > li .result .v-invalid')`)
-			b.accessible("several, one open")
-			b.fits("several, one open")
-			b.shoot("several open")
-			b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-			b.wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
+			b.Accessible("several")
+			b.Fits("several")
+			b.Shoot("several")
+			b.Run(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter)) // past the two buttons, onto the first line
+			b.Wait(`document.querySelector('.many > li .result .v-invalid')`)
+			b.Accessible("several, one open")
+			b.Fits("several, one open")
+			b.Shoot("several open")
+			b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+			b.Wait(`document.querySelector('#result').hidden && document.activeElement.id === 'file'`)
 		})
 	}
 }
@@ -79,7 +79,7 @@ func TestPairing(t *testing.T) {
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "revoked.pdf": docRevoked, "unknown.pdf": docUnknown, "genuine.json": genuine, "revoked.json": revoked,
 		"certificate.pdf": certificateOf(t, genuine), "withdrawn certificate.pdf": certificateOf(t, revoked), "resaved.pdf": resaved, "not text.json": append([]byte(`{"format":"stele/bundle/v1",`), 0xff)})
 	b := open(t, browser(t), desktop)
-	b.goTo(to.URL + "/")
+	b.GoTo(to.URL + "/")
 	for _, c := range []struct {
 		files string
 		want  []string // rows, or one verdict
@@ -99,20 +99,20 @@ func TestPairing(t *testing.T) {
 		for n := range strings.SplitSeq(c.files, "|") {
 			chosen = append(chosen, path(n))
 		}
-		b.choose(chosen...)
+		b.Choose(chosen...)
 		var got []string
 		if len(c.want) == 1 {
-			got = []string{b.verdict()}
+			got = []string{b.Verdict()}
 		} else {
 			got = b.rows()
 		}
-		if says := b.text("#result"); !slices.Equal(got, c.want) || !strings.Contains(says, c.says) {
+		if says := b.Text("#result"); !slices.Equal(got, c.want) || !strings.Contains(says, c.says) {
 			t.Errorf("%s: %q, want %q and %q in:\n%s", c.files, got, c.want, c.says, says)
 		}
-		b.accessible(c.files)
-		b.shoot("pairing " + c.files)
-		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-		b.wait(`document.querySelector('#result').hidden`)
+		b.Accessible(c.files)
+		b.Shoot("pairing " + c.files)
+		b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.Wait(`document.querySelector('#result').hidden`)
 	}
 }
 
@@ -124,15 +124,15 @@ func TestTooMany(t *testing.T) {
 		documents[fmt.Sprint(i, ".txt")] = fmt.Append(nil, i)
 	}
 	path := files(t, documents)
-	b := open(t, browser(t), desktop.in("en"))
-	b.goTo(to.URL + "/")
+	b := open(t, browser(t), desktop.In("en"))
+	b.GoTo(to.URL + "/")
 	var all []string
 	for name := range documents {
 		all = append(all, path(name))
 	}
-	b.choose(all...)
-	b.wait(`document.querySelector('#complaint').textContent.includes('51')`)
-	b.choose(all[:50]...)
+	b.Choose(all...)
+	b.Wait(`document.querySelector('#complaint').textContent.includes('51')`)
+	b.Choose(all[:50]...)
 	if rows := b.rows(); len(rows) != 50 {
 		t.Errorf("%d rows", len(rows))
 	}
@@ -168,11 +168,11 @@ func TestOwnTrust(t *testing.T) {
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "genuine.json": to.bundles[string(docGenuine)], "trust.json": to.trust, "pending.pdf": docPending, "pending.json": to.bundles[string(docPending)],
 		"revoked.pdf": docRevoked, "revoked.json": to.bundles[string(docRevoked)], "other trust.json": elsewhere.Trust().Encode(), "letter.pdf": docUnknown, "letter.json": theirs,
 		"bad trust.json": to.trust[:len(to.trust)-9]})
-	for _, l := range []look{desktop, phone.in("en")} {
+	for _, l := range []look{desktop, phone.In("en")} {
 		b := open(t, browser(t), l)
-		b.goTo(to.URL + "/r/" + to.numbers[string(docPending)]) // a page that waits for events
-		b.choose(path("genuine.pdf"))
-		b.verdict() // so that the verifier is there
+		b.GoTo(to.URL + "/r/" + to.numbers[string(docPending)]) // a page that waits for events
+		b.Choose(path("genuine.pdf"))
+		b.Verdict() // so that the verifier is there
 		seen()
 		for _, c := range []struct{ files, verdict, says string }{
 			{"other trust.json|letter.pdf|letter.json", "genuine", "trust.drop"},
@@ -186,31 +186,31 @@ func TestOwnTrust(t *testing.T) {
 			for n := range strings.SplitSeq(c.files, "|") {
 				chosen = append(chosen, path(n))
 			}
-			b.choose(chosen...)
-			b.wait(`!document.querySelector('#result').hidden && document.querySelector('#result .facts').textContent.includes('` + strings.Split(strings.Split(c.files, "|")[len(chosen)/2], ".")[0] + `.pdf')`)
-			if got, says := b.verdict(), b.text("#result"); got != c.verdict || c.says != "trust.drop" && !strings.Contains(says, b.textOf(c.says)) && c.says != "" {
+			b.Choose(chosen...)
+			b.Wait(`!document.querySelector('#result').hidden && document.querySelector('#result .facts').textContent.includes('` + strings.Split(strings.Split(c.files, "|")[len(chosen)/2], ".")[0] + `.pdf')`)
+			if got, says := b.Verdict(), b.Text("#result"); got != c.verdict || c.says != "trust.drop" && !strings.Contains(says, b.textOf(c.says)) && c.says != "" {
 				t.Errorf("%s: %s, want %s: %s", c.files, got, c.verdict, says)
 			}
-			b.accessible("own trust, " + c.files)
-			b.fits("own trust, " + c.files)
-			b.shoot("own trust " + c.files)
+			b.Accessible("own trust, " + c.files)
+			b.Fits("own trust, " + c.files)
+			b.Shoot("own trust " + c.files)
 		}
-		if text := b.text("#result"); !strings.Contains(text, b.textOf("result.trust_own")) || strings.Contains(text, b.textOf("save.pdf")) {
+		if text := b.Text("#result"); !strings.Contains(text, b.textOf("result.trust_own")) || strings.Contains(text, b.textOf("save.pdf")) {
 			t.Errorf("a result with own trust roots says %s", text)
 		}
 		if asked := seen(); len(asked) > 0 {
 			t.Errorf("with own trust roots the page asked for %q", asked)
 		}
-		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-		b.accessible("own trust")
-		b.fits("own trust")
-		b.shoot("own trust")
-		b.choose(path("bad trust.json"))
-		b.wait(`document.querySelector('#complaint').textContent === ` + quote(t, b.textOf("trust.bad")))
-		b.run(chromedp.Click("#own-trust-drop", chromedp.ByQuery))
-		b.wait(`document.querySelector('#own-trust').hidden`)
-		b.choose(path("revoked.pdf"), path("revoked.json"))
-		b.wait(`document.querySelector('#result .v-altered, #result .v-revoked')`) // the service is asked again
+		b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.Accessible("own trust")
+		b.Fits("own trust")
+		b.Shoot("own trust")
+		b.Choose(path("bad trust.json"))
+		b.Wait(`document.querySelector('#complaint').textContent === ` + quote(t, b.textOf("trust.bad")))
+		b.Run(chromedp.Click("#own-trust-drop", chromedp.ByQuery))
+		b.Wait(`document.querySelector('#own-trust').hidden`)
+		b.Choose(path("revoked.pdf"), path("revoked.json"))
+		b.Wait(`document.querySelector('#result .v-altered, #result .v-revoked')`) // the service is asked again
 		if len(seen()) == 0 {
 			t.Error("after going back nothing is asked")
 		}
@@ -237,20 +237,20 @@ func TestHostileFiles(t *testing.T) {
 		"cut.pdf": certificate[:len(certificate)-1], "padded.pdf": append(slices.Clone(certificate), make([]byte, 9<<20)...), "script.pdf": certificateOf(t, []byte(`{"format":"<script>alert(1)</script>"}`)),
 		"genuine.pdf": docGenuine,
 	})
-	b := open(t, browser(t), desktop.in("en"))
-	b.goTo(to.URL + "/")
+	b := open(t, browser(t), desktop.In("en"))
+	b.GoTo(to.URL + "/")
 	for name, want := range map[string]string{"deep.json": "invalid", "oversize.json": "not_found", "oversize trust.json": "not_found", "cut.pdf": "not_found", "padded.pdf": "not_found", "script.pdf": "invalid"} {
-		b.choose(path(name))
-		if got := b.verdict(); got != want {
-			t.Errorf("%s: %s, want %s: %s", name, got, want, b.text("#result"))
+		b.Choose(path(name))
+		if got := b.Verdict(); got != want {
+			t.Errorf("%s: %s, want %s: %s", name, got, want, b.Text("#result"))
 		}
-		b.run(chromedp.Click("#result .actions button", chromedp.ByQuery))
-		b.wait(`document.querySelector('#result').hidden`)
+		b.Run(chromedp.Click("#result .actions button", chromedp.ByQuery))
+		b.Wait(`document.querySelector('#result').hidden`)
 	}
-	b.choose(path("deep trust.json"))
-	b.wait(`document.querySelector('#complaint').textContent === ` + quote(t, b.textOf("trust.bad")))
-	b.choose(path("genuine.pdf"))
-	if got := b.verdict(); got != "genuine" {
+	b.Choose(path("deep trust.json"))
+	b.Wait(`document.querySelector('#complaint').textContent === ` + quote(t, b.textOf("trust.bad")))
+	b.Choose(path("genuine.pdf"))
+	if got := b.Verdict(); got != "genuine" {
 		t.Errorf("afterwards: %s", got)
 	}
 }

@@ -46,15 +46,15 @@ func TestOver4GiB(t *testing.T) {
 		}
 	}()
 	to := newTown(t, roomy())
-	b := open(t, browser(t), desktop.in("en"))
-	b.goTo(to.URL + "/")
-	b.choose(name)
-	b.patience = 5 * time.Minute
-	if got := b.verdict(); got != "not_found" {
-		t.Errorf("%s: %s", got, b.text("#result"))
+	b := open(t, browser(t), desktop.In("en"))
+	b.GoTo(to.URL + "/")
+	b.Choose(name)
+	b.Patience = 5 * time.Minute
+	if got := b.Verdict(); got != "not_found" {
+		t.Errorf("%s: %s", got, b.Text("#result"))
 	}
 	var got string
-	b.eval(`document.querySelector('#result .hex').textContent`, &got)
+	b.Eval(`document.querySelector('#result .hex').textContent`, &got)
 	if want := <-digest; got != want {
 		t.Errorf("the browser's digest is %s, Go's %s", got, want)
 	}
@@ -70,11 +70,11 @@ func BenchmarkBrowser(b *testing.B) {
 	input, err := json.Marshal(map[string]string{"trust": string(to.trust), "bundle": string(to.bundles[string(docGenuine)])})
 	fatalIfErr(b, err)
 	for b.Loop() {
-		tab.goTo(to.URL + "/")
-		tab.patience = 5 * time.Minute
-		tab.run(chromedp.SetUploadFiles("#bundle", []string{name}, chromedp.ByQuery)) // a field that the page does not look at
+		tab.GoTo(to.URL + "/")
+		tab.Patience = 5 * time.Minute
+		tab.Run(chromedp.SetUploadFiles("#bundle", []string{name}, chromedp.ByQuery)) // a field that the page does not look at
 		var got struct{ Hash, First, Later float64 }
-		tab.eval(fmt.Sprintf(`(async () => {
+		tab.Eval(fmt.Sprintf(`(async () => {
 			const base = document.querySelector('script[type=module]').src;
 			const { Engine } = await import(base.replace('main.js', 'engine.js'));
 			const { wasm, loader, worker } = document.querySelector('#check').dataset;

@@ -9,9 +9,6 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// assetFolder is where files are served from: /static/<hash>/<name>.
-const assetFolder = "/static/"
-
 // asset serves a file. Its address holds its hash, so it may be kept for ever; under an old
 // hash, which a page from before an update asks for, the present file is served but not kept.
 func (w *Web) asset(rw http.ResponseWriter, r *http.Request) {

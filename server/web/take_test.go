@@ -10,6 +10,8 @@ import (
 	downloads "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/chromedp"
+
+	"stele/server/webtest"
 )
 
 // TestTakeAway takes home what a record's page offers, as a person does: by clicking. The
@@ -18,16 +20,16 @@ func TestTakeAway(t *testing.T) {
 	to := newTown(t, roomy())
 	number := to.numbers[string(docGenuine)]
 	parent := browser(t)
-	for _, l := range []look{desktop, phone.in("en"), phone.withoutScripts(), desktop.in("en").withoutScripts()} {
+	for _, l := range []look{desktop, phone.In("en"), phone.WithoutScripts(), desktop.In("en").WithoutScripts()} {
 		t.Run(l.String(), func(t *testing.T) {
 			b := open(t, parent, l)
-			b.goTo(to.URL + "/r/" + number + "?code=" + code)
+			b.GoTo(to.URL + "/r/" + number + "?code=" + code)
 			look := func(state string) {
-				if !l.noJS { // what examines a page is a script
-					b.accessible(state)
-					b.fits(state)
+				if !l.NoJS { // what examines a page is a script
+					b.Accessible(state)
+					b.Fits(state)
 				}
-				b.shoot("take away " + state)
+				b.Shoot("take away " + state)
 			}
 			look("record")
 			if got := b.download(`.actions a[href*="/certificate"]`); got != number+".pdf" {
@@ -40,7 +42,7 @@ func TestTakeAway(t *testing.T) {
 				t.Errorf("report: %q", got)
 			}
 			for name, path := range map[string]string{"wrong code": "/r/" + number + "/certificate?code=00000000", "pending": "/r/" + to.numbers[string(docPending)] + "/certificate?code=" + code} {
-				b.run(chromedp.Navigate(to.URL + path))
+				b.Run(chromedp.Navigate(to.URL + path))
 				look(name)
 			}
 		})
@@ -49,11 +51,11 @@ func TestTakeAway(t *testing.T) {
 
 // download clicks and returns the name under which the browser keeps what comes.
 func (b *tab) download(selector string) string {
-	b.t.Helper()
-	dir := b.t.TempDir()
+	b.T.Helper()
+	dir := b.T.TempDir()
 	done := make(chan string, 1)
 	names := map[string]string{}
-	listen, stop := context.WithTimeout(b.ctx, patience)
+	listen, stop := context.WithTimeout(b.Ctx, webtest.Patience)
 	defer stop()
 	chromedp.ListenBrowser(listen, func(ev any) {
 		switch e := ev.(type) {
@@ -67,15 +69,15 @@ func (b *tab) download(selector string) string {
 			}
 		}
 	})
-	c := chromedp.FromContext(b.ctx)
-	fatalIfErr(b.t, downloads.SetDownloadBehavior(downloads.SetDownloadBehaviorBehaviorAllowAndName).WithDownloadPath(dir).WithEventsEnabled(true).
-		Do(cdp.WithExecutor(b.ctx, c.Browser)))
-	b.run(chromedp.Click(selector, chromedp.ByQuery))
+	c := chromedp.FromContext(b.Ctx)
+	fatalIfErr(b.T, downloads.SetDownloadBehavior(downloads.SetDownloadBehaviorBehaviorAllowAndName).WithDownloadPath(dir).WithEventsEnabled(true).
+		Do(cdp.WithExecutor(b.Ctx, c.Browser)))
+	b.Run(chromedp.Click(selector, chromedp.ByQuery))
 	select {
 	case name := <-done:
 		return name
 	case <-listen.Done():
-		b.t.Fatalf("nothing came for %s; the page says:\n%s", selector, b.text("main"))
+		b.T.Fatalf("nothing came for %s; the page says:\n%s", selector, b.Text("main"))
 		return ""
 	}
 }

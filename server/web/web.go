@@ -19,6 +19,7 @@ import (
 	"stele/notary/archive"
 	"stele/notary/issue"
 	"stele/server/auth"
+	"stele/server/site"
 	"stele/ui"
 )
 
@@ -106,13 +107,13 @@ func New(r chi.Router, c Config) (*Web, error) {
 func (w *Web) mount(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(protect)
-		get(r, assetFolder+"*", w.asset)
+		get(r, site.AssetFolder+"*", w.asset)
 		w.mountOffline(r)
 		get(r, "/favicon.ico", func(rw http.ResponseWriter, req *http.Request) {
-			http.Redirect(rw, req, assetFolder+w.assets.Path("icon.svg"), http.StatusFound)
+			http.Redirect(rw, req, site.AssetFolder+w.assets.Path("icon.svg"), http.StatusFound)
 		})
 		r.Group(func(r chi.Router) {
-			r.Use(w.language)
+			r.Use(site.Language(w.texts))
 			get(r, "/", w.home)
 			if w.docs != nil {
 				get(r, "/docs/api", w.apiDocs)

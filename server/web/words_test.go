@@ -12,6 +12,7 @@ import (
 
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest/vectors"
+	"stele/server/site"
 	"stele/ui"
 )
 
@@ -157,7 +158,7 @@ func TestNormalizeNumber(t *testing.T) {
 		"420100—2026—00099999—x": "420100-2026-00099999-X",
 		"12":                     "12",
 	} {
-		if got := normalizeNumber(in); got != want {
+		if got := site.NormalizeNumber(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

@@ -2,9 +2,12 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
@@ -109,14 +112,42 @@ func (db *DB) FindRecord(ctx context.Context, agencyID, idOrNumber string) (nota
 
 // ListRecords implements [archive.Store].
 func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Record, error) {
-	if !storable(f.Class) || !storable(string(f.Standing)) || !storable(f.Reference) {
-		return []notary.Record{}, nil
+	where, args, ok, err := db.recordsWhere(ctx, f)
+	if err != nil || !ok {
+		return []notary.Record{}, err
 	}
-	var where []string
-	var args []any
+	args = append(args, f.Limit)
+	var rows []recordRow
+	if err := db.read.SelectContext(ctx, &rows, selectRecord+where+fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d`, len(args)), args...); err != nil {
+		return nil, fmt.Errorf("list records: %w", err)
+	}
+	return toRecords(rows)
+}
+
+// CountRecords counts what a filter selects, at most as many as given: a number on a page must
+// not cost a look at every row.
+func (db *DB) CountRecords(ctx context.Context, f archive.Filter, most int) (int, error) {
+	where, args, ok, err := db.recordsWhere(ctx, f)
+	if err != nil || !ok {
+		return 0, err
+	}
+	args = append(args, most)
+	var n int
+	if err := db.read.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM records`+where+fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d) AS some`, len(args)), args...); err != nil {
+		return 0, fmt.Errorf("count records: %w", err)
+	}
+	return n, nil
+}
+
+// recordsWhere is a filter as a condition; ok is false when no record can satisfy it.
+func (db *DB) recordsWhere(ctx context.Context, f archive.Filter) (where string, args []any, ok bool, err error) {
+	if !storable(f.Class) || !storable(string(f.Standing)) || !storable(f.Reference) {
+		return "", nil, false, nil
+	}
+	var conditions []string
 	add := func(cond string, v any) {
 		args = append(args, v)
-		where = append(where, fmt.Sprintf(cond, len(args)))
+		conditions = append(conditions, fmt.Sprintf(cond, len(args)))
 	}
 	if f.AgencyID != "" {
 		add("agency_id = $%d", f.AgencyID)
@@ -137,17 +168,65 @@ func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Recor
 	if f.Before != nil {
 		add("idx < $%d", int64(*f.Before))
 	}
-	q := selectRecord
-	if len(where) > 0 {
-		q += ` WHERE ` + strings.Join(where, " AND ")
+	if f.Least > 0 {
+		add("idx >= $%d", int64(f.Least))
 	}
-	args = append(args, f.Limit)
-	q += fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d`, len(args))
-	var rows []recordRow
-	if err := db.read.SelectContext(ctx, &rows, q, args...); err != nil {
-		return nil, fmt.Errorf("list records: %w", err)
+	// There is no index by time, which every record would pay for. Indexes grow with time but
+	// for what lies between signing and receipt, so that they narrow the search.
+	if !f.From.IsZero() {
+		first, err := db.indexAt(ctx, f.From.Add(-issueSlack))
+		if err != nil {
+			return "", nil, false, err
+		}
+		add("idx >= $%d", first)
+		add("issued_at >= $%d", micros(f.From))
 	}
-	return toRecords(rows)
+	if !f.To.IsZero() {
+		last, err := db.indexAt(ctx, f.To.Add(issueSlack))
+		if err != nil {
+			return "", nil, false, err
+		}
+		add("idx < $%d", last)
+		add("issued_at < $%d", micros(f.To))
+	}
+	if len(conditions) > 0 {
+		where = ` WHERE ` + strings.Join(conditions, " AND ")
+	}
+	return where, args, true, nil
+}
+
+// issueSlack is more than can lie between a record's time of issue and its receipt: a
+// statement that waits for its agency's signature waits no longer.
+const issueSlack = 48 * time.Hour
+
+// indexAt finds an index before which records were issued before a time, and from which on at
+// that time or later, but for issueSlack. Each step reads one row by its key.
+func (db *DB) indexAt(ctx context.Context, at time.Time) (int64, error) {
+	var end int64
+	if err := db.read.GetContext(ctx, &end, `SELECT received FROM log`); err != nil {
+		return 0, fmt.Errorf("read the log's size: %w", err)
+	}
+	low, high := int64(0), end
+	for low < high {
+		middle := low + (high-low)/2
+		var row struct {
+			Idx      int64 `db:"idx"`
+			IssuedAt int64 `db:"issued_at"`
+		}
+		// A revocation has an index of its own and is no record: the next one is looked at.
+		err := db.read.GetContext(ctx, &row, `SELECT idx, issued_at FROM records WHERE idx >= $1 ORDER BY idx LIMIT 1`, middle)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			high = middle
+		case err != nil:
+			return 0, fmt.Errorf("search by time: %w", err)
+		case row.IssuedAt < micros(at):
+			low = row.Idx + 1
+		default:
+			high = middle
+		}
+	}
+	return low, nil
 }
 
 func toRecords(rows []recordRow) ([]notary.Record, error) {

@@ -26,6 +26,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"SaveEvidenceRace": testSaveEvidenceRace, "Marks": testMarks, "Entries": testEntries,
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
+		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, NewSiteOn(t, fresh(t), NewDir(t))) })
 	}

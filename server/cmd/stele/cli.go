@@ -34,6 +34,7 @@ type cli struct {
 	Migrate      migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
 	Agency       agencyCmd      `cmd:"" help:"Add and list agencies."`
 	Apikey       apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
+	User         userCmd        `cmd:"" help:"Add, list, disable and reset the people who use the console."`
 	Webhook      webhookCmd     `cmd:"" help:"Receive webhooks on this machine, for development."`
 	Notarize     notarizeCmd    `cmd:"" help:"Notarize files at a running service."`
 	Status       statusCmd      `cmd:"" help:"Print how far records at a running service are, and what became of them."`

@@ -35,6 +35,16 @@ type demoInfo struct {
 	URL    string `json:"url"`
 	APIKey string `json:"apiKey"`
 	Trust  string `json:"trust"`
+
+	Console string     `json:"console"`
+	Users   []demoUser `json:"users"`
+}
+
+// demoUser is one who can sign in at the console.
+type demoUser struct {
+	Name     string `json:"name"` // login name
+	Password string `json:"password"`
+	Role     string `json:"role"`
 }
 
 // Run makes the demo instance if there is none and serves it.
@@ -43,7 +53,7 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	key, err := demoInstance(ctx, cfg, s)
+	made, err := demoInstance(ctx, cfg, s)
 	if err != nil {
 		return err
 	}
@@ -56,17 +66,22 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		info := demoInfo{URL: "http://" + reachable(addr), APIKey: key, Trust: trust}
+		info := made
+		info.URL, info.Trust = "http://"+reachable(addr), trust
+		info.Console = info.URL + "/console"
 		if err := writeDemoInfo(cfg, info); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(s.out, demoText, info.URL, key, info.URL, key, info.URL, key, cfg.TrustPath())
+		_, err = fmt.Fprintf(s.out, demoText, info.URL, info.Console, info.password("clerk"), info.password("admin"), demoPath(cfg), info.APIKey, info.URL, info.APIKey, info.URL, info.APIKey, cfg.TrustPath())
 		return err
 	})
 }
 
 const demoText = `
 Stele is running: %s
+
+The console is at %s: sign in as clerk with %s, or as admin with %s.
+%s lists the other users.
 
 API key of the demo agency: %s
 
@@ -82,6 +97,15 @@ Three commands to try, in another terminal:
 Stop it with Ctrl-C; the same command continues this instance.
 `
 
+func (i demoInfo) password(name string) string {
+	for _, u := range i.Users {
+		if u.Name == name {
+			return u.Password
+		}
+	}
+	return ""
+}
+
 // reachable replaces an address that means "all interfaces" by one that can be dialled.
 func reachable(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
@@ -93,43 +117,49 @@ func reachable(addr string) string {
 
 func demoPath(cfg instance.Config) string { return filepath.Join(cfg.Data, "demo.json") }
 
-// demoInstance makes the instance, the demo agency and its key, and returns the key. Each
-// step is looked for before it is taken, so an interrupted one is made up for.
-func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (string, error) {
+// demoInstance makes the instance, the demo agency, its key and its users, and returns what
+// demo.json is to say of them. Each step is looked for before it is taken, so an interrupted
+// one is made up for.
+func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (demoInfo, error) {
 	if !instance.Exists(cfg) {
 		fmt.Fprintf(s.err, "Making a demo instance in %s …\n", cfg.Data)
 		if _, err := os.Stat(cfg.PassphraseFile); errors.Is(err, fs.ErrNotExist) && cfg.PassphraseFile != "" {
 			if err := newPassphrase(cfg); err != nil {
-				return "", err
+				return demoInfo{}, err
 			}
 		}
 		req := instance.InitRequest{Origin: "demo.stele.local/" + unique(), ChainID: "stele-demo-" + unique(), Organization: "Stele Demo", Validator: "jiangcheng"}
 		if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
-			return "", err
+			return demoInfo{}, err
 		}
 	}
+	var info demoInfo
 	if b, err := os.ReadFile(demoPath(cfg)); err == nil {
-		var info demoInfo
-		if json.Unmarshal(b, &info) == nil && info.APIKey != "" {
-			return info.APIKey, nil
+		if json.Unmarshal(b, &info) != nil {
+			info = demoInfo{}
 		}
 	}
 	st, err := instance.OpenStores(ctx, cfg)
 	if err != nil {
-		return "", err
+		return demoInfo{}, err
 	}
 	defer st.Close()
 	agency, err := st.DB.Agency(ctx, demoCode)
 	if err != nil {
 		if agency, err = instance.AddAgency(ctx, cfg, st.DB, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion}, time.Now()); err != nil {
-			return "", err
+			return demoInfo{}, err
 		}
 	}
 	if err := demoSeal(ctx, st, agency); err != nil {
-		return "", err
+		return demoInfo{}, err
 	}
-	text, _, err := (&apikeyAddCmd{Agency: demoCode, Label: "demo", Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st)
-	return text, err
+	if info.APIKey == "" {
+		if info.APIKey, _, err = (&apikeyAddCmd{Agency: demoCode, Label: "demo", Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st); err != nil {
+			return demoInfo{}, err
+		}
+	}
+	info.Users, err = demoUsers(ctx, st, s, agency.ID, info.Users)
+	return info, err
 }
 
 // writeDemoInfo writes demo.json whole or not at all: scripts wait for it.

@@ -471,7 +471,7 @@ func TestUploadDirect(t *testing.T) {
 			if change != nil {
 				change(req)
 			}
-			res, err := client.Do(req)
+			res, err := httpClient.Do(req)
 			fatalIfErr(t, err)
 			defer res.Body.Close()
 			_, _ = io.Copy(io.Discard, res.Body)

@@ -1,0 +1,146 @@
+// Package people is who uses the console: users with roles, how they prove who they are, and
+// the trail of what they did. It knows no HTTP; server/console puts pages before it.
+package people
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"stele/crypto/sm"
+)
+
+// Role is what a user is there for.
+type Role string
+
+// The roles. An operator belongs to no agency: it runs the service, sees nobody's documents,
+// and gives agencies their first admin.
+const (
+	Clerk    Role = "clerk"
+	Approver Role = "approver"
+	Admin    Role = "admin"
+	Auditor  Role = "auditor" // sees everything of the agency and changes nothing
+	Operator Role = "operator"
+)
+
+// Roles are all of them.
+var Roles = []Role{Clerk, Approver, Admin, Auditor, Operator}
+
+// Valid reports whether there is such a role.
+func (r Role) Valid() bool { return slices.Contains(Roles, r) }
+
+// NeedsFactor reports whether a role needs a second factor, except in a demo.
+func (r Role) NeedsFactor() bool { return r == Admin || r == Approver || r == Operator }
+
+// User is a person as stored.
+type User struct {
+	ID         string
+	AgencyID   string // empty for operators
+	Login      string // lower case, unique in the instance
+	Name       string
+	Role       Role
+	Password   string      // argon2id, in the form of its reference program
+	Initial    bool        // somebody else knows the password: it must be changed
+	Factor     []byte      // sealed secret of the second factor; nil without one
+	FactorStep int64       // time step of the last code that was used (RFC 6238)
+	Recovery   []sm.Digest // of the recovery codes that are left
+	CreatedAt  time.Time
+	DisabledAt time.Time // zero: may sign in
+	SignedInAt time.Time // zero: never
+}
+
+// HasFactor reports whether a second factor is set up.
+func (u User) HasFactor() bool { return len(u.Factor) > 0 }
+
+// Session is a signed-in browser as stored.
+type Session struct {
+	Digest    sm.Digest // of the token
+	UserID    string
+	Data      []byte
+	Address   string // network of the browser when it signed in
+	Agent     string // what the browser calls itself
+	CreatedAt time.Time
+	SeenAt    time.Time // within a minute
+	ExpiresAt time.Time
+}
+
+// UserStore keeps users. Methods are safe for concurrent use, durable when they return, and do
+// not retry. What is not there is [notary.ErrNotFound].
+//
+// AddUser answers [ErrLoginTaken] for a login name that is in use. FindUser takes an id or a
+// login name. Users lists those of an agency by login name; of an empty agency, everybody.
+// ChangeUser reads a user, lets change alter it and writes it back, in one transaction; an
+// error of change leaves it as it was. Only name, role, password, factor and times change.
+type UserStore interface {
+	AddUser(ctx context.Context, u User) error
+	FindUser(ctx context.Context, idOrLogin string) (User, error)
+	Users(ctx context.Context, agencyID string) ([]User, error)
+	ChangeUser(ctx context.Context, id string, change func(*User) error) (User, error)
+}
+
+// SessionStore keeps sessions. Its contract is that of [UserStore].
+//
+// AddSession adds one and removes those of everybody that have ended. FindSession does not
+// find one that has ended. TouchSession writes data and end of one that is there, and does
+// nothing where it was ended meanwhile. Sessions lists a user's, the last used first.
+// EndSessions ends those of a user; only one where one is given, all but keep otherwise.
+type SessionStore interface {
+	AddSession(ctx context.Context, s Session) error
+	FindSession(ctx context.Context, digest sm.Digest) (Session, error)
+	TouchSession(ctx context.Context, digest sm.Digest, data []byte, expiresAt time.Time) error
+	Sessions(ctx context.Context, userID string) ([]Session, error)
+	EndSessions(ctx context.Context, userID string, only, keep *sm.Digest) error
+}
+
+// Deed is one row of the audit trail: who did what, when, from where, about what.
+type Deed struct {
+	ID       string // sorts by time
+	At       time.Time
+	AgencyID string
+	UserID   string
+	Login    string
+	Role     Role
+	Act      Act
+	About    string // id or number of what it is about
+	Detail   string // never a secret
+	Network  string // from where
+	Outcome  string // empty: it was begun; otherwise the code of the error that it ended with
+	Form     string // the form that was sent, unique; empty for none
+}
+
+// Act names what somebody did.
+type Act string
+
+// Acts that this package notes itself; those of pages stand in their table of routes.
+const (
+	ActSignIn Act = "sign_in"
+	ActFailed Act = "sign_in_failed" // wrong password or code of somebody who exists
+)
+
+// DeedFilter narrows the trail. Zero fields do not narrow.
+type DeedFilter struct {
+	AgencyID string
+	Login    string
+	Act      Act
+	About    string
+	From, To time.Time // at or after From, before To
+	Before   string    // only rows with a smaller id: the cursor of the next page
+	Limit    int
+}
+
+// Trail keeps the audit trail. Rows are only added.
+//
+// Note adds a row; it answers [ErrRepeated] when the row's form was noted before. Deeds lists
+// the newest first. SignedInFrom reports whether a user has signed in from a network.
+type Trail interface {
+	Note(ctx context.Context, d Deed) error
+	Deeds(ctx context.Context, f DeedFilter) ([]Deed, error)
+	SignedInFrom(ctx context.Context, userID, network string) (bool, error)
+}
+
+// Errors of stores that callers tell apart.
+var (
+	ErrLoginTaken = errors.New("the login name is in use")
+	ErrRepeated   = errors.New("the form was sent before")
+)

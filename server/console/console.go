@@ -1,0 +1,173 @@
+// Package console is where the people of an agency work: pages behind a sign-in. It puts
+// pages before what the domain packages do and decides nothing but who may see and do what:
+// that stands in one table, see [table].
+package console
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/httprate"
+
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/intake"
+	"stele/notary/issue"
+	"stele/notary/people"
+	"stele/notary/webhook"
+	"stele/server/auth"
+	"stele/server/site"
+	"stele/ui"
+)
+
+// Agencies finds and lists agencies. It is safe for concurrent use.
+type Agencies interface {
+	Agency(ctx context.Context, idOrCode string) (notary.Agency, error)
+	Agencies(ctx context.Context) ([]notary.Agency, error)
+}
+
+// Counter counts records that a filter selects, at most as many as given. It is safe for
+// concurrent use.
+type Counter interface {
+	CountRecords(ctx context.Context, f archive.Filter, most int) (int, error)
+}
+
+// Documents opens stored originals, see the storage adapters.
+type Documents interface {
+	Open(ctx context.Context, key, version string) (io.ReadCloser, notary.Object, error)
+}
+
+// Config is what the console needs. Style sheets and scripts are served by the public page.
+type Config struct {
+	People     *people.People
+	Agencies   Agencies
+	Archive    *archive.Archive
+	Counter    Counter
+	Intake     *intake.Intake
+	Issuer     *issue.Issuer
+	Documents  Documents
+	Desk       *auth.Desk
+	Webhooks   *webhook.Endpoints
+	TrustJSON  []byte
+	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
+	Operator   string // who runs the service, for the foot of the page; may be empty
+	Secure     bool   // the world reaches the service by https
+	Now        func() time.Time
+	Log        *slog.Logger
+}
+
+// Console serves the pages. It is safe for concurrent use.
+type Console struct {
+	Config
+	routes   []route
+	texts    *ui.Catalogues
+	pages    map[string]map[string]*template.Template // by language and name
+	sessions *scs.SessionManager
+}
+
+// folder is where all pages are.
+const folder = "/console"
+
+// Limits of requests.
+const (
+	maxForm        = 64 << 10 // bytes
+	signInsPerMin  = 30       // attempts from one network, whoever's
+	requestsPerMin = 1200     // from one network
+)
+
+// policy is stricter than the public page's: nothing is compiled or fetched here.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+const permissions = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
+
+// New reads every template and text and mounts the pages on a router. It returns an error
+// rather than a page that fails later.
+func New(r chi.Router, c Config) (*Console, error) {
+	out := &Console{Config: c, routes: table(), pages: map[string]map[string]*template.Template{}}
+	var err error
+	if out.texts, err = ui.LoadCatalogues(); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	assets, err := ui.LoadAssets()
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	for _, texts := range out.texts.All() {
+		if out.pages[texts.Tag], err = parse(texts, assets); err != nil {
+			return nil, fmt.Errorf("console in %s: %w", texts.Tag, err)
+		}
+	}
+	out.sessions = newSessions(c.People.Sessions(), c.Secure)
+	out.mount(r)
+	return out, nil
+}
+
+func (c *Console) mount(r chi.Router) {
+	r.Group(func(r chi.Router) {
+		r.Use(site.Protect(policy, permissions), noStore, site.Language(c.texts), httprate.LimitBy(requestsPerMin, time.Minute, auth.ClientKey), c.crossOrigin)
+		signIns := httprate.LimitBy(signInsPerMin, time.Minute, auth.ClientKey, httprate.WithLimitHandler(func(rw http.ResponseWriter, req *http.Request) {
+			rw.Header().Set("Retry-After", "60")
+			c.visit(route{do: (*visit).signInPage, page: (*visit).signInPage}, rw, req).fail(notary.Errorf(notary.CodeRateLimited, "too many sign-ins").After(time.Minute))
+		}))
+		for _, rt := range c.routes {
+			h := c.sessions.LoadAndSave(c.handler(rt))
+			if rt.guesses {
+				h = signIns(h)
+			}
+			r.Method(rt.method, folder+rt.path, c.remember(h))
+			if rt.method == http.MethodGet {
+				r.Method(http.MethodHead, folder+rt.path, c.remember(h))
+			}
+		}
+		r.Get(folder+"/", func(rw http.ResponseWriter, req *http.Request) { http.Redirect(rw, req, folder, http.StatusSeeOther) })
+	})
+}
+
+// noStore keeps what people saw behind their sign-in out of every cache.
+func noStore(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Cache-Control", "private, no-store")
+		rw.Header().Set("X-Robots-Tag", "noindex")
+		next.ServeHTTP(rw, r)
+	})
+}
+
+// crossOrigin refuses forms that another site sends; each form has a token of its session
+// beside that.
+func (c *Console) crossOrigin(next http.Handler) http.Handler {
+	p := http.NewCrossOriginProtection()
+	p.SetDenyHandler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { c.visit(route{}, rw, r).fail(errForeignForm) }))
+	return p.Handler(next)
+}
+
+// handler serves one route of the table.
+func (c *Console) handler(rt route) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		v := c.visit(rt, rw, r)
+		if err := v.serve(); err != nil {
+			v.fail(err)
+		}
+	})
+}
+
+func (c *Console) visit(rt route, rw http.ResponseWriter, r *http.Request) *visit {
+	texts, ok := site.TextsOf(r)
+	if !ok {
+		texts = c.texts.All()[0]
+	}
+	return &visit{Console: c, rw: rw, r: r, route: rt, texts: texts}
+}
+
+// local reports whether a path leads to a page of the console, for what a stranger may have
+// put into an address.
+func local(path string) bool {
+	return (path == folder || strings.HasPrefix(path, folder+"/") || strings.HasPrefix(path, folder+"?")) && !strings.ContainsAny(path, "\\\r\n")
+}
