@@ -13,6 +13,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/intake"
+	"stele/notary/upload"
 	"stele/storage/storagetest"
 )
 
@@ -22,6 +23,7 @@ type fixture struct {
 	in      *intake.Intake
 	db      *storagetest.FaultyDB
 	objects *storagetest.Faulty
+	uploads *upload.Uploads
 	raw     *sqlx.DB
 	stop    context.CancelFunc
 	news    atomic.Int64 // calls of OnNew
@@ -57,9 +59,10 @@ func newFixture(t *testing.T, b storagetest.Backend, change ...func(*intake.Limi
 		}
 		return &signer, nil
 	}
+	f.uploads = upload.New(f.DB, f.DB, f.objects, upload.Options{Limits: upload.DefaultLimits(), Now: f.Now, Log: storagetest.Discard})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	f.stop = cancel
-	f.in = intake.New(ctx, f.db, f.objects, intake.Options{Signers: signers, Prepared: f.db, Limits: limits, Now: f.Now, Log: storagetest.Discard, OnNew: func() { f.news.Add(1) }})
+	f.in = intake.New(ctx, f.db, f.objects, intake.Options{Signers: signers, Prepared: f.db, Uploads: f.uploads, Limits: limits, Now: f.Now, Log: storagetest.Discard, OnNew: func() { f.news.Add(1) }})
 	t.Cleanup(func() {
 		f.db.Heal()
 		f.objects.Heal()

@@ -40,9 +40,9 @@ const (
 	waitTicks = 30
 )
 
-// maxParts bounds the parts of an upload: twice what its size needs, and many for lines that
-// break. More are those of a client that sends crumbs.
-func maxParts(size int64) int { return 10_000 + int(2*(size/partSize)) }
+// maxParts bounds the parts of an upload: twice what its size needs, and those that a line
+// that breaks may cost. More are those of a client that sends crumbs.
+func (u *Uploads) maxParts(size int64) int { return u.limits.MaxPieces + int(2*(size/partSize)) }
 
 var errCrumbs = notary.Errorf(notary.CodeConflict, "This upload came in too many small pieces. Begin it again, with larger ones.")
 
@@ -71,7 +71,7 @@ func (u *Uploads) Append(ctx context.Context, agencyID, id string, offset int64,
 	if err != nil {
 		return 0, rowsDown(err)
 	}
-	free := maxParts(l.upload.Size) - len(parts)
+	free := u.maxParts(l.upload.Size) - len(parts)
 	in := bufio.NewReaderSize(&watched{src, l}, 64<<10)
 	var written int64
 	for ; ; free-- {

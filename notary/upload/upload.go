@@ -107,12 +107,13 @@ type Limits struct {
 	MaxOpen   int           // uploads that an agency may have at a time
 	ExpireIn  time.Duration // after the last byte came
 	MaxDirect int64         // bytes of one direct upload
+	MaxPieces int           // requests that may add to an upload, besides those that its size needs
 }
 
 // DefaultLimits are those of a deployment that sets none. S3 takes at most 5 GiB in one
 // PUT (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 func DefaultLimits() Limits {
-	return Limits{MaxSize: 16 << 30, MaxOpen: 200, ExpireIn: 24 * time.Hour, MaxDirect: 5 << 30}
+	return Limits{MaxSize: 16 << 30, MaxOpen: 200, ExpireIn: 24 * time.Hour, MaxDirect: 5 << 30, MaxPieces: 10_000}
 }
 
 // DirectFor is how long the address of a direct upload is valid.

@@ -131,8 +131,8 @@ func (a *API) describeUploads() {
 	add(http.MethodPatch, uploadsPath+"/{id}", piece, []*huma.Param{id, resumable, offset}, "204", &huma.Response{Description: "They are here for good", Headers: with("Upload-Offset", number)}, 400, 404, 408, 409, 412, 413, 415, 423)
 	a.huma.OpenAPI().Paths[uploadsPath+"/{id}"].Patch.RequestBody = body
 	add(http.MethodDelete, uploadsPath+"/{id}", huma.Operation{OperationID: "delete-upload", Summary: "Give an upload up"}, []*huma.Param{id, resumable}, "204", &huma.Response{Description: "It is gone"}, 404, 412)
-	add(http.MethodPost, uploadsPath+"/{id}", huma.Operation{OperationID: "override-upload", Summary: "HEAD, PATCH or DELETE of an upload for clients that cannot send these methods",
+	add(http.MethodPost, uploadsPath+"/{id}", huma.Operation{OperationID: "override-upload", Summary: "PATCH or DELETE of an upload for clients that cannot send these methods",
 		Description: "The header X-HTTP-Method-Override names the method; everything else is as there."},
-		[]*huma.Param{id, resumable, header("X-HTTP-Method-Override", true, "The method that is meant", &huma.Schema{Type: "string", Enum: []any{"HEAD", "PATCH", "DELETE"}})}, "204",
-		&huma.Response{Description: "As for the method that is meant"}, 404, 405, 412)
+		[]*huma.Param{id, resumable, header("X-HTTP-Method-Override", true, "The method that is meant", &huma.Schema{Type: "string", Enum: []any{"PATCH", "DELETE"}})}, "204",
+		&huma.Response{Description: "As for the method that is meant"}, 400, 404, 405, 408, 409, 412, 413, 415, 423)
 }

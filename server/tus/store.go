@@ -105,10 +105,10 @@ func parseMetadata(header string) (map[string]string, error) {
 		return m, nil
 	}
 	for pair := range strings.SplitSeq(header, ",") {
-		name, encoded, has := strings.Cut(strings.Trim(pair, " "), " ")
+		name, encoded, _ := strings.Cut(strings.Trim(pair, " "), " ")
 		value, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		_, twice := m[name]
-		if name == "" || twice || err != nil || has && encoded == "" || !plain(name) || !utf8.Valid(value) || strings.ContainsAny(encoded, "\r\n") {
+		if name == "" || twice || err != nil || !plain(name) || !utf8.Valid(value) || strings.ContainsAny(encoded, "\r\n") {
 			return nil, notary.Errorf(notary.CodeMalformed, "The header Upload-Metadata is a list of names, each once, with a space and a value of UTF-8 in base64. Nothing was saved.")
 		}
 		m[name] = string(value)

@@ -25,6 +25,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Lease": testLease, "SaveEvidence": testSaveEvidence,
 		"SaveEvidenceRace": testSaveEvidenceRace, "Marks": testMarks, "Entries": testEntries,
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
+		"Uploads": testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord, "UploadLimit": testUploadLimit,
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
 		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail,
 	} {

@@ -57,6 +57,7 @@ func (c *contract) calls(t *testing.T) {
 	c.keyCalls(t, other)
 	c.webhookCalls(t)
 	c.homeCalls(t, raw, digest)
+	c.uploadCalls(post)
 	c.publicCalls(rec)
 
 	// Whoever has no key, or one without the right, gets nothing anywhere.
@@ -98,7 +99,7 @@ func (c *contract) badBodies(id string) {
 	c.t.Helper()
 	for path, item := range c.doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			if op.RequestBody == nil {
+			if op.RequestBody == nil || op.RequestBody.Value.Content["application/json"] == nil {
 				continue
 			}
 			key := c.info.APIKey
@@ -258,6 +259,7 @@ func (c *contract) homeCalls(t *testing.T, raw func(request, string) request, di
 	large.path, large.header["Authorization"] = prepare, "Bearer "+key
 	c.want(large, 413)
 
+	c.want(post(prepare, `{"upload":"nobody"}`), 404)
 	c.want(post("/api/v1/records/prepared/nobody", `{"signature":"AAAA"}`), 404)
 	waiting := c.want(post(prepare, digest()), 201)
 	wrong := send(waiting)

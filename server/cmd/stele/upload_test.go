@@ -445,6 +445,7 @@ func TestUploadDirect(t *testing.T) {
 	t.Run("bucket", func(t *testing.T) {
 		site := backends["postgres+s3"](t)
 		s := site.start(t, "--max-document", "100000")
+		c := newContract(t, s)
 		content := bytes.Repeat([]byte("direct "), 10_000)
 		type direct struct {
 			ID, URL string
@@ -452,11 +453,7 @@ func TestUploadDirect(t *testing.T) {
 		}
 		begin := func(more string) (d direct) {
 			t.Helper()
-			res := s.call(as(s.info.APIKey, "POST", "/api/v1/uploads/presigned", fmt.Sprintf(`{"size":%d,"filename":"a.txt"%s}`, len(content), more)))
-			if res.status != 201 {
-				t.Fatalf("%d %s", res.status, res.body)
-			}
-			res.json(t, &d)
+			c.want(as(s.info.APIKey, "POST", "/api/v1/uploads/presigned", fmt.Sprintf(`{"size":%d,"filename":"a.txt"%s}`, len(content), more)), 201).json(t, &d)
 			return d
 		}
 		put := func(d direct, body []byte, change func(*http.Request)) int {

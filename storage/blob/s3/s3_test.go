@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -233,8 +234,56 @@ func TestRetention(t *testing.T) {
 			t.Errorf("%s: a hidden document is %v", key, err)
 		}
 	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	config.Retention.Prefix = "doc/"
+	s = mustOpen(t, config)
+	if _, err := s.Create(t.Context(), "upload/part", strings.NewReader("part"), -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(t.Context(), "upload/part"); err != nil {
+		t.Errorf("what is not a document: %v", err)
+	}
+	document, err := s.Create(t.Context(), "doc/one", strings.NewReader("document"), -1)
+	if err != nil || document.Version == "" {
+		t.Fatal(document, err)
+	}
+	if err := s.Delete(t.Context(), "doc/one"); !errors.Is(err, blob.ErrRetained) {
+		t.Errorf("a document: %v", err)
+	}
 	if err := errors.Join(s.PutOnce(t.Context(), "tile", []byte("1")), s.Delete(t.Context(), "tile")); err != nil {
 		t.Errorf("a tile: %v", err)
+	}
+}
+
+// What is signed is the public endpoint's, and nothing of it can be left out.
+func TestSignPut(t *testing.T) {
+	config := storagetest.StartMinIO(t).Config()
+	config.Prefix, config.PublicEndpoint = "stele", "https://files.example:9443"
+	s := newStore(t, config)
+	signed, err := s.SignPut(t.Context(), "upload/a.whole", 5, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(signed.URL)
+	if err != nil || u.Scheme != "https" || u.Host != "files.example:9443" || u.Path != "/"+config.Bucket+"/stele/upload/a.whole" {
+		t.Errorf("%s %v", signed.URL, err)
+	}
+	if got := u.Query().Get("X-Amz-SignedHeaders"); got != "content-length;host;if-none-match" {
+		t.Errorf("signed are %s", got)
+	}
+	if signed.Headers["Content-Length"] != "5" || signed.Headers["If-None-Match"] != "*" || time.Until(signed.ExpiresAt) > time.Hour {
+		t.Errorf("%+v", signed)
+	}
+	if _, err := s.SignPut(t.Context(), "../x", 5, time.Hour); !errors.Is(err, blob.ErrKey) {
+		t.Errorf("a key that is none: %v", err)
+	}
+	for _, bad := range []string{"files.example", "ftp://files.example", "https://u@files.example", "https://files.example/path", "https://"} {
+		config.PublicEndpoint = bad
+		if err := openErr(t, config); !strings.Contains(err.Error(), "public endpoint") {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }
 

@@ -1,0 +1,159 @@
+package storagetest
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/proof/prooftest"
+	"stele/notary/upload"
+	"stele/storage/sqldb"
+)
+
+// forLong is a time in which no upload of these tests expires.
+const forLong = 24 * time.Hour
+
+func (s *Site) addUpload(t *testing.T, id string, size int64) upload.Upload {
+	t.Helper()
+	u := upload.Upload{ID: id, AgencyID: s.Agency.ID, Size: size, Metadata: map[string]string{"filename": "文书.pdf"}, ExpiresAt: s.Now().Add(forLong)}
+	fatalIfErr(t, s.DB.AddUpload(t.Context(), u, 100))
+	return u
+}
+
+// testUploads: an upload is its agency's, for its time.
+func testUploads(t *testing.T, s *Site) {
+	ctx := t.Context()
+	u := s.addUpload(t, "u", 10)
+	got, err := s.DB.FindUpload(ctx, s.Agency.ID, "u")
+	if fatalIfErr(t, err); !reflect.DeepEqual(got, u) {
+		t.Errorf("got %+v, want %+v", got, u)
+	}
+	for _, id := range []string{"nobody", "u\x00", "\xff"} {
+		_, err = s.DB.FindUpload(ctx, s.Agency.ID, id)
+		wantErr(t, err, notary.ErrNotFound)
+		wantErr(t, s.DB.DropUpload(ctx, s.Agency.ID, id), notary.ErrNotFound)
+	}
+	_, err = s.DB.FindUpload(ctx, "other", "u")
+	wantErr(t, err, notary.ErrNotFound)
+	_, err = s.DB.LeaseUpload(ctx, "other", "u", "a", s.Now().Add(time.Minute), s.Now())
+	wantErr(t, err, notary.ErrNotFound)
+	wantErr(t, s.DB.DropUpload(ctx, "other", "u"), notary.ErrNotFound)
+	s.addUpload(t, "v", 10)
+	fatalIfErr(t, s.DB.DropUpload(ctx, s.Agency.ID, "v"))
+	exist, err := s.another(t).ExistingUploads(ctx, []string{"u", "v", "w"})
+	if fatalIfErr(t, err); !reflect.DeepEqual(exist, map[string]bool{"u": true}) {
+		t.Errorf("%v exist", exist)
+	}
+	if n, err := s.DB.DropExpired(ctx); err != nil || n != 0 {
+		t.Errorf("%d expired early: %v", n, err)
+	}
+	s.Pass(forLong)
+	_, err = s.DB.FindUpload(ctx, s.Agency.ID, "u")
+	wantErr(t, err, notary.ErrNotFound)
+	_, err = s.DB.LeaseUpload(ctx, s.Agency.ID, "u", "a", s.Now().Add(time.Minute), s.Now().Add(forLong))
+	wantErr(t, err, notary.ErrNotFound)
+	if n, err := s.DB.DropExpired(ctx); err != nil || n != 1 {
+		t.Errorf("%d expired: %v", n, err)
+	}
+}
+
+// testUploadLease: one holder at a time, and whoever is too late writes nothing.
+func testUploadLease(t *testing.T, s *Site) {
+	ctx, other := t.Context(), s.another(t)
+	s.addUpload(t, "u", 10)
+	lease := func(db *sqldb.DB, holder string) (upload.Upload, error) {
+		return db.LeaseUpload(ctx, s.Agency.ID, "u", holder, s.Now().Add(time.Minute), s.Now())
+	}
+	add := func(db *sqldb.DB, holder string, at, size int64) error {
+		return db.AddPart(ctx, "u", holder, upload.Part{Offset: at, Size: size, Key: fmt.Sprint(holder, at)}, s.Now().Add(time.Minute), s.Now().Add(2*forLong))
+	}
+	_, err := lease(s.DB, "a")
+	fatalIfErr(t, err)
+	_, err = lease(other, "b")
+	wantErr(t, err, upload.ErrBusy)
+	fatalIfErr(t, add(s.DB, "a", 0, 4))
+	wantErr(t, add(other, "b", 4, 1), upload.ErrLost)
+	wantErr(t, add(s.DB, "a", 3, 1), upload.ErrLost) // not where the upload is
+	wantErr(t, add(s.DB, "a", 4, 7), upload.ErrLost) // more than was announced
+	s.Pass(2 * time.Minute)
+	fatalIfErr(t, add(s.DB, "a", 4, 1)) // late, but nobody else came
+	s.Pass(2 * time.Minute)
+	got, err := lease(other, "b")
+	if fatalIfErr(t, err); got.Offset != 5 {
+		t.Errorf("at %d", got.Offset)
+	}
+	wantErr(t, add(s.DB, "a", 5, 1), upload.ErrLost)
+	wantErr(t, s.DB.RenewUpload(ctx, "u", "a", s.Now().Add(time.Hour), s.Now()), upload.ErrLost)
+	fatalIfErr(t, s.DB.ReleaseUpload(ctx, "u", "a")) // of somebody else: nothing
+	_, err = lease(s.DB, "a")
+	wantErr(t, err, upload.ErrBusy)
+	fatalIfErr(t, add(other, "b", 5, 5))
+	fatalIfErr(t, other.RenewUpload(ctx, "u", "b", s.Now().Add(time.Hour), s.Now()))
+	s.Pass(2 * time.Minute)
+	_, err = lease(s.DB, "a")
+	wantErr(t, err, upload.ErrBusy)
+	fatalIfErr(t, other.ReleaseUpload(ctx, "u", "b"))
+	got, err = lease(s.DB, "a")
+	if fatalIfErr(t, err); got.Offset != 10 || got.ExpiresAt.Before(s.Now().Add(forLong)) {
+		t.Errorf("%+v", got) // parts keep an upload from expiring
+	}
+	parts, err := s.DB.UploadParts(ctx, "u")
+	if want := []upload.Part{{Size: 4, Key: "a0"}, {Offset: 4, Size: 1, Key: "a4"}, {Offset: 5, Size: 5, Key: "b5"}}; err != nil || !reflect.DeepEqual(parts, want) {
+		t.Errorf("%v %v, want %v", parts, err, want)
+	}
+	fatalIfErr(t, s.DB.DropUpload(ctx, s.Agency.ID, "u"))
+	wantErr(t, add(s.DB, "a", 10, 0), upload.ErrLost)
+	if parts, err := s.DB.UploadParts(ctx, "u"); err != nil || len(parts) != 0 {
+		t.Errorf("%v %v", parts, err)
+	}
+}
+
+// testUploadRecord: an upload becomes one record, whoever asks for how many.
+func testUploadRecord(t *testing.T, s *Site) {
+	s.addUpload(t, "u", 10)
+	items := s.Items(t, 5)
+	items[0].Upload, items[2].Upload = "u", "u"
+	for _, it := range []int{2, 3} {
+		items[it].Idempotency, items[it].RequestHash = "key", sm.Sum([]byte("request"))
+	}
+	out := mustReceive(t, s.DB, items[:4]...)
+	if freshIndex(t, out[0]) != 0 || freshIndex(t, out[1]) != 1 {
+		t.Errorf("%+v", out)
+	}
+	wantCode(t, out[2].Err, notary.CodeConflict)
+	wantCode(t, out[3].Err, notary.CodeConflict) // the same request
+	wantReceived(t, s.DB, 2)
+	exist, err := s.DB.ExistingUploads(t.Context(), []string{"u"})
+	if fatalIfErr(t, err); exist["u"] {
+		t.Error("the upload is still there")
+	}
+	s.AddAgency(t, "other", s.World.NewAgency(prooftest.USCC("12420100MB1234567"), "甲局"))
+	fatalIfErr(t, s.DB.AddUpload(t.Context(), upload.Upload{ID: "theirs", AgencyID: "other", ExpiresAt: s.Now().Add(forLong)}, 1))
+	items[4].Upload = "theirs"
+	wantCode(t, mustReceive(t, s.DB, items[4])[0].Err, notary.CodeConflict)
+	wantReceived(t, s.DB, 2)
+}
+
+// testUploadLimit: of callers on two handles, as many get an upload as there is room for.
+func testUploadLimit(t *testing.T, s *Site) {
+	const most, callers = 5, 12
+	dbs := []*sqldb.DB{s.DB, s.another(t)}
+	added := 0
+	for _, err := range together(callers, func(n int) error {
+		return dbs[n%2].AddUpload(t.Context(), upload.Upload{ID: fmt.Sprint("u", n), AgencyID: s.Agency.ID, Size: 1, ExpiresAt: s.Now().Add(forLong)}, most)
+	}) {
+		if err == nil {
+			added++
+		} else {
+			wantErr(t, err, upload.ErrTooMany)
+		}
+	}
+	if added != most {
+		t.Errorf("%d uploads, at most %d", added, most)
+	}
+	s.Pass(2 * forLong)
+	fatalIfErr(t, s.DB.AddUpload(t.Context(), upload.Upload{ID: "new", AgencyID: s.Agency.ID, ExpiresAt: s.Now().Add(forLong)}, 1)) // those that expired do not count
+}
