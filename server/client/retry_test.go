@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -232,6 +235,37 @@ func TestDocuments(t *testing.T) {
 	var other *DigestError
 	if !errors.As(err, &other) || other.Record.ID != "a" || other.Read != sm.Sum([]byte("TEXT")) {
 		t.Errorf("another digest than was sent: %v", err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+// A document of any size is sent in constant memory, in its length and in one go.
+func TestMemory(t *testing.T) {
+	const size = 128 << 20
+	var before, after runtime.MemStats
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil || n != r.ContentLength || n < size {
+			t.Errorf("%d bytes of %d: %v", n, r.ContentLength, err)
+		}
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, `{"number":"n","document":{"sm3":%q}}`, r.Header.Get("Idempotency-Key"))
+	}))
+	t.Cleanup(srv.Close)
+	runtime.ReadMemStats(&before)
+	h, last := sm.NewHash(), int64(0)
+	_, err := io.Copy(h, io.NewSectionReader(zeros{}, 0, size))
+	fatalIfErr(t, err)
+	// The answer repeats the key as the digest, so the digest of what is sent is compared.
+	c := &Client{BaseURL: srv.URL, Key: secret}
+	_, err = c.Notarize(t.Context(), Document{Content: zeros{}, Size: size, Progress: func(n int64) { last = n }}, NewRecord{IdempotencyKey: hex.EncodeToString(h.Sum(nil))})
+	fatalIfErr(t, err)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 || last != size {
+		t.Errorf("%d bytes were allocated, %d sent", used, last)
 	}
 }
 

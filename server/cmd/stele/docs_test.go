@@ -264,44 +264,22 @@ func (e *example) receives(args []string) {
 	cmd.Stdout, cmd.Stderr = log, log
 	fatalIfErr(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	deadline := time.Now().Add(time.Minute)
-	for {
-		if c, err := net.Dial("tcp", addr); err == nil {
+	eventually(t, "the receiver listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
 			c.Close()
-			break
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the receiver does not listen: %s", log)
-		}
-		time.Sleep(20 * time.Millisecond) // a port has no channel to wait on
-	}
+		return err == nil
+	})
 	var ping struct{ ID string }
 	e.post("/api/v1/webhooks/"+hook.ID+"/test", "", http.StatusAccepted).json(t, &ping)
-	e.delivered(hook.ID, ping.ID, log)
-	e.refusesForgeries(addr, hook.Secret)
-}
-
-// delivered waits until a delivery was answered with success.
-func (e *example) delivered(hookID, id string, log *lockedBuffer) {
-	t := e.t
-	deadline := time.Now().Add(30 * time.Second)
-	for time.Now().Before(deadline) {
+	eventually(t, "the ping is delivered", func() bool {
 		var page struct{ Deliveries []struct{ ID, Status string } }
-		e.send("GET", "/api/v1/webhooks/"+hookID+"/deliveries", "", http.StatusOK).json(t, &page)
-		for _, d := range page.Deliveries {
-			switch {
-			case d.ID == id && d.Status == "delivered":
-				if !strings.Contains(log.String(), id+" {") {
-					t.Errorf("the receiver does not show it: %s", log)
-				}
-				return
-			case d.ID == id && d.Status == "failed":
-				t.Fatalf("the receiver refuses a genuine webhook: %s", log)
-			}
-		}
-		time.Sleep(50 * time.Millisecond) // the list has no channel to wait on
-	}
-	t.Fatalf("not delivered: %s", log)
+		e.send("GET", "/api/v1/webhooks/"+hook.ID+"/deliveries", "", http.StatusOK).json(t, &page)
+		return len(page.Deliveries) == 1 && page.Deliveries[0].ID == ping.ID && page.Deliveries[0].Status == "delivered"
+	})
+	eventually(t, "the ping is printed", func() bool { return strings.Contains(log.String(), ping.ID+" {") })
+	e.refusesForgeries(addr, hook.Secret)
 }
 
 // refusesForgeries sends what only looks like a webhook.

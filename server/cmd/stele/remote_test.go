@@ -268,7 +268,8 @@ func TestNotarizeCommand(t *testing.T) {
 		t.Errorf("the same command made %s and %s", first, again)
 	}
 	seen := map[string]bool{first: true}
-	for _, args := range [][]string{{"文书.txt"}, append(slices.Clone(base), "--digest-only"), append(slices.Clone(base), "--again"), append(slices.Clone(base), "--supersedes", first)} {
+	for _, args := range [][]string{{"文书.txt"}, append(slices.Clone(base), "--digest-only"), append(slices.Clone(base), "--media-type", "text/csv"), append(slices.Clone(base), "--media-type", "text/csv", "--digest-only"),
+		append(slices.Clone(base), "--again"), append(slices.Clone(base), "--supersedes", first)} {
 		n := d.number(args...)
 		if seen[n] {
 			t.Errorf("%v: %s again", args, n)
