@@ -532,3 +532,39 @@ func TestUploadDirect(t *testing.T) {
 		}
 	})
 }
+
+// A server that is asked to stop keeps what has come, says so, and does not wait for the rest.
+func TestUploadAtAStop(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, site site) {
+		const size = 32 << 20
+		file := noise{2}
+		s := site.start(t)
+		c := s.tus()
+		id := c.create(size, "")
+		line, far := io.Pipe()
+		sent := make(chan response, 1)
+		go func() {
+			res, _ := c.patch(context.Background(), id, 0, line)
+			sent <- res
+		}()
+		_, err := io.Copy(far, io.NewSectionReader(file, 0, size-1000))
+		fatalIfErr(t, err)
+		s.stop()
+		if res := <-sent; res.status != http.StatusServiceUnavailable || res.header.Get("Retry-After") == "" {
+			t.Errorf("%d %s", res.status, res.body)
+		}
+		s = site.start(t)
+		c = s.tus()
+		at, err := c.offset(id)
+		if fatalIfErr(t, err); at < 8<<20 || at == size {
+			t.Errorf("at %d", at)
+		}
+		_, err = c.send(id, file, size, never)
+		fatalIfErr(t, err)
+		if rec := s.notarize(uploadRequest(id, "", "")); rec.Document.SM3 != file.digest(t, size).String() {
+			t.Errorf("%+v", rec)
+		}
+		s.stop()
+		site.fsck(t)
+	})
+}
