@@ -358,10 +358,15 @@ func TestUploadIsOnes(t *testing.T) {
 		feed(size / 2) // more than the line holds: it is over when the server reads, and so has the upload
 		for _, on := range servers {
 			feed(1000) // a line that is silent for seconds loses the upload to whoever asks
-			now, err := on.tus().offset(id)
-			fatalIfErr(t, err)
-			if res, err := on.tus().patch(t.Context(), id, now, strings.NewReader("x")); err != nil || res.status != http.StatusLocked || res.header.Get("Retry-After") == "" {
-				t.Errorf("a second request: %d %v %s", res.status, err, res.body)
+			res := response{status: http.StatusConflict}
+			for res.status == http.StatusConflict { // it has moved on between the question and the request
+				now, err := on.tus().offset(id)
+				fatalIfErr(t, err)
+				res, err = on.tus().patch(t.Context(), id, now, strings.NewReader("x"))
+				fatalIfErr(t, err)
+			}
+			if res.status != http.StatusLocked || res.header.Get("Retry-After") == "" {
+				t.Errorf("a second request: %d %s", res.status, res.body)
 			}
 			feed(1000)
 			if res := on.call(uploadRequest(id, "", "")); res.status != 409 {
@@ -525,5 +530,41 @@ func TestUploadDirect(t *testing.T) {
 		if res := site.fsck(t); res.Records != 1 || res.Orphans != 0 {
 			t.Errorf("%+v", res)
 		}
+	})
+}
+
+// A server that is asked to stop keeps what has come, says so, and does not wait for the rest.
+func TestUploadAtAStop(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, site site) {
+		const size = 32 << 20
+		file := noise{2}
+		s := site.start(t)
+		c := s.tus()
+		id := c.create(size, "")
+		line, far := io.Pipe()
+		sent := make(chan response, 1)
+		go func() {
+			res, _ := c.patch(context.Background(), id, 0, line)
+			sent <- res
+		}()
+		_, err := io.Copy(far, io.NewSectionReader(file, 0, size-1000))
+		fatalIfErr(t, err)
+		s.stop()
+		if res := <-sent; res.status != http.StatusServiceUnavailable || res.header.Get("Retry-After") == "" {
+			t.Errorf("%d %s", res.status, res.body)
+		}
+		s = site.start(t)
+		c = s.tus()
+		at, err := c.offset(id)
+		if fatalIfErr(t, err); at < 8<<20 || at == size {
+			t.Errorf("at %d", at)
+		}
+		_, err = c.send(id, file, size, never)
+		fatalIfErr(t, err)
+		if rec := s.notarize(uploadRequest(id, "", "")); rec.Document.SM3 != file.digest(t, size).String() {
+			t.Errorf("%+v", rec)
+		}
+		s.stop()
+		site.fsck(t)
 	})
 }
