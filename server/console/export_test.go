@@ -1,6 +1,10 @@
 package console
 
-import "stele/notary/people"
+import (
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/people"
+)
 
 // Route is a line of the table, for the test that goes through all of them.
 type Route struct {
@@ -20,6 +24,20 @@ func Table() []Route {
 		out = append(out, Route{rt.method, folder + rt.path, rt.roles, rt.open, rt.act, rt.tells, rt.page != nil, rt.sensitive})
 	}
 	return out
+}
+
+// ReadPlace reads a place in a list of deliveries and writes it again.
+func ReadPlace(s string) (again string, ok bool) {
+	p, err := parsePlace(s)
+	if err != nil || p == nil {
+		return "", false
+	}
+	return formatPlace(p.CreatedAt, p.EventID), true
+}
+
+// ReadSearch reads what narrows a list of records.
+func ReadSearch(text, class, state, from, to, before string) (archive.Filter, bool) {
+	return search{Text: text, Class: class, State: state, From: from, To: to, Before: before}.filter("agency", notary.Progress{Received: 30, Logged: 20, Anchored: 10})
 }
 
 // Printable and Plain are what keeps a form's text in line.

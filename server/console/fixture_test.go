@@ -50,9 +50,15 @@ const password = "correct horse battery staple"
 // openOffice starts an instance. strict is one that demands second factors.
 func openOffice(t testing.TB, strict bool) *office {
 	t.Helper()
+	return openOfficeAt(t, strict, "")
+}
+
+// openOfficeAt starts one that the world reaches at an address.
+func openOfficeAt(t testing.TB, strict bool, publicURL string) *office {
+	t.Helper()
 	dir := t.TempDir()
 	cfg, err := instance.Config{Data: dir, Listen: "127.0.0.1:0", Objects: "dir", Chain: "embedded", MaxDocument: 1 << 30, MaxPublicUpload: 1 << 20, MaxBatch: 100, MaxConnections: 256,
-		RequestsPerMinute: 100_000, LookupsPerMinute: 100_000, ReadTimeout: time.Minute, StopTimeout: 5 * time.Second, SweepAfter: time.Hour, WebhookKeep: time.Hour, Console: true, Demo: !strict}.Resolve()
+		RequestsPerMinute: 100_000, LookupsPerMinute: 100_000, ReadTimeout: time.Minute, StopTimeout: 5 * time.Second, SweepAfter: time.Hour, WebhookKeep: time.Hour, Console: true, Demo: !strict, PublicURL: publicURL}.Resolve()
 	fatalIfErr(t, err)
 	fatalIfErr(t, os.MkdirAll(cfg.Keys, 0o700))
 	_, err = keystore.CreatePassphrase(filepath.Join(cfg.Keys, "passphrase"))
@@ -158,10 +164,7 @@ func (o *office) as(login string) *person {
 	return p
 }
 
-var (
-	formToken = regexp.MustCompile(`name="form" value="([^"]+)"`)
-	onceToken = regexp.MustCompile(`name="once" value="([^"]+)"`)
-)
+var formToken = regexp.MustCompile(`name="form" value="([^"]+)"`)
 
 func (p *person) learn() {
 	p.o.t.Helper()

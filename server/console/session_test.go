@@ -81,6 +81,15 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// By https the cookie goes to this host alone, and never in clear.
+func TestSecureCookie(t *testing.T) {
+	o := openOfficeAt(t, false, "https://stele.jiangcheng.example.gov.cn")
+	a := o.visitor().post("/console/sign-in", url.Values{"login": {"clerk"}, "password": {password}})
+	if set := a.header.Get("Set-Cookie"); !strings.HasPrefix(set, "__Host-stele_session=") || !strings.Contains(set, "Secure") || !strings.Contains(set, "Path=/;") || strings.Contains(set, "Domain") {
+		t.Errorf("the cookie: %q", set)
+	}
+}
+
 // Forms of other sites and sessions do nothing; a form that is sent twice does its work once;
 // where the person may have left, sensitive acts ask again.
 func TestForms(t *testing.T) {

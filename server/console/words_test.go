@@ -1,0 +1,113 @@
+package console_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/people"
+	"stele/notary/webhook"
+	"stele/server/console"
+	"stele/ui"
+)
+
+// composed are beginnings of keys that are put together at run time; the tests below know
+// their ends.
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error)\.`)
+
+func consoleSources(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, pattern := range []string{"*.go", "../../ui/templates/console/*.html"} {
+		names, err := filepath.Glob(pattern)
+		fatalIfErr(t, err)
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			fatalIfErr(t, err)
+			b.Write(data)
+		}
+	}
+	return b.String()
+}
+
+// Every text is used, and what is put together at run time is there.
+func TestTexts(t *testing.T) {
+	catalogues, err := ui.LoadCatalogues()
+	fatalIfErr(t, err)
+	c, sources := catalogues.All()[0], consoleSources(t)
+	var want []string
+	for _, r := range people.Roles {
+		want = append(want, "role."+string(r))
+	}
+	for _, s := range notary.Scopes {
+		want = append(want, "scope."+string(s), "scope_what."+string(s))
+	}
+	for _, k := range append([]webhook.Kind{webhook.Ping}, webhook.Kinds...) {
+		want = append(want, "kind."+strings.ReplaceAll(string(k), ".", "_"))
+	}
+	for _, s := range []webhook.DeliveryStatus{webhook.Pending, webhook.Done, webhook.Abandoned} {
+		want = append(want, "delivery."+string(s))
+	}
+	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed")
+	for _, rt := range console.Table() {
+		if rt.Act != "" {
+			want = append(want, "act."+string(rt.Act))
+		}
+	}
+	for _, key := range want {
+		if !c.Has("console." + key) {
+			t.Errorf("there is no text console.%s", key)
+		}
+	}
+	for _, key := range c.Keys() {
+		name, own := strings.CutPrefix(key, "console.")
+		switch {
+		case !own:
+		case !composed.MatchString(key):
+			if !strings.Contains(sources, `"`+key+`"`) {
+				t.Errorf("nothing uses %s", key)
+			}
+		case strings.HasPrefix(name, "done.") || strings.HasPrefix(name, "wrong."):
+			_, end, _ := strings.Cut(name, ".")
+			if !strings.Contains(sources, `"`+end+`"`) && end != "events" && end != "scopes" && end != "classes" && end != "url" && end != "wait" {
+				t.Errorf("nothing uses %s", key)
+			}
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?:done\([^"]*?, |changed\([^"]*?, )"([a-z_]+)"`).FindAllStringSubmatch(sources, -1) {
+		if !c.Has("console.done." + m[1]) {
+			t.Errorf("there is no text console.done.%s", m[1])
+		}
+	}
+}
+
+// Records are found by day, which no index knows: by searching in the order of the log.
+func TestRecordsByDay(t *testing.T) {
+	o := openOffice(t, false)
+	for _, title := range []string{"一", "二", "三"} {
+		o.notarize(title)
+	}
+	now := time.Now()
+	for name, c := range map[string]struct {
+		f    archive.Filter
+		want int
+	}{"all": {archive.Filter{}, 3}, "since yesterday": {archive.Filter{From: now.Add(-24 * time.Hour)}, 3}, "since tomorrow": {archive.Filter{From: now.Add(24 * time.Hour)}, 0},
+		"to yesterday": {archive.Filter{To: now.Add(-24 * time.Hour)}, 0}, "to tomorrow": {archive.Filter{To: now.Add(24 * time.Hour)}, 3}, "from the second": {archive.Filter{Least: 1}, 2}} {
+		c.f.AgencyID, c.f.Limit = o.agency.ID, 10
+		l, err := o.in.DB.ListRecords(t.Context(), c.f)
+		fatalIfErr(t, err)
+		n, err := o.in.DB.CountRecords(t.Context(), c.f, 10)
+		fatalIfErr(t, err)
+		if len(l) != c.want || n != c.want {
+			t.Errorf("%s: %d listed, %d counted, want %d", name, len(l), n, c.want)
+		}
+	}
+	if n, err := o.in.DB.CountRecords(t.Context(), archive.Filter{AgencyID: o.agency.ID}, 2); err != nil || n != 2 {
+		t.Errorf("counted beyond the limit: %d, %v", n, err)
+	}
+}
