@@ -154,8 +154,8 @@ func (v *visit) deed() people.Deed {
 		}
 	}
 	for _, name := range v.route.tells {
-		if l := v.r.PostForm[name]; len(l) > 0 {
-			detail = append(detail, name+"="+strings.Join(l, ","))
+		if text := strings.Join(v.r.PostForm[name], ","); text != "" {
+			detail = append(detail, name+"="+text)
 		}
 	}
 	text := printable(strings.Join(detail, "; "), maxDetail)
