@@ -360,7 +360,7 @@ const statusGone = 410
 func (d *Dispatcher) signed(c Claim, at time.Time) (Signed, error) {
 	event := c.Event
 	if event.Kind == Ping {
-		event.Notice = &Notice{EndpointID: c.Endpoint.ID, URL: c.Endpoint.Settings.URL}
+		event.Notice = &Notice{Subject: c.Endpoint.ID, URL: c.Endpoint.Settings.URL}
 	} else if event.Record == nil && event.Notice == nil {
 		return Signed{}, fmt.Errorf("event %s: %w", event.ID, errNoSubject)
 	}

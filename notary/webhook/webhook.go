@@ -38,12 +38,13 @@ const (
 	RecordAnchored   Kind = "record.anchored"
 	RecordRevoked    Kind = "record.revoked"    // when the revocation is durable, before it is logged
 	RecordSuperseded Kind = "record.superseded" // of the record that was replaced; likewise
+	UploadFailed     Kind = "upload.failed"     // a file arrived, or began to, and nobody notarized it in its time
 	EndpointDisabled Kind = "endpoint.disabled" // of another endpoint of the same agency
 	Ping             Kind = "ping"
 )
 
 // Kinds are those that an endpoint can ask for.
-var Kinds = []Kind{RecordLogged, RecordAnchored, RecordRevoked, RecordSuperseded, EndpointDisabled}
+var Kinds = []Kind{RecordLogged, RecordAnchored, RecordRevoked, RecordSuperseded, UploadFailed, EndpointDisabled}
 
 // Cursor is a place in the sequence of all events: an outbox row, and in it an entry's index.
 // Events are in commit order; no event ever comes in before one that was read.
@@ -91,14 +92,14 @@ type Event struct {
 	At     time.Time      // when the fact became durable
 	Agency notary.Agency  // whose it is
 	Record *notary.Record // nil when it is of no record
-	Notice *Notice        // of [EndpointDisabled]
+	Notice *Notice        // of [UploadFailed], [EndpointDisabled] and [Ping]
 }
 
-// Notice says that an endpoint was disabled, and why.
+// Notice says what became of an upload or an endpoint, and why.
 type Notice struct {
-	EndpointID string
-	URL        string
-	Reason     string
+	Subject string // id of the upload or endpoint
+	URL     string // of the endpoint
+	Reason  string
 }
 
 // Query selects events of one agency, oldest first.
@@ -120,7 +121,7 @@ func (q Query) WantsClass(class string) bool {
 
 // Message is the body of a webhook, and an item of the changes feed.
 type Message struct {
-	Type      Kind   `json:"type" enum:"record.logged,record.anchored,record.revoked,record.superseded,endpoint.disabled,ping"`
+	Type      Kind   `json:"type" enum:"record.logged,record.anchored,record.revoked,record.superseded,upload.failed,endpoint.disabled,ping"`
 	Timestamp string `json:"timestamp" format:"date-time" doc:"When the fact became durable; it is the same in each repetition"`
 	Data      Data   `json:"data"`
 }
@@ -141,6 +142,7 @@ type Data struct {
 	Index        *uint64           `json:"index,omitempty" doc:"Leaf index in the log"`
 	IssuedAt     string            `json:"issuedAt,omitempty" format:"date-time"`
 	Fields       map[string]string `json:"fields,omitempty" doc:"Private attributes, where the endpoint asked for them"`
+	Upload       *UploadRef        `json:"upload,omitempty" doc:"Of upload.failed"`
 	Endpoint     *EndpointRef      `json:"endpoint,omitempty" doc:"Of endpoint.disabled and ping"`
 }
 
@@ -156,6 +158,15 @@ type Document struct {
 	Size      uint64 `json:"size"`
 	MediaType string `json:"mediaType"`
 }
+
+// UploadRef names an upload in a message.
+type UploadRef struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason" enum:"expired" doc:"expired: nothing of it is here any more; send the file again"`
+}
+
+// ReasonExpired is why an upload failed that was not notarized in its time.
+const ReasonExpired = "expired"
 
 // EndpointRef names an endpoint in a message.
 type EndpointRef struct {
@@ -175,8 +186,10 @@ type Form struct {
 // feed have the same bytes.
 func MessageOf(e Event, form Form) Message {
 	m := Message{Type: e.Kind, Timestamp: formatTime(e.At)}
-	if n := e.Notice; n != nil {
-		m.Data.Endpoint = &EndpointRef{ID: n.EndpointID, URL: n.URL, Reason: n.Reason}
+	if n := e.Notice; n != nil && e.Kind == UploadFailed {
+		m.Data.Upload = &UploadRef{ID: n.Subject, Reason: n.Reason}
+	} else if n != nil {
+		m.Data.Endpoint = &EndpointRef{ID: n.Subject, URL: n.URL, Reason: n.Reason}
 	}
 	r := e.Record
 	if r == nil {

@@ -49,6 +49,7 @@ func TestMessages(t *testing.T) {
 		"all fields":      {Event{Kind: RecordAnchored, Record: record()}, Form{Fields: []string{"*"}}, fmt.Sprintf(full, `"state":"anchored",`) + `,"fields":{"name":"Zhang","title":"<Title>"}`},
 		"revoked":         {Event{Kind: RecordRevoked, Record: revoked}, Form{}, fmt.Sprintf(full, `"standing":"revoked","standingAt":"2026-11-22T06:28:41.123Z","reason":"wrong",`)},
 		"superseded":      {Event{Kind: RecordSuperseded, Record: replaced}, Form{}, fmt.Sprintf(full, `"standing":"superseded","standingAt":"2026-11-22T06:28:41.123Z","supersededBy":"n2",`)},
+		"upload":          {Event{Kind: UploadFailed, Notice: &Notice{"u", "", "expired"}}, Form{}, `"upload":{"id":"u","reason":"expired"}`},
 		"disabled":        {Event{Kind: EndpointDisabled, Notice: &Notice{"e", "https://u", "gone"}}, Form{}, `"endpoint":{"id":"e","url":"https://u","reason":"gone"}`},
 	} {
 		c.e.At, c.e.Agency = at, agency

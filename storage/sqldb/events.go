@@ -15,8 +15,11 @@ import (
 // factRows is how many outbox rows are looked at in one go.
 const factRows = 1000
 
-// kindDisabled is the outbox row of [webhook.EndpointDisabled].
-const kindDisabled = string(webhook.EndpointDisabled)
+// Outbox rows of what is about no record: of [webhook.EndpointDisabled] and [webhook.UploadFailed].
+const (
+	kindDisabled = string(webhook.EndpointDisabled)
+	kindFailed   = string(webhook.UploadFailed)
+)
 
 // fact is an event before what it is about is read.
 type fact struct {
@@ -66,6 +69,7 @@ func facts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows [
 		{byKind[kindLogged], sel.Wants(webhook.RecordLogged), recordFacts},
 		{byKind[kindAnchored], sel.Wants(webhook.RecordAnchored), recordFacts},
 		{byKind[kindDisabled], sel.Wants(webhook.EndpointDisabled), noticeFacts},
+		{byKind[kindFailed], sel.Wants(webhook.UploadFailed), noticeFacts},
 	} {
 		if !source.wants || len(source.rows) == 0 {
 			continue
@@ -167,7 +171,7 @@ func noticeFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, 
 	for _, id := range found {
 		for _, row := range rows {
 			if row.ID == id {
-				out = append(out, fact{webhook.Cursor{Row: uint64(id)}, webhook.EndpointDisabled, -1, "", row.At})
+				out = append(out, fact{webhook.Cursor{Row: uint64(id)}, webhook.Kind(row.Kind), -1, "", row.At})
 			}
 		}
 	}
@@ -215,7 +219,7 @@ func (db *DB) fill(ctx context.Context, q sqlx.QueryerContext, events map[*webho
 		if s.record >= 0 {
 			wanted = append(wanted, s.record)
 		}
-		if e.Kind != webhook.EndpointDisabled {
+		if e.Kind != webhook.EndpointDisabled && e.Kind != webhook.UploadFailed {
 			continue
 		}
 		c, err := webhook.ParseCursor(e.ID)
@@ -223,7 +227,7 @@ func (db *DB) fill(ctx context.Context, q sqlx.QueryerContext, events map[*webho
 			return fmt.Errorf("event %q: %w", e.ID, err)
 		}
 		var n webhook.Notice
-		if err := q.QueryRowxContext(ctx, `SELECT endpoint_id, url, reason FROM webhook_notices WHERE outbox_id = $1`, int64(c.Row)).Scan(&n.EndpointID, &n.URL, &n.Reason); err != nil {
+		if err := q.QueryRowxContext(ctx, `SELECT endpoint_id, url, reason FROM webhook_notices WHERE outbox_id = $1`, int64(c.Row)).Scan(&n.Subject, &n.URL, &n.Reason); err != nil {
 			return fmt.Errorf("read the notice of event %s: %w", e.ID, err)
 		}
 		e.Notice = &n

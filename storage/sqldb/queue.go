@@ -286,6 +286,12 @@ func finishFailed(ctx context.Context, tx *sqlx.Tx, holder string, o webhook.Out
 
 // noticeDisabled writes the fact that an endpoint was disabled among the other facts.
 func (db *DB) noticeDisabled(ctx context.Context, tx *sqlx.Tx, e webhook.Endpoint, reason string) error {
+	return db.notice(ctx, tx, kindDisabled, e.AgencyID, e.ID, e.Settings.URL, reason)
+}
+
+// notice writes a fact that is about no record among the other facts. subject is the id of
+// what it is about, and stands in the column that is named after the first such thing.
+func (db *DB) notice(ctx context.Context, tx *sqlx.Tx, kind, agencyID, subject, url, reason string) error {
 	log, err := db.lockLog(ctx, tx)
 	if err != nil {
 		return fmt.Errorf("lock the log: %w", err)
@@ -293,11 +299,11 @@ func (db *DB) noticeDisabled(ctx context.Context, tx *sqlx.Tx, e webhook.Endpoin
 	if _, err := tx.ExecContext(ctx, `UPDATE log SET events = events + 1`); err != nil {
 		return fmt.Errorf("count the event: %w", err)
 	}
-	if err := db.event(ctx, tx, log.Events, kindDisabled, 0, 0); err != nil {
+	if err := db.event(ctx, tx, log.Events, kind, 0, 0); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO webhook_notices (outbox_id, agency_id, endpoint_id, url, reason) VALUES ($1, $2, $3, $4, $5)`,
-		log.Events, e.AgencyID, e.ID, e.Settings.URL, reason); err != nil {
+		log.Events, agencyID, subject, url, reason); err != nil {
 		return fmt.Errorf("write the notice: %w", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"stele/notary"
 	"stele/notary/intake"
 	"stele/notary/upload"
+	"stele/notary/webhook"
 )
 
 var (
@@ -175,14 +176,52 @@ func (db *DB) ReleaseUpload(ctx context.Context, id, holder string) error {
 	return err
 }
 
-// DropExpired implements [upload.Rows].
+// expiredAtOnce is how many uploads expire in one transaction, which holds the log's row.
+const expiredAtOnce = 100
+
+// DropExpired implements [upload.Rows]. The agency is told in the transaction that drops one.
 func (db *DB) DropExpired(ctx context.Context) (int, error) {
-	res, err := db.write.ExecContext(ctx, `DELETE FROM uploads WHERE expires_at <= $1`, micros(db.now()))
-	if err != nil {
-		return 0, fmt.Errorf("drop expired uploads: %w", err)
+	for all := 0; ; {
+		n, err := db.dropExpired(ctx)
+		if all += n; err != nil || n < expiredAtOnce {
+			return all, err
+		}
 	}
-	n, err := res.RowsAffected()
-	return int(n), err
+}
+
+func (db *DB) dropExpired(ctx context.Context) (n int, err error) {
+	now := micros(db.now())
+	var some int // looked for without the lock: mostly there are none
+	if err := db.read.GetContext(ctx, &some, `SELECT count(*) FROM uploads WHERE expires_at <= $1`, now); err != nil || some == 0 {
+		return 0, err
+	}
+	err = db.tx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := db.lockLog(ctx, tx); err != nil { // in the order of those who notarize an upload
+			return fmt.Errorf("lock the log: %w", err)
+		}
+		var gone []struct {
+			ID       string `db:"id"`
+			AgencyID string `db:"agency_id"`
+		}
+		if err := tx.SelectContext(ctx, &gone, `SELECT id, agency_id FROM uploads WHERE expires_at <= $1 ORDER BY expires_at, id LIMIT $2`, now, expiredAtOnce); err != nil {
+			return fmt.Errorf("look for expired uploads: %w", err)
+		}
+		for _, u := range gone {
+			res, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = $1 AND expires_at <= $2`, u.ID, now)
+			if err != nil {
+				return fmt.Errorf("drop an expired upload: %w", err)
+			}
+			if dropped, err := res.RowsAffected(); err != nil || dropped == 0 { // somebody has gone on with it
+				continue
+			}
+			if err := db.notice(ctx, tx, kindFailed, u.AgencyID, u.ID, "", webhook.ReasonExpired); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
 }
 
 // ExistingUploads implements [upload.Rows].

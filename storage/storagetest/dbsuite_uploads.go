@@ -10,6 +10,7 @@ import (
 	"stele/notary"
 	"stele/notary/proof/prooftest"
 	"stele/notary/upload"
+	"stele/notary/webhook"
 	"stele/storage/sqldb"
 )
 
@@ -57,6 +58,15 @@ func testUploads(t *testing.T, s *Site) {
 	wantErr(t, err, notary.ErrNotFound)
 	if n, err := s.DB.DropExpired(ctx); err != nil || n != 1 {
 		t.Errorf("%d expired: %v", n, err)
+	}
+	for _, wants := range [][]webhook.Kind{nil, {webhook.UploadFailed}} { // the agency is told, once
+		events, _, err := s.DB.Events(ctx, webhook.Query{AgencyID: s.Agency.ID, Kinds: wants, Limit: 10})
+		if err != nil || len(events) != 1 || events[0].Kind != webhook.UploadFailed || events[0].Notice.Subject != "u" || events[0].Notice.Reason != webhook.ReasonExpired {
+			t.Errorf("events %+v, %v", events, err)
+		}
+	}
+	if events, _, err := s.DB.Events(ctx, webhook.Query{AgencyID: s.Agency.ID, Kinds: []webhook.Kind{webhook.EndpointDisabled}, Limit: 10}); err != nil || len(events) != 0 {
+		t.Errorf("events of another kind: %+v, %v", events, err)
 	}
 }
 

@@ -396,7 +396,7 @@ func testWebhookDisabled(t *testing.T, s *Site) {
 	s.FanOut(t)
 	notices := s.claim(t, s.DB, "a")
 	wantTold(t, notices, "notices endpoint.disabled")
-	if n := notices[0].Event.Notice; n == nil || *n != (webhook.Notice{EndpointID: "gone", URL: "https://gone", Reason: webhook.ReasonGone}) {
+	if n := notices[0].Event.Notice; n == nil || *n != (webhook.Notice{Subject: "gone", URL: "https://gone", Reason: webhook.ReasonGone}) {
 		t.Errorf("the notice says %+v", n)
 	}
 	events, _ := s.events(t, webhook.Query{AgencyID: s.Agency.ID, Kinds: []webhook.Kind{webhook.EndpointDisabled}, Limit: 10})
