@@ -8,6 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
 
 	"stele/crypto/sm"
 	"stele/notary/people"
@@ -131,11 +134,7 @@ func TestForms(t *testing.T) {
 	if keys() != n+1 {
 		t.Errorf("%d keys from one form", keys()-n)
 	}
-	db := storagetest.Raw(t, o.in.Config.Database)
-	var data string
-	fatalIfErr(t, db.GetContext(t.Context(), &data, `SELECT data FROM sessions WHERE digest = $1`, digest(p)))
-	data = regexp.MustCompile(`"fresh":"[^"]*"`).ReplaceAllString(data, `"fresh":"2026-01-01T00:00:00Z"`)
-	storagetest.MustExec(t, db, 1, `UPDATE sessions SET data = $1 WHERE digest = $2`, []byte(data), digest(p))
+	p.grow(t)
 	if a := p.post("/console/keys", url.Values{"name": {"x"}, "scope": {"read"}}); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `name="confirm"`) || keys() != n+1 {
 		t.Errorf("a key after a long time, without a question: %d", a.status)
 	}
@@ -203,6 +202,59 @@ func TestAddresses(t *testing.T) {
 		if a := o.as("auditor").get(path); a.status >= 500 {
 			t.Errorf("%s: %d %s", path, a.status, a.body)
 		}
+	}
+}
+
+// grow makes it long ago that the person said who they are.
+func (p *person) grow(t *testing.T) {
+	t.Helper()
+	db := storagetest.Raw(t, p.o.in.Config.Database)
+	var data string
+	fatalIfErr(t, db.GetContext(t.Context(), &data, `SELECT data FROM sessions WHERE digest = $1`, digest(p)))
+	data = regexp.MustCompile(`"fresh":"[^"]*"`).ReplaceAllString(data, `"fresh":"2026-01-01T00:00:00Z"`)
+	storagetest.MustExec(t, db, 1, `UPDATE sessions SET data = $1 WHERE digest = $2`, []byte(data), digest(p))
+}
+
+// Between password and code a session is good for the code alone, and not for long; what it was
+// before does not matter.
+func TestHalfSignedIn(t *testing.T) {
+	o := openOffice(t, false)
+	p := o.as("admin")
+	a := p.post("/console/account/factor", nil)
+	secret := regexp.MustCompile(`id="factor-secret">([A-Z2-7 ]+)<`).FindStringSubmatch(a.body)
+	if secret == nil {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	code, err := totp.GenerateCode(strings.ReplaceAll(secret[1], " ", ""), time.Now())
+	fatalIfErr(t, err)
+	a = p.post("/console/account/factor/confirm", url.Values{"code": {code}})
+	recovery := regexp.MustCompile(`<li>([0-9A-Z-]{19})</li>`).FindAllStringSubmatch(a.body, -1)
+	if len(recovery) != 10 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	signIn := func() string {
+		return p.post("/console/sign-in", url.Values{"login": {"admin"}, "password": {password}}).header.Get("Location")
+	}
+	p.grow(t) // the session of before was long ago
+	if to := signIn(); to != "/console/code?next=%2Fconsole" {
+		t.Fatalf("the password leads to %q", to)
+	}
+	if a := p.get("/console/code"); a.status != http.StatusOK {
+		t.Errorf("the code is not asked for: %d %v", a.status, a.header)
+	}
+	if a := p.get("/console/records"); a.status != http.StatusSeeOther {
+		t.Errorf("the password alone opens the records: %d", a.status)
+	}
+	p.grow(t)
+	if a := p.post("/console/code", url.Values{"code": {recovery[0][1]}}); a.header.Get("Location") != "/console/sign-in" {
+		t.Errorf("a code long after the password: %d %v", a.status, a.header)
+	}
+	signIn()
+	if a := p.post("/console/code", url.Values{"code": {recovery[0][1]}}); a.header.Get("Location") != "/console" {
+		t.Errorf("the code: %d %v", a.status, a.header)
+	}
+	if a := p.get("/console/records"); a.status != http.StatusOK {
+		t.Errorf("signed in: %d", a.status)
 	}
 }
 

@@ -35,10 +35,11 @@ func (v *visit) signIn() error {
 	return v.redirect(folder + "/code?next=" + queryEscape(v.next()))
 }
 
-// halfIn is the user whose password was right and whose code is outstanding; or nobody.
+// halfIn is the user whose password was right, a short while ago, and whose code is
+// outstanding; or nobody.
 func (v *visit) halfIn() string {
 	ctx := v.r.Context()
-	if v.sessions.GetString(ctx, sessionStage) != stageCode || !v.fresh() && v.sessions.GetString(ctx, sessionFresh) != "" {
+	if v.sessions.GetString(ctx, sessionStage) != stageCode || !v.fresh() {
 		return ""
 	}
 	return v.sessions.GetString(ctx, sessionUser)

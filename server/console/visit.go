@@ -185,18 +185,17 @@ func (v *visit) ownForm() bool {
 // session is the digest of the session's token.
 func (v *visit) session() sm.Digest { return digestOf(v.sessions.Token(v.r.Context())) }
 
-// begin makes the browser's session one of a user, under a new token.
+// begin makes the browser's session one of a user, under a new token. Nothing of what it was
+// before stays in it.
 func (v *visit) begin(u people.User, stage string) error {
 	ctx := v.r.Context()
-	if err := v.sessions.RenewToken(ctx); err != nil {
+	if err := errors.Join(v.sessions.RenewToken(ctx), v.sessions.Clear(ctx)); err != nil {
 		return err
 	}
 	v.sessions.Put(ctx, sessionUser, u.ID)
 	v.sessions.Put(ctx, sessionStage, stage)
 	v.sessions.Put(ctx, sessionForm, rand.Text())
-	if stage == stageIn {
-		v.refresh()
-	}
+	v.refresh()
 	return nil
 }
 
