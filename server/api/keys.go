@@ -50,9 +50,15 @@ type issuedKeyOutput struct {
 	Body  IssuedKey
 }
 
+type keysInput struct {
+	Cursor string `query:"cursor" maxLength:"64" doc:"next of the page before"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+}
+
 type keysOutput struct {
 	Body struct {
-		Keys []Key `json:"keys"`
+		Keys []Key  `json:"keys"`
+		Next string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last"`
 	}
 }
 
@@ -64,7 +70,7 @@ func (a *API) registerKeys() {
 	huma.Register(a.huma, a.private("", huma.Operation{OperationID: "get-own-key", Method: http.MethodGet, Path: "/api/v1/key", Tags: []string{"keys"},
 		Summary: "The calling key", Description: "What is left of its limits stands in the headers, as on every answer."}), a.ownKey)
 	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "list-keys", Method: http.MethodGet, Path: "/api/v1/keys", Tags: []string{"keys"},
-		Summary: "The agency's keys, newest first"}), a.listKeys)
+		Summary: "The agency's keys, newest first", Errors: []int{422}}), a.listKeys)
 	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "create-key", Method: http.MethodPost, Path: "/api/v1/keys", Tags: []string{"keys"},
 		DefaultStatus: http.StatusCreated, Summary: "Make a key", Description: "It has the limits of the calling key, and counts with it. Its secret is shown once.", Errors: []int{409, 422}}), a.createKey)
 	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "rotate-key", Method: http.MethodPost, Path: "/api/v1/keys/{id}/rotate", Tags: []string{"keys"},
@@ -90,13 +96,26 @@ func (a *API) ownKey(ctx context.Context, _ *struct{}) (*keyOutput, error) {
 	return &keyOutput{Body: wireKey(caller(ctx), a.Now())}, nil
 }
 
-func (a *API) listKeys(ctx context.Context, _ *struct{}) (*keysOutput, error) {
+// listKeys has the id of a page's last key as its cursor: an agency has few keys, and they
+// are read all together.
+func (a *API) listKeys(ctx context.Context, in *keysInput) (*keysOutput, error) {
 	keys, err := a.Desk.List(ctx, caller(ctx).AgencyID)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
+	if in.Cursor != "" {
+		last := slices.IndexFunc(keys, func(k notary.APIKey) bool { return k.ID == in.Cursor })
+		if last < 0 {
+			return nil, a.fail(ctx, notary.InvalidField("cursor", "The cursor must be the 'next' of an earlier page."))
+		}
+		keys = keys[last+1:]
+	}
 	out := &keysOutput{}
 	out.Body.Keys = []Key{}
+	if len(keys) > in.Limit {
+		keys = keys[:in.Limit]
+		out.Body.Next = keys[in.Limit-1].ID
+	}
 	for _, k := range keys {
 		out.Body.Keys = append(out.Body.Keys, wireKey(k, a.Now()))
 	}

@@ -177,7 +177,25 @@ func (c *contract) keyCalls(t *testing.T, other string) {
 	var k api.IssuedKey
 	c.want(as(key, http.MethodPost, "/api/v1/keys", `{"name":"k"}`), 201).json(t, &k)
 	c.want(as(key, http.MethodPost, "/api/v1/keys", `{"name":"k","scopes":["all"]}`), 422)
-	c.want(as(key, http.MethodGet, "/api/v1/keys", ""), 200)
+	var page struct {
+		Keys []api.Key
+		Next string
+	}
+	seen := map[string]bool{}
+	for next := "limit=2"; next != ""; next = "limit=2&cursor=" + page.Next {
+		page.Next = ""
+		c.want(as(key, http.MethodGet, "/api/v1/keys?"+next, ""), 200).json(t, &page)
+		for _, k := range page.Keys {
+			seen[k.ID] = true
+		}
+		if page.Next == "" {
+			break
+		}
+	}
+	if !seen[k.ID] || len(seen) < 2 {
+		t.Errorf("the pages hold %d keys", len(seen))
+	}
+	c.want(as(key, http.MethodGet, "/api/v1/keys?cursor=nothing", ""), 422)
 	c.want(as(key, http.MethodGet, "/api/v1/key", ""), 200)
 	c.want(as(key, http.MethodPost, "/api/v1/keys/"+k.ID+"/rotate", `{"until":"2020-01-01T00:00:00Z"}`), 422)
 	c.want(as(key, http.MethodPost, "/api/v1/keys/"+k.ID+"/rotate", `{}`), 201)
@@ -220,7 +238,7 @@ func (c *contract) someKey(t *testing.T) string {
 func (c *contract) keysInForce(t *testing.T) (in []api.Key) {
 	t.Helper()
 	var list struct{ Keys []api.Key }
-	c.want(as(c.info.APIKey, http.MethodGet, "/api/v1/keys", ""), 200).json(t, &list)
+	c.want(as(c.info.APIKey, http.MethodGet, "/api/v1/keys?limit=500", ""), 200).json(t, &list)
 	for _, k := range list.Keys {
 		if k.InForce {
 			in = append(in, k)
