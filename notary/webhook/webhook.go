@@ -34,17 +34,18 @@ type Kind string
 
 // The kinds. Ping is sent on demand only; the others come from the outbox.
 const (
-	RecordLogged     Kind = "record.logged"
-	RecordAnchored   Kind = "record.anchored"
-	RecordRevoked    Kind = "record.revoked"    // when the revocation is durable, before it is logged
-	RecordSuperseded Kind = "record.superseded" // of the record that was replaced; likewise
-	UploadFailed     Kind = "upload.failed"     // a file arrived, or began to, and nobody notarized it in its time
-	EndpointDisabled Kind = "endpoint.disabled" // of another endpoint of the same agency
-	Ping             Kind = "ping"
+	RecordLogged      Kind = "record.logged"
+	RecordAnchored    Kind = "record.anchored"
+	RecordRevoked     Kind = "record.revoked"            // when the revocation is durable, before it is logged
+	RecordSuperseded  Kind = "record.superseded"         // of the record that was replaced; likewise
+	ApprovalRequested Kind = "record.approval.requested" // can be asked for; no class needs approval yet, so nothing says it
+	UploadFailed      Kind = "upload.failed"             // a file arrived, or began to, and nobody notarized it in its time
+	EndpointDisabled  Kind = "endpoint.disabled"         // of another endpoint of the same agency
+	Ping              Kind = "ping"
 )
 
 // Kinds are those that an endpoint can ask for.
-var Kinds = []Kind{RecordLogged, RecordAnchored, RecordRevoked, RecordSuperseded, UploadFailed, EndpointDisabled}
+var Kinds = []Kind{RecordLogged, RecordAnchored, RecordRevoked, RecordSuperseded, ApprovalRequested, UploadFailed, EndpointDisabled}
 
 // Cursor is a place in the sequence of all events: an outbox row, and in it an entry's index.
 // Events are in commit order; no event ever comes in before one that was read.

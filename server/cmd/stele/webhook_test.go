@@ -209,7 +209,7 @@ func TestWebhookCalls(t *testing.T) {
 	}
 	e := h.connect(s)
 	path := "/api/v1/webhooks/" + e.ID
-	if !strings.HasPrefix(e.Secret, "whsec_") || !e.Enabled || len(e.Events) != 5 {
+	if !strings.HasPrefix(e.Secret, "whsec_") || !e.Enabled || len(e.Events) != 7 {
 		t.Errorf("%+v", e)
 	}
 	for _, get := range []string{path, "/api/v1/webhooks", path + "/deliveries"} {
