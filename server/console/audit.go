@@ -46,21 +46,8 @@ func (v *visit) auditFilter() (s auditSearch, f people.DeedFilter, ok bool) {
 	trimmed := func(name string) string { return strings.TrimSpace(q.Get(name)) }
 	s = auditSearch{people.NormalizeLogin(q.Get("login")), trimmed("act"), trimmed("about"), trimmed("from"), trimmed("to")}
 	f = people.DeedFilter{AgencyID: v.agency.ID, Login: s.Login, Act: people.Act(s.Act), About: s.About, Before: trimmed("before"), Limit: deedsShown + 1}
-	for _, d := range []struct {
-		text string
-		at   *time.Time
-		days int
-	}{{s.From, &f.From, 0}, {s.To, &f.To, 1}} {
-		if d.text == "" {
-			continue
-		}
-		day, err := time.ParseInLocation(dayForm, d.text, ui.Beijing)
-		if err != nil || day.Year() < 2000 || day.Year() > 3000 {
-			return s, f, false
-		}
-		*d.at = day.AddDate(0, 0, d.days)
-	}
-	return s, f, true
+	f.From, f.To, ok = period(s.From, s.To)
+	return s, f, ok
 }
 
 func (v *visit) audit() error {

@@ -48,6 +48,26 @@ const recordsShown = 50
 
 const dayForm = "2006-01-02"
 
+// period reads the first and the last day of a search, in Beijing: it lasts until the end of
+// the last one. What is empty is no bound; ok is false where a text is no day that can be meant.
+func period(first, last string) (from, to time.Time, ok bool) {
+	for _, d := range []struct {
+		text string
+		at   *time.Time
+		days int
+	}{{first, &from, 0}, {last, &to, 1}} {
+		if d.text == "" {
+			continue
+		}
+		day, err := time.ParseInLocation(dayForm, d.text, ui.Beijing)
+		if err != nil || day.Year() < 2000 || day.Year() > 3000 {
+			return from, to, false
+		}
+		*d.at = day.AddDate(0, 0, d.days)
+	}
+	return from, to, true
+}
+
 // filter turns what was typed into what the archive is asked; ok is false where it means nothing.
 func (s search) filter(agencyID string, p notary.Progress) (f archive.Filter, ok bool) {
 	f = archive.Filter{AgencyID: agencyID, Class: s.Class, Standing: notary.Standing(s.Standing), Limit: recordsShown + 1}
@@ -59,19 +79,8 @@ func (s search) filter(agencyID string, p notary.Progress) (f archive.Filter, ok
 	} else {
 		f.Reference = s.Text
 	}
-	for _, d := range []struct {
-		text string
-		at   *time.Time
-		days int
-	}{{s.From, &f.From, 0}, {s.To, &f.To, 1}} {
-		if d.text == "" {
-			continue
-		}
-		day, err := time.ParseInLocation(dayForm, d.text, ui.Beijing)
-		if err != nil || day.Year() < 2000 || day.Year() > 3000 {
-			return f, false
-		}
-		*d.at = day.AddDate(0, 0, d.days)
+	if f.From, f.To, ok = period(s.From, s.To); !ok {
+		return f, false
 	}
 	if s.Before != "" {
 		n, err := strconv.ParseUint(s.Before, 10, 62)

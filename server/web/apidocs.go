@@ -164,20 +164,17 @@ func (op openAPIOp) page(method, path, publicURL string) apiOp {
 // curl is a command that makes the call with the example, ready to be pasted where $KEY is set.
 func (op apiOp) curl(publicURL string) string {
 	path := strings.NewReplacer("{id}", "420100-2026-00000017-0").Replace(op.Path)
-	parts := []string{"curl -s '" + publicURL + path + "'"}
-	if op.Method != http.MethodGet && op.Method != http.MethodPost {
-		parts[0] = "curl -s -X " + op.Method + " '" + publicURL + path + "'"
+	json := slices.ContainsFunc(op.Bodies, func(b apiBody) bool { return b.Media == "application/json" && b.Example != "" })
+	method := "-X " + op.Method + " "
+	if op.Method == http.MethodGet || op.Method == http.MethodPost && json { // what curl does without being told
+		method = ""
 	}
+	parts := []string{"curl -s " + method + "'" + publicURL + path + "'"}
 	if op.Private {
 		parts = append(parts, `-H "Authorization: Bearer $KEY"`)
 	}
-	json := slices.IndexFunc(op.Bodies, func(b apiBody) bool { return b.Media == "application/json" && b.Example != "" })
-	switch {
-	case json >= 0:
-		parts = append(parts, "-H 'Content-Type: application/json' --json @request.json")
-		parts[len(parts)-1] = "-H 'Content-Type: application/json' -d @request.json"
-	case op.Method == http.MethodPost:
-		parts[0] = "curl -s -X POST '" + publicURL + path + "'"
+	if json {
+		parts = append(parts, "-H 'Content-Type: application/json' -d @request.json")
 	}
 	return strings.Join(parts, " \\\n  ")
 }
