@@ -107,3 +107,9 @@ func NormalizeCode(s string) (string, bool) {
 	}
 	return s, len(s) == CodeLength
 }
+
+// ValidCode reports whether s is a code as [NewCode] makes it.
+func ValidCode(s string) bool {
+	c, ok := NormalizeCode(s)
+	return ok && c == s
+}

@@ -14,19 +14,26 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/canonical"
+	"stele/notary/class"
 	"stele/notary/statement"
 )
 
 // DefaultClass is the document class of drafts that name none.
-const DefaultClass = "general"
+const DefaultClass = class.General
 
 // Names of the attributes that every record can have beside its class's own.
 const (
-	FieldTitle        = "title"
-	FieldFileName     = "fileName"
-	FieldOriginSystem = "originSystem"
-	FieldOriginMethod = "originMethod"
+	FieldTitle          = "title"
+	FieldFileName       = "fileName"
+	FieldOriginSystem   = "originSystem"
+	FieldOriginMethod   = "originMethod"
+	FieldOriginClerk    = "originClerk"
+	FieldOriginApprover = "originApprover"
+	FieldOriginUnmarked = "originUnmarked"
 )
+
+// ownFields is how many attributes a record can have beside its class's own.
+const ownFields = 7
 
 const (
 	maxTitle       = 300
@@ -38,7 +45,7 @@ const (
 var errFileName = notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, no control characters and no white space at its ends.", maxFileName)
 
 // check refuses what is out of form before anything is read or written.
-func (in *Intake) check(d *Draft) error {
+func (in *Intake) check(ctx context.Context, d *Draft) error {
 	if d.Class == "" {
 		d.Class = DefaultClass
 	}
@@ -55,10 +62,10 @@ func (in *Intake) check(d *Draft) error {
 		return notary.InvalidField("reference", "A reference has at most %d bytes, no control characters and no white space at its ends.", maxReference)
 	case d.MediaType != "" && !statement.ValidMediaType(d.MediaType):
 		return notary.InvalidField("mediaType", "A media type is type/subtype in lower case without parameters.")
-	case len(d.Fields) > statement.MaxFields-4:
-		return notary.InvalidField("fields", "At most %d fields are allowed.", statement.MaxFields-4)
+	case len(d.Fields) > statement.MaxFields-ownFields:
+		return notary.InvalidField("fields", "At most %d fields are allowed.", statement.MaxFields-ownFields)
 	}
-	for _, fact := range []string{d.Origin.System, d.Origin.Method} {
+	for _, fact := range []string{d.Origin.System, d.Origin.Method, d.Origin.Clerk, d.Origin.Approver, d.Origin.Unmarked} {
 		if fact != "" && !statement.ValidText(fact, statement.MaxValue) {
 			return notary.InvalidField("origin", "A fact of a record's origin has at most %d bytes, no control characters and no white space at its ends.", statement.MaxValue)
 		}
@@ -78,7 +85,46 @@ func (in *Intake) check(d *Draft) error {
 	if total > in.limits.MaxAttrs {
 		return notary.InvalidField("fields", "A record's attributes have at most %d bytes together.", in.limits.MaxAttrs)
 	}
-	return CheckIdempotency(d.Idempotency)
+	if d.Reserved != (Reserved{}) && (!notary.ValidNumber(d.Reserved.Number) || !notary.ValidCode(d.Reserved.Code)) {
+		return notary.Errorf(notary.CodeInternal, "This is no number that was reserved. Nothing was saved.")
+	}
+	if err := CheckIdempotency(d.Idempotency); err != nil {
+		return err
+	}
+	return in.checkRule(ctx, d)
+}
+
+// checkRule refuses what the document class does not allow.
+func (in *Intake) checkRule(ctx context.Context, d *Draft) error {
+	rule, err := in.rule(ctx, *d)
+	switch {
+	case err != nil || rule == nil:
+		return err
+	case rule.Ended:
+		return notary.InvalidField("class", "The agency has ended the class %q: no new records. Nothing was saved.", d.Class)
+	case rule.Approval && !d.Approved:
+		return notary.InvalidField("class", "Records of the class %q need an approver: hand the document in at the console. Nothing was saved.", d.Class)
+	}
+	return rule.Schema.Check(d.Fields)
+}
+
+// rule is what the document class demands; nil for nothing.
+func (in *Intake) rule(ctx context.Context, d Draft) (*class.Rule, error) {
+	if in.classes == nil {
+		return nil, nil
+	}
+	return in.classes.Rule(ctx, d.AgencyID, d.Class)
+}
+
+// Reserve hands out a certificate number and its code before the document is there, for one
+// that shows them itself. A number that is never used leaves a gap.
+func (in *Intake) Reserve(ctx context.Context, agencyID string) (Reserved, error) {
+	signer, err := in.signer(agencyID)
+	if err != nil {
+		return Reserved{}, err
+	}
+	number, err := in.numbers.next(ctx, signer.Region, in.now().In(beijing).Year())
+	return Reserved{number, notary.NewCode()}, err
 }
 
 // CheckIdempotency refuses what is no idempotency key.
@@ -104,15 +150,19 @@ func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // statement. Nothing of it is durable.
 func (in *Intake) prepare(ctx context.Context, signer *Signer, d Draft, rec notary.Record) (*Item, error) {
 	at := in.now().UTC().Truncate(time.Millisecond)
-	number, err := in.numbers.next(ctx, signer.Region, at.In(beijing).Year())
-	if err != nil {
-		return nil, err
+	given := d.Reserved
+	if given == (Reserved{}) {
+		number, err := in.numbers.next(ctx, signer.Region, at.In(beijing).Year())
+		if err != nil {
+			return nil, err
+		}
+		given = Reserved{number, notary.NewCode()}
 	}
-	rec.Number, rec.Code, rec.Class, rec.Supersedes, rec.Reference = number, notary.NewCode(), d.Class, d.Supersedes, d.Reference
+	rec.Number, rec.Code, rec.Class, rec.Supersedes, rec.Reference = given.Number, given.Code, d.Class, d.Supersedes, d.Reference
 	rec.IssuedAt, rec.ReceivedAt, rec.Standing = at, at, notary.Valid
 	rec.Fields = attributes(d)
 	s := statement.Statement{
-		Action: statement.Issue, Number: number, Agency: signer.Agency,
+		Action: statement.Issue, Number: rec.Number, Agency: signer.Agency,
 		Document: statement.Document{SM3: rec.SM3, Size: rec.Size, MediaType: rec.MediaType},
 		Class:    rec.Class, Supersedes: rec.Supersedes, IssuedAt: at,
 		Fields: make([]statement.Field, len(rec.Fields)),
@@ -133,7 +183,7 @@ var beijing = time.FixedZone("Asia/Shanghai", 8*3600)
 
 // attributes lists a draft's attributes in the order of the statement, each with a salt.
 func attributes(d Draft) []notary.Field {
-	all := make([]notary.Field, 0, len(d.Fields)+4)
+	all := make([]notary.Field, 0, len(d.Fields)+ownFields)
 	add := func(name, value string) {
 		if value != "" {
 			all = append(all, notary.Field{Name: name, Value: value})
@@ -146,6 +196,9 @@ func attributes(d Draft) []notary.Field {
 	add(FieldFileName, d.FileName)
 	add(FieldOriginSystem, d.Origin.System)
 	add(FieldOriginMethod, d.Origin.Method)
+	add(FieldOriginClerk, d.Origin.Clerk)
+	add(FieldOriginApprover, d.Origin.Approver)
+	add(FieldOriginUnmarked, d.Origin.Unmarked)
 	slices.SortFunc(all, func(a, b notary.Field) int { return strings.Compare(a.Name, b.Name) })
 	salts := make([]byte, statement.SaltSize*len(all))
 	rand.Read(salts) // never fails: the runtime aborts when the system has no randomness

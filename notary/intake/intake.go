@@ -25,6 +25,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/canonical"
+	"stele/notary/class"
 	"stele/notary/statement"
 )
 
@@ -65,6 +66,12 @@ type Signer struct {
 	Certificate sm.Digest // SM3 of the DER certificate
 	Key         *sm.PublicKey
 	Sign        func(message []byte) ([]byte, error) // nil where the agency keeps its key at home
+}
+
+// Classes says what an agency's class demands of its records; nil for nothing. It is asked
+// for each record, and safe for concurrent use.
+type Classes interface {
+	Rule(ctx context.Context, agencyID, id string) (*class.Rule, error)
 }
 
 // Signers finds the key of an agency. It is safe for concurrent use.
@@ -128,6 +135,7 @@ type Intake struct {
 	store    Store
 	prepared PreparedStore
 	uploads  Uploads
+	classes  Classes
 	objects  Objects
 	signers  Signers
 	limits   Limits
@@ -143,6 +151,7 @@ type Options struct {
 	Signers  Signers
 	Prepared PreparedStore
 	Uploads  Uploads
+	Classes  Classes // nil: no class demands anything
 	Limits   Limits
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -151,7 +160,7 @@ type Options struct {
 
 // New returns an intake whose writer runs until ctx ends; [Intake.Wait] then waits for it.
 func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
-	in := &Intake{store: store, prepared: o.Prepared, uploads: o.Uploads, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
+	in := &Intake{store: store, prepared: o.Prepared, uploads: o.Uploads, classes: o.Classes, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
 	if in.onNew == nil {
 		in.onNew = func() {}
 	}
@@ -176,12 +185,20 @@ type Draft struct {
 	Reference   string     // the agency's own name for the record
 	Idempotency string
 	Origin      Origin
+	Reserved    Reserved // the number that it gets, where that was needed before; zero: the next one
+	Approved    bool     // a second person has agreed, where the class demands one
 }
+
+// Reserved is a certificate number, and its code, that stand in the document itself.
+type Reserved struct{ Number, Code string }
 
 // Origin is how a document came here; it becomes part of the attributes that are signed.
 type Origin struct {
-	System string // which system or person handed it in
-	Method string // upload, api, digest, batch…
+	System   string // which system or person handed it in
+	Method   string // upload, api, digest, batch…
+	Clerk    string // the person who handed it in at the console
+	Approver string // the person who agreed
+	Unmarked string // hex SM3 digest of the document before it was stamped
 }
 
 // File notarizes a document whose bytes come from r; size is -1 when it is not known.
@@ -201,7 +218,7 @@ func (in *Intake) File(ctx context.Context, d Draft, r io.Reader, size int64) (n
 
 // file stores a document and has finish make its record; without one the object goes again.
 func (in *Intake) file(ctx context.Context, signer *Signer, d Draft, r io.Reader, size int64, finish func(Draft, notary.Record) (notary.Record, bool, error)) (notary.Record, bool, error) {
-	if err := in.check(&d); err != nil {
+	if err := in.check(ctx, &d); err != nil {
 		return notary.Record{}, false, err
 	}
 	if size > in.limits.MaxDocument {
@@ -222,9 +239,22 @@ func (in *Intake) file(ctx context.Context, signer *Signer, d Draft, r io.Reader
 	return in.keep(ctx, signer, d, doc, finish)
 }
 
-// keep stores a document under the id of a new record and has finish make the record.
+// keep stores a document under the id of a new record and has finish make the record. Of a
+// class whose originals stay elsewhere only the digest is taken.
 func (in *Intake) keep(ctx context.Context, signer *Signer, d Draft, doc *meter, finish func(Draft, notary.Record) (notary.Record, bool, error)) (notary.Record, bool, error) {
 	rec := notary.Record{ID: newID(), AgencyID: signer.AgencyID, Stored: true}
+	rule, err := in.rule(ctx, d)
+	if err != nil {
+		return notary.Record{}, false, err
+	}
+	if rule != nil && !rule.Keep {
+		if _, err := io.Copy(io.Discard, doc); err != nil {
+			return notary.Record{}, false, in.readError(doc, err)
+		}
+		rec.Stored = false
+		rec.SM3, rec.Size, rec.MediaType = doc.digest(), uint64(doc.size), mediaType(d.MediaType, doc.head)
+		return finish(d, rec)
+	}
 	key := notary.DocumentKey(rec.ID)
 	// A crash from here to the end of the transaction leaves an object without a row: swept.
 	obj, err := in.objects.Create(ctx, key, doc, doc.want)
@@ -278,7 +308,7 @@ func (in *Intake) Digest(ctx context.Context, d Draft, digest sm.Digest, size ui
 }
 
 func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, size uint64) (*Signer, *Item, *Prior, error) {
-	if err := in.check(&d); err != nil {
+	if err := in.check(ctx, &d); err != nil {
 		return nil, nil, nil, err
 	}
 	if size > canonical.MaxInt {
@@ -355,11 +385,20 @@ func (in *Intake) Batch(ctx context.Context, items []BatchItem) iter.Seq2[int, B
 
 // Revoke withdraws a record of an agency. The reason is public.
 func (in *Intake) Revoke(ctx context.Context, agencyID, idOrNumber, reason, idempotency string) (notary.Record, bool, error) {
+	return in.revoke(ctx, agencyID, idOrNumber, reason, idempotency, false)
+}
+
+// RevokeApproved is [Intake.Revoke] where a second person has agreed.
+func (in *Intake) RevokeApproved(ctx context.Context, agencyID, idOrNumber, reason, idempotency string) (notary.Record, bool, error) {
+	return in.revoke(ctx, agencyID, idOrNumber, reason, idempotency, true)
+}
+
+func (in *Intake) revoke(ctx context.Context, agencyID, idOrNumber, reason, idempotency string, approved bool) (notary.Record, bool, error) {
 	signer, err := in.signer(agencyID)
 	if err != nil {
 		return notary.Record{}, false, err
 	}
-	item, prior, err := in.revocation(ctx, signer, idOrNumber, reason, idempotency)
+	item, prior, err := in.revocation(ctx, signer, idOrNumber, reason, idempotency, approved)
 	if err != nil {
 		return notary.Record{}, false, err
 	}
@@ -371,7 +410,7 @@ func (in *Intake) Revoke(ctx context.Context, agencyID, idOrNumber, reason, idem
 
 // revocation builds the item that withdraws a record. A prior is an earlier use of the
 // idempotency key; the item then has nothing but what the key stands for.
-func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, reason, idempotency string) (*Item, *Prior, error) {
+func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, reason, idempotency string, approved bool) (*Item, *Prior, error) {
 	if !statement.ValidText(reason, statement.MaxReason) {
 		return nil, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes without control characters is needed; it will be public.", statement.MaxReason)
 	}
@@ -387,6 +426,11 @@ func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, re
 		if prior, err := in.findPrior(ctx, signer.AgencyID, idempotency); err != nil || prior != nil {
 			return item, prior, err
 		}
+	}
+	if rule, err := in.rule(ctx, Draft{AgencyID: rec.AgencyID, Class: rec.Class}); err != nil {
+		return nil, nil, err
+	} else if rule != nil && rule.Withdrawal && !approved {
+		return nil, nil, notary.Errorf(notary.CodeConflict, "Records of the class %q are withdrawn by two people, at the console. Nothing was saved.", rec.Class)
 	}
 	at := in.now().UTC().Truncate(time.Millisecond)
 	s := statement.Statement{Action: statement.Revoke, Number: rec.Number, Agency: signer.Agency, Reason: reason, IssuedAt: at}

@@ -93,7 +93,7 @@ func (in *Intake) PrepareRevocation(ctx context.Context, agencyID, idOrNumber, r
 	if err != nil {
 		return nil, nil, err
 	}
-	item, prior, err := in.revocation(ctx, signer, idOrNumber, reason, idempotency)
+	item, prior, err := in.revocation(ctx, signer, idOrNumber, reason, idempotency, false)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -72,7 +72,7 @@ func (in *Intake) PrepareUpload(ctx context.Context, d Draft, id string, size in
 
 // fromUpload stores an upload as a document and has finish make the record of its item.
 func (in *Intake) fromUpload(ctx context.Context, signer *Signer, d Draft, id string, size int64, finish func(*Item) (notary.Record, bool, error)) (notary.Record, bool, error) {
-	if err := in.check(&d); err != nil {
+	if err := in.check(ctx, &d); err != nil {
 		return notary.Record{}, false, err
 	}
 	key, hash := d.Idempotency, requestHash(d, sm.Sum([]byte("upload\x00"), []byte(id)), 0)

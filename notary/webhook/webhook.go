@@ -38,7 +38,7 @@ const (
 	RecordAnchored    Kind = "record.anchored"
 	RecordRevoked     Kind = "record.revoked"            // when the revocation is durable, before it is logged
 	RecordSuperseded  Kind = "record.superseded"         // of the record that was replaced; likewise
-	ApprovalRequested Kind = "record.approval.requested" // can be asked for; no class needs approval yet, so nothing says it
+	ApprovalRequested Kind = "record.approval.requested" // a document, or a withdrawal, waits for a second person
 	UploadFailed      Kind = "upload.failed"             // a file arrived, or began to, and nobody notarized it in its time
 	EndpointDisabled  Kind = "endpoint.disabled"         // of another endpoint of the same agency
 	Ping              Kind = "ping"
@@ -93,14 +93,14 @@ type Event struct {
 	At     time.Time      // when the fact became durable
 	Agency notary.Agency  // whose it is
 	Record *notary.Record // nil when it is of no record
-	Notice *Notice        // of [UploadFailed], [EndpointDisabled] and [Ping]
+	Notice *Notice        // of [ApprovalRequested], [UploadFailed], [EndpointDisabled] and [Ping]
 }
 
-// Notice says what became of an upload or an endpoint, and why.
+// Notice says what became of an upload or an endpoint, and why; or what waits for approval.
 type Notice struct {
-	Subject string // id of the upload or endpoint
+	Subject string // id of the upload, the endpoint, or what waits
 	URL     string // of the endpoint
-	Reason  string
+	Reason  string // of what waits: its document class
 }
 
 // Query selects events of one agency, oldest first.
@@ -144,6 +144,7 @@ type Data struct {
 	IssuedAt     string            `json:"issuedAt,omitempty" format:"date-time"`
 	Fields       map[string]string `json:"fields,omitempty" doc:"Private attributes, where the endpoint asked for them"`
 	Upload       *UploadRef        `json:"upload,omitempty" doc:"Of upload.failed"`
+	Approval     *ApprovalRef      `json:"approval,omitempty"`
 	Endpoint     *EndpointRef      `json:"endpoint,omitempty" doc:"Of endpoint.disabled and ping"`
 }
 
@@ -164,6 +165,12 @@ type Document struct {
 type UploadRef struct {
 	ID     string `json:"id"`
 	Reason string `json:"reason" enum:"expired" doc:"expired: nothing of it is here any more; send the file again"`
+}
+
+// ApprovalRef names what waits for approval in a message.
+type ApprovalRef struct {
+	ID    string `json:"id" doc:"Of the paper at the console; not of a record, for there is none yet"`
+	Class string `json:"class"`
 }
 
 // ReasonExpired is why an upload failed that was not notarized in its time.
@@ -187,9 +194,13 @@ type Form struct {
 // feed have the same bytes.
 func MessageOf(e Event, form Form) Message {
 	m := Message{Type: e.Kind, Timestamp: formatTime(e.At)}
-	if n := e.Notice; n != nil && e.Kind == UploadFailed {
+	switch n := e.Notice; {
+	case n == nil:
+	case e.Kind == UploadFailed:
 		m.Data.Upload = &UploadRef{ID: n.Subject, Reason: n.Reason}
-	} else if n != nil {
+	case e.Kind == ApprovalRequested:
+		m.Data.Approval = &ApprovalRef{ID: n.Subject, Class: n.Reason}
+	default:
 		m.Data.Endpoint = &EndpointRef{ID: n.Subject, URL: n.URL, Reason: n.Reason}
 	}
 	r := e.Record

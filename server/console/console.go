@@ -19,6 +19,8 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/class"
+	"stele/notary/filing"
 	"stele/notary/intake"
 	"stele/notary/issue"
 	"stele/notary/people"
@@ -52,6 +54,8 @@ type Config struct {
 	Archive    *archive.Archive
 	Counter    Counter
 	Intake     *intake.Intake
+	Classes    *class.Book
+	Papers     *filing.Desk
 	Issuer     *issue.Issuer
 	Documents  Documents
 	Desk       *auth.Desk

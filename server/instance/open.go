@@ -21,6 +21,8 @@ import (
 	"stele/notary/batchlog"
 	"stele/notary/chain"
 	"stele/notary/checkpoint"
+	"stele/notary/class"
+	"stele/notary/filing"
 	"stele/notary/fsck"
 	"stele/notary/intake"
 	"stele/notary/people"
@@ -157,6 +159,8 @@ type Instance struct {
 	Intake   *intake.Intake
 	Archive  *archive.Archive
 	Uploads  *upload.Uploads
+	Classes  *class.Book
+	Desk     *filing.Desk
 	Progress *notary.Signal
 	log      *slog.Logger
 	batch    *batchlog.Log
@@ -267,8 +271,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	uploads := upload.DefaultLimits()
 	uploads.MaxSize, uploads.MaxOpen, uploads.ExpireIn = in.Config.MaxDocument, in.Config.MaxUploads, in.Config.UploadExpiry
 	in.Uploads = upload.New(in.DB, in.DB, in.Objects, upload.Options{Signer: uploadSigner(in.Objects), Limits: uploads, Now: time.Now, Log: in.log})
+	in.Classes = class.NewBook(in.DB, time.Now)
 	intakeCtx, stopIntake := context.WithCancel(background)
-	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Uploads: in.Uploads, Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
+	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)
@@ -277,6 +282,8 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 		in.run(background, "anchoring", in.anchors.Run)
 		in.run(background, "chain", in.chain.run)
 	}
+	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Now: time.Now, Log: in.log})
+	in.run(background, "desk", func(ctx context.Context) error { return in.Desk.Run(ctx, in.DB) })
 	in.run(background, "uploads", in.Uploads.Run)
 	in.run(background, "sweep", in.sweepLoop)
 	in.run(background, "webhooks by progress", in.followProgress)
@@ -409,10 +416,11 @@ func (in *Instance) sweepLoop(ctx context.Context) error {
 		temp, err2 := sweepTemporary(ctx, in.Objects, time.Now().Add(-in.Config.SweepAfter))
 		prepared, err3 := in.Intake.SweepPrepared(ctx)
 		uploads, err4 := in.Uploads.Sweep(ctx, in.DB)
-		if err := errors.Join(err, err2, err3, err4); err != nil && ctx.Err() == nil {
+		papers, err5 := in.Desk.Sweep(ctx, in.DB, in.Config.SweepAfter)
+		if err := errors.Join(err, err2, err3, err4, err5); err != nil && ctx.Err() == nil {
 			in.log.WarnContext(ctx, "sweeping failed, will try again", "error", err)
-		} else if n+temp+prepared+uploads > 0 {
-			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads)
+		} else if n+temp+prepared+uploads+papers > 0 {
+			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads, "papers", papers)
 		}
 		t := time.NewTimer(sweepEvery)
 		select {

@@ -15,7 +15,7 @@ import (
 // factRows is how many outbox rows are looked at in one go.
 const factRows = 1000
 
-// Outbox rows of what is about no record: of [webhook.EndpointDisabled] and [webhook.UploadFailed].
+// Outbox rows of what is about no record; that of approvals stands with the papers.
 const (
 	kindDisabled = string(webhook.EndpointDisabled)
 	kindFailed   = string(webhook.UploadFailed)
@@ -70,6 +70,7 @@ func facts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows [
 		{byKind[kindAnchored], sel.Wants(webhook.RecordAnchored), recordFacts},
 		{byKind[kindDisabled], sel.Wants(webhook.EndpointDisabled), noticeFacts},
 		{byKind[kindFailed], sel.Wants(webhook.UploadFailed), noticeFacts},
+		{byKind[kindApproval], sel.Wants(webhook.ApprovalRequested), noticeFacts},
 	} {
 		if !source.wants || len(source.rows) == 0 {
 			continue
@@ -216,10 +217,10 @@ func (db *DB) fill(ctx context.Context, q sqlx.QueryerContext, events map[*webho
 	var wanted []int64
 	for e, s := range events {
 		agencies[s.agency] = notary.Agency{}
-		if s.record >= 0 {
+		if e.Kind != webhook.EndpointDisabled && e.Kind != webhook.UploadFailed && e.Kind != webhook.ApprovalRequested {
 			wanted = append(wanted, s.record)
 		}
-		if e.Kind != webhook.EndpointDisabled && e.Kind != webhook.UploadFailed {
+		if e.Kind != webhook.EndpointDisabled && e.Kind != webhook.UploadFailed && e.Kind != webhook.ApprovalRequested {
 			continue
 		}
 		c, err := webhook.ParseCursor(e.ID)

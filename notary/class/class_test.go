@@ -1,0 +1,123 @@
+package class_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"stele/notary"
+	"stele/notary/class"
+)
+
+func TestReadyMade(t *testing.T) {
+	list := class.Ready()
+	if len(list) != 6 || list[0].ID != class.General {
+		t.Fatalf("%d classes, the first %q", len(list), list[0].ID)
+	}
+	for _, c := range list {
+		s, err := class.ParseSchema(c.Schema)
+		if err != nil {
+			t.Fatal(c.ID, err)
+		}
+		for _, p := range s.Properties {
+			if p.Title.Chinese == "" || p.Title.English == "" || p.Title.In("en") == p.Title.In("zh-CN") {
+				t.Errorf("%s: the attribute %s has no name in both languages", c.ID, p.Name)
+			}
+		}
+	}
+}
+
+func TestSchemaRefused(t *testing.T) {
+	for _, text := range []string{
+		`[]`, `{}`, `{"type":"array"}`, `{"type":"object"} x`, `{"type":"object","$ref":"http://example.org/x"}`,
+		`{"type":"object","properties":{"a":{"type":"object"}}}`, `{"type":"object","properties":{"a":{"type":"string","$ref":"#"}}}`,
+		`{"type":"object","properties":{"a":{}}}`, `{"type":"object","properties":{"a":{"type":"string","format":"uri"}}}`,
+		`{"type":"object","properties":{"title":{"type":"string"}}}`, `{"type":"object","properties":{"originClerk":{"type":"string"}}}`,
+		`{"type":"object","properties":{"a b":{"type":"string"}}}`, `{"type":"object","properties":{"a":{"type":"string"},"a":{"type":"string"}}}`,
+		`{"type":"object","properties":{},"required":["a"]}`, `{"type":"object","properties":{"a":{"type":"string","pattern":"("}}}`,
+		`{"type":"object","properties":{"a":{"type":"integer","enum":[1]}}}`, `{"type":"object","properties":{"a":{"type":"string","minLength":-1}}}`,
+		`{"type":"object","properties":{"a":{"type":"integer","multiline":true}}}`,
+	} {
+		_, err := class.ParseSchema(json.RawMessage(text))
+		var e *notary.Error
+		if !errors.As(err, &e) || e.Field != "schema" {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestSchemaOrder(t *testing.T) {
+	s, err := class.ParseSchema(json.RawMessage(`{"properties":{"z":{"type":"string"},"a":{"type":"boolean"},"m":{"type":"string"}},"type":"object","required":["m"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, p := range s.Properties {
+		order = append(order, p.Name)
+	}
+	if strings.Join(order, " ") != "z a m" || s.Properties[0].Required || !s.Properties[2].Required || !s.Open {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s, err := class.ParseSchema(json.RawMessage(`{"type":"object","additionalProperties":false,"required":["n"],"properties":{
+		"n":{"type":"integer","minimum":1},"x":{"type":"number"},"b":{"type":"boolean"},"d":{"type":"string","format":"date"},"e":{"type":"string","enum":["甲","乙"]},"p":{"type":"string","pattern":"^[0-9]+$","maxLength":3}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, good := range []map[string]string{{"n": "1"}, {"n": "7", "x": "1.50", "b": "true", "d": "2026-02-28", "e": "甲", "p": "123"}} {
+		if err := s.Check(good); err != nil {
+			t.Error(good, err)
+		}
+	}
+	for field, bad := range map[string]map[string]string{
+		"fields.n": {}, "fields.n ": {"n": "0"}, "fields.n  ": {"n": "01"}, "fields.n   ": {"n": "1.0"}, "fields.n    ": {"n": ""}, "fields.x": {"n": "1", "x": "1e3"},
+		"fields.b": {"n": "1", "b": "yes"}, "fields.d": {"n": "1", "d": "2026-02-30"}, "fields.e": {"n": "1", "e": "丙"}, "fields.p": {"n": "1", "p": "12a"},
+		"fields.p ": {"n": "1", "p": "1234"}, "fields": {"n": "1", "other": "x"},
+	} {
+		var e *notary.Error
+		if err := s.Check(bad); !errors.As(err, &e) || e.Field != strings.TrimSpace(field) || e.Code != notary.CodeInvalid {
+			t.Errorf("%v: got %v, want an error about %s", bad, err, field)
+		}
+	}
+	open, err := class.ParseSchema(nil)
+	if err != nil || open.Check(map[string]string{"anything": "goes"}) != nil {
+		t.Error("a class without a schema takes any attributes:", err)
+	}
+}
+
+func TestCheckClass(t *testing.T) {
+	good := class.Ready()[1]
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for field, spoil := range map[string]func(*class.Class){
+		"id": func(c *class.Class) { c.ID = "Big" }, "name": func(c *class.Class) { c.Name.English = "" }, "name ": func(c *class.Class) { c.Name.Chinese = "一\n二" },
+		"print": func(c *class.Class) { c.Print = []string{"nothing"} }, "keep": func(c *class.Class) { c.Keep, c.Stamp = false, json.RawMessage(`{}`) },
+		"schema": func(c *class.Class) { c.Schema = json.RawMessage(`{`) },
+	} {
+		c := good
+		spoil(&c)
+		var e *notary.Error
+		if err := c.Check(); !errors.As(err, &e) || e.Field != strings.TrimSpace(field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func FuzzSchema(f *testing.F) {
+	for _, c := range class.Ready() {
+		f.Add([]byte(c.Schema), "amount", "1280.00")
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, name, value string) {
+		s, err := class.ParseSchema(raw)
+		if err != nil {
+			return
+		}
+		if first, second := s.Check(map[string]string{name: value}), s.Check(map[string]string{name: value}); (first == nil) != (second == nil) || first != nil && first.Error() != second.Error() {
+			t.Errorf("two answers: %v, %v", first, second)
+		}
+	})
+}

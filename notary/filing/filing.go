@@ -1,0 +1,177 @@
+// Package filing is what lies on the desks of an agency before it is a record: a document that
+// a clerk has handed in and describes, that waits for a second person where its class says so,
+// and that is notarized when the last of them agrees.
+//
+// The states, and who moves a paper on:
+//
+//	draft ──submit──▶ waiting ──approve──▶ approved ──(the service)──▶ filed
+//	  ▲                  │                    │
+//	  └──── returned ◀───┴──── return ────────┘ what cannot be notarized comes back with the reason
+//	draft, returned ──drop──▶ dropped
+//
+// A class without approval goes from draft to approved. The order of side effects:
+//
+//  1. file copied     an object that no row names; [Desk.Sweep] removes it
+//  2. row written     the paper is on the desk, and the upload it came from has ended with it
+//  3. approved        nobody can return or change it any more; [Desk.Run] notarizes it, again and
+//     again until it is done, under an idempotency key that is the paper's own
+//  4. record          exists; the paper does not know yet. Repeating finds the same record
+//  5. filed           done; the paper's files are garbage, which [Desk.Sweep] removes
+package filing
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/intake"
+)
+
+// State is how far a paper has come.
+type State string
+
+// The states.
+const (
+	Draft    State = "draft"    // the clerk is at it
+	Waiting  State = "waiting"  // for a second person
+	Returned State = "returned" // to the clerk, with a remark
+	Approved State = "approved" // being notarized
+	Filed    State = "filed"    // it is a record, or the withdrawal of one
+	Dropped  State = "dropped"  // given up
+)
+
+// States are all of them.
+var States = []State{Draft, Waiting, Returned, Approved, Filed, Dropped}
+
+// Done reports whether nothing more will become of a paper.
+func (s State) Done() bool { return s == Filed || s == Dropped }
+
+// Kind is what a paper asks for.
+type Kind string
+
+// The kinds.
+const (
+	Issue      Kind = "issue"
+	Withdrawal Kind = "withdrawal"
+)
+
+// Person is somebody of the agency.
+type Person struct {
+	ID    string `json:"id"`
+	Login string `json:"login"`
+	Name  string `json:"name"`
+}
+
+// File is a paper's file in the object store.
+type File struct {
+	Key  string
+	SM3  sm.Digest
+	Size int64 // bytes
+}
+
+// Paper is one document, or one withdrawal, on its way through the office.
+type Paper struct {
+	ID       string
+	AgencyID string
+	Kind     Kind
+	State    State
+	Version  int    // counts the changes: who agrees says what they have seen
+	Once     string // what it was made of, "upload/" and its id for instance: one paper each
+
+	Class      string
+	Title      string
+	FileName   string
+	MediaType  string
+	Reference  string
+	Fields     map[string]string // the class's own attributes
+	Supersedes string            // number of the record that it replaces
+	Record     string            // id of the record that it withdraws, or, once filed, that it became
+	Reason     string            // of a withdrawal; it will be public
+
+	File   File // as it was handed in
+	Marked File // with its marks; zero where it is not stamped
+	Marks  json.RawMessage
+	Number string // reserved for the marks
+	Code   string
+
+	Maker       Person
+	Checker     Person // who approved or returned it
+	Remark      string // why it came back
+	CreatedAt   time.Time
+	SubmittedAt time.Time
+	ChangedAt   time.Time
+}
+
+// Document is the file that is notarized.
+func (p Paper) Document() File {
+	if p.Marked.Key != "" {
+		return p.Marked
+	}
+	return p.File
+}
+
+// Query selects papers of an agency, the newest first. Zero fields do not narrow.
+type Query struct {
+	AgencyID string
+	States   []State
+	MakerID  string
+	Before   string // id: the cursor of the next page
+	Limit    int
+}
+
+// Store keeps papers. Methods are safe for concurrent use, durable when they return, and do not
+// retry. What is not there, or is another agency's, is [notary.ErrNotFound].
+//
+// AddPaper adds one and ends the upload it came from, if any, in one transaction; a paper that was
+// made of the same thing is returned instead; an upload that has ended otherwise is
+// notary.ErrNotFound. ChangePaper reads a paper, lets change alter it
+// and writes it back, in one transaction; an error of change leaves it as it was. When it comes
+// to wait for approval the agency's endpoints are told, in that transaction.
+type Store interface {
+	AddPaper(ctx context.Context, p Paper, upload string) (Paper, error)
+	FindPaper(ctx context.Context, agencyID, id string) (Paper, error)
+	ChangePaper(ctx context.Context, agencyID, id string, change func(*Paper) error) (Paper, error)
+	Papers(ctx context.Context, q Query) ([]Paper, error)
+	CountPapers(ctx context.Context, agencyID string) (map[State]int, error)
+}
+
+// Rows serve the work in the background: the approved papers of all agencies, the oldest
+// first; and of papers by id those that are not done.
+type Rows interface {
+	ApprovedPapers(ctx context.Context, limit int) ([]Paper, error)
+	OpenPapers(ctx context.Context, ids []string) (map[string]Paper, error)
+}
+
+// Objects keeps files. See the storage adapters.
+type Objects interface {
+	Create(ctx context.Context, key string, r io.Reader, size int64) (notary.Object, error)
+	Open(ctx context.Context, key, version string) (io.ReadCloser, notary.Object, error)
+	List(ctx context.Context, prefix string, fn func(notary.Object) error) error
+	Delete(ctx context.Context, key string) error
+}
+
+// Notary makes records; see package intake.
+type Notary interface {
+	Reserve(ctx context.Context, agencyID string) (intake.Reserved, error)
+	File(ctx context.Context, d intake.Draft, r io.Reader, size int64) (notary.Record, bool, error)
+	RevokeApproved(ctx context.Context, agencyID, idOrNumber, reason, idempotency string) (notary.Record, bool, error)
+}
+
+// Records finds the records of an agency; see package archive.
+type Records interface {
+	Record(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
+}
+
+// Scanner looks for malware. It returns what it has found, or nothing; an error is that it could not look.
+type Scanner interface {
+	Scan(ctx context.Context, r io.Reader) (finding string, err error)
+}
+
+// Marker puts marks on a document: seal and QR code, see package stamp. It returns the marked
+// file. An error for the outside says what is wrong with the marks or the document.
+type Marker interface {
+	Mark(ctx context.Context, p Paper, marks json.RawMessage, document []byte) ([]byte, error)
+}
