@@ -30,7 +30,8 @@ type visit struct {
 	agency notary.Agency // zero for operators
 	// problem is what was wrong with the form that is shown again; field is the part it is about.
 	problem, field string
-	status         int // of the answer; 0 is 200
+	status         int      // of the answer; 0 is 200
+	attributes     []option // of the class whose form was sent, by name
 }
 
 // Errors beside those of the domain.
@@ -134,7 +135,7 @@ func (v *visit) act() error {
 
 // back is the page that a form stands on: that of the thing, or of the section.
 func (v *visit) back() string {
-	for _, name := range []string{"record", "webhook"} {
+	for _, name := range []string{"record", "webhook", "paper"} {
 		if id := v.param(name); id != "" {
 			return folder + "/" + name + "s/" + url.PathEscape(id)
 		}
@@ -148,7 +149,7 @@ const maxDetail = 2000
 // deed is what stands in the audit trail: the fields of the form that the table names.
 func (v *visit) deed() people.Deed {
 	var about, detail []string
-	for _, name := range []string{"record", "key", "webhook", "delivery", "user"} {
+	for _, name := range []string{"record", "key", "webhook", "delivery", "user", "paper", "class"} {
 		if id := v.param(name); id != "" {
 			about = append(about, id)
 		}
@@ -264,6 +265,9 @@ func (v *visit) fail(err error) {
 	if e != nil && v.route.page != nil && v.problem == "" && status != http.StatusNotFound && status < http.StatusInternalServerError {
 		v.status, v.field = status, e.Field
 		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"))
+		if name, ok := v.attributeName(e); ok {
+			v.problem = v.t("console.wrong.attribute", "name", name)
+		}
 		if e.Code == notary.CodeRateLimited {
 			v.problem = v.t("console.wrong.wait", "n", fmt.Sprint(int(e.Wait/time.Second)+1))
 		}
