@@ -25,8 +25,25 @@ func formOf(p Placed) form {
 	return form{}
 }
 
-// What a demonstration seal bears across it, as on certificates.
-const demoText = "演示印章 DEMO"
+// What a seal bears across it that binds nobody: the first as on certificates.
+const (
+	demoText    = "演示印章 DEMO"
+	previewText = "预览无效 PREVIEW"
+)
+
+// paleness is what remains of a seal's ink in a preview, in 256 parts: a strip of a straddle
+// seal is too narrow for words.
+const paleness = 90
+
+func (c Content) label() string {
+	switch {
+	case c.Preview:
+		return previewText
+	case c.Demonstration:
+		return demoText
+	}
+	return ""
+}
 
 // vermilion is the colour of seals, as the certificate prints it.
 var vermilion = [3]float64{0xae / 255.0, 0x37 / 255.0, 0x24 / 255.0}
@@ -47,7 +64,7 @@ func (w *writer) addForms(placed []Placed, c Content) error {
 		}
 		if face == nil {
 			var err error
-			if face, err = addTypeface(w.u, c.Number, demoText); err != nil {
+			if face, err = addTypeface(w.u, c.Number, c.label()); err != nil {
 				return err
 			}
 		}
@@ -109,7 +126,7 @@ func (w *writer) qrForm(p Placed, c Content, face *typeface) (pdf.Ref, error) {
 	return w.addForm(p.Width, p.Height, pdf.Dict{"Font": pdf.Dict{fontName: face.ref}}, b), nil
 }
 
-// Where the words across a demonstration seal stand, in parts of its size.
+// Where the words across a seal stand, in parts of its size.
 const (
 	labelX, labelY          = 0.2, 0.124
 	labelWidth, labelHeight = 0.6, 0.115
@@ -128,7 +145,13 @@ func (w *writer) sealForm(c Content, face *typeface) (pdf.Ref, error) {
 	wide, high := float64(bounds.Dx())/side, float64(bounds.Dy())/side
 	picture := image.NewNRGBA(image.Rect(0, 0, bounds.Dx(), bounds.Dy()))
 	draw.Draw(picture, picture.Bounds(), img, bounds.Min, draw.Src)
-	if c.Demonstration {
+	if c.Preview {
+		for i := 3; i < len(picture.Pix); i += 4 {
+			picture.Pix[i] = byte(int(picture.Pix[i]) * paleness >> 8)
+		}
+	}
+	label := c.label()
+	if label != "" {
 		toX := func(x float64) int { return int((x - (1-wide)/2) * side) }
 		toY := func(y float64) int { return int((1 - (1-high)/2 - y) * side) }
 		cut := image.Rect(toX(labelX), toY(labelY+labelHeight), toX(labelX+labelWidth), toY(labelY))
@@ -143,13 +166,14 @@ func (w *writer) sealForm(c Content, face *typeface) (pdf.Ref, error) {
 	b.named("I", "Do")
 	b.op("Q")
 	resources := pdf.Dict{"XObject": pdf.Dict{"I": w.addPicture(picture)}, "ExtGState": pdf.Dict{multiply: pdf.Dict{"Type": pdf.Name("ExtGState"), "BM": pdf.Name("Multiply")}}}
-	if c.Demonstration {
+	if label != "" {
 		b.op("RG", vermilion[:]...)
 		b.op("rg", vermilion[:]...)
 		b.op("w", 0.005)
 		b.op("re", labelX, labelY, labelWidth, labelHeight)
 		b.op("S")
-		b.text(fontName, labelText, 0.5-labelText*face.width(demoText)/2, labelY+(labelHeight-labelText*0.72)/2, face.encode(demoText))
+		size := min(labelText, labelWidth*0.94/face.width(label))
+		b.text(fontName, size, 0.5-size*face.width(label)/2, labelY+(labelHeight-size*0.72)/2, face.encode(label))
 		resources["Font"] = pdf.Dict{fontName: face.ref}
 	}
 	return w.addForm(1, 1, resources, b), nil

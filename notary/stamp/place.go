@@ -22,6 +22,7 @@ type Placed struct {
 type Content struct {
 	Seal          []byte // PNG, as certificate.NormalizeSeal returns it; not needed by a plan without one
 	Demonstration bool   // the seal was made without the key of a licensed authority: it is marked
+	Preview       bool   // nothing is final: the seal is pale, and marked
 	URL           string // behind the QR code
 	Number        string // below it
 }
