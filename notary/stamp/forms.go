@@ -62,9 +62,9 @@ func (w *writer) addForms(placed []Placed, c Content) error {
 		if n := len([]rune(c.Number)); f.qr && (n == 0 || n > maxNumber) {
 			return ErrNoQR
 		}
-		if face == nil {
+		if text := c.Number + c.label(); face == nil && text != "" {
 			var err error
-			if face, err = addTypeface(w.u, c.Number, c.label()); err != nil {
+			if face, err = addTypeface(w.u, text); err != nil {
 				return err
 			}
 		}

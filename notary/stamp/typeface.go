@@ -24,12 +24,12 @@ type typeface struct {
 
 const fontName pdf.Name = "F" // in the resources of forms
 
-// addTypeface adds a font of the characters of some texts.
-func addTypeface(u *pdf.Update, texts ...string) (*typeface, error) {
+// addTypeface adds a font of the characters of a text.
+func addTypeface(u *pdf.Update, text string) (*typeface, error) {
 	t := &typeface{widths: map[rune]float64{}}
 	procs, differences, widths := pdf.Dict{}, pdf.Array{int64(1)}, pdf.Array{}
 	var mapping strings.Builder
-	for _, r := range strings.Join(texts, "") {
+	for _, r := range text {
 		if slices.Contains(t.chars, r) {
 			continue
 		}
