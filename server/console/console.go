@@ -24,6 +24,7 @@ import (
 	"stele/notary/intake"
 	"stele/notary/issue"
 	"stele/notary/people"
+	"stele/notary/stamp"
 	"stele/notary/webhook"
 	"stele/server/auth"
 	"stele/server/site"
@@ -56,6 +57,7 @@ type Config struct {
 	Intake     *intake.Intake
 	Classes    *class.Book
 	Papers     *filing.Desk
+	Seals      stamp.Book
 	Issuer     *issue.Issuer
 	Documents  Documents
 	Desk       *auth.Desk

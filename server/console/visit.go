@@ -30,8 +30,9 @@ type visit struct {
 	agency notary.Agency // zero for operators
 	// problem is what was wrong with the form that is shown again; field is the part it is about.
 	problem, field string
-	status         int      // of the answer; 0 is 200
-	attributes     []option // of the class whose form was sent, by name
+	status         int       // of the answer; 0 is 200
+	attributes     []option  // of the class whose form was sent, by name
+	rows           []markRow // of the form of marks that was sent
 }
 
 // Errors beside those of the domain.
@@ -115,6 +116,9 @@ func (v *visit) act() error {
 			return err
 		}
 		v.refresh()
+	}
+	if v.route.looks != nil && v.route.looks(v) {
+		return v.route.do(v)
 	}
 	d := v.deed()
 	d.Form = people.FormKey(v.session(), v.r.URL.Path+" "+v.r.PostFormValue("once"))
@@ -267,6 +271,9 @@ func (v *visit) fail(err error) {
 		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"))
 		if name, ok := v.attributeName(e); ok {
 			v.problem = v.t("console.wrong.attribute", "name", name)
+		}
+		if e.Field == "plan" || e.Field == "file" {
+			v.problem = v.stampProblem(err)
 		}
 		if e.Code == notary.CodeRateLimited {
 			v.problem = v.t("console.wrong.wait", "n", fmt.Sprint(int(e.Wait/time.Second)+1))
