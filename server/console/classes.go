@@ -8,6 +8,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/class"
+	"stele/notary/stamp"
 )
 
 // classesPage lists the agency's document classes.
@@ -62,6 +63,7 @@ type classPage struct {
 	New    bool
 	Schema string // as it is shown, or was typed
 	Print  string
+	Plan   string // of marks
 }
 
 func (v *visit) class() error {
@@ -80,7 +82,7 @@ func (v *visit) newClass() error {
 }
 
 func (v *visit) classForm(c class.Class, isNew bool) error {
-	page := classPage{classLine: v.lineOf(c), New: isNew, Print: strings.Join(c.Print, " ")}
+	page := classPage{classLine: v.lineOf(c), New: isNew, Print: strings.Join(c.Print, " "), Plan: string(c.Stamp)}
 	var b bytes.Buffer
 	if len(c.Schema) == 0 || json.Indent(&b, c.Schema, "", "  ") != nil {
 		b.Reset()
@@ -88,7 +90,7 @@ func (v *visit) classForm(c class.Class, isNew bool) error {
 	}
 	page.Schema = b.String()
 	if v.problem != "" {
-		page.Schema, page.Print = v.r.PostFormValue("schema"), v.r.PostFormValue("print")
+		page.Schema, page.Print, page.Plan = v.r.PostFormValue("schema"), v.r.PostFormValue("print"), v.r.PostFormValue("stamp")
 		page.Approval, page.Withdrawal, page.Keep, page.Ended = v.typed("approval") != "", v.typed("withdrawal") != "", v.typed("keep") != "", v.typed("ended") != ""
 	}
 	return v.show("class", "console.class.title", page)
@@ -109,10 +111,17 @@ func (v *visit) adoptClass() error {
 	return v.done(folder+"/classes/"+c.ID, "class_adopted")
 }
 
-// typedClass is what the form says.
-func (v *visit) typedClass(id string) class.Class {
-	return class.Class{ID: id, AgencyID: v.agency.ID, Name: class.Name{Chinese: v.typed("zh"), English: v.typed("en")}, Schema: json.RawMessage(v.typed("schema")),
+// putClass saves what the form says.
+func (v *visit) putClass(id string) error {
+	c := class.Class{ID: id, AgencyID: v.agency.ID, Name: class.Name{Chinese: v.typed("zh"), English: v.typed("en")}, Schema: json.RawMessage(v.typed("schema")),
 		Print: strings.Fields(v.typed("print")), Approval: v.typed("approval") != "", Withdrawal: v.typed("withdrawal") != "", Keep: v.typed("keep") != "", Ended: v.typed("ended") != ""}
+	if text := v.typed("stamp"); text != "" {
+		if _, err := stamp.ParsePlan([]byte(text)); err != nil {
+			return notary.InvalidField("stamp", "The template of marks is no plan: %s. Nothing was saved.", err)
+		}
+		c.Stamp = json.RawMessage(text)
+	}
+	return v.Classes.Put(v.r.Context(), c)
 }
 
 func (v *visit) createClass() error {
@@ -120,7 +129,7 @@ func (v *visit) createClass() error {
 	if _, err := v.Classes.Find(v.r.Context(), v.agency.ID, id); err == nil && id != class.General {
 		return notary.InvalidField("id", "There is a class of this name.")
 	}
-	if err := v.Classes.Put(v.r.Context(), v.typedClass(id)); err != nil {
+	if err := v.putClass(id); err != nil {
 		return err
 	}
 	return v.done(folder+"/classes/"+id, "class_saved")
@@ -131,9 +140,7 @@ func (v *visit) changeClass() error {
 	if err != nil {
 		return err
 	}
-	c := v.typedClass(old.ID)
-	c.Stamp = old.Stamp
-	if err := v.Classes.Put(v.r.Context(), c); err != nil {
+	if err := v.putClass(old.ID); err != nil {
 		return err
 	}
 	return v.done(folder+"/classes/"+old.ID, "class_saved")

@@ -61,7 +61,7 @@ func justLooks(v *visit) bool {
 // firstPlan is what a form begins with where the class has no template.
 var firstPlan = stamp.Plan{Marks: []stamp.Mark{
 	{Kind: stamp.Seal, Pages: "last", Anchor: stamp.Anchor{Corner: stamp.BottomRight, X: 25, Y: 30}},
-	{Kind: stamp.QR, Pages: "first", Anchor: stamp.Anchor{Corner: stamp.TopRight, X: 15, Y: 12}},
+	{Kind: stamp.QR, Pages: "first", Anchor: stamp.Anchor{Corner: stamp.BottomLeft, X: 20, Y: 30}},
 }}
 
 func (v *visit) marks() error {
