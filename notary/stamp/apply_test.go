@@ -190,6 +190,10 @@ func TestRefusedDocuments(t *testing.T) {
 	if _, _, err := d.Apply(plan, stamp.Content{URL: link, Number: number}); !errors.Is(err, stamp.ErrNoSeal) {
 		t.Errorf("without a seal: %v", err)
 	}
+	noted := pagesOf("", "/Annots[<</Type/Annot/Subtype/Square/Rect[10 10 50 50]/C[0 0 1]/AP<<>>>>]")
+	if out, _, err := open(t, noted).Apply(plan, c); err != nil || !bytes.Contains(out[len(noted):], []byte("/Subtype /Square")) {
+		t.Errorf("a comment is gone: %v", err)
+	}
 	plan.Marks[0].Kind = stamp.QR
 	for _, c := range []stamp.Content{{}, {URL: link}, {Number: number}, {URL: link, Number: strings.Repeat("1", 41)}, {URL: strings.Repeat("x", 301), Number: number}} {
 		if _, _, err := d.Apply(plan, c); !errors.Is(err, stamp.ErrNoQR) {
