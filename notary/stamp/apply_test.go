@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
 	"strings"
 	"testing"
 
@@ -66,7 +69,7 @@ func TestMarksStandWhereTheyShould(t *testing.T) {
 		}
 	}
 	// The content leaves the graphics state in disorder.
-	data := pagesOf("q q 0.5 0 0 0.5 40 40 cm 0 0 1 rg BT /F 20 Tf 100 700 Td (Left open) Tj ET", attributes...)
+	data := pagesOf("q 0.5 0 0 0.5 40 40 cm q 0 0 1 rg BT /F 20 Tf 100 700 Td (Left open) Tj ET", attributes...)
 	out, placed := apply(t, data, plan, content(t))
 	if !bytes.HasPrefix(out, data) {
 		t.Error("the original is not the beginning of the stamped file")
@@ -118,19 +121,28 @@ func TestLetter(t *testing.T) {
 			t.Errorf("%s: the same input gave other bytes", name)
 		}
 		seal := placed[0]
-		img := picture(t, name, out, pages, dpi)
+		var sheets []image.Image
+		for n := range pages {
+			sheets = append(sheets, picture(t, name, out, n+1, dpi))
+		}
+		img := sheets[pages-1]
 		if red, dark := redness(img, seal.X, seal.Y, 42, 42), darkness(img, seal.X+12, seal.Y+18, 20, 6); red < 0.05 || dark < 0.1 || seal.Page != pages {
 			t.Errorf("%s: on page %d at %.0f, %.0f: red %.2f, text below %.2f", name, seal.Page, seal.X, seal.Y, red, dark)
 		}
 		total := 0.0
 		for n := range pages {
-			img := picture(t, name, out, n+1, dpi)
+			img := sheets[n]
 			const strip = 42.0 / pages
 			total += redness(img, 210-strip, 139, strip, 42) * strip * 42
 			if n == 0 {
 				if got, err := readQR(img, placed[1].Place); err != nil || got != link {
 					t.Errorf("%s: the code says %q, %v", name, got, err)
 				}
+			}
+			// The ring is on the left of the first strip and on the right of the last.
+			left, right := redness(img, 210-strip, 158, 1.5, 4), redness(img, 208.2, 158, 1.5, 4)
+			if (left > 0.3) != (n == 0) || (right > 0.3) != (n == pages-1) {
+				t.Errorf("%s: the strip on page %d is another one: %.2f at its left, %.2f at its right", name, n+1, left, right)
 			}
 			if beside := redness(img, 210-strip-3, 139, 2.5, 42); beside > 0 {
 				t.Errorf("%s: a strip on page %d is too wide", name, n+1)
@@ -149,6 +161,17 @@ func TestLetter(t *testing.T) {
 	if img := picture(t, "twice", twice, 1, dpi); redness(img, 0, 255, 42, 42) < 0.05 || darkness(img, 2, 2, 21, 21) < 0.3 {
 		t.Error("the second stamp replaced the first")
 	}
+	// A picture without transparency covers nothing either: white is no ink.
+	opaque := image.NewNRGBA(image.Rect(0, 0, 100, 100))
+	draw.Draw(opaque, opaque.Bounds(), image.White, image.Point{}, draw.Src)
+	draw.Draw(opaque, image.Rect(0, 0, 100, 10), image.NewUniform(color.NRGBA{200, 0, 0, 255}), image.Point{}, draw.Src)
+	var scan bytes.Buffer
+	fatalIfErr(t, png.Encode(&scan, opaque))
+	covered, _ := apply(t, data, `{"marks":[{"kind":"seal","pages":"1","anchor":{"at":{"x":30,"y":50}}}]}`, stamp.Content{Seal: scan.Bytes()})
+	before, after := picture(t, "bare", data, 1, dpi), picture(t, "opaque", covered, 1, dpi)
+	if b, a := darkness(before, 30, 55, 42, 35), darkness(after, 30, 55, 42, 35); b < 0.05 || a < b*0.95 || redness(after, 30, 50, 42, 4) < 0.5 {
+		t.Errorf("%.3f of the text's ink is left of %.3f", a, b)
+	}
 }
 
 // What must not be stamped is not.
@@ -166,6 +189,10 @@ func TestRefusedDocuments(t *testing.T) {
 	}
 	if _, _, err := d.Apply(plan, stamp.Content{URL: link, Number: number}); !errors.Is(err, stamp.ErrNoSeal) {
 		t.Errorf("without a seal: %v", err)
+	}
+	noted := pagesOf("", "/Annots[<</Type/Annot/Subtype/Square/Rect[10 10 50 50]/C[0 0 1]/AP<<>>>>]")
+	if out, _, err := open(t, noted).Apply(plan, c); err != nil || !bytes.Contains(out[len(noted):], []byte("/Subtype /Square")) {
+		t.Errorf("a comment is gone: %v", err)
 	}
 	plan.Marks[0].Kind = stamp.QR
 	for _, c := range []stamp.Content{{}, {URL: link}, {Number: number}, {URL: link, Number: strings.Repeat("1", 41)}, {URL: strings.Repeat("x", 301), Number: number}} {

@@ -54,7 +54,7 @@ func TestTexts(t *testing.T) {
 	for _, s := range []webhook.DeliveryStatus{webhook.Pending, webhook.Done, webhook.Abandoned} {
 		want = append(want, "delivery."+string(s))
 	}
-	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed")
+	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed", "act.seal_add", "act.seal_show", "act.seal_end")
 	for _, s := range filing.States {
 		want = append(want, "paper.state."+string(s))
 	}

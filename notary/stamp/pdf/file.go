@@ -24,8 +24,8 @@ const (
 	maxNumber   = 1<<23 - 1 // of an object: annex C.2
 	maxEntries  = 1 << 20   // of the table of objects, with all its updates
 	maxSections = 1024      // of the table of objects: a file that was saved so many times is made anew
-	maxObjects  = 4 << 20   // that are read, counted with those inside of others
-	maxUnpacked = 128 << 20 // bytes that streams unpack to, all together
+	maxObjects  = 2 << 20   // that are read, counted with those inside of others
+	maxUnpacked = 64 << 20  // bytes that streams unpack to, all together
 )
 
 var (
@@ -322,9 +322,12 @@ func (f *File) unpackOnce(name Name, parms Dict, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	var out bytes.Buffer
-	if _, err := out.ReadFrom(r); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	out, ok := r.(*bytes.Buffer) // which it is today; then nothing is copied
+	if !ok {
+		out = &bytes.Buffer{}
+		if _, err := out.ReadFrom(r); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 	}
 	return out.Bytes(), f.charge(out.Len())
 }

@@ -15,7 +15,7 @@ import (
 // Limits of one file's text. Real pages have some thousand characters.
 const (
 	maxGlyphs = 1 << 20 // characters of a file
-	maxTokens = 24 << 20
+	maxTokens = 8 << 20
 	maxForms  = 12 // drawings inside of drawings
 	maxStates = 512
 )
