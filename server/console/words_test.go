@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,10 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error)\.`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|strength)\.`)
+
+// elsewhere are parts of forms that other packages name in their errors.
+var elsewhere = []string{"events", "scopes", "classes", "url", "wait", "passkey", "cloned", "last", "only", "attempt", "token", "provider", "refused", "not_linked", "linked", "other_login"}
 
 func consoleSources(t *testing.T) string {
 	t.Helper()
@@ -53,7 +57,10 @@ func TestTexts(t *testing.T) {
 	for _, s := range []webhook.DeliveryStatus{webhook.Pending, webhook.Done, webhook.Abandoned} {
 		want = append(want, "delivery."+string(s))
 	}
-	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed")
+	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed", "act.passkey_cloned", "act.sso_refused", "act.user_add", "act.user_reset")
+	for _, s := range people.Strengths {
+		want = append(want, "strength."+string(s))
+	}
 	for _, rt := range console.Table() {
 		if rt.Act != "" {
 			want = append(want, "act."+string(rt.Act))
@@ -74,7 +81,7 @@ func TestTexts(t *testing.T) {
 			}
 		case strings.HasPrefix(name, "done.") || strings.HasPrefix(name, "wrong."):
 			_, end, _ := strings.Cut(name, ".")
-			if !strings.Contains(sources, `"`+end+`"`) && end != "events" && end != "scopes" && end != "classes" && end != "url" && end != "wait" {
+			if !strings.Contains(sources, `"`+end+`"`) && !slices.Contains(elsewhere, end) {
 				t.Errorf("nothing uses %s", key)
 			}
 		}
