@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -32,8 +33,11 @@ func (o *office) open(t *testing.T, l webtest.Look) *desk {
 // submit sends a form by its button and waits for the page that answers.
 func (d *desk) submit(button string) {
 	d.T.Helper()
-	_, err := chromedp.RunResponse(d.Ctx, chromedp.Click(button, chromedp.ByQuery))
-	fatalIfErr(d.T, err)
+	ctx, cancel := context.WithTimeout(d.Ctx, d.Patience)
+	defer cancel()
+	if _, err := chromedp.RunResponse(ctx, chromedp.Click(button, chromedp.ByQuery)); err != nil {
+		d.T.Fatalf("%s leads nowhere: %v; the page says:\n%s", button, err, d.Text("main"))
+	}
 }
 
 func (d *desk) fill(selector, text string) {

@@ -87,7 +87,7 @@ const folder = "/console"
 // Limits of requests.
 const (
 	maxForm        = 64 << 10 // bytes
-	signInsPerMin  = 30       // attempts from one network, whoever's
+	signInsPerMin  = 60       // attempts from one network, whoever's: a passkey or single sign-on takes two
 	requestsPerMin = 1200     // from one network
 )
 
