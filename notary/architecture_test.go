@@ -67,6 +67,7 @@ var allowed = map[string]string{
 	"server/webtest":             "ui",
 	"server/passkey":             "notary notary/people",
 	"server/sso":                 "notary notary/people notary/webhook server/deliver",
+	"server/sso/ssotest":         "",
 	"server/console":             "crypto/sm notary notary/archive notary/certificate notary/evidence notary/intake notary/issue notary/people notary/proof notary/statement notary/webhook server/auth server/passkey server/site server/sso ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/... ui",
