@@ -123,13 +123,18 @@ type Deed struct {
 // Act names what somebody did.
 type Act string
 
-// Acts that this package notes itself; those of pages stand in their table of routes.
+// Acts that no page has; those of pages stand in their table of routes.
 const (
 	ActSignIn Act = "sign_in"
 	ActFailed Act = "sign_in_failed" // wrong password or code of somebody who exists
 	ActCloned Act = "passkey_cloned" // a passkey counted backwards
 	ActNobody Act = "sso_refused"    // somebody whom the agency's provider knows, and nobody here
+	ActAdd    Act = "user_add"       // at the command line: with an initial password
+	ActReset  Act = "user_reset"     // at the command line: to an initial password
 )
+
+// Acts are those that stand in no table of pages.
+var Acts = []Act{ActSignIn, ActFailed, ActCloned, ActNobody, ActAdd, ActReset}
 
 // By is how somebody signed in, for the trail.
 type By string

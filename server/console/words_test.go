@@ -57,7 +57,10 @@ func TestTexts(t *testing.T) {
 	for _, s := range []webhook.DeliveryStatus{webhook.Pending, webhook.Done, webhook.Abandoned} {
 		want = append(want, "delivery."+string(s))
 	}
-	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed", "act.passkey_cloned", "act.sso_refused", "act.user_add", "act.user_reset")
+	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing")
+	for _, act := range people.Acts {
+		want = append(want, "act."+string(act))
+	}
 	for _, s := range people.Strengths {
 		want = append(want, "strength."+string(s))
 	}

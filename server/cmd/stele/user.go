@@ -60,9 +60,7 @@ func askPassword(s *streams) (string, error) {
 
 // Acts of the command line in the audit trail; they are noted before they are done.
 const (
-	actAdd    people.Act = "user_add"
 	actSwitch people.Act = "user_switch"
-	actReset  people.Act = "user_reset"
 	actInvite people.Act = "user_invite"
 	actAgain  people.Act = "user_invite_again"
 )
@@ -156,7 +154,7 @@ func (c *userAddCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		if err := noteCommand(ctx, p, actAdd, agencyID, "", "login="+c.Login+"; role="+c.Role); err != nil {
+		if err := noteCommand(ctx, p, people.ActAdd, agencyID, "", "login="+c.Login+"; role="+c.Role); err != nil {
 			return err
 		}
 		u, made, err := p.Add(ctx, agencyID, c.Login, c.Name, people.Role(c.Role), password)
@@ -276,7 +274,7 @@ func (c *userResetCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		if err := noteCommand(ctx, p, actReset, u.AgencyID, u.ID, ""); err != nil {
+		if err := noteCommand(ctx, p, people.ActReset, u.AgencyID, u.ID, ""); err != nil {
 			return err
 		}
 		made, err := p.Reset(ctx, "", u.ID, password)
