@@ -59,6 +59,14 @@ func TestInvitations(t *testing.T) {
 	if u, err = h.Find(ctx, agency, "wang"); err != nil || u.HasFactor() || u.Password != "" || len(u.Recovery) > 0 {
 		t.Errorf("what is left: %+v, %v", u, err)
 	}
+	_, err = h.Reset(ctx, agency, u.ID, "")
+	fatalIfErr(t, err)
+	if _, _, err := h.Invited(ctx, token); !errors.Is(err, people.ErrNoInvitation) {
+		t.Errorf("the link of before a reset: %v", err)
+	}
+	if _, token, err = h.InviteAgain(ctx, agency, u.ID, "zhang"); err != nil {
+		t.Fatal(err)
+	}
 	h.site.Pass(people.InvitationTime + time.Minute)
 	if _, err := h.Accept(ctx, token, password, "192.0.2.1"); !errors.Is(err, people.ErrNoInvitation) {
 		t.Errorf("after its time: %v", err)

@@ -123,7 +123,8 @@ func (p *People) SetDisabled(ctx context.Context, agencyID, id string, disabled 
 }
 
 // Reset gives a user an initial password (a random one if none is given, returned this once)
-// in the place of every way to sign in that they had: for who has lost them.
+// in the place of every way to sign in that they had, an open invitation among them: for who
+// has lost them.
 func (p *People) Reset(ctx context.Context, agencyID, id, password string) (string, error) {
 	found, err := p.Find(ctx, agencyID, id)
 	if err != nil {
@@ -141,7 +142,13 @@ func (p *People) Reset(ctx context.Context, agencyID, id, password string) (stri
 		u.Password, u.Initial = hash, true
 		return nil
 	})
-	return password, err
+	if err != nil {
+		return "", err
+	}
+	if err := p.stores.Invitations.EndInvitation(ctx, found.ID); err != nil && !errors.Is(err, notary.ErrNotFound) {
+		return "", down(err)
+	}
+	return password, nil
 }
 
 // Settle marks a password as the user's own, as nobody else is to know it: of a demo.
