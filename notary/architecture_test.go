@@ -70,7 +70,10 @@ var allowed = map[string]string{
 	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
 	"server/site":                "ui",
 	"server/webtest":             "ui",
-	"server/console":             "crypto/sm notary notary/archive notary/certificate notary/class notary/evidence notary/filing notary/intake notary/issue notary/people notary/proof notary/stamp notary/statement notary/webhook server/auth server/site ui",
+	"server/console":             "crypto/sm notary notary/archive notary/certificate notary/class notary/evidence notary/filing notary/intake notary/issue notary/people notary/proof notary/stamp notary/statement notary/webhook server/auth server/passkey server/site server/sso ui",
+	"server/passkey":             "notary notary/people",
+	"server/sso":                 "notary notary/people notary/webhook server/deliver",
+	"server/sso/ssotest":         "",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/... ui",
 }
@@ -85,7 +88,7 @@ var (
 	notInDomain   = []string{"net/http", "database/sql", "github.com/jmoiron/sqlx", "github.com/lib/pq", "modernc.org/sqlite", "github.com/minio/minio-go/v7", "github.com/go-chi/chi/v5"}
 	adapterOwners = map[string]string{"github.com/minio/minio-go/v7": "storage/", "github.com/jmoiron/sqlx": "storage/", "modernc.org/sqlite": "storage/",
 		"github.com/lib/pq": "storage/", "github.com/cometbft/cometbft/node": "notary/chain", "github.com/tjfoc/gmsm/sm2": "crypto/sm/selftest",
-		"github.com/tus/tusd/v2/pkg/handler": "server/tus"}
+		"github.com/tus/tusd/v2/pkg/handler": "server/tus", "github.com/go-webauthn/webauthn/webauthn": "server/passkey", "github.com/coreos/go-oidc/v3/oidc": "server/sso"}
 )
 
 type pkg struct {

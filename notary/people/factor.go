@@ -73,10 +73,10 @@ func recoveryDigest(userID, code string) sm.Digest {
 	return sm.Sum([]byte("stele/recovery/v1\x00"), []byte(userID), []byte{0}, []byte(code))
 }
 
-// useCode takes a code of the authenticator, or a recovery code, from a user: neither works
-// twice. It reports whether it was one.
-func useCode(u *User, secret, typed string, now time.Time) bool {
-	typed = strings.ToUpper(strings.Map(func(r rune) rune {
+// normalizeCode writes a code as it was made: people type it with an input method on, and as it
+// is printed.
+func normalizeCode(typed string) string {
+	return strings.ToUpper(strings.Map(func(r rune) rune {
 		switch {
 		case r >= '！' && r <= '～': // full-width forms of ASCII
 			r -= '！' - '!'
@@ -88,7 +88,23 @@ func useCode(u *User, secret, typed string, now time.Time) bool {
 		}
 		return r
 	}, typed))
-	if step, ok := stepOf(secret, typed, u.FactorStep, now); ok {
+}
+
+// recoveryLength is that of a recovery code without its dashes.
+const recoveryLength = 16
+
+// couldBeCode reports whether a text is worth trying as a code: a password that is not would
+// count as a wrong one.
+func couldBeCode(typed string) bool {
+	n := len(normalizeCode(typed))
+	return n == factorDigits.Length() || n == recoveryLength
+}
+
+// useCode takes a code of the authenticator, or a recovery code, from a user: neither works
+// twice. It reports whether it was one. Without a secret there is no authenticator.
+func useCode(u *User, secret, typed string, now time.Time) bool {
+	typed = normalizeCode(typed)
+	if step, ok := stepOf(secret, typed, u.FactorStep, now); ok && secret != "" {
 		u.FactorStep = step
 		return true
 	}

@@ -40,7 +40,7 @@ type User struct {
 	Login      string // lower case, unique in the instance
 	Name       string
 	Role       Role
-	Password   string      // argon2id, in the form of its reference program
+	Password   string      // argon2id, in the form of its reference program; empty: signs in otherwise, or not yet
 	Initial    bool        // somebody else knows the password: it must be changed
 	Factor     []byte      // sealed secret of the second factor; nil without one
 	FactorStep int64       // time step of the last code that was used (RFC 6238)
@@ -48,10 +48,20 @@ type User struct {
 	CreatedAt  time.Time
 	DisabledAt time.Time // zero: may sign in
 	SignedInAt time.Time // zero: never
+	Passkeys   int       // how many there are
+	Linked     bool      // has an identity at the agency's provider
 }
 
-// HasFactor reports whether a second factor is set up.
-func (u User) HasFactor() bool { return len(u.Factor) > 0 }
+// HasCodes reports whether an authenticator app is set up.
+func (u User) HasCodes() bool { return len(u.Factor) > 0 }
+
+// HasFactor reports whether a second factor is set up: an app or a passkey.
+func (u User) HasFactor() bool { return u.HasCodes() || u.Passkeys > 0 }
+
+// forget takes every way to sign in away.
+func (u *User) forget() {
+	u.Password, u.Initial, u.Factor, u.FactorStep, u.Recovery, u.Passkeys, u.Linked = "", false, nil, 0, nil, 0, false
+}
 
 // Session is a signed-in browser as stored.
 type Session struct {
@@ -71,7 +81,8 @@ type Session struct {
 // AddUser answers [ErrLoginTaken] for a login name that is in use. FindUser takes an id or a
 // login name. Users lists those of an agency by login name; of an empty agency, everybody.
 // ChangeUser reads a user, lets change alter it and writes it back, in one transaction; an
-// error of change leaves it as it was. Only name, role, password, factor and times change.
+// error of change leaves it as it was. Only name, role, password, factor and times change; who
+// has no passkeys or identity afterwards loses those that there were.
 type UserStore interface {
 	AddUser(ctx context.Context, u User) error
 	FindUser(ctx context.Context, idOrLogin string) (User, error)
@@ -112,10 +123,29 @@ type Deed struct {
 // Act names what somebody did.
 type Act string
 
-// Acts that this package notes itself; those of pages stand in their table of routes.
+// Acts that no page has; those of pages stand in their table of routes.
 const (
 	ActSignIn Act = "sign_in"
 	ActFailed Act = "sign_in_failed" // wrong password or code of somebody who exists
+	ActCloned Act = "passkey_cloned" // a passkey counted backwards
+	ActNobody Act = "sso_refused"    // somebody whom the agency's provider knows, and nobody here
+	ActAdd    Act = "user_add"       // at the command line: with an initial password
+	ActReset  Act = "user_reset"     // at the command line: to an initial password
+)
+
+// Acts are those that stand in no table of pages.
+var Acts = []Act{ActSignIn, ActFailed, ActCloned, ActNobody, ActAdd, ActReset}
+
+// By is how somebody signed in, for the trail.
+type By string
+
+// The ways to sign in.
+const (
+	ByPassword     By = "password"
+	ByCode         By = "code"
+	ByPasskey      By = "passkey"
+	ByInvitation   By = "invitation"
+	BySingleSignOn By = "single sign-on"
 )
 
 // DeedFilter narrows the trail. Zero fields do not narrow.

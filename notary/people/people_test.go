@@ -41,7 +41,7 @@ func newHall(t *testing.T, optional bool) *hall {
 	fatalIfErr(t, err)
 	box, err := seal.New(key, "test")
 	fatalIfErr(t, err)
-	p, err := people.New(s.DB, s.DB, s.DB, people.Options{Box: box, OptionalFactor: optional, Now: s.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	p, err := people.New(people.Stores{Users: s.DB, Sessions: s.DB, Trail: s.DB, Invitations: s.DB, Passkeys: s.DB, Providers: s.DB, Attempts: s.DB}, people.Options{Box: box, OptionalFactor: optional, Now: s.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	fatalIfErr(t, err)
 	u, _, err := p.Add(t.Context(), s.Agency.ID, " Zhang ", "张三", people.Admin, password)
 	fatalIfErr(t, err)

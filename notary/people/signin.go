@@ -23,23 +23,35 @@ type Options struct {
 	Log            *slog.Logger
 }
 
+// Stores are where people are kept: one database.
+type Stores struct {
+	Users       UserStore
+	Sessions    SessionStore
+	Trail       Trail
+	Invitations InvitationStore
+	Passkeys    PasskeyStore
+	Providers   ProviderStore
+	Attempts    AttemptStore
+}
+
 // People is what can be done with users. It is safe for concurrent use.
 type People struct {
 	users    UserStore
 	sessions SessionStore
 	trail    Trail
+	stores   Stores
 	opt      Options
 	guard    *Guard
 	hasher   *hasher
 }
 
 // New returns the people of a store.
-func New(users UserStore, sessions SessionStore, trail Trail, opt Options) (*People, error) {
+func New(s Stores, opt Options) (*People, error) {
 	h, err := newHasher()
 	if err != nil {
 		return nil, err
 	}
-	return &People{users: users, sessions: sessions, trail: trail, opt: opt, guard: NewGuard(opt.Now), hasher: h}, nil
+	return &People{users: s.Users, sessions: s.Sessions, trail: s.Trail, stores: s, opt: opt, guard: NewGuard(opt.Now), hasher: h}, nil
 }
 
 // Sessions gives the store of sessions to who keeps them in cookies.
@@ -71,7 +83,7 @@ func (p *People) SignIn(ctx context.Context, login, password, network string) (U
 		return User{}, down(err)
 	}
 	hash := u.Password
-	if !exists || !u.DisabledAt.IsZero() {
+	if !exists || !u.DisabledAt.IsZero() || u.Password == "" {
 		u, hash = User{ID: u.ID}, p.hasher.dummy
 	}
 	if err := p.try(ctx, u.ID, login, network); err != nil {
@@ -88,7 +100,7 @@ func (p *People) SignIn(ctx context.Context, login, password, network string) (U
 	if u.HasFactor() {
 		return u, nil
 	}
-	return p.signedIn(ctx, u.ID, network)
+	return p.signedIn(ctx, u.ID, network, ByPassword)
 }
 
 // try asks the guard; without a user nobody is known.
@@ -106,13 +118,18 @@ func (p *People) failed(ctx context.Context, u User, network string, answer erro
 	if u.Login == "" {
 		return answer
 	}
-	if err := p.Note(ctx, Deed{AgencyID: u.AgencyID, UserID: u.ID, Login: u.Login, Role: u.Role, Act: ActFailed, Network: network}); err != nil {
+	if err := p.note(ctx, u, ActFailed, network, ""); err != nil {
 		return err
 	}
 	return answer
 }
 
-func (p *People) signedIn(ctx context.Context, id, network string) (User, error) {
+// note adds to the trail what a user did, or what was tried in their name.
+func (p *People) note(ctx context.Context, u User, act Act, network, detail string) error {
+	return p.Note(ctx, Deed{AgencyID: u.AgencyID, UserID: u.ID, Login: u.Login, Role: u.Role, Act: act, Network: network, Detail: detail})
+}
+
+func (p *People) signedIn(ctx context.Context, id, network string, by By) (User, error) {
 	u, err := p.users.ChangeUser(ctx, id, func(u *User) error {
 		u.SignedInAt = p.opt.Now().UTC()
 		return nil
@@ -120,7 +137,7 @@ func (p *People) signedIn(ctx context.Context, id, network string) (User, error)
 	if err != nil {
 		return User{}, down(err)
 	}
-	return u, p.Note(ctx, Deed{AgencyID: u.AgencyID, UserID: u.ID, Login: u.Login, Role: u.Role, Act: ActSignIn, Network: network})
+	return u, p.note(ctx, u, ActSignIn, network, "by="+string(by))
 }
 
 var errCode = notary.InvalidField("code", "This code is wrong, or was used before. Wait for the next one.")
@@ -130,7 +147,7 @@ func (p *People) SignInCode(ctx context.Context, id, code, network string) (User
 	if err := p.Code(ctx, id, code, network); err != nil {
 		return User{}, err
 	}
-	return p.signedIn(ctx, id, network)
+	return p.signedIn(ctx, id, network, ByCode)
 }
 
 // Code checks a code of the second factor and uses it up.
@@ -143,9 +160,11 @@ func (p *People) Code(ctx context.Context, id, code, network string) error {
 	if err := p.try(ctx, u.ID, account, network); err != nil {
 		return err
 	}
-	secret, err := p.opt.Box.Open(factorPlace(u.ID), u.Factor)
-	if err != nil {
-		return notary.Wrap(notary.CodeInternal, err, "The second factor cannot be read.")
+	var secret []byte // none: recovery codes alone are taken
+	if u.HasCodes() {
+		if secret, err = p.opt.Box.Open(factorPlace(u.ID), u.Factor); err != nil {
+			return notary.Wrap(notary.CodeInternal, err, "The second factor cannot be read.")
+		}
 	}
 	_, err = p.users.ChangeUser(ctx, id, func(u *User) error {
 		if !useCode(u, string(secret), code, p.opt.Now()) {
@@ -172,16 +191,18 @@ func (p *People) Confirm(ctx context.Context, id, text, network string) error {
 	if err != nil {
 		return err
 	}
-	if u.HasFactor() && p.Code(ctx, id, text, network) == nil {
+	if u.HasFactor() && couldBeCode(text) && p.Code(ctx, id, text, network) == nil {
 		return nil
 	}
 	account := "confirm " + u.Login
 	if err := p.try(ctx, u.ID, account, network); err != nil {
 		return err
 	}
-	ok, err := p.hasher.matches(ctx, text, u.Password)
-	if err != nil {
-		return err
+	ok := false
+	if u.Password != "" {
+		if ok, err = p.hasher.matches(ctx, text, u.Password); err != nil {
+			return err
+		}
 	}
 	if !ok {
 		return p.failed(ctx, u, network, errConfirm)

@@ -40,13 +40,26 @@ func (p *People) Add(ctx context.Context, agencyID, login, name string, role Rol
 	if err != nil {
 		return User{}, "", err
 	}
-	u := User{ID: uuid.Must(uuid.NewV7()).String(), AgencyID: agencyID, Login: login, Name: name, Role: role, Password: hash, Initial: true, CreatedAt: p.opt.Now().UTC()}
-	if err := p.users.AddUser(ctx, u); errors.Is(err, ErrLoginTaken) {
-		return User{}, "", notary.InvalidField("login", "The login name is in use. Nothing was saved.")
-	} else if err != nil {
-		return User{}, "", down(err)
+	u, err := p.add(ctx, agencyID, login, name, role, hash)
+	if err != nil {
+		return User{}, "", err
 	}
 	return u, password, nil
+}
+
+// add adds a user; without the hash of a password, one who cannot sign in.
+func (p *People) add(ctx context.Context, agencyID, login, name string, role Role, hash string) (User, error) {
+	login = NormalizeLogin(login)
+	if err := check(login, name, role, agencyID); err != nil {
+		return User{}, err
+	}
+	u := User{ID: uuid.Must(uuid.NewV7()).String(), AgencyID: agencyID, Login: login, Name: name, Role: role, Password: hash, Initial: hash != "", CreatedAt: p.opt.Now().UTC()}
+	if err := p.users.AddUser(ctx, u); errors.Is(err, ErrLoginTaken) {
+		return User{}, notary.InvalidField("login", "The login name is in use. Nothing was saved.")
+	} else if err != nil {
+		return User{}, down(err)
+	}
+	return u, nil
 }
 
 // List lists the users of an agency; of an empty agency, everybody.
@@ -110,7 +123,8 @@ func (p *People) SetDisabled(ctx context.Context, agencyID, id string, disabled 
 }
 
 // Reset gives a user an initial password (a random one if none is given, returned this once)
-// and takes the second factor away: for who has lost either.
+// in the place of every way to sign in that they had, an open invitation among them: for who
+// has lost them.
 func (p *People) Reset(ctx context.Context, agencyID, id, password string) (string, error) {
 	found, err := p.Find(ctx, agencyID, id)
 	if err != nil {
@@ -124,10 +138,17 @@ func (p *People) Reset(ctx context.Context, agencyID, id, password string) (stri
 		return "", err
 	}
 	_, err = p.change(ctx, agencyID, found.ID, func(u *User) error {
-		u.Password, u.Initial, u.Factor, u.Recovery = hash, true, nil, nil
+		u.forget()
+		u.Password, u.Initial = hash, true
 		return nil
 	})
-	return password, err
+	if err != nil {
+		return "", err
+	}
+	if err := p.stores.Invitations.EndInvitation(ctx, found.ID); err != nil && !errors.Is(err, notary.ErrNotFound) {
+		return "", down(err)
+	}
+	return password, nil
 }
 
 // Settle marks a password as the user's own, as nobody else is to know it: of a demo.
@@ -148,6 +169,9 @@ func (p *People) SetPassword(ctx context.Context, id, old, password, network str
 	account := "confirm " + u.Login
 	if err := p.try(ctx, id, account, network); err != nil {
 		return err
+	}
+	if u.Password == "" {
+		return notary.InvalidField("old", "There is no password to be changed.")
 	}
 	ok, err := p.hasher.matches(ctx, old, u.Password)
 	switch {
@@ -193,13 +217,16 @@ func (p *People) Enrol(ctx context.Context, id, secret, code string) ([]string, 
 	return codes, nil
 }
 
-// RemoveFactor takes a user's second factor away, unless the role needs one.
+// RemoveFactor takes a user's authenticator app away, unless the role needs a second factor and
+// there is no other.
 func (p *People) RemoveFactor(ctx context.Context, id string) error {
 	_, err := p.users.ChangeUser(ctx, id, func(u *User) error {
-		if p.NeedsFactor(*u) {
+		if u.Passkeys == 0 && p.NeedsFactor(*u) {
 			return notary.Errorf(notary.CodeForbidden, "This role needs a second factor.")
 		}
-		u.Factor, u.Recovery = nil, nil
+		if u.Factor = nil; u.Passkeys == 0 {
+			u.Recovery = nil
+		}
 		return nil
 	})
 	if err != nil {

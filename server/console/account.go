@@ -18,9 +18,17 @@ func queryEscape(s string) string { return url.QueryEscape(s) }
 // accountPage is a person's own account.
 type accountPage struct {
 	MustEnrol bool
-	NeedsIt   bool // the role needs a second factor here
+	NeedsIt   bool // the role needs a second factor here, and the app is the only one
 	Codes     int  // recovery codes that are left
+	Passkeys  []passkeyLine
+	NoPasskey string // the text that says why passkeys are not to be had here; empty where they are
+	Provider  string // host of the agency's single sign-on; empty without one
 	Sessions  []sessionLine
+}
+
+type passkeyLine struct {
+	people.Passkey
+	ID string // as in addresses
 }
 
 type sessionLine struct {
@@ -34,7 +42,17 @@ func (v *visit) account() error {
 	if err != nil {
 		return err
 	}
-	page := accountPage{MustEnrol: v.People.MustEnrol(v.user), NeedsIt: v.People.NeedsFactor(v.user), Codes: len(v.user.Recovery)}
+	page := accountPage{MustEnrol: v.mustEnrol(), NeedsIt: v.People.NeedsFactor(v.user) && v.user.Passkeys == 0, Codes: len(v.user.Recovery), NoPasskey: v.noPasskey}
+	keys, err := v.People.Passkeys(v.r.Context(), v.user.ID)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		page.Passkeys = append(page.Passkeys, passkeyLine{k, passkeyID(k.ID)})
+	}
+	if page.Provider, err = v.providerHost(v.agency.ID); err != nil {
+		return err
+	}
 	own := v.session()
 	for _, s := range list {
 		page.Sessions = append(page.Sessions, sessionLine{s, s.Digest.String(), s.Digest == own})
@@ -63,7 +81,15 @@ func (v *visit) renew() error {
 	if err != nil {
 		return err
 	}
-	return v.begin(u, stageIn)
+	strong := v.sessions.GetString(v.r.Context(), sessionStrong)
+	if err := v.begin(u, stageIn); err != nil {
+		return err
+	}
+	if strong != "" {
+		v.sessions.Put(v.r.Context(), sessionStrong, strong)
+	}
+	v.user = u
+	return nil
 }
 
 // factorForm is a second factor that is being set up, and what came of it.
@@ -71,6 +97,8 @@ type factorForm struct {
 	Secret string       // in groups of four
 	QR     template.URL // of the secret, as a picture
 	Codes  []string     // recovery codes, once it is set up; shown this once
+
+	Passkey bool // it is a passkey
 }
 
 // beginFactor makes a secret. It is kept sealed in the session until a code shows that the
@@ -120,9 +148,6 @@ func (v *visit) confirmFactor() error {
 	}
 	v.sessions.Remove(ctx, sessionFactor)
 	if err := v.renew(); err != nil {
-		return err
-	}
-	if v.user, err = v.People.User(ctx, v.user.ID); err != nil {
 		return err
 	}
 	return v.show("factor", "console.factor.title", factorForm{Codes: codes})

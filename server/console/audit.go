@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ const deedsShown = 100
 
 // acts are all that can stand in the trail.
 func (c *Console) acts() []people.Act {
-	out := []people.Act{people.ActSignIn, people.ActFailed}
+	out := slices.Clone(people.Acts)
 	for _, rt := range c.routes {
 		if rt.act != "" {
 			out = append(out, rt.act)

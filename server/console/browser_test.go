@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -32,8 +33,11 @@ func (o *office) open(t *testing.T, l webtest.Look) *desk {
 // submit sends a form by its button and waits for the page that answers.
 func (d *desk) submit(button string) {
 	d.T.Helper()
-	_, err := chromedp.RunResponse(d.Ctx, chromedp.Click(button, chromedp.ByQuery))
-	fatalIfErr(d.T, err)
+	ctx, cancel := context.WithTimeout(d.Ctx, d.Patience)
+	defer cancel()
+	if _, err := chromedp.RunResponse(ctx, chromedp.Click(button, chromedp.ByQuery)); err != nil {
+		d.T.Fatalf("%s leads nowhere: %v; the page says:\n%s", button, err, d.Text("main"))
+	}
 }
 
 func (d *desk) fill(selector, text string) {
@@ -135,7 +139,7 @@ func TestMorning(t *testing.T) {
 			d.people(i)
 			d.at("/console/audit")
 			d.good("audit")
-			for _, act := range []string{"key_create", "webhook_secret", "record_revoke", "user_add", "factor_confirm"} {
+			for _, act := range []string{"key_create", "webhook_secret", "record_revoke", "user_invite", "factor_confirm"} {
 				d.at("/console/audit?act=" + act + "&login=" + login)
 				d.Wait(`document.querySelectorAll('tbody tr').length > 0`)
 			}
@@ -337,17 +341,20 @@ func (d *desk) people(i int) {
 	d.fill("main section:last-of-type [name=login]", login)
 	d.fill("main section:last-of-type [name=name]", "新来的")
 	d.submit("main section:last-of-type form > button")
-	initial := d.Text("#shown")
-	d.good("users-added")
-	n := d.o.open(d.T.(*testing.T), d.Look)
+	link := d.Text("#shown")
+	d.good("users-invited")
 	// A tab of the same browser has the same cookies: the newcomer's own browser is a client.
-	fatalIfErr(d.T, chromedp.Cancel(n.Ctx))
 	p := d.o.visitor()
-	if a := p.post("/console/sign-in", map[string][]string{"login": {login}, "password": {initial}}); a.status != http.StatusSeeOther {
+	path := strings.TrimPrefix(link, d.o.in.Config.PublicURL)
+	path = path[strings.Index(path, "/console/"):]
+	if a := p.get(path); a.status != http.StatusOK || !strings.Contains(a.body, login) {
+		d.T.Fatalf("the invitation: %d %s", a.status, a.body)
+	}
+	if a := p.post(path, map[string][]string{"password": {password}, "again": {password}}); a.status != http.StatusSeeOther || a.header.Get("Location") != "/console" {
 		d.T.Fatalf("the newcomer: %d %s", a.status, a.body)
 	}
-	if a := p.get("/console/records"); a.status != http.StatusSeeOther || a.header.Get("Location") != "/console/account" {
-		d.T.Errorf("with an initial password: %d %v", a.status, a.header)
+	if a := p.get("/console/records"); a.status != http.StatusOK {
+		d.T.Errorf("the newcomer's records: %d %v", a.status, a.header)
 	}
 }
 
@@ -361,7 +368,7 @@ func TestKeyboard(t *testing.T) {
 	fatalIfErr(t, err)
 	d.Wait(`document.querySelector('.numbers')`)
 	var seen []string
-	for range 11 { // the links of the frame
+	for range 12 { // the links of the frame
 		var at string
 		d.Run(chromedp.KeyEvent(kb.Tab))
 		d.Eval(`(() => { const e = document.activeElement; const s = getComputedStyle(e); return (e.className || e.textContent.trim()) + (s.outlineStyle === 'none' ? ' without a ring' : ''); })()`, &at)
@@ -370,7 +377,7 @@ func TestKeyboard(t *testing.T) {
 		}
 		seen = append(seen, at)
 	}
-	if want := "skip|brand|中文|Sign out|Overview|Records|API keys|Webhooks|People|Audit trail|My account"; !strings.HasPrefix(strings.Join(seen, "|"), want) {
+	if want := "skip|brand|中文|Sign out|Overview|Records|API keys|Webhooks|People|Single sign-on|Audit trail|My account"; !strings.HasPrefix(strings.Join(seen, "|"), want) {
 		t.Errorf("the order is %q", seen)
 	}
 }

@@ -5,6 +5,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -27,7 +28,9 @@ import (
 	"stele/notary/stamp"
 	"stele/notary/webhook"
 	"stele/server/auth"
+	"stele/server/passkey"
 	"stele/server/site"
+	"stele/server/sso"
 	"stele/ui"
 )
 
@@ -65,7 +68,8 @@ type Config struct {
 	TrustJSON  []byte
 	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
 	Operator   string // who runs the service, for the foot of the page; may be empty
-	Secure     bool   // the world reaches the service by https
+	PublicURL  string // how the world reaches the service: https means that cookies go by it alone
+	SSO        *sso.Client
 	Now        func() time.Time
 	Log        *slog.Logger
 }
@@ -77,6 +81,10 @@ type Console struct {
 	texts    *ui.Catalogues
 	pages    map[string]map[string]*template.Template // by language and name
 	sessions *scs.SessionManager
+	secure   bool
+
+	passkeys  *passkey.Desk // nil where they are not to be had
+	noPasskey string        // the text that says why
 }
 
 // folder is where all pages are.
@@ -85,7 +93,7 @@ const folder = "/console"
 // Limits of requests.
 const (
 	maxForm        = 64 << 10 // bytes
-	signInsPerMin  = 30       // attempts from one network, whoever's
+	signInsPerMin  = 60       // attempts from one network, whoever's: a passkey or single sign-on takes two
 	requestsPerMin = 1200     // from one network
 )
 
@@ -111,7 +119,16 @@ func New(r chi.Router, c Config) (*Console, error) {
 			return nil, fmt.Errorf("console in %s: %w", texts.Tag, err)
 		}
 	}
-	out.sessions = newSessions(c.People.Sessions(), c.Secure)
+	out.secure = strings.HasPrefix(c.PublicURL, "https://")
+	out.sessions = newSessions(c.People.Sessions(), out.secure)
+	switch out.passkeys, err = passkey.New(c.PublicURL, out.texts.All()[0].Text("site.name")); {
+	case errors.Is(err, passkey.ErrNoName):
+		out.noPasskey = "console.passkey.no_name"
+	case errors.Is(err, passkey.ErrInsecure):
+		out.noPasskey = "console.passkey.insecure"
+	case err != nil:
+		return nil, fmt.Errorf("console: %w", err)
+	}
 	out.mount(r)
 	return out, nil
 }

@@ -80,22 +80,22 @@ func (v *visit) marks() error {
 	return v.showMarks(p, document, asked.seal, asked.plan)
 }
 
-// asked are marks as the form, the paper or its class has them.
-type asked struct {
+// wanted are marks as the form, the paper or its class has them.
+type wanted struct {
 	seal string
 	plan stamp.Plan
 	rows []markRow
 }
 
-func (v *visit) askedMarks(p filing.Paper) (asked, error) {
+func (v *visit) askedMarks(p filing.Paper) (wanted, error) {
 	if v.r.Method == http.MethodPost {
 		return v.typedMarks()
 	}
-	out := asked{plan: firstPlan}
+	out := wanted{plan: firstPlan}
 	var kept filing.Marks
 	if len(p.Marks) > 0 && json.Unmarshal(p.Marks, &kept) == nil {
 		if plan, err := stamp.ParsePlan(kept.Plan); err == nil {
-			return asked{seal: kept.Seal, plan: plan}, nil
+			return wanted{seal: kept.Seal, plan: plan}, nil
 		}
 	}
 	c, err := v.Classes.Find(v.r.Context(), v.agency.ID, p.Class)
@@ -204,8 +204,8 @@ func rowsOf(plan stamp.Plan) []markRow {
 }
 
 // typedMarks reads the form. What is typed stays in it, whether it makes sense or not.
-func (v *visit) typedMarks() (asked, error) {
-	out := asked{seal: v.typed("seal")}
+func (v *visit) typedMarks() (wanted, error) {
+	out := wanted{seal: v.typed("seal")}
 	var wrong error
 	for i := 1; i <= maxMarkRows; i++ {
 		field := func(name string) string { return v.typed(fmt.Sprintf("m%d.%s", i, name)) }

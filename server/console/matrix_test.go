@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,6 +21,10 @@ var matrix = map[string]string{
 	"POST /console/sign-out": "caduo", "GET /console": "caduo", "GET /console/account": "caduo",
 	"POST /console/account/password": "caduo", "POST /console/account/factor": "caduo", "POST /console/account/factor/confirm": "caduo",
 	"POST /console/account/factor/remove": "caduo", "POST /console/account/sessions/end": "caduo",
+	"POST /console/account/passkeys/begin": "caduo", "POST /console/account/passkeys": "caduo", "POST /console/account/passkeys/{passkey}/remove": "caduo",
+	"GET /console/account/confirm": "caduo", "POST /console/account/confirm": "caduo", "POST /console/account/confirm/begin": "caduo", "POST /console/account/confirm/passkey": "caduo",
+	"POST /console/account/confirm/sso": "cadu", "POST /console/account/sso": "cadu", "POST /console/account/sso/link": "cadu", "POST /console/account/sso/unlink": "cadu",
+	"GET /console/sso": "du", "POST /console/sso": "d", "POST /console/sso/remove": "d",
 	"GET /console/records": "cadu", "GET /console/records/{record}": "cadu", "GET /console/records/{record}/bundle": "cadu", "GET /console/records/{record}/certificate": "cadu",
 	"GET /console/records/{record}/evidence": "cadu", "GET /console/records/{record}/document": "cadu", "POST /console/records/{record}/revoke": "cad",
 	"GET /console/papers": "cadu", "GET /console/papers/{paper}": "cadu", "GET /console/papers/{paper}/document": "cadu", "POST /console/papers/{paper}": "cad",
@@ -30,14 +35,15 @@ var matrix = map[string]string{
 	"GET /console/webhooks": "du", "POST /console/webhooks": "d", "GET /console/webhooks/{webhook}": "du", "POST /console/webhooks/{webhook}": "d",
 	"POST /console/webhooks/{webhook}/enabled": "d", "POST /console/webhooks/{webhook}/test": "d", "POST /console/webhooks/{webhook}/secret": "d",
 	"POST /console/webhooks/{webhook}/delete": "d", "POST /console/webhooks/{webhook}/replay": "d", "POST /console/webhooks/{webhook}/deliveries/{delivery}/replay": "d",
-	"GET /console/users": "duo", "POST /console/users": "do", "POST /console/users/{user}/role": "do", "POST /console/users/{user}/disabled": "do", "POST /console/users/{user}/reset": "do",
+	"GET /console/users": "duo", "POST /console/users": "do", "POST /console/users/{user}/role": "do", "POST /console/users/{user}/disabled": "do", "POST /console/users/{user}/invite": "do", "POST /console/users/{user}/withdraw": "do",
 	"GET /console/audit": "duo", "GET /console/audit/export": "duo",
 }
 
 var letters = map[people.Role]string{people.Clerk: "c", people.Approver: "a", people.Admin: "d", people.Auditor: "u", people.Operator: "o"}
 
 // open routes are for whoever is not signed in.
-var open = []string{"GET /console/sign-in", "POST /console/sign-in", "GET /console/code", "POST /console/code"}
+var open = []string{"GET /console/sign-in", "POST /console/sign-in", "GET /console/code", "POST /console/code", "POST /console/passkey/begin", "POST /console/passkey",
+	"GET /console/sign-in/sso", "POST /console/sign-in/sso", "GET /console/sign-in/sso/callback", "GET /console/invitation/{token}", "POST /console/invitation/{token}", "POST /console/invitation/{token}/sso"}
 
 // things are the ids that addresses name, of an agency.
 type things map[string]string
@@ -58,6 +64,8 @@ func (o *office) things(agencyID string) things {
 	c := class.Ready()[1]
 	c.ID, c.AgencyID = out["class"], agencyID
 	fatalIfErr(o.t, o.in.Classes.Put(o.t.Context(), c))
+	fatalIfErr(o.t, o.in.DB.AddPasskey(o.t.Context(), people.Passkey{ID: []byte("passkey of " + u.Login), UserID: u.ID, Name: "x", PublicKey: []byte{1}}))
+	out["passkey"] = base64.RawURLEncoding.EncodeToString([]byte("passkey of " + u.Login))
 	keys, err := o.in.DB.Keys(o.t.Context(), agencyID)
 	fatalIfErr(o.t, err)
 	out["key"] = "none"
@@ -167,6 +175,9 @@ func TestAuthorization(t *testing.T) {
 	}
 	if u, err := o.people.Find(t.Context(), o.other.ID, foreign["user"]); err != nil || !u.DisabledAt.IsZero() || u.Role != people.Clerk {
 		t.Errorf("another agency's user was changed: %+v, %v", u, err)
+	}
+	if l, err := o.people.Passkeys(t.Context(), foreign["user"]); err != nil || len(l) != 1 {
+		t.Errorf("another person's passkey is gone: %v", err)
 	}
 	if _, err := o.in.DB.Endpoint(t.Context(), o.other.ID, foreign["webhook"]); err != nil {
 		t.Errorf("another agency's webhook is gone: %v", err)

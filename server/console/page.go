@@ -69,6 +69,8 @@ type frame struct {
 	Once      string // of the forms on this page: each is taken once
 	Fresh     bool   // sensitive forms need not ask again
 	Settled   bool
+	Passkeys  bool                           // are to be had here
+	Here      string                         // the page that the form stands on
 	May       func(method, path string) bool // this role use a route of the table
 	Done      string                         // what was just done, in words
 	Problem   string                         // what was wrong with the form
@@ -81,7 +83,7 @@ type frame struct {
 func (v *visit) show(name, title string, page any) error {
 	ctx := v.r.Context()
 	f := frame{Lang: v.texts.Tag, Languages: site.OtherLanguages(v.Console.texts, v.texts, v.r, folder), Title: v.t(title), Operator: v.Operator, Agency: v.agency, Section: v.route.section,
-		Once: rand.Text(), Problem: v.problem, Field: v.field, Page: page}
+		Once: rand.Text(), Problem: v.problem, Field: v.field, Passkeys: v.passkeys != nil, Page: page}
 	f.Typed = func(name string) string {
 		if v.problem == "" {
 			return ""
@@ -91,7 +93,7 @@ func (v *visit) show(name, title string, page any) error {
 	f.May = func(string, string) bool { return false }
 	if v.user.ID != "" {
 		f.User, f.Settled, f.Fresh, f.Form = &v.user, !v.unsettled(), v.fresh(), v.sessions.GetString(ctx, sessionForm)
-		f.May = v.may
+		f.May, f.Here = v.may, v.back()
 		for _, s := range sections {
 			at := slices.IndexFunc(v.routes, func(rt route) bool { return rt.section == s && rt.method == http.MethodGet })
 			if slices.Contains(v.routes[at].roles, v.user.Role) && (f.Settled || v.routes[at].unsettled) {

@@ -47,6 +47,15 @@ func table() []route {
 		{method: http.MethodGet, path: "/code", open: true, do: (*visit).codePage},
 		{method: http.MethodPost, path: "/code", open: true, guesses: true, page: (*visit).codePage, do: (*visit).signInCode},
 
+		{method: http.MethodPost, path: "/passkey/begin", open: true, guesses: true, page: (*visit).signInPage, do: (*visit).beginPasskeySignIn},
+		{method: http.MethodPost, path: "/passkey", open: true, guesses: true, page: (*visit).passkeyRefused, do: (*visit).signInPasskey},
+		{method: http.MethodGet, path: "/sign-in/sso", open: true, do: (*visit).ssoPage},
+		{method: http.MethodPost, path: "/sign-in/sso", open: true, guesses: true, page: (*visit).ssoPage, do: (*visit).beginSSO},
+		{method: http.MethodGet, path: "/sign-in/sso/callback", open: true, guesses: true, page: (*visit).ssoPage, do: (*visit).backFromSSO},
+		{method: http.MethodGet, path: "/invitation/{token}", open: true, guesses: true, do: (*visit).invitation},
+		{method: http.MethodPost, path: "/invitation/{token}", open: true, guesses: true, page: (*visit).invitation, do: (*visit).acceptInvitation},
+		{method: http.MethodPost, path: "/invitation/{token}/sso", open: true, guesses: true, page: (*visit).invitation, do: (*visit).acceptBySSO},
+
 		{method: http.MethodPost, path: "/sign-out", roles: everybody, unsettled: true, act: "sign_out", do: (*visit).signOut},
 		{method: http.MethodGet, path: "", section: "overview", roles: everybody, do: (*visit).overview},
 
@@ -57,6 +66,17 @@ func table() []route {
 		{method: http.MethodPost, path: "/account/factor/remove", section: "account", roles: everybody, act: "factor_remove", sensitive: true, page: (*visit).account, do: (*visit).removeFactor},
 		{method: http.MethodPost, path: "/account/sessions/end", section: "account", roles: everybody, act: "session_end", page: (*visit).account, do: (*visit).endSession},
 
+		{method: http.MethodPost, path: "/account/passkeys/begin", section: "account", roles: everybody, unsettled: true, act: "passkey_begin", sensitive: true, page: (*visit).account, do: (*visit).beginPasskey},
+		{method: http.MethodPost, path: "/account/passkeys", section: "account", roles: everybody, unsettled: true, act: "passkey_add", tells: []string{"name"}, page: (*visit).account, do: (*visit).addPasskey},
+		{method: http.MethodPost, path: "/account/passkeys/{passkey}/remove", section: "account", roles: everybody, act: "passkey_remove", sensitive: true, page: (*visit).account, do: (*visit).removePasskey},
+		{method: http.MethodGet, path: "/account/confirm", section: "account", roles: everybody, unsettled: true, do: (*visit).confirmPage},
+		{method: http.MethodPost, path: "/account/confirm", section: "account", roles: everybody, unsettled: true, act: "confirm", sensitive: true, page: (*visit).confirmPage, do: (*visit).confirmed},
+		{method: http.MethodPost, path: "/account/confirm/begin", section: "account", roles: everybody, unsettled: true, act: "passkey_ask", page: (*visit).confirmPage, do: (*visit).beginConfirm},
+		{method: http.MethodPost, path: "/account/confirm/passkey", section: "account", roles: everybody, unsettled: true, act: "passkey_confirm", page: (*visit).confirmPage, do: (*visit).confirmPasskey},
+		{method: http.MethodPost, path: "/account/confirm/sso", section: "account", roles: office, unsettled: true, act: "sso_ask", page: (*visit).confirmPage, do: (*visit).confirmBySSO},
+		{method: http.MethodPost, path: "/account/sso", section: "account", roles: office, act: "sso_link_begin", sensitive: true, page: (*visit).account, do: (*visit).beginLink},
+		{method: http.MethodPost, path: "/account/sso/link", section: "account", roles: office, act: "sso_link", page: (*visit).account, do: (*visit).link},
+		{method: http.MethodPost, path: "/account/sso/unlink", section: "account", roles: office, act: "sso_unlink", sensitive: true, page: (*visit).account, do: (*visit).unlink},
 		{method: http.MethodGet, path: "/papers", section: "papers", roles: office, do: (*visit).papers},
 		{method: http.MethodGet, path: "/papers/{paper}", section: "papers", roles: office, do: (*visit).paper},
 		{method: http.MethodGet, path: "/papers/{paper}/document", section: "papers", roles: office, do: (*visit).paperDocument},
@@ -100,10 +120,15 @@ func table() []route {
 		{method: http.MethodPost, path: "/webhooks/{webhook}/deliveries/{delivery}/replay", section: "webhooks", roles: admins, act: "delivery_replay", page: (*visit).webhook, do: (*visit).replay},
 
 		{method: http.MethodGet, path: "/users", section: "users", roles: overseers, do: (*visit).users},
-		{method: http.MethodPost, path: "/users", section: "users", roles: managers, act: "user_add", tells: []string{"login", "name", "role", "agency"}, sensitive: true, page: (*visit).users, do: (*visit).addUser},
+		{method: http.MethodPost, path: "/users", section: "users", roles: managers, act: "user_invite", tells: []string{"login", "name", "role", "agency"}, sensitive: true, page: (*visit).users, do: (*visit).inviteUser},
 		{method: http.MethodPost, path: "/users/{user}/role", section: "users", roles: managers, act: "user_role", tells: []string{"role"}, sensitive: true, page: (*visit).users, do: (*visit).setRole},
 		{method: http.MethodPost, path: "/users/{user}/disabled", section: "users", roles: managers, act: "user_switch", tells: []string{"disabled"}, sensitive: true, page: (*visit).users, do: (*visit).setDisabled},
-		{method: http.MethodPost, path: "/users/{user}/reset", section: "users", roles: managers, act: "user_reset", sensitive: true, page: (*visit).users, do: (*visit).resetUser},
+		{method: http.MethodPost, path: "/users/{user}/invite", section: "users", roles: managers, act: "user_invite_again", sensitive: true, page: (*visit).users, do: (*visit).inviteAgain},
+		{method: http.MethodPost, path: "/users/{user}/withdraw", section: "users", roles: managers, act: "user_withdraw", page: (*visit).users, do: (*visit).withdraw},
+
+		{method: http.MethodGet, path: "/sso", section: "sso", roles: seesKeys, do: (*visit).provider},
+		{method: http.MethodPost, path: "/sso", section: "sso", roles: admins, act: "sso_set", tells: []string{"issuer", "client", "claim", "strength", "acr"}, sensitive: true, page: (*visit).provider, do: (*visit).setProvider},
+		{method: http.MethodPost, path: "/sso/remove", section: "sso", roles: admins, act: "sso_remove", sensitive: true, page: (*visit).provider, do: (*visit).removeProvider},
 
 		{method: http.MethodGet, path: "/audit", section: "audit", roles: overseers, do: (*visit).audit},
 		{method: http.MethodGet, path: "/audit/export", section: "audit", roles: overseers, do: (*visit).exportAudit},
@@ -115,4 +140,4 @@ func table() []route {
 var classFields = []string{"id", "zh", "en", "print", "approval", "withdrawal", "keep", "ended"}
 
 // sections of the side bar, in their order; a role sees those that have a page for it.
-var sections = []string{"overview", "papers", "records", "classes", "keys", "webhooks", "users", "audit", "account"}
+var sections = []string{"overview", "papers", "records", "classes", "keys", "webhooks", "users", "sso", "audit", "account"}

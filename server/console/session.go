@@ -30,6 +30,7 @@ const (
 	sessionForm   = "form"  // the token of its forms
 	sessionFresh  = "fresh" // RFC 3339: when the person last said who they are
 	sessionFactor = "factor"
+	sessionStrong = "strong" // the agency's provider has seen a second factor
 
 	stageCode = "code"
 	stageIn   = "in"

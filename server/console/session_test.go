@@ -143,6 +143,59 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// No form of the table is taken from another site, and none of those behind the sign-in
+// without the token of the session, or with another session's.
+func TestEveryFormIsOurs(t *testing.T) {
+	o := openOffice(t, false)
+	own := o.things(o.agency.ID)
+	admin, stranger := o.as("admin"), o.as("admin")
+	for _, rt := range console.Table() {
+		if rt.Method != http.MethodPost {
+			continue
+		}
+		path := strings.ReplaceAll(own.in(rt.Path), "{token}", "x")
+		req, err := http.NewRequest(http.MethodPost, o.URL+path, strings.NewReader(url.Values{"form": {admin.form}, "once": {"1"}, "confirm": {password}}.Encode()))
+		fatalIfErr(t, err)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Sec-Fetch-Site", "cross-site")
+		if a := admin.do(req); a.status != http.StatusForbidden {
+			t.Errorf("%s from another site: %d", rt.Path, a.status)
+		}
+		for _, form := range []string{"-", stranger.form} {
+			if a := admin.post(path, url.Values{"form": {form}}); !rt.Open && a.status != http.StatusForbidden {
+				t.Errorf("%s with the token %q: %d", rt.Path, form, a.status)
+			}
+		}
+	}
+	if u, err := o.people.Find(t.Context(), "", own["user"]); err != nil || !u.DisabledAt.IsZero() || u.Passkeys != 1 || u.Password == "" {
+		t.Errorf("a foreign form did something: %+v, %v", u, err)
+	}
+}
+
+// Who tries links, passkeys and states without end is slowed down by network.
+func TestTriesAreCounted(t *testing.T) {
+	o := openOffice(t, false)
+	p := o.visitor()
+	for _, try := range []func() answer{
+		func() answer { return p.get("/console/invitation/x") },
+		func() answer { return p.get("/console/sign-in/sso/callback?state=x&code=x") },
+		func() answer { return p.post("/console/passkey", url.Values{"attempt": {"x"}, "answer": {"{}"}}) },
+	} {
+		last := answer{}
+		for range 100 {
+			if last = try(); last.status == http.StatusTooManyRequests {
+				break
+			}
+		}
+		if last.status != http.StatusTooManyRequests || last.header.Get("Retry-After") == "" {
+			t.Errorf("a hundred tries: %d", last.status)
+		}
+	}
+	if a := p.get("/console/sign-in"); a.status != http.StatusOK {
+		t.Errorf("the page itself: %d", a.status)
+	}
+}
+
 // Without a second factor an admin gets no further than their account, except in a demo.
 func TestSecondFactorIsDemanded(t *testing.T) {
 	o := openOffice(t, true)

@@ -4,8 +4,10 @@ import "stele/notary"
 
 // signInForm is the page for name and password, and the one for the code.
 type signInForm struct {
-	Next string // where to go afterwards
-	Code bool
+	Next     string // where to go afterwards
+	Code     bool
+	Takes    bool // codes: of an app, or for recovery
+	Passkeys bool // may be used
 }
 
 // next is where the person wanted to go, if that is a page of ours.
@@ -17,7 +19,7 @@ func (v *visit) next() string {
 }
 
 func (v *visit) signInPage() error {
-	return v.show("sign_in", "console.sign_in.title", signInForm{Next: v.next()})
+	return v.show("sign_in", "console.sign_in.title", signInForm{Next: v.next(), Passkeys: v.passkeys != nil})
 }
 
 // signIn takes name and password. With a second factor the session is good for its page only.
@@ -46,10 +48,15 @@ func (v *visit) halfIn() string {
 }
 
 func (v *visit) codePage() error {
-	if v.halfIn() == "" {
+	id := v.halfIn()
+	if id == "" {
 		return v.redirect(folder + "/sign-in")
 	}
-	return v.show("sign_in", "console.sign_in.title", signInForm{Next: v.next(), Code: true})
+	u, err := v.People.User(v.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return v.show("sign_in", "console.sign_in.title", signInForm{Next: v.next(), Code: true, Takes: u.HasCodes() || len(u.Recovery) > 0, Passkeys: v.passkeys != nil && u.Passkeys > 0})
 }
 
 func (v *visit) signInCode() error {

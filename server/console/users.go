@@ -2,6 +2,7 @@ package console
 
 import (
 	"slices"
+	"time"
 
 	"stele/notary"
 	"stele/notary/people"
@@ -13,12 +14,15 @@ type usersPage struct {
 	Roles    []people.Role
 	Agencies []notary.Agency // that a user can be added to; an operator's alone
 	Shown    secret
+	Hours    int // that an invitation is good for
 }
 
 type userLine struct {
 	people.User
-	Agency string // its name, for operators
-	Own    bool   // the person who looks
+	Agency string    // its name, for operators
+	Own    bool      // the person who looks
+	Until  time.Time // of the open invitation; zero without one
+	By     string    // who invited
 }
 
 func (v *visit) users() error { return v.showUsers(secret{}) }
@@ -29,7 +33,11 @@ func (v *visit) showUsers(shown secret) error {
 	if err != nil {
 		return err
 	}
-	page := usersPage{Shown: shown}
+	invitations, err := v.People.Invitations(ctx, v.agency.ID)
+	if err != nil {
+		return err
+	}
+	page := usersPage{Shown: shown, Hours: int(people.InvitationTime.Hours())}
 	names := map[string]string{}
 	for _, r := range people.Roles {
 		if r != people.Operator || v.user.Role == people.Operator {
@@ -45,7 +53,8 @@ func (v *visit) showUsers(shown secret) error {
 		}
 	}
 	for _, u := range list {
-		page.Users = append(page.Users, userLine{u, names[u.AgencyID], u.ID == v.user.ID})
+		i := invitations[u.ID]
+		page.Users = append(page.Users, userLine{u, names[u.AgencyID], u.ID == v.user.ID, i.ExpiresAt, i.By})
 	}
 	return v.show("users", "console.section.users", page)
 }
@@ -65,17 +74,18 @@ func (v *visit) home(role people.Role) (string, error) {
 	return a.ID, nil
 }
 
-func (v *visit) addUser() error {
+// inviteUser adds somebody, who chooses by a link how they sign in. The link is shown once.
+func (v *visit) inviteUser() error {
 	role := people.Role(v.typed("role"))
 	agency, err := v.home(role)
 	if err != nil {
 		return err
 	}
-	u, password, err := v.People.Add(v.r.Context(), agency, v.typed("login"), v.typed("name"), role, "")
+	u, token, err := v.People.Invite(v.r.Context(), agency, v.typed("login"), v.typed("name"), role, v.user.Login)
 	if err != nil {
 		return err
 	}
-	return v.showUsers(secret{password, u.Login})
+	return v.showUsers(secret{InvitationLink(v.PublicURL, token), u.Login})
 }
 
 // other finds the user of the address; nobody changes their own rights here, so that an agency
@@ -118,14 +128,26 @@ func (v *visit) setDisabled() error {
 	return v.done(folder+"/users", "user_enabled")
 }
 
-func (v *visit) resetUser() error {
+// inviteAgain takes away how somebody signed in, and shows a link by which they choose anew.
+func (v *visit) inviteAgain() error {
 	u, err := v.other()
 	if err != nil {
 		return err
 	}
-	password, err := v.People.Reset(v.r.Context(), v.agency.ID, u.ID, "")
+	u, token, err := v.People.InviteAgain(v.r.Context(), v.agency.ID, u.ID, v.user.Login)
 	if err != nil {
 		return err
 	}
-	return v.showUsers(secret{password, u.Login})
+	return v.showUsers(secret{InvitationLink(v.PublicURL, token), u.Login})
+}
+
+func (v *visit) withdraw() error {
+	u, err := v.other()
+	if err != nil {
+		return err
+	}
+	if err := v.People.Withdraw(v.r.Context(), v.agency.ID, u.ID); err != nil {
+		return err
+	}
+	return v.done(folder+"/users", "user_withdrawn")
 }

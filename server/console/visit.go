@@ -95,7 +95,13 @@ func (v *visit) identify() (bool, error) {
 }
 
 // unsettled reports whether the person has something to do before anything else.
-func (v *visit) unsettled() bool { return v.user.Initial || v.People.MustEnrol(v.user) }
+func (v *visit) unsettled() bool { return v.user.Initial || v.mustEnrol() }
+
+// mustEnrol reports whether the person needs a second factor and has shown none, here or at
+// the agency's provider.
+func (v *visit) mustEnrol() bool {
+	return v.People.MustEnrol(v.user) && v.sessions.GetString(v.r.Context(), sessionStrong) == ""
+}
 
 func (v *visit) toSignIn() error {
 	to := folder + "/sign-in"
@@ -153,7 +159,7 @@ const maxDetail = 2000
 // deed is what stands in the audit trail: the fields of the form that the table names.
 func (v *visit) deed() people.Deed {
 	var about, detail []string
-	for _, name := range []string{"record", "key", "webhook", "delivery", "user", "paper", "class"} {
+	for _, name := range []string{"record", "key", "webhook", "delivery", "user", "paper", "class", "passkey"} {
 		if id := v.param(name); id != "" {
 			about = append(about, id)
 		}
@@ -261,7 +267,7 @@ func (v *visit) fail(err error) {
 		status, text = statusOf[e.Code], string(e.Code)
 	}
 	if status >= http.StatusInternalServerError {
-		v.Log.ErrorContext(v.r.Context(), "request failed", "path", v.r.URL.Path, "error", err)
+		v.Log.ErrorContext(v.r.Context(), "request failed", "path", folder+v.route.path, "error", err) // the path as it came may hold a token
 	}
 	if e != nil && e.Wait > 0 {
 		v.rw.Header().Set("Retry-After", fmt.Sprint(int((e.Wait+time.Second-1)/time.Second)))

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,10 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false)(\.|$)`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|strength|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false)(\.|$)`)
+
+// elsewhere are parts of forms that other packages name in their errors.
+var elsewhere = []string{"events", "scopes", "classes", "url", "wait", "passkey", "cloned", "last", "only", "attempt", "token", "provider", "refused", "not_linked", "linked", "other_login"}
 
 func consoleSources(t *testing.T) string {
 	t.Helper()
@@ -54,7 +58,6 @@ func TestTexts(t *testing.T) {
 	for _, s := range []webhook.DeliveryStatus{webhook.Pending, webhook.Done, webhook.Abandoned} {
 		want = append(want, "delivery."+string(s))
 	}
-	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed", "act.seal_add", "act.seal_show", "act.seal_end")
 	for _, s := range filing.States {
 		want = append(want, "paper.state."+string(s))
 	}
@@ -62,6 +65,13 @@ func TestTexts(t *testing.T) {
 		want = append(want, "papers.list."+l, "papers.none_"+l)
 	}
 	want = append(want, "paper.true", "paper.false")
+	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.seal_add", "act.seal_show", "act.seal_end")
+	for _, act := range people.Acts {
+		want = append(want, "act."+string(act))
+	}
+	for _, s := range people.Strengths {
+		want = append(want, "strength."+string(s))
+	}
 	for _, rt := range console.Table() {
 		if rt.Act != "" {
 			want = append(want, "act."+string(rt.Act))
@@ -82,7 +92,7 @@ func TestTexts(t *testing.T) {
 			}
 		case strings.HasPrefix(name, "done.") || strings.HasPrefix(name, "wrong."):
 			_, end, _ := strings.Cut(name, ".")
-			if !strings.Contains(sources, `"`+end+`"`) && end != "events" && end != "scopes" && end != "classes" && end != "url" && end != "wait" {
+			if !strings.Contains(sources, `"`+end+`"`) && !slices.Contains(elsewhere, end) {
 				t.Errorf("nothing uses %s", key)
 			}
 		}

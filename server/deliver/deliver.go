@@ -40,8 +40,15 @@ type Sender struct {
 	timeout time.Duration
 }
 
-// New returns a sender that connects to what the policy allows.
-func New(policy webhook.Policy, now func() time.Time) *Sender {
+// Client returns an HTTP client that connects to what the policy allows, follows no redirect,
+// knows no proxy and gives up after a time-out. It is for whoever calls a stranger's address.
+func Client(policy webhook.Policy, timeout time.Duration) *http.Client {
+	client, _ := newClient(policy)
+	client.Timeout = timeout
+	return client
+}
+
+func newClient(policy webhook.Policy) (*http.Client, *net.Dialer) {
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
@@ -51,7 +58,7 @@ func New(policy webhook.Policy, now func() time.Time) *Sender {
 	}}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // one request a connection: a receiver that hangs holds nothing else
-	return &Sender{dialer: dialer, now: now, timeout: Timeout, client: &http.Client{
+	return &http.Client{
 		// A redirect is an answer like another, and no success.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
@@ -66,7 +73,13 @@ func New(policy webhook.Policy, now func() time.Time) *Sender {
 			MaxIdleConnsPerHost:    idlePerHost,
 			MaxConnsPerHost:        0, // the dispatcher bounds requests by endpoint; several may share a host
 			IdleConnTimeout:        idleFor,
-		}}}
+		}}, dialer
+}
+
+// New returns a sender that connects to what the policy allows.
+func New(policy webhook.Policy, now func() time.Time) *Sender {
+	client, dialer := newClient(policy)
+	return &Sender{client: client, dialer: dialer, now: now, timeout: Timeout}
 }
 
 // Close closes connections that are kept alive.

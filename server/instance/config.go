@@ -60,7 +60,7 @@ type Config struct {
 	UploadExpiry      time.Duration `name:"upload-expiry" env:"STELE_UPLOAD_EXPIRY" default:"24h" help:"How long after its last byte an upload is kept that nobody notarizes." yaml:"upload-expiry"`
 	SweepAfter        time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
 
-	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
+	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to, and single sign-on be asked in, although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
 	WebhookKeep  time.Duration `name:"webhook-keep" env:"STELE_WEBHOOK_KEEP" default:"720h" help:"How long finished webhook deliveries and their attempts are kept." yaml:"webhook-keep"`
 
 	Console bool `name:"console" env:"STELE_CONSOLE" default:"true" negatable:"" help:"Serve the console, where the people of agencies sign in, at /console." yaml:"console"`

@@ -3,7 +3,6 @@ package instance
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -14,6 +13,8 @@ import (
 	"stele/notary/people"
 	"stele/server/auth"
 	"stele/server/console"
+	"stele/server/sso"
+	"stele/storage/sqldb"
 )
 
 // factorPurpose separates the key that seals second factors from others of the same source.
@@ -27,19 +28,32 @@ func (in *Instance) openPeople(key *sm.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	in.people, err = people.New(in.DB, in.DB, in.DB, people.Options{Box: box, OptionalFactor: in.Config.Demo, Now: time.Now, Log: in.log})
+	in.people, err = people.New(peopleStores(in.DB), people.Options{Box: box, OptionalFactor: in.Config.Demo, Now: time.Now, Log: in.log})
 	return err
+}
+
+func peopleStores(db *sqldb.DB) people.Stores {
+	return people.Stores{Users: db, Sessions: db, Trail: db, Invitations: db, Passkeys: db, Providers: db, Attempts: db}
 }
 
 // People are the users as a command manages them, who signs nobody in and so needs no key.
 func (s *Stores) People(log *slog.Logger) (*people.People, error) {
-	return people.New(s.DB, s.DB, s.DB, people.Options{OptionalFactor: true, Now: time.Now, Log: log})
+	return people.New(peopleStores(s.DB), people.Options{OptionalFactor: true, Now: time.Now, Log: log})
+}
+
+// InvitationLink is what an invited person opens.
+func (s *Stores) InvitationLink(token string) string {
+	return console.InvitationLink(publicURL(s.Config), token)
 }
 
 // mountConsole serves the console.
 func (in *Instance) mountConsole(r chi.Router, desk *auth.Desk, issuer *issue.Issuer, offline []byte, public string) error {
-	_, err := console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Counter: in.DB, Intake: in.Intake, Classes: in.Classes, Papers: in.Desk, Seals: in.DB, Issuer: issuer, Documents: in.Objects, Desk: desk,
-		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, Secure: strings.HasPrefix(public, "https://"), Now: time.Now, Log: in.log})
+	policy, err := in.Config.webhookPolicy()
+	if err != nil {
+		return err
+	}
+	_, err = console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Counter: in.DB, Intake: in.Intake, Classes: in.Classes, Papers: in.Desk, Seals: in.DB, Issuer: issuer, Documents: in.Objects, Desk: desk,
+		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, PublicURL: public, SSO: sso.New(policy, time.Now), Now: time.Now, Log: in.log})
 	if err != nil {
 		return fmt.Errorf("console: %w", err)
 	}

@@ -34,11 +34,14 @@ type userRow struct {
 	CreatedAt  int64  `db:"created_at"`
 	DisabledAt int64  `db:"disabled_at"`
 	SignedInAt int64  `db:"signed_in_at"`
+	Passkeys   int    `db:"passkeys"`
+	Linked     bool   `db:"linked"`
 }
 
 const userColumns = `id, agency_id, login, name, role, password, initial, factor, factor_step, recovery, created_at, disabled_at, signed_in_at`
 
-const selectUser = `SELECT ` + userColumns + ` FROM users`
+const selectUser = `SELECT ` + userColumns + `, (SELECT count(*) FROM passkeys WHERE user_id = users.id) AS passkeys,
+	EXISTS (SELECT 1 FROM identities WHERE user_id = users.id) AS linked FROM users`
 
 func rowOfUser(u people.User) userRow {
 	codes := make([]string, len(u.Recovery))
@@ -51,7 +54,8 @@ func rowOfUser(u people.User) userRow {
 
 func (r userRow) user() (people.User, error) {
 	u := people.User{ID: r.ID, AgencyID: r.AgencyID, Login: r.Login, Name: r.Name, Role: people.Role(r.Role), Password: r.Password, Initial: r.Initial, Factor: r.Factor,
-		FactorStep: r.FactorStep, CreatedAt: fromMicros(r.CreatedAt), DisabledAt: fromMicros(r.DisabledAt), SignedInAt: fromMicros(r.SignedInAt)}
+		FactorStep: r.FactorStep, CreatedAt: fromMicros(r.CreatedAt), DisabledAt: fromMicros(r.DisabledAt), SignedInAt: fromMicros(r.SignedInAt),
+		Passkeys: r.Passkeys, Linked: r.Linked}
 	for _, text := range strings.Fields(r.Recovery) {
 		d, err := hex.DecodeString(text)
 		if err != nil || len(d) != sm.DigestSize {
@@ -111,17 +115,34 @@ func (db *DB) Users(ctx context.Context, agencyID string) ([]people.User, error)
 func (db *DB) ChangeUser(ctx context.Context, id string, change func(*people.User) error) (people.User, error) {
 	var u people.User
 	err := db.tx(ctx, func(tx *sqlx.Tx) (err error) {
-		if u, err = findUser(ctx, tx, id, db.forUpdate()); err != nil {
-			return err
-		}
-		if err := change(&u); err != nil {
-			return err
-		}
-		if _, err := tx.NamedExecContext(ctx, `UPDATE users SET name = :name, role = :role, password = :password, initial = :initial, factor = :factor, factor_step = :factor_step,
-			recovery = :recovery, disabled_at = :disabled_at, signed_in_at = :signed_in_at WHERE id = :id`, rowOfUser(u)); err != nil {
-			return fmt.Errorf("change user: %w", err)
-		}
-		return nil
+		u, err = db.changeUser(ctx, tx, id, change)
+		return err
 	})
 	return u, err
+}
+
+func (db *DB) changeUser(ctx context.Context, tx *sqlx.Tx, id string, change func(*people.User) error) (people.User, error) {
+	u, err := findUser(ctx, tx, id, db.forUpdate())
+	if err != nil {
+		return u, err
+	}
+	before := u
+	if err := change(&u); err != nil {
+		return u, err
+	}
+	if _, err := tx.NamedExecContext(ctx, `UPDATE users SET name = :name, role = :role, password = :password, initial = :initial, factor = :factor, factor_step = :factor_step,
+		recovery = :recovery, disabled_at = :disabled_at, signed_in_at = :signed_in_at WHERE id = :id`, rowOfUser(u)); err != nil {
+		return u, fmt.Errorf("change user: %w", err)
+	}
+	if before.Passkeys > 0 && u.Passkeys == 0 {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM passkeys WHERE user_id = $1`, u.ID); err != nil {
+			return u, fmt.Errorf("remove passkeys: %w", err)
+		}
+	}
+	if before.Linked && !u.Linked {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM identities WHERE user_id = $1`, u.ID); err != nil {
+			return u, fmt.Errorf("remove identity: %w", err)
+		}
+	}
+	return u, nil
 }

@@ -29,6 +29,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
 		"Classes": testClasses, "Papers": testPapers, "PaperRace": testPaperRace,
 		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail,
+		"Invitations": testInvitations, "Passkeys": testPasskeys, "Identities": testIdentities, "Attempts": testAttempts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, NewSiteOn(t, fresh(t), NewDir(t))) })
 	}

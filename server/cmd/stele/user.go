@@ -15,6 +15,7 @@ import (
 )
 
 type userCmd struct {
+	Invite  userInviteCmd  `cmd:"" help:"Invite a person: prints a one-time link by which they choose how they sign in."`
 	Add     userAddCmd     `cmd:"" help:"Add a person to an agency, or an operator to none."`
 	List    userListCmd    `cmd:"" help:"List people, without secrets."`
 	Disable userDisableCmd `cmd:"" help:"Keep a person from signing in, or let them in again."`
@@ -59,9 +60,9 @@ func askPassword(s *streams) (string, error) {
 
 // Acts of the command line in the audit trail; they are noted before they are done.
 const (
-	actAdd    people.Act = "user_add"
 	actSwitch people.Act = "user_switch"
-	actReset  people.Act = "user_reset"
+	actInvite people.Act = "user_invite"
+	actAgain  people.Act = "user_invite_again"
 )
 
 // atCommandLine is who did it, in the audit trail: whoever may use the server's own machine.
@@ -81,6 +82,58 @@ func withPeople(ctx context.Context, c instance.Config, s *streams, f func(st *i
 	})
 }
 
+// agencyIDOf finds an agency's id; an empty code is that of none.
+func agencyIDOf(ctx context.Context, st *instance.Stores, code string) (string, error) {
+	if code == "" {
+		return "", nil
+	}
+	a, err := findAgency(ctx, st, code)
+	return a.ID, err
+}
+
+type userInviteCmd struct {
+	instance.Config `embed:""`
+	Login           string `arg:"" help:"Login name."`
+	Name            string `help:"The person's name; needed but with --again." placeholder:"NAME"`
+	Role            string `default:"" enum:",clerk,approver,admin,auditor,operator" help:"clerk, approver, admin, auditor or operator; needed but with --again."`
+	Agency          string `help:"Credit code or id of the agency; needed but for operators." placeholder:"CODE"`
+	Again           bool   `help:"Take every way to sign in away from a person who is there, and let them choose anew."`
+}
+
+// Run invites a person, or one who is there again.
+func (c *userInviteCmd) Run(ctx context.Context, s *streams) error {
+	return withPeople(ctx, c.Config, s, func(st *instance.Stores, p *people.People) error {
+		u, token, err := c.invite(ctx, st, p)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(s.out, "%s\nThe link works once, within %d hours. It is not stored and cannot be shown again.\n%s chooses by it how to sign in.\n",
+			st.InvitationLink(token), int(people.InvitationTime.Hours()), u.Login)
+		return err
+	})
+}
+
+func (c *userInviteCmd) invite(ctx context.Context, st *instance.Stores, p *people.People) (people.User, string, error) {
+	if c.Again {
+		u, err := p.Find(ctx, "", c.Login)
+		if err != nil {
+			return u, "", err
+		}
+		if err := noteCommand(ctx, p, actAgain, u.AgencyID, u.ID, ""); err != nil {
+			return u, "", err
+		}
+		return p.InviteAgain(ctx, "", u.ID, atCommandLine)
+	}
+	agencyID, err := agencyIDOf(ctx, st, c.Agency)
+	if err != nil {
+		return people.User{}, "", err
+	}
+	if err := noteCommand(ctx, p, actInvite, agencyID, "", "login="+c.Login+"; role="+c.Role); err != nil {
+		return people.User{}, "", err
+	}
+	return p.Invite(ctx, agencyID, c.Login, c.Name, people.Role(c.Role), atCommandLine)
+}
+
 type userAddCmd struct {
 	instance.Config `embed:""`
 	initialPassword `embed:""`
@@ -97,15 +150,11 @@ func (c *userAddCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	return withPeople(ctx, c.Config, s, func(st *instance.Stores, p *people.People) error {
-		agencyID := ""
-		if c.Agency != "" {
-			a, err := findAgency(ctx, st, c.Agency)
-			if err != nil {
-				return err
-			}
-			agencyID = a.ID
+		agencyID, err := agencyIDOf(ctx, st, c.Agency)
+		if err != nil {
+			return err
 		}
-		if err := noteCommand(ctx, p, actAdd, agencyID, "", "login="+c.Login+"; role="+c.Role); err != nil {
+		if err := noteCommand(ctx, p, people.ActAdd, agencyID, "", "login="+c.Login+"; role="+c.Role); err != nil {
 			return err
 		}
 		u, made, err := p.Add(ctx, agencyID, c.Login, c.Name, people.Role(c.Role), password)
@@ -147,13 +196,9 @@ type userLine struct {
 // Run lists people.
 func (c *userListCmd) Run(ctx context.Context, s *streams) error {
 	return withPeople(ctx, c.Config, s, func(st *instance.Stores, p *people.People) error {
-		agencyID := ""
-		if c.Agency != "" {
-			a, err := findAgency(ctx, st, c.Agency)
-			if err != nil {
-				return err
-			}
-			agencyID = a.ID
+		agencyID, err := agencyIDOf(ctx, st, c.Agency)
+		if err != nil {
+			return err
 		}
 		list, err := p.List(ctx, agencyID)
 		if err != nil {
@@ -229,7 +274,7 @@ func (c *userResetCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		if err := noteCommand(ctx, p, actReset, u.AgencyID, u.ID, ""); err != nil {
+		if err := noteCommand(ctx, p, people.ActReset, u.AgencyID, u.ID, ""); err != nil {
 			return err
 		}
 		made, err := p.Reset(ctx, "", u.ID, password)

@@ -63,15 +63,33 @@ func TestUserCommands(t *testing.T) {
 		t.Errorf("after the reset: %s", out)
 	}
 	run(1, "reset", "nobody")
+	link := run(0, "invite", "wang.wu", "--name", "王五", "--role", "clerk", "--agency", demoCode)
+	run(1, "invite", "wang.wu", "--name", "王五", "--role", "clerk", "--agency", demoCode)
+	run(1, "invite", "king", "--name", "王", "--agency", demoCode)
+	accept := func(link, password string) int {
+		_, path, _ := strings.Cut(strings.SplitN(link, "\n", 2)[0], "/console/")
+		return s.call(request{method: http.MethodPost, path: "/console/" + path, header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": ""},
+			body: strings.NewReader(url.Values{"password": {password}, "again": {password}}.Encode())}).status
+	}
+	if status := accept(link, "a password of their own"); status == http.StatusNotFound || signIn("wang.wu", "a password of their own") == "refused" {
+		t.Errorf("who was invited does not get in: %d, %s", status, link)
+	}
+	if status := accept(link, "another password"); status != http.StatusNotFound {
+		t.Errorf("the link works twice: %d", status)
+	}
+	again := run(0, "invite", "wang.wu", "--again")
+	if signIn("wang.wu", "a password of their own") != "refused" || accept(again, "yet another password") == http.StatusNotFound {
+		t.Errorf("invited again: %s", again)
+	}
 	s.stop()
-	again := site.start(t) // the harness keeps the key alone: passwords are made anew
-	s = again
-	for _, u := range again.info.Users {
+	restarted := site.start(t) // the harness keeps the key alone: passwords are made anew
+	s = restarted
+	for _, u := range restarted.info.Users {
 		if signIn(u.Name, u.Password) == "refused" {
 			t.Errorf("%s is refused after a restart", u.Name)
 		}
 	}
-	again.stop()
+	restarted.stop()
 	without := site
 	without.args = append(without.args, "--no-console")
 	off := without.start(t)
