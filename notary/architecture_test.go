@@ -48,6 +48,7 @@ var allowed = map[string]string{
 	"notary/fsck":                "crypto/... notary notary/batchlog notary/checkpoint notary/proof notary/statement",
 	"notary/webhook":             "crypto/seal crypto/sm notary",
 	"notary/upload":              "crypto/sm notary",
+	"notary/erasure":             "notary notary/statement",
 	"notary/people":              "crypto/seal crypto/sm notary notary/statement",
 	"storage/...":                "crypto/... notary/... storage/...",
 	"deploy":                     "",

@@ -49,6 +49,8 @@ func (in *Intake) check(d *Draft) error {
 		return errFileName
 	case !statement.ValidClass(d.Class):
 		return notary.InvalidField("class", "A class has 1 to %d of a-z, 0-9 and -, beginning with a letter.", statement.MaxClassName)
+	case d.Class == notary.TrailClass:
+		return notary.InvalidField("class", "The class %q is the service's own.", d.Class)
 	case d.Supersedes != "" && !notary.ValidNumber(d.Supersedes):
 		return notary.InvalidField("supersedes", "%s.", capital(notary.ErrNumber.Error()))
 	case d.Reference != "" && !statement.ValidText(d.Reference, maxReference):
