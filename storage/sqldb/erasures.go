@@ -1,7 +1,6 @@
 package sqldb
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -166,10 +165,10 @@ func fileHolds(path string, texts [][]byte) (bool, error) {
 		return false, errUnscrubbed
 	}
 	const piece, overlap = 1 << 20, 64 // a needle that lies across two pieces is found in the second
-	r, b := bufio.NewReaderSize(f, piece), make([]byte, overlap+piece)
+	b := make([]byte, overlap+piece)
 	kept := 0
 	for {
-		n, err := io.ReadFull(r, b[kept:])
+		n, err := io.ReadFull(f, b[kept:])
 		if slices.ContainsFunc(texts, func(t []byte) bool { return bytes.Contains(b[:kept+n], t) }) {
 			return true, nil
 		}
