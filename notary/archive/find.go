@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -53,3 +54,12 @@ func (t Tally) Add(state notary.State, standing notary.Standing, n int) {
 	t.States[state] += n
 	t.Standings[standing] += n
 }
+
+// Search is a search that somebody named to do it again.
+type Search struct {
+	Name  string
+	Query string // as it stands in an address
+}
+
+// ErrTooMany means that somebody has as many saved searches as there may be.
+var ErrTooMany = errors.New("too many saved searches")

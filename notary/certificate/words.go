@@ -42,8 +42,11 @@ type attribute struct {
 	value string
 }
 
+// erased stands in place of a value that was erased for ever.
+const erased = "已删除，不再保存 erased for ever"
+
 // facts are what the verified bundle says, in words. Nothing is taken from elsewhere but
-// the code, which no bundle holds.
+// the code, which no bundle holds, and which attributes were erased.
 type facts struct {
 	title, fileName  string
 	origin, others   []attribute
@@ -56,13 +59,23 @@ type facts struct {
 
 func newFacts(in Input) facts {
 	r := in.Report
-	f := facts{title: r.Fields["title"], fileName: r.Fields["fileName"], issued: instant(r.IssuedAt), anchored: instant(r.AnchoredAt),
+	f := facts{issued: instant(r.IssuedAt), anchored: instant(r.AnchoredAt),
 		size: thousands(r.Document.Size), class: r.Class, standing: words{"有效", "Valid"}}
 	if r.Class == "general" {
 		f.class = "一般文书 general"
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		a := attribute{words{name, ""}, r.Fields[name]}
+	shown := maps.Clone(r.Fields)
+	for _, x := range in.Record.Fields {
+		if len(x.Salt) == 0 { // the bundle does not tell what was erased from what is withheld
+			if shown == nil {
+				shown = map[string]string{}
+			}
+			shown[x.Name] = erased
+		}
+	}
+	f.title, f.fileName = shown["title"], shown["fileName"]
+	for _, name := range slices.Sorted(maps.Keys(shown)) {
+		a := attribute{words{name, ""}, shown[name]}
 		if w, ok := attributeNames[name]; ok {
 			a.name = w
 		}

@@ -19,6 +19,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/erasure"
 	"stele/notary/intake"
 	"stele/notary/issue"
 	"stele/notary/people"
@@ -34,10 +35,34 @@ type Agencies interface {
 	Agencies(ctx context.Context) ([]notary.Agency, error)
 }
 
-// Counter counts records that a filter selects, at most as many as given. It is safe for
-// concurrent use.
-type Counter interface {
+// Statistics counts. It is safe for concurrent use.
+//
+// CountRecords counts what a filter selects, Tally by state and standing, both at most as many
+// as given. Days are how many records an agency registered on each of n days in Beijing, of
+// which the last holds a time. KeptBytes is the size of its originals. WaitingSince is when the
+// first record was received that is not anchored, zero where there is none.
+type Statistics interface {
 	CountRecords(ctx context.Context, f archive.Filter, most int) (int, error)
+	Tally(ctx context.Context, f archive.Filter, most int) (archive.Tally, error)
+	Days(ctx context.Context, agencyID string, until time.Time, n int) ([]int64, error)
+	KeptBytes(ctx context.Context, agencyID string) (int64, error)
+	WaitingSince(ctx context.Context) (time.Time, error)
+}
+
+// Searches keeps the searches that users have named. It is safe for concurrent use. SaveSearch
+// replaces one of the same name, and answers [archive.ErrTooMany] where there would be more
+// than most.
+type Searches interface {
+	Searches(ctx context.Context, userID string) ([]archive.Search, error)
+	SaveSearch(ctx context.Context, userID string, s archive.Search, most int) error
+	DeleteSearch(ctx context.Context, userID, name string) error
+}
+
+// Seals reads the sealed stretches of trails, see [people.SealStore]. SealIn is the one that a
+// record holds, by its number; [notary.ErrNotFound] where it holds none.
+type Seals interface {
+	Seals(ctx context.Context, trail string, before int64, limit int) ([]people.Seal, error)
+	SealIn(ctx context.Context, number string) (people.Seal, error)
 }
 
 // Documents opens stored originals, see the storage adapters.
@@ -50,7 +75,10 @@ type Config struct {
 	People     *people.People
 	Agencies   Agencies
 	Archive    *archive.Archive
-	Counter    Counter
+	Statistics Statistics
+	Searches   Searches
+	Seals      Seals
+	Eraser     *erasure.Eraser
 	Intake     *intake.Intake
 	Issuer     *issue.Issuer
 	Documents  Documents
@@ -59,7 +87,10 @@ type Config struct {
 	TrustJSON  []byte
 	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
 	Operator   string // who runs the service, for the foot of the page; may be empty
-	Secure     bool   // the world reaches the service by https
+	PublicURL  string // how the world reaches the public page
+	Progress   *notary.Signal
+	Stopping   <-chan struct{} // closed when requests that only wait must end
+	Secure     bool            // the world reaches the service by https
 	Now        func() time.Time
 	Log        *slog.Logger
 }
@@ -71,6 +102,7 @@ type Console struct {
 	texts    *ui.Catalogues
 	pages    map[string]map[string]*template.Template // by language and name
 	sessions *scs.SessionManager
+	places   site.Places // of event streams
 }
 
 // folder is where all pages are.
@@ -118,7 +150,11 @@ func (c *Console) mount(r chi.Router) {
 			c.visit(route{do: (*visit).signInPage, page: (*visit).signInPage}, rw, req).fail(notary.Errorf(notary.CodeRateLimited, "too many sign-ins").After(time.Minute))
 		}))
 		for _, rt := range c.routes {
-			h := c.sessions.LoadAndSave(c.handler(rt))
+			load := c.sessions.LoadAndSave
+			if rt.quiet {
+				load = c.quiet
+			}
+			h := load(c.handler(rt))
 			if rt.guesses {
 				h = signIns(h)
 			}

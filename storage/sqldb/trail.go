@@ -132,6 +132,18 @@ func (db *DB) Seals(ctx context.Context, trail string, before int64, limit int) 
 	return out, nil
 }
 
+// SealIn implements console.Seals.
+func (db *DB) SealIn(ctx context.Context, number string) (people.Seal, error) {
+	if number == "" || !storable(number) { // one that is no record yet has no number
+		return people.Seal{}, notary.ErrNotFound
+	}
+	var r trailSealRow
+	if err := db.read.GetContext(ctx, &r, `SELECT `+sealColumns+` FROM audit_seals WHERE record_number = $1 AND record_number <> ''`, number); err != nil {
+		return people.Seal{}, notFound(err)
+	}
+	return r.seal()
+}
+
 const selectDeed = `SELECT a.id, a.at, a.agency_id, a.user_id, a.login, a.role, a.act, a.about, a.detail, a.network, a.outcome, a.form, a.seal, coalesce(s.record_number, '') AS sealed_in
 	FROM audit a LEFT JOIN audit_seals s ON s.trail = a.agency_id AND s.number = a.seal`
 

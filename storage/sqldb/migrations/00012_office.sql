@@ -26,6 +26,7 @@ CREATE TABLE audit_seals (
     created_at    BIGINT NOT NULL,
     PRIMARY KEY (trail, number)
 );
+CREATE UNIQUE INDEX audit_seals_record ON audit_seals (record_number) WHERE record_number <> '';
 CREATE INDEX audit_seals_open ON audit_seals (trail) WHERE record_id = '';
 CREATE INDEX records_trail ON records (idx) WHERE class = 'audit-trail';
 
