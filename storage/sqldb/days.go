@@ -118,7 +118,7 @@ func (db *DB) Tally(ctx context.Context, f archive.Filter, most int) (archive.Ta
 		N        int    `db:"n"`
 	}
 	q := fmt.Sprintf(`SELECT state, standing, count(*) AS n FROM (SELECT CASE WHEN idx < $%d THEN 'anchored' WHEN idx < $%d THEN 'logged' ELSE 'received' END AS state, standing FROM records%s
-		ORDER BY idx DESC LIMIT $%d) AS some GROUP BY state, standing`, n-1, n, where, n-2)
+		ORDER BY idx DESC LIMIT $%d) AS found GROUP BY state, standing`, n-1, n, where, n-2)
 	if err := db.read.SelectContext(ctx, &rows, q, args...); err != nil {
 		return t, fmt.Errorf("count records: %w", err)
 	}

@@ -140,7 +140,7 @@ func (db *DB) CountRecords(ctx context.Context, f archive.Filter, most int) (int
 	}
 	args = append(args, most)
 	var n int
-	if err := db.read.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM records`+where+fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d) AS some`, len(args)), args...); err != nil {
+	if err := db.read.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM records`+where+fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d) AS found`, len(args)), args...); err != nil {
 		return 0, fmt.Errorf("count records: %w", err)
 	}
 	return n, nil

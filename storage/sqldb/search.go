@@ -53,7 +53,7 @@ func (db *DB) textCondition(arg func(any) int, text string, columns ...string) s
 		like = "ILIKE"
 	}
 	folded := archive.Fold(text)
-	patterns := slices.Compact([]string{pattern(folded, narrow), pattern(folded, wide)})
+	patterns := slices.Compact([]string{pattern(folded, narrow), pattern(folded, wide), pattern(folded, wideCapital)})
 	var parts []string
 	for _, p := range patterns {
 		n := arg(p)
@@ -73,6 +73,8 @@ func wide(r rune) rune {
 	}
 	return r
 }
+
+func wideCapital(r rune) rune { return wide(unicode.ToUpper(r)) }
 
 // pattern writes a folded text for LIKE in one width. What is no letter, digit or character is
 // left open: it has other forms, or JSON writes it otherwise.

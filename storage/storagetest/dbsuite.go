@@ -27,7 +27,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
 		"Uploads": testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord, "UploadLimit": testUploadLimit,
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
-		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail,
+		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail, "TrailSealed": testTrailSealed, "TrailTampered": testTrailTampered, "Erase": testErase, "Search": testSearch,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, NewSiteOn(t, fresh(t), NewDir(t))) })
 	}
