@@ -13,8 +13,8 @@ import (
 	"stele/notary/proof"
 )
 
-// sealed makes a deed in an agency's trail and waits until the trail is sealed to its end; it
-// returns the number of the last seal's record.
+// sealed makes a deed in an agency's trail and waits until the trail is sealed to its end and the seal
+// is in the log; it returns the number of the last seal's record.
 func (o *office) sealed(agencyID string) string {
 	o.t.Helper()
 	fatalIfErr(o.t, o.people.Note(o.t.Context(), people.Deed{AgencyID: agencyID, UserID: "u", Login: "someone", Role: people.Admin, Act: "sign_out", Network: "192.0.2.1"}))
@@ -26,7 +26,13 @@ func (o *office) sealed(agencyID string) string {
 		seals, err := o.in.DB.Seals(o.t.Context(), agencyID, 0, 1)
 		fatalIfErr(o.t, err)
 		if len(deeds) == 0 && len(seals) == 1 && seals[0].Record != "" {
-			return seals[0].Record
+			rec, err := o.in.DB.FindRecord(o.t.Context(), "", seals[0].Record)
+			fatalIfErr(o.t, err)
+			p, err := o.in.DB.Progress(o.t.Context())
+			fatalIfErr(o.t, err)
+			if rec.Index < p.Logged {
+				return seals[0].Record
+			}
 		}
 		select {
 		case <-changed:

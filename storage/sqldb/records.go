@@ -134,6 +134,11 @@ func (db *DB) selectRecords(ctx context.Context, where string, args []any, limit
 // CountRecords counts what a filter selects, at most as many as given: a number on a page must
 // not cost a look at every row.
 func (db *DB) CountRecords(ctx context.Context, f archive.Filter, most int) (int, error) {
+	if f.Text != "" || f.Person != "" {
+		f.Limit = most
+		found, err := db.ListRecords(ctx, f)
+		return len(found), err
+	}
 	where, args, ok, err := db.recordsWhere(ctx, f)
 	if err != nil || !ok {
 		return 0, err
