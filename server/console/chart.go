@@ -36,7 +36,7 @@ const (
 	chartDays   = 30
 	chartWidth  = 720
 	chartHeight = 200
-	chartLeft   = 48 // room for the scale
+	chartLeft   = 68 // room for the scale
 	chartTop    = 12
 	chartBase   = 172
 	labelEvery  = 5
@@ -58,7 +58,7 @@ func newChart(days []int64, today time.Time) chart {
 		if n > 0 {
 			b.H = max(b.H, 2)
 		}
-		b.Y, b.Middle, b.Below = chartBase-b.H, chartLeft+i*step+step/2, chartBase+18
+		b.Y, b.Middle, b.Below = chartBase-b.H, chartLeft+i*step+step/2, chartBase+22
 		if (len(days)-1-i)%labelEvery == 0 {
 			b.Label = at.Format("01-02")
 		}

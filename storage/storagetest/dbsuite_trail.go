@@ -163,6 +163,14 @@ func testTrailSealed(t *testing.T, s *Site) {
 	if trails, err := s.DB.OpenTrails(t.Context()); err != nil || len(trails) != 0 || sealed == 0 {
 		t.Errorf("trails are open: %q, %v", trails, err)
 	}
+	// A server that stops seals what there is.
+	ts.do(t, "agency", 1)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	fatalIfErr(t, ts.sealer().Run(ctx))
+	if trails, err := s.DB.OpenTrails(t.Context()); err != nil || len(trails) != 0 {
+		t.Errorf("after the end trails are open: %q, %v", trails, err)
+	}
 	// Two servers at once: one seal of each stretch, whoever makes it.
 	ts.do(t, "agency", 5)
 	errs := together(4, func(int) error { _ = ts.sealer().Seal(t.Context()); return nil })
