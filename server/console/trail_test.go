@@ -122,4 +122,3 @@ func (o *office) call(method, path, body string) answer {
 	}
 	return (&person{o: o, client: http.DefaultClient}).do(req)
 }
-
