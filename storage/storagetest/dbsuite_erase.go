@@ -3,6 +3,7 @@ package storagetest
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -83,7 +84,8 @@ func testErase(t *testing.T, s *Site) {
 	raw := Raw(t, s.URL)
 	MustExec(t, raw, 1, `INSERT INTO deliveries (endpoint_id, event_id, kind, record_idx, at, status, attempts, due_at, holder, created_at, finished_at) VALUES ('e', 'v', 'record.logged', $1, 0, 'delivered', 1, 0, '', 0, 0)`, int64(rec.Index))
 	MustExec(t, raw, 1, `INSERT INTO delivery_attempts (endpoint_id, event_id, at, took, status, answer, error) VALUES ('e', 'v', 0, 0, 200, $1, '')`, []byte("thanks for 欧阳娜娜甲"))
-	e := erasure.New(s.DB, s.Objects, s.Now, Discard)
+	objects := NewFaulty(s.Objects)
+	e := erasure.New(s.DB, objects, s.Now, Discard)
 
 	for name, q := range map[string]erasure.Request{"no reason": {All: true}, "nothing": {Reason: "依申请"}, "no such attribute": {Names: []string{"x"}, Reason: "依申请"}, "another agency's": {AgencyID: "other", All: true, Reason: "依申请"}} {
 		if q.AgencyID == "" {
@@ -102,10 +104,18 @@ func testErase(t *testing.T, s *Site) {
 	if got := everything(t, raw, strings.HasPrefix(s.URL, "postgres")); strings.Contains(got, "42010019900101123X") || !strings.Contains(got, "婚姻登记审查表甲") {
 		t.Error("the chosen attribute is there, or another is not")
 	}
+	objects.Inject(Fault{Op: OpDelete, Mode: Fail, Err: notary.ErrObjectRetained}) // object lock
 	res, err = e.Erase(t.Context(), erasure.Request{AgencyID: "agency", Record: rec.ID, All: true, Document: true, Reason: "依当事人申请", By: "admin"})
 	fatalIfErr(t, err)
-	if _, err := e.Erase(t.Context(), erasure.Request{AgencyID: "agency", Record: rec.ID, All: true, Document: true, Reason: "依当事人申请", By: "admin"}); err != nil || res.Retained {
+	if !res.Retained || res.Record.Stored {
+		t.Errorf("an original that must be kept: %+v", res)
+	}
+	objects.Heal()
+	if res, err = e.Erase(t.Context(), erasure.Request{AgencyID: "agency", Record: rec.ID, All: true, Document: true, Reason: "依当事人申请", By: "admin"}); err != nil || res.Retained {
 		t.Errorf("repeated: %v", err)
+	}
+	if _, _, err := s.Objects.Open(t.Context(), notary.DocumentKey(rec.ID), ""); !errors.Is(err, notary.ErrObjectNotFound) {
+		t.Errorf("the original is there: %v", err)
 	}
 	all, err := e.Of(t.Context(), rec)
 	fatalIfErr(t, err)
