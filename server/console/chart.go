@@ -37,7 +37,7 @@ const (
 	chartWidth  = 720
 	chartHeight = 200
 	chartLeft   = 68 // room for the scale
-	chartTop    = 12
+	chartTop    = 22
 	chartBase   = 172
 	labelEvery  = 5
 )
