@@ -18,12 +18,13 @@ const (
 	ScopeRead     Scope = "read"     // records, their proofs and originals, the agency's events
 	ScopeWrite    Scope = "write"    // notarize, and replace by a new record
 	ScopeRevoke   Scope = "revoke"   // withdraw
+	ScopeErase    Scope = "erase"    // erase attributes and originals for ever
 	ScopeWebhooks Scope = "webhooks" // endpoints, their secrets and deliveries
 	ScopeKeys     Scope = "keys"     // make, rotate and end the agency's keys
 )
 
 // Scopes are all of them.
-var Scopes = []Scope{ScopeRead, ScopeWrite, ScopeRevoke, ScopeWebhooks, ScopeKeys}
+var Scopes = []Scope{ScopeRead, ScopeWrite, ScopeRevoke, ScopeErase, ScopeWebhooks, ScopeKeys}
 
 // APIKey is an agency system's key as it is stored: the secret itself is shown once and
 // never kept.

@@ -27,6 +27,10 @@ const (
 	Superseded Standing = "superseded"
 )
 
+// TrailClass is the class of records that the service makes itself, of stretches of the audit
+// trail. They are found through the trail and not among an agency's records.
+const TrailClass = "audit-trail"
+
 // Agency is a tenant: one that issues records under its own certificate.
 type Agency struct {
 	ID        string

@@ -26,6 +26,8 @@ type Filter struct {
 	Class     string
 	Standing  notary.Standing
 	Reference string
+	Text      string    // part of the title, of the file name, of another attribute or of the reference
+	Person    string    // part of the name of who handed it in
 	From, To  time.Time // issued at or after From, before To
 	Least     uint64    // only entries with this index or a larger one
 	Before    *uint64   // only entries with a smaller index: the cursor of the next page

@@ -46,8 +46,11 @@ type attribute struct {
 	value string
 }
 
+// erased stands in place of a value that was erased for ever.
+const erased = "已删除，不再保存 erased for ever"
+
 // facts are what the verified bundle says, in words. Nothing is taken from elsewhere but
-// the code, which no bundle holds.
+// the code, which no bundle holds, and which attributes were erased.
 type facts struct {
 	title, fileName  string
 	origin, others   []attribute
@@ -61,7 +64,7 @@ type facts struct {
 
 func newFacts(in Input) facts {
 	r := in.Report
-	f := facts{title: r.Fields["title"], fileName: r.Fields["fileName"], issued: instant(r.IssuedAt), anchored: instant(r.AnchoredAt),
+	f := facts{issued: instant(r.IssuedAt), anchored: instant(r.AnchoredAt),
 		size: thousands(r.Document.Size), class: r.Class, standing: words{"有效", "Valid"}}
 	if r.Class == "general" {
 		f.class = "一般文书 general"
@@ -69,8 +72,18 @@ func newFacts(in Input) facts {
 	if in.Class != nil {
 		f.class = strings.TrimSpace(in.Class.Name.Chinese + " " + in.Class.Name.English)
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		a := attribute{words{name, ""}, r.Fields[name]}
+	shown := maps.Clone(r.Fields)
+	for _, x := range in.Record.Fields {
+		if len(x.Salt) == 0 { // the bundle does not tell what was erased from what is withheld
+			if shown == nil {
+				shown = map[string]string{}
+			}
+			shown[x.Name] = erased
+		}
+	}
+	f.title, f.fileName = shown["title"], shown["fileName"]
+	for _, name := range slices.Sorted(maps.Keys(shown)) {
+		a := attribute{words{name, ""}, shown[name]}
 		if w, ok := attributeNames[name]; ok {
 			a.name = w
 		}
@@ -86,7 +99,7 @@ func newFacts(in Input) facts {
 		}
 	}
 	if in.Class != nil {
-		f.printed(in)
+		f.printed(in, shown)
 	}
 	if s := r.Standing; s != nil {
 		f.reason, f.by = s.Reason, s.By
@@ -101,9 +114,9 @@ func newFacts(in Input) facts {
 }
 
 // printed are the attributes that the class wants printed, in its order and under its names.
-func (f *facts) printed(in Input) {
+func (f *facts) printed(in Input, shown map[string]string) {
 	for _, p := range in.Class.Print {
-		if value, ok := in.Report.Fields[p.Attribute]; ok {
+		if value, ok := shown[p.Attribute]; ok {
 			name := words{p.Title.Chinese, p.Title.English}
 			if name == (words{}) {
 				name.zh = p.Attribute
@@ -111,7 +124,7 @@ func (f *facts) printed(in Input) {
 			f.others = append(f.others, attribute{name, value})
 		}
 	}
-	for name := range in.Report.Fields {
+	for name := range shown {
 		if name != "title" && name != "fileName" && !isOrigin(name) {
 			f.more++
 		}

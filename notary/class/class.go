@@ -114,6 +114,8 @@ func Ready() []Class { return slices.Clone(ready) }
 // Check refuses a class that is out of form.
 func (c Class) Check() error {
 	switch {
+	case c.ID == notary.TrailClass:
+		return notary.InvalidField("id", "The class %q is the service's own. Nothing was saved.", c.ID)
 	case !statement.ValidClass(c.ID):
 		return notary.InvalidField("id", "A class is named with 1 to %d of a-z, 0-9 and -, beginning with a letter. Nothing was saved.", statement.MaxClassName)
 	case !statement.ValidText(c.Name.Chinese, maxName) || !statement.ValidText(c.Name.English, maxName):

@@ -44,8 +44,16 @@ const (
 
 var errFileName = notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, no control characters and no white space at its ends.", maxFileName)
 
-// check refuses what is out of form before anything is read or written.
+// check refuses what is out of form, or what its class does not allow, before anything is read
+// or written.
 func (in *Intake) check(ctx context.Context, d *Draft) error {
+	if err := in.checkForm(d); err != nil {
+		return err
+	}
+	return in.checkRule(ctx, d)
+}
+
+func (in *Intake) checkForm(d *Draft) error {
 	if d.Class == "" {
 		d.Class = DefaultClass
 	}
@@ -56,6 +64,8 @@ func (in *Intake) check(ctx context.Context, d *Draft) error {
 		return errFileName
 	case !statement.ValidClass(d.Class):
 		return notary.InvalidField("class", "A class has 1 to %d of a-z, 0-9 and -, beginning with a letter.", statement.MaxClassName)
+	case d.Class == notary.TrailClass:
+		return notary.InvalidField("class", "The class %q is the service's own.", d.Class)
 	case d.Supersedes != "" && !notary.ValidNumber(d.Supersedes):
 		return notary.InvalidField("supersedes", "%s.", capital(notary.ErrNumber.Error()))
 	case d.Reference != "" && !statement.ValidText(d.Reference, maxReference):
@@ -88,10 +98,7 @@ func (in *Intake) check(ctx context.Context, d *Draft) error {
 	if d.Reserved != (Reserved{}) && (!notary.ValidNumber(d.Reserved.Number) || !notary.ValidCode(d.Reserved.Code)) {
 		return notary.Errorf(notary.CodeInternal, "This is no number that was reserved. Nothing was saved.")
 	}
-	if err := CheckIdempotency(d.Idempotency); err != nil {
-		return err
-	}
-	return in.checkRule(ctx, d)
+	return CheckIdempotency(d.Idempotency)
 }
 
 // checkRule refuses what the document class does not allow.

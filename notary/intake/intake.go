@@ -14,6 +14,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -207,13 +208,35 @@ func (in *Intake) File(ctx context.Context, d Draft, r io.Reader, size int64) (n
 	if err != nil {
 		return notary.Record{}, false, err
 	}
-	return in.file(ctx, signer, d, r, size, func(d Draft, rec notary.Record) (notary.Record, bool, error) {
+	return in.file(ctx, signer, d, r, size, in.finish(ctx, signer))
+}
+
+// finish makes the record of a document that is stored.
+func (in *Intake) finish(ctx context.Context, signer *Signer) func(Draft, notary.Record) (notary.Record, bool, error) {
+	return func(d Draft, rec notary.Record) (notary.Record, bool, error) {
 		item, err := in.documentItem(ctx, signer, d, rec)
 		if err != nil {
 			return notary.Record{}, false, err
 		}
 		return in.group.submit(ctx, signer, item).result(item)
-	})
+	}
+}
+
+// Trail notarizes a stretch of the audit trail under a key that names it: repeated, it is the
+// same record. No caller's key can be that one, since they are printable, and no caller's
+// record has its class.
+func (in *Intake) Trail(ctx context.Context, agencyID, title, key string, document []byte) (notary.Record, error) {
+	signer, err := in.signer(agencyID)
+	if err != nil {
+		return notary.Record{}, err
+	}
+	d := Draft{AgencyID: agencyID, Title: title, MediaType: "application/jsonl", Origin: Origin{System: "stele", Method: "audit"}}
+	if err := in.checkForm(&d); err != nil { // the rules of the agency's classes are not for it
+		return notary.Record{}, err
+	}
+	d.Class, d.Idempotency = notary.TrailClass, "\x03"+key
+	rec, _, err := in.checked(ctx, signer, d, bytes.NewReader(document), int64(len(document)), in.finish(ctx, signer))
+	return rec, err
 }
 
 // file stores a document and has finish make its record; without one the object goes again.
@@ -221,6 +244,11 @@ func (in *Intake) file(ctx context.Context, signer *Signer, d Draft, r io.Reader
 	if err := in.check(ctx, &d); err != nil {
 		return notary.Record{}, false, err
 	}
+	return in.checked(ctx, signer, d, r, size, finish)
+}
+
+// checked is [Intake.file] of a draft that is in form.
+func (in *Intake) checked(ctx context.Context, signer *Signer, d Draft, r io.Reader, size int64, finish func(Draft, notary.Record) (notary.Record, bool, error)) (notary.Record, bool, error) {
 	if size > in.limits.MaxDocument {
 		return notary.Record{}, false, in.tooLarge()
 	}

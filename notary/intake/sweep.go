@@ -8,7 +8,8 @@ import (
 	"stele/notary"
 )
 
-// Rows tells the sweep which records exist: of the given ids it returns those that have a row.
+// Rows tells the sweep whose documents are kept: of the given ids it returns those that have a
+// row, but for records whose original was erased.
 type Rows interface {
 	ExistingRecords(ctx context.Context, ids []string) (map[string]bool, error)
 }

@@ -118,6 +118,10 @@ type Deed struct {
 	Network  string // from where
 	Outcome  string // empty: it was begun; otherwise the code of the error that it ended with
 	Form     string // the form that was sent, unique; empty for none
+
+	// Where it is sealed, see [Seal]; filled in where the trail is read.
+	Seal     int64  // 0: not yet
+	SealedIn string // number of the record; empty while the seal is being made
 }
 
 // Act names what somebody did.

@@ -17,6 +17,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/erasure"
 	"stele/notary/intake"
 	"stele/notary/issue"
 	"stele/notary/upload"
@@ -60,6 +61,8 @@ type Config struct {
 	Agencies    Agencies
 	Documents   Documents
 	Uploads     *upload.Uploads
+	Eraser      *erasure.Eraser
+	Trail       Trail
 	Webhooks    *webhook.Endpoints
 	WebhookKey  *sm.PublicKey  // signs webhooks beside their secrets
 	Progress    *notary.Signal // notified when the log or an anchor advances on this server
@@ -97,6 +100,7 @@ func New(r chi.Router, c Config) (*API, error) {
 	a.huma = humachi.New(r, cfg)
 	a.registerRecords()
 	a.registerQueries()
+	a.registerErase()
 	a.registerKeys()
 	a.registerCertificates()
 	a.registerWebhooks()

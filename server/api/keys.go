@@ -18,7 +18,7 @@ import (
 type Key struct {
 	ID        string   `json:"id"`
 	Name      string   `json:"name"`
-	Scopes    []string `json:"scopes" doc:"read, write, revoke, webhooks, keys"`
+	Scopes    []string `json:"scopes" doc:"read, write, revoke, erase, webhooks, keys"`
 	Networks  []string `json:"networks" doc:"From where it may be used; empty: from anywhere"`
 	Rate      int      `json:"requestsPerMinute,omitempty" doc:"Absent: what the service allows every key"`
 	Quota     uint64   `json:"recordsPerDay,omitempty" doc:"Records a day (UTC), shared with the keys that descend from the same one. Absent: any number"`
@@ -32,7 +32,7 @@ type Key struct {
 // NewKey is what a caller sends to make a key.
 type NewKey struct {
 	Name      string     `json:"name" minLength:"1" maxLength:"100"`
-	Scopes    []string   `json:"scopes,omitempty" doc:"Rights that the calling key has itself; all of them but keys if absent"`
+	Scopes    []string   `json:"scopes,omitempty" doc:"Rights that the calling key has itself; all of them but keys and erase if absent"`
 	Networks  []string   `json:"networks,omitempty" maxItems:"32" doc:"Such as 10.1.0.0/16, 2001:db8::/32 or an address"`
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
 }
@@ -133,7 +133,7 @@ func (a *API) createKey(ctx context.Context, in *createKeyInput) (*issuedKeyOutp
 	names := in.Body.Scopes
 	if names == nil {
 		for _, s := range own.Scopes {
-			if s != notary.ScopeKeys {
+			if s != notary.ScopeKeys && s != notary.ScopeErase {
 				names = append(names, string(s))
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/erasure"
 	"stele/notary/intake"
 	"stele/server/slowread"
 )
@@ -32,6 +33,7 @@ type Record struct {
 	Class        string            `json:"class"`
 	Reference    string            `json:"reference,omitempty" doc:"The agency's own name for the record"`
 	Fields       map[string]string `json:"fields,omitempty" doc:"Attributes; title, fileName and the facts of its origin among them"`
+	Erased       []string          `json:"erased,omitempty" doc:"Names of attributes that were erased for ever; not shown to the public"`
 	Stored       *bool             `json:"stored,omitempty" doc:"The original is kept here; not shown to the public"`
 	Index        uint64            `json:"index" doc:"Leaf index in the log"`
 	IssuedAt     string            `json:"issuedAt" format:"date-time"`
@@ -62,7 +64,7 @@ func formatTime(t time.Time) string {
 func wireRecord(r notary.Record, agency AgencyRef, p notary.Progress) Record {
 	out := publicRecord(r, agency, p)
 	out.ID, out.Code, out.Stored, out.Reference = r.ID, r.Code, &r.Stored, r.Reference
-	out.Fields = openFields(r)
+	out.Fields, out.Erased = openFields(r), erasure.Names(r)
 	return out
 }
 

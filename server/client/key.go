@@ -12,7 +12,7 @@ import (
 type KeyInfo struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
-	Scopes    []string  `json:"scopes"`            // read, write, revoke, webhooks, keys
+	Scopes    []string  `json:"scopes"`            // read, write, revoke, erase, webhooks, keys
 	Networks  []string  `json:"networks"`          // from where it may be used; none: from anywhere
 	ExpiresAt time.Time `json:"expiresAt"`         // zero: does not expire
 	Rate      int       `json:"requestsPerMinute"` // 0: what the service allows every key

@@ -2,12 +2,15 @@ package console
 
 import (
 	"encoding/csv"
-	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"stele/notary"
 	"stele/notary/people"
 	"stele/ui"
 )
@@ -77,22 +80,10 @@ func (v *visit) audit() error {
 	return v.show("audit", "console.section.audit", page)
 }
 
-// deedLine is a row of an export.
-type deedLine struct {
-	ID      string `json:"id"`
-	At      string `json:"at"`
-	Agency  string `json:"agencyId,omitempty"`
-	User    string `json:"userId"`
-	Login   string `json:"login"`
-	Role    string `json:"role"`
-	Act     string `json:"act"`
-	About   string `json:"about,omitempty"`
-	Detail  string `json:"detail,omitempty"`
-	Network string `json:"network"`
-	Outcome string `json:"outcome,omitempty"`
-}
+var deedColumns = []string{"id", "at", "agencyId", "userId", "login", "role", "act", "about", "detail", "network", "outcome", "form", "seal", "record"}
 
-var deedColumns = []string{"id", "at", "agencyId", "userId", "login", "role", "act", "about", "detail", "network", "outcome"}
+// spreadsheetMark is by which spreadsheets know UTF-8.
+const spreadsheetMark = "\xef\xbb\xbf"
 
 // exportAudit sends the trail as it is narrowed, newest first, as CSV or JSON lines.
 func (v *visit) exportAudit() error {
@@ -101,23 +92,28 @@ func (v *visit) exportAudit() error {
 		return errBadForm
 	}
 	f.Limit = 1000
-	var write func(deedLine) error
+	var write func(people.Deed) error
 	finish := func() error { return nil }
 	name := "audit-" + v.Now().In(ui.Beijing).Format("20060102-150405")
 	if v.r.URL.Query().Get("format") == "csv" {
 		v.attach("text/csv; charset=utf-8", name+".csv")
-		_, _ = v.rw.Write([]byte("\xef\xbb\xbf")) // the mark by which spreadsheets know UTF-8
+		_, _ = v.rw.Write([]byte(spreadsheetMark))
 		w := csv.NewWriter(v.rw)
 		_ = w.Write(deedColumns) // an error stays and is returned below
-		write = func(l deedLine) error {
-			return w.Write([]string{l.ID, l.At, l.Agency, l.User, plain(l.Login), l.Role, l.Act, plain(l.About), plain(l.Detail), l.Network, l.Outcome})
+		write = func(d people.Deed) error {
+			seal := ""
+			if d.Seal > 0 {
+				seal = strconv.FormatInt(d.Seal, 10)
+			}
+			return w.Write([]string{d.ID, d.At.UTC().Format(time.RFC3339Nano), d.AgencyID, d.UserID, plain(d.Login), string(d.Role), string(d.Act), plain(d.About), plain(d.Detail), d.Network, d.Outcome, d.Form, seal, d.SealedIn})
 		}
 		finish = func() error { w.Flush(); return w.Error() }
 	} else {
 		v.attach("application/jsonl", name+".jsonl")
-		e := json.NewEncoder(v.rw)
-		e.SetEscapeHTML(false)
-		write = func(l deedLine) error { return e.Encode(l) }
+		write = func(d people.Deed) error {
+			_, err := v.rw.Write(append(d.SealedLine(), '\n'))
+			return err
+		}
 	}
 	for {
 		deeds, err := v.People.Deeds(v.r.Context(), f)
@@ -126,7 +122,7 @@ func (v *visit) exportAudit() error {
 			return nil
 		}
 		for _, d := range deeds {
-			if err := write(deedLine{d.ID, d.At.UTC().Format(time.RFC3339Nano), d.AgencyID, d.UserID, d.Login, string(d.Role), string(d.Act), d.About, d.Detail, d.Network, d.Outcome}); err != nil {
+			if err := write(d); err != nil {
 				return nil // the person has left
 			}
 		}
@@ -140,8 +136,61 @@ func (v *visit) exportAudit() error {
 
 // plain keeps a spreadsheet from taking a text for a formula (OWASP, "CSV Injection").
 func plain(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if first, _ := utf8.DecodeRuneInString(s); s != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + s
 	}
 	return s
+}
+
+// sealsPage are the sealed stretches of the trail, newest first.
+type sealsPage struct {
+	Seals []people.Seal
+	Older string // address of the next page, or empty
+}
+
+const sealsShown = 50
+
+func (v *visit) seals() error {
+	before, _ := strconv.ParseInt(v.r.URL.Query().Get("before"), 10, 64) // what is no number is the first page
+	seals, err := v.Seals.TrailSeals(v.r.Context(), v.agency.ID, before, sealsShown+1)
+	if err != nil {
+		return trailDown(err)
+	}
+	page := sealsPage{Seals: seals}
+	if len(seals) > sealsShown {
+		page.Seals = seals[:sealsShown]
+		page.Older = folder + "/audit/seals?before=" + strconv.FormatInt(seals[sealsShown-1].Number, 10)
+	}
+	return v.show("seals", "console.seals.heading", page)
+}
+
+func trailDown(err error) error {
+	return notary.Wrap(notary.CodeUnavailable, err, "The audit trail cannot be read at the moment; try again.")
+}
+
+// sealedRecord is the record of a sealed stretch of the person's own trail; an operator sees all.
+func (v *visit) sealedRecord() (notary.Record, error) {
+	seal, err := v.Seals.SealIn(v.r.Context(), v.param("seal"))
+	if errors.Is(err, notary.ErrNotFound) || err == nil && v.agency.ID != "" && seal.Trail != v.agency.ID {
+		return notary.Record{}, notary.Errorf(notary.CodeNotFound, "There is no such record.")
+	} else if err != nil {
+		return notary.Record{}, trailDown(err)
+	}
+	return v.Archive.Record(v.r.Context(), "", seal.RecordID) // whose name it is signed in does not matter here
+}
+
+func (v *visit) sealBundle() error {
+	rec, err := v.sealedRecord()
+	if err != nil {
+		return err
+	}
+	return v.sendBundle(rec)
+}
+
+func (v *visit) sealDocument() error {
+	rec, err := v.sealedRecord()
+	if err != nil {
+		return err
+	}
+	return v.sendDocument(rec, "audit-"+rec.Number+".jsonl")
 }

@@ -21,6 +21,7 @@ import (
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/class"
+	"stele/notary/erasure"
 	"stele/notary/filing"
 	"stele/notary/intake"
 	"stele/notary/issue"
@@ -40,10 +41,34 @@ type Agencies interface {
 	Agencies(ctx context.Context) ([]notary.Agency, error)
 }
 
-// Counter counts records that a filter selects, at most as many as given. It is safe for
-// concurrent use.
-type Counter interface {
+// Statistics counts. It is safe for concurrent use.
+//
+// CountRecords counts what a filter selects, Tally by state and standing, both at most as many
+// as given. Days are how many records an agency registered on each of n days in Beijing, of
+// which the last holds a time. KeptBytes is the size of its originals. WaitingSince is when the
+// first record was received that is not anchored, zero where there is none.
+type Statistics interface {
 	CountRecords(ctx context.Context, f archive.Filter, most int) (int, error)
+	Tally(ctx context.Context, f archive.Filter, most int) (archive.Tally, error)
+	Days(ctx context.Context, agencyID string, until time.Time, n int) ([]int64, error)
+	KeptBytes(ctx context.Context, agencyID string) (int64, error)
+	WaitingSince(ctx context.Context) (time.Time, error)
+}
+
+// Searches keeps the searches that users have named. It is safe for concurrent use. SaveSearch
+// replaces one of the same name, and answers [archive.ErrTooMany] where there would be more
+// than most.
+type Searches interface {
+	Searches(ctx context.Context, userID string) ([]archive.Search, error)
+	SaveSearch(ctx context.Context, userID string, s archive.Search, most int) error
+	DeleteSearch(ctx context.Context, userID, name string) error
+}
+
+// TrailSeals reads the sealed stretches of trails, see [people.SealStore]. SealIn is the one that a
+// record holds, by its number; [notary.ErrNotFound] where it holds none.
+type Seals interface {
+	TrailSeals(ctx context.Context, trail string, before int64, limit int) ([]people.Seal, error)
+	SealIn(ctx context.Context, number string) (people.Seal, error)
 }
 
 // Documents opens stored originals, see the storage adapters.
@@ -56,11 +81,14 @@ type Config struct {
 	People     *people.People
 	Agencies   Agencies
 	Archive    *archive.Archive
-	Counter    Counter
+	Statistics Statistics
+	Searches   Searches
+	Seals      Seals
+	Eraser     *erasure.Eraser
 	Intake     *intake.Intake
 	Classes    *class.Book
 	Papers     *filing.Desk
-	Seals      stamp.Book
+	SealBook   stamp.Book
 	Issuer     *issue.Issuer
 	Documents  Documents
 	Desk       *auth.Desk
@@ -70,6 +98,8 @@ type Config struct {
 	Operator   string // who runs the service, for the foot of the page; may be empty
 	PublicURL  string // how the world reaches the service: https means that cookies go by it alone
 	SSO        *sso.Client
+	Progress   *notary.Signal
+	Stopping   <-chan struct{} // closed when requests that only wait must end
 	Now        func() time.Time
 	Log        *slog.Logger
 }
@@ -85,6 +115,7 @@ type Console struct {
 
 	passkeys  *passkey.Desk // nil where they are not to be had
 	noPasskey string        // the text that says why
+	places    site.Places   // of event streams
 }
 
 // folder is where all pages are.
@@ -141,7 +172,11 @@ func (c *Console) mount(r chi.Router) {
 			c.visit(route{do: (*visit).signInPage, page: (*visit).signInPage}, rw, req).fail(notary.Errorf(notary.CodeRateLimited, "too many sign-ins").After(time.Minute))
 		}))
 		for _, rt := range c.routes {
-			h := c.sessions.LoadAndSave(c.handler(rt))
+			load := c.sessions.LoadAndSave
+			if rt.quiet {
+				load = c.quiet
+			}
+			h := load(c.handler(rt))
 			if rt.guesses {
 				h = signIns(h)
 			}

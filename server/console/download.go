@@ -25,6 +25,10 @@ func (v *visit) bundle() error {
 	if err != nil {
 		return err
 	}
+	return v.sendBundle(rec)
+}
+
+func (v *visit) sendBundle(rec notary.Record) error {
 	b, err := v.Archive.Bundle(v.r.Context(), rec, true)
 	if err != nil {
 		return err
@@ -48,6 +52,9 @@ func (v *visit) certificate() error {
 		return err
 	}
 	v.attach("application/pdf", rec.Number+".pdf")
+	if v.r.URL.Query().Get("print") == "yes" { // our own file, in a window of its own: the browser shows and prints it
+		v.rw.Header().Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": rec.Number + ".pdf"}))
+	}
 	_, _ = v.rw.Write(made.Certificate) // the person may have left
 	return nil
 }
@@ -73,15 +80,19 @@ func (v *visit) document() error {
 	if err != nil {
 		return err
 	}
+	name := fieldOf(rec, "fileName")
+	if name == "" {
+		name = rec.Number
+	}
+	return v.sendDocument(rec, name)
+}
+
+func (v *visit) sendDocument(rec notary.Record, name string) error {
 	body, obj, err := v.open(rec)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	name := fieldOf(rec, "fileName")
-	if name == "" {
-		name = rec.Number
-	}
 	v.attach(rec.MediaType, name)
 	v.rw.Header().Set("Content-Length", strconv.FormatInt(obj.Size, 10))
 	if _, err := io.Copy(v.rw, body); err != nil {

@@ -58,7 +58,7 @@ func openOfficeAt(t testing.TB, strict bool, publicURL string) *office {
 	t.Helper()
 	dir := t.TempDir()
 	cfg, err := instance.Config{Data: dir, Listen: "127.0.0.1:0", Objects: "dir", Chain: "embedded", MaxDocument: 1 << 30, MaxPublicUpload: 1 << 20, MaxBatch: 100, MaxConnections: 256,
-		RequestsPerMinute: 100_000, LookupsPerMinute: 100_000, ReadTimeout: time.Minute, StopTimeout: 5 * time.Second, SweepAfter: time.Hour, WebhookKeep: time.Hour, MaxUploads: 100, UploadExpiry: time.Hour, Console: true, Demo: !strict, PublicURL: publicURL}.Resolve()
+		RequestsPerMinute: 100_000, LookupsPerMinute: 100_000, ReadTimeout: time.Minute, StopTimeout: 5 * time.Second, SweepAfter: time.Hour, WebhookKeep: time.Hour, MaxUploads: 100, UploadExpiry: time.Hour, AuditSealEvery: 300 * time.Millisecond, Console: true, Demo: !strict, PublicURL: publicURL}.Resolve()
 	fatalIfErr(t, err)
 	fatalIfErr(t, os.MkdirAll(cfg.Keys, 0o700))
 	_, err = keystore.CreatePassphrase(filepath.Join(cfg.Keys, "passphrase"))

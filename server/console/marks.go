@@ -108,7 +108,7 @@ func (v *visit) askedMarks(p filing.Paper) (wanted, error) {
 }
 
 func (v *visit) showMarks(p filing.Paper, document []byte, seal string, plan stamp.Plan) error {
-	seals, err := v.Seals.Seals(v.r.Context(), v.agency.ID)
+	seals, err := v.SealBook.Seals(v.r.Context(), v.agency.ID)
 	if err != nil {
 		return notary.Wrap(notary.CodeUnavailable, err, "The seals cannot be read at the moment; try again.")
 	}

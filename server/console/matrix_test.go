@@ -31,6 +31,9 @@ var matrix = map[string]string{
 	"GET /console/papers/{paper}/marks": "cad", "POST /console/papers/{paper}/marks": "cad",
 	"POST /console/papers/{paper}/recall": "cad", "POST /console/papers/{paper}/drop": "cad", "POST /console/papers/{paper}/approve": "a", "POST /console/papers/{paper}/return": "a",
 	"GET /console/classes": "du", "POST /console/classes": "d", "GET /console/class-new": "d", "POST /console/class-new": "d", "GET /console/classes/{class}": "du", "POST /console/classes/{class}": "d",
+	"GET /console/events": "caduo", "GET /console/live": "caduo", "GET /console/records/{record}/live": "cadu", "GET /console/records/export": "cadu",
+	"POST /console/records/searches": "cadu", "POST /console/records/searches/delete": "cadu", "GET /console/records/{record}/erase": "d", "POST /console/records/{record}/erase": "d",
+	"GET /console/audit/seals": "duo", "GET /console/audit/seals/{seal}/bundle": "duo", "GET /console/audit/seals/{seal}/document": "duo",
 	"GET /console/keys": "du", "POST /console/keys": "d", "POST /console/keys/{key}/rotate": "d", "POST /console/keys/{key}/end": "d",
 	"GET /console/webhooks": "du", "POST /console/webhooks": "d", "GET /console/webhooks/{webhook}": "du", "POST /console/webhooks/{webhook}": "d",
 	"POST /console/webhooks/{webhook}/enabled": "d", "POST /console/webhooks/{webhook}/test": "d", "POST /console/webhooks/{webhook}/secret": "d",
@@ -57,6 +60,7 @@ func (o *office) things(agencyID string) things {
 	e := webhook.Endpoint{ID: "endpoint-of-" + agencyID, AgencyID: agencyID, Settings: webhook.Settings{URL: "https://example.com/", Kinds: webhook.Kinds}, Health: webhook.Health{State: webhook.Enabled}, Secret: []byte{1}}
 	fatalIfErr(o.t, o.in.DB.AddEndpoint(o.t.Context(), e, 10))
 	out["webhook"] = e.ID
+	out["seal"] = o.sealed(agencyID)
 	u := o.addUser(agencyID, "someone."+agencyID[len(agencyID)-6:], "某人", people.Clerk)
 	out["user"] = u.ID
 	out["paper"] = o.paper(agencyID, u, "公告.pdf", samplePDF(o.t)).ID
@@ -144,13 +148,16 @@ func TestAuthorization(t *testing.T) {
 		for _, r := range people.Roles {
 			p := sessions[r]
 			if strings.Contains(matrix[name], letters[r]) {
+				if strings.HasSuffix(rt.Path, "/events") { // does not end; see TestLive
+					continue
+				}
 				if strings.HasSuffix(rt.Path, "/sign-out") || rt.Method == http.MethodPost { // what acts is tested where it acts
 					continue
 				}
 				if a := call(p, own.in(rt.Path)); a.status == http.StatusForbidden || a.status >= 500 || a.status == http.StatusNotFound && !strings.HasSuffix(rt.Path, "/document") {
 					t.Errorf("%s as %s: %d %.300s", name, r, a.status, a.body)
 				}
-				if strings.Contains(rt.Path, "{") {
+				if strings.Contains(rt.Path, "{") && r != people.Operator {
 					if a := call(p, foreign.in(rt.Path)); a.status != http.StatusNotFound {
 						t.Errorf("%s as %s with another agency's id: %d", name, r, a.status)
 					}

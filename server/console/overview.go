@@ -10,11 +10,14 @@ import (
 
 // overviewPage is what people see first. An operator, who sees no documents, has the log only.
 type overviewPage struct {
-	Day      time.Time
-	Today    count
+	Now      string // see nowOf
+	Today    int64
 	Revoked  count // of all records
+	Kept     uint64
 	Progress notary.Progress
-	Waiting  uint64 // entries of the whole log that are not anchored yet
+	Waiting  uint64        // entries of the whole log that are not anchored yet
+	Lag      time.Duration // how long the first of them has waited
+	Chart    chart
 	Newest   []recordLine
 }
 
@@ -31,34 +34,59 @@ const newestShown = 10
 
 func (v *visit) overview() error {
 	ctx := v.r.Context()
-	now := v.Now().In(ui.Beijing)
-	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, ui.Beijing)
-	page := overviewPage{Day: day}
+	now := v.Now()
+	page := overviewPage{}
 	var err error
 	if page.Progress, err = v.Archive.Progress(ctx); err != nil {
 		return err
 	}
-	page.Waiting = page.Progress.Received - page.Progress.Anchored
+	page.Now, page.Waiting = nowOf(logNowOf(page.Progress)), page.Progress.Received-page.Progress.Anchored
+	since, err := v.Statistics.WaitingSince(ctx)
+	if err != nil {
+		return uncounted(err)
+	}
+	if !since.IsZero() {
+		page.Lag = max(0, now.Sub(since).Truncate(time.Second))
+	}
 	if v.agency.ID != "" {
-		if page.Today, err = v.count(archive.Filter{AgencyID: v.agency.ID, From: day}); err != nil {
+		if err := v.agencyNumbers(&page, now); err != nil {
 			return err
 		}
-		if page.Revoked, err = v.count(archive.Filter{AgencyID: v.agency.ID, Standing: notary.Revoked}); err != nil {
-			return err
-		}
-		records, err := v.Archive.List(ctx, archive.Filter{AgencyID: v.agency.ID, Limit: newestShown})
-		if err != nil {
-			return err
-		}
-		page.Newest = linesOf(records, page.Progress)
 	}
 	return v.show("overview", "console.section.overview", page)
 }
 
-func (v *visit) count(f archive.Filter) (count, error) {
-	n, err := v.Counter.CountRecords(v.r.Context(), f, mostCounted+1)
+func (v *visit) agencyNumbers(page *overviewPage, now time.Time) error {
+	ctx := v.r.Context()
+	days, err := v.Statistics.Days(ctx, v.agency.ID, now, chartDays)
 	if err != nil {
-		return count{}, notary.Wrap(notary.CodeUnavailable, err, "The records cannot be counted at the moment; try again.")
+		return uncounted(err)
+	}
+	page.Today, page.Chart = days[chartDays-1], newChart(days, now.In(ui.Beijing))
+	kept, err := v.Statistics.KeptBytes(ctx, v.agency.ID)
+	if err != nil {
+		return uncounted(err)
+	}
+	page.Kept = uint64(max(0, kept))
+	if page.Revoked, err = v.count(archive.Filter{AgencyID: v.agency.ID, Standing: notary.Revoked}); err != nil {
+		return err
+	}
+	records, err := v.Archive.List(ctx, archive.Filter{AgencyID: v.agency.ID, Limit: newestShown})
+	if err != nil {
+		return err
+	}
+	page.Newest = linesOf(records, page.Progress)
+	return nil
+}
+
+func uncounted(err error) error {
+	return notary.Wrap(notary.CodeUnavailable, err, "The records cannot be counted at the moment; try again.")
+}
+
+func (v *visit) count(f archive.Filter) (count, error) {
+	n, err := v.Statistics.CountRecords(v.r.Context(), f, mostCounted+1)
+	if err != nil {
+		return count{}, uncounted(err)
 	}
 	return count{min(n, mostCounted), n > mostCounted}, nil
 }

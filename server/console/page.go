@@ -25,7 +25,7 @@ func parse(texts *ui.Catalogue, assets *ui.Assets) (map[string]*template.Templat
 		"time": func(at time.Time) string { return texts.Time(at.UTC().Format(time.RFC3339)) },
 		"utc":  func(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) },
 		"word": func(kind string, name any) string { return word(texts, kind, fmt.Sprint(name)) },
-		"has":  slices.Contains[[]string],
+		"has":  slices.Contains[[]string], "hashes": assets.CanVerify,
 	}
 	names, err := fs.Glob(ui.Templates(), "console/*.html")
 	if err != nil {

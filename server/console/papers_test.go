@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -167,10 +166,10 @@ func TestMakerAndChecker(t *testing.T) {
 	}
 
 	// The same rules for a system: approval, and withdrawal by two.
-	if a := o.call(t, http.MethodPost, "/api/v1/records", `{"sm3":"`+rec.SM3.String()+`","size":1,"class":"intellectual-property","title":"x","fields":{"workName":"a","workKind":"软件","author":"b","rightHolder":"c"}}`); a.status != http.StatusUnprocessableEntity {
+	if a := o.call(http.MethodPost, "/records", `{"sm3":"`+rec.SM3.String()+`","size":1,"class":"intellectual-property","title":"x","fields":{"workName":"a","workKind":"软件","author":"b","rightHolder":"c"}}`); a.status != http.StatusUnprocessableEntity {
 		t.Error("a system needs no approver:", a.status, a.body)
 	}
-	if a := o.call(t, http.MethodPost, "/api/v1/records/"+rec.Number+"/revoke", `{"reason":"错了"}`); a.status != http.StatusConflict {
+	if a := o.call(http.MethodPost, "/records/"+rec.Number+"/revoke", `{"reason":"错了"}`); a.status != http.StatusConflict {
 		t.Error("a system withdraws alone:", a.status, a.body)
 	}
 	if a := clerk.post("/console/records/"+rec.Number+"/revoke", url.Values{"reason": {"登记有误"}}); a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "/console/papers/") {
@@ -184,16 +183,6 @@ func TestMakerAndChecker(t *testing.T) {
 	if rec, err = o.in.Archive.Record(t.Context(), o.agency.ID, rec.ID); err != nil || rec.Standing != notary.Revoked || rec.Reason != "登记有误" {
 		t.Error(rec.Standing, rec.Reason, err)
 	}
-}
-
-// call is a call of the agency's system.
-func (o *office) call(t *testing.T, method, path, body string) answer {
-	t.Helper()
-	req, err := http.NewRequest(method, o.URL+path, bytes.NewReader([]byte(body)))
-	fatalIfErr(t, err)
-	req.Header.Set("Authorization", "Bearer "+o.key)
-	req.Header.Set("Content-Type", "application/json")
-	return o.visitor().do(req)
 }
 
 // A paper's file was made by anybody: it is shown in the page where that is safe, and saved otherwise.

@@ -13,6 +13,7 @@ type route struct {
 	roles        []people.Role
 	open         bool // for whoever is not signed in
 	unsettled    bool // also for who still has to change a password or set up a second factor
+	quiet        bool // asked for by pages themselves: it does not count as being there
 	guesses      bool // takes a password or code from a stranger: limited by network
 
 	// Of what changes something: the act and its form's fields are in the audit trail before
@@ -59,6 +60,9 @@ func table() []route {
 		{method: http.MethodPost, path: "/sign-out", roles: everybody, unsettled: true, act: "sign_out", do: (*visit).signOut},
 		{method: http.MethodGet, path: "", section: "overview", roles: everybody, do: (*visit).overview},
 
+		{method: http.MethodGet, path: "/events", section: "overview", roles: everybody, quiet: true, do: (*visit).events},
+		{method: http.MethodGet, path: "/live", section: "overview", roles: everybody, quiet: true, do: (*visit).overview},
+
 		{method: http.MethodGet, path: "/account", section: "account", roles: everybody, unsettled: true, do: (*visit).account},
 		{method: http.MethodPost, path: "/account/password", section: "account", roles: everybody, unsettled: true, act: "password_change", page: (*visit).account, do: (*visit).setPassword},
 		{method: http.MethodPost, path: "/account/factor", section: "account", roles: everybody, unsettled: true, act: "factor_begin", sensitive: true, page: (*visit).account, do: (*visit).beginFactor},
@@ -89,12 +93,18 @@ func table() []route {
 		{method: http.MethodPost, path: "/papers/{paper}/return", section: "papers", roles: approvers, act: "paper_return", tells: []string{"version"}, page: (*visit).paper, do: (*visit).returnPaper},
 
 		{method: http.MethodGet, path: "/records", section: "records", roles: office, do: (*visit).records},
+		{method: http.MethodGet, path: "/records/export", section: "records", roles: office, do: (*visit).exportRecords},
+		{method: http.MethodPost, path: "/records/searches", section: "records", roles: office, act: "search_save", page: (*visit).records, do: (*visit).saveSearch},
+		{method: http.MethodPost, path: "/records/searches/delete", section: "records", roles: office, act: "search_delete", page: (*visit).records, do: (*visit).deleteSearch},
 		{method: http.MethodGet, path: "/records/{record}", section: "records", roles: office, do: (*visit).record},
+		{method: http.MethodGet, path: "/records/{record}/live", section: "records", roles: office, quiet: true, do: (*visit).record},
 		{method: http.MethodGet, path: "/records/{record}/bundle", section: "records", roles: office, do: (*visit).bundle},
 		{method: http.MethodGet, path: "/records/{record}/certificate", section: "records", roles: office, do: (*visit).certificate},
 		{method: http.MethodGet, path: "/records/{record}/evidence", section: "records", roles: office, do: (*visit).evidence},
 		{method: http.MethodGet, path: "/records/{record}/document", section: "records", roles: office, do: (*visit).document},
 		{method: http.MethodPost, path: "/records/{record}/revoke", section: "records", roles: desk, act: "record_revoke", tells: []string{"reason"}, page: (*visit).record, do: (*visit).revoke},
+		{method: http.MethodGet, path: "/records/{record}/erase", section: "records", roles: admins, do: (*visit).erasePage},
+		{method: http.MethodPost, path: "/records/{record}/erase", section: "records", roles: admins, act: "record_erase", tells: []string{"field", "all", "document", "reason"}, sensitive: true, page: (*visit).erasePage, do: (*visit).erase},
 
 		{method: http.MethodGet, path: "/classes", section: "classes", roles: seesKeys, do: (*visit).classes},
 		{method: http.MethodPost, path: "/classes", section: "classes", roles: admins, act: "class_adopt", tells: []string{"id"}, page: (*visit).classes, do: (*visit).adoptClass},
@@ -132,6 +142,9 @@ func table() []route {
 
 		{method: http.MethodGet, path: "/audit", section: "audit", roles: overseers, do: (*visit).audit},
 		{method: http.MethodGet, path: "/audit/export", section: "audit", roles: overseers, do: (*visit).exportAudit},
+		{method: http.MethodGet, path: "/audit/seals", section: "audit", roles: overseers, do: (*visit).seals},
+		{method: http.MethodGet, path: "/audit/seals/{seal}/bundle", section: "audit", roles: overseers, do: (*visit).sealBundle},
+		{method: http.MethodGet, path: "/audit/seals/{seal}/document", section: "audit", roles: overseers, do: (*visit).sealDocument},
 	}
 }
 

@@ -91,7 +91,7 @@ func TestTexts(t *testing.T) {
 				t.Errorf("nothing uses %s", key)
 			}
 		case strings.HasPrefix(name, "done.") || strings.HasPrefix(name, "wrong."):
-			_, end, _ := strings.Cut(name, ".")
+			end := name[strings.LastIndex(name, ".")+1:] // an act may have words of its own for a field
 			if !strings.Contains(sources, `"`+end+`"`) && !slices.Contains(elsewhere, end) {
 				t.Errorf("nothing uses %s", key)
 			}

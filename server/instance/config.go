@@ -65,6 +65,9 @@ type Config struct {
 
 	Console bool `name:"console" env:"STELE_CONSOLE" default:"true" negatable:"" help:"Serve the console, where the people of agencies sign in, at /console." yaml:"console"`
 
+	AuditSealEvery time.Duration `name:"audit-seal-every" env:"STELE_AUDIT_SEAL_EVERY" default:"5m" help:"How long what people did waits at most until it is sealed in the log." yaml:"audit-seal-every"`
+	AuditAgency    string        `name:"audit-agency" env:"STELE_AUDIT_AGENCY" help:"Credit code of the agency that signs the audit trail of operators and of agencies with their key at home; default the first with a key here." yaml:"audit-agency"`
+
 	Demo bool `kong:"-" yaml:"-"` // set by the program: webhooks may go to this machine, and nobody needs a second factor
 
 	LogLevel  string `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged." yaml:"log-level"`
@@ -87,6 +90,9 @@ func (c Config) Resolve() (Config, error) {
 	if c.Database == "" {
 		c.Database = "sqlite:" + filepath.Join(c.Data, "stele.db")
 	}
+	if c.AuditSealEvery == 0 {
+		c.AuditSealEvery = defaultSealEvery
+	}
 	var errs []error
 	if c.Objects == "s3" {
 		for _, v := range []struct{ name, value string }{{"s3-endpoint", c.S3Endpoint}, {"s3-bucket", c.S3Bucket}, {"s3-access-key-file", c.S3AccessKeyFile}, {"s3-secret-key-file", c.S3SecretKeyFile}} {
@@ -100,7 +106,8 @@ func (c Config) Resolve() (Config, error) {
 	}
 	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload, "max-batch": int64(c.MaxBatch),
 		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout),
-		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep), "max-uploads": int64(c.MaxUploads), "upload-expiry": int64(c.UploadExpiry)} {
+		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep), "max-uploads": int64(c.MaxUploads), "upload-expiry": int64(c.UploadExpiry),
+		"audit-seal-every": int64(c.AuditSealEvery)} {
 		if n <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}

@@ -22,6 +22,7 @@ import (
 	"stele/notary/chain"
 	"stele/notary/checkpoint"
 	"stele/notary/class"
+	"stele/notary/erasure"
 	"stele/notary/filing"
 	"stele/notary/fsck"
 	"stele/notary/intake"
@@ -133,7 +134,11 @@ func (s *Stores) Close() error {
 
 // Fsck re-derives everything and compares.
 func (s *Stores) Fsck(ctx context.Context, o fsck.Options) (*fsck.Result, error) {
-	return fsck.Check(ctx, s.DB, s.DB, s.Objects, s.Trust, o)
+	res, err := fsck.Check(ctx, s.DB, s.DB, s.Objects, s.Trust, o)
+	if err != nil {
+		return res, err
+	}
+	return res, s.checkTrail(ctx, res)
 }
 
 // RebuildTiles writes what the object store lacks of the log from the database's rows.
@@ -171,6 +176,8 @@ type Instance struct {
 	usage    *auth.Usage
 	webhooks *webhooks
 	people   *people.People
+	sealer   *people.Sealer
+	eraser   *erasure.Eraser
 	stop     []func() // in the order of stopping
 	failed   chan error
 }
@@ -203,6 +210,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 		}
 	}
 	if err := in.openWebhooks(ctx, pass); err != nil {
+		return nil, err
+	}
+	if err := in.openTrail(ctx); err != nil {
 		return nil, err
 	}
 	in.Archive = archive.New(in.DB, in.Tiles, in.Trust)
@@ -262,7 +272,8 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	return in.anchors.Check(ctx)
 }
 
-// start runs the background work. Close stops it in this order: intake answers what it has
+// start runs the background work. Close stops it in this order: what is left of the audit trail
+// is sealed, intake answers what it has
 // taken on, the sequencer logs it, the anchoring ends, the chain stops, webhooks under way are
 // broken off (they come again), stores close.
 func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
@@ -275,6 +286,7 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	in.Classes = class.NewBook(in.DB, time.Now)
 	intakeCtx, stopIntake := context.WithCancel(background)
 	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
+	in.run(background, "audit trail", in.sealer.Run) // stops first: it notarizes once more
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)

@@ -132,7 +132,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	desk := auth.NewDesk(in.DB, time.Now, in.log)
 	rest, err := api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
-		Uploads: in.Uploads, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Uploads: in.Uploads, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	if c.Console {
-		if err := in.mountConsole(r, desk, issuer, offline, public); err != nil {
+		if err := in.mountConsole(r, desk, issuer, offline, public, stopping); err != nil {
 			return nil, err
 		}
 	}

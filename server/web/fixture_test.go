@@ -22,6 +22,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/class"
 	"stele/notary/batchlog"
 	"stele/notary/certificate"
 	"stele/notary/checkpoint"
@@ -133,7 +134,7 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	l := api.DefaultLimits()
 	l.LookupsPerMin, l.MaxWait = 100_000, time.Millisecond
 	codes := auth.NewCodes(time.Now)
-	issuer, err := issue.New(a.Trust(), to.store, publicURL)
+	issuer, err := issue.New(a.Trust(), to.store, noClasses{}, publicURL)
 	fatalIfErr(t, err)
 	rest, err := api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: to.moved})
 	fatalIfErr(t, err)
@@ -144,6 +145,13 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 		t.Fatal(err)
 	}
 	return r
+}
+
+// noClasses are an agency's document classes where it has none.
+type noClasses struct{}
+
+func (noClasses) At(context.Context, string, string, time.Time) (class.Class, error) {
+	return class.Class{}, notary.Errorf(notary.CodeNotFound, "none")
 }
 
 // offline is loaded once: it is compressed for serving.

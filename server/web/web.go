@@ -72,7 +72,7 @@ type Web struct {
 	pages    map[string]*pages // by language
 	uploads  chan struct{}     // a token for each upload at work
 	drawings chan struct{}     // and for each PDF that is being drawn
-	streams  streams
+	streams  site.Places
 	docs     *apiDocs
 }
 

@@ -47,6 +47,7 @@ type DB struct {
 	write    *sqlx.DB // SQLite: one connection, since there is one writer anyway
 	read     *sqlx.DB
 	postgres bool
+	path     string // of SQLite's file
 	now      func() time.Time
 	schema   fs.FS // the migrations
 }
@@ -171,9 +172,10 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	}
 	// synchronous(FULL): with NORMAL a power cut may lose the last transactions, and they
 	// have been answered. The write-ahead log is copied into the database every 32 MiB instead
-	// of every 4: under a flood the copying costs more than the writing.
+	// of every 4: under a flood the copying costs more than the writing. What is deleted is
+	// overwritten: attributes can be erased for ever.
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(" + fmt.Sprint(busyTimeout.Milliseconds()) +
-		")&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8192)&_pragma=cache_size(-32000)&_txlock=immediate"
+		")&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8192)&_pragma=cache_size(-32000)&_pragma=secure_delete(1)&_txlock=immediate"
 	write, err := sqlx.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", path, err)
@@ -186,7 +188,7 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{write: write, read: read, now: now, schema: migrations}, nil
+	return &DB{write: write, read: read, path: path, now: now, schema: migrations}, nil
 }
 
 // Migrate opens a database that has the schema in some version and brings it up to this

@@ -130,7 +130,7 @@ func recordFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, 
 		Idx   int64  `db:"idx"`
 		Class string `db:"class"`
 	}
-	err := sqlx.SelectContext(ctx, q, &found, `SELECT idx, class FROM records WHERE agency_id = $1 AND idx >= $2 AND idx <= $3 ORDER BY idx LIMIT $4`,
+	err := sqlx.SelectContext(ctx, q, &found, `SELECT idx, class FROM records WHERE agency_id = $1 AND class <> '`+notary.TrailClass+`' AND idx >= $2 AND idx <= $3 ORDER BY idx LIMIT $4`,
 		sel.AgencyID, firstIndex(sel, rows), rows[len(rows)-1].Last, sel.Limit)
 	out := make([]fact, len(found))
 	for i, r := range found {

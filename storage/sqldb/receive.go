@@ -207,7 +207,7 @@ func (db *DB) targets(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item) (m
 	}
 	err := db.eachChunk(numbers, func(list any, n int) error {
 		var rows []*target
-		if err := tx.SelectContext(ctx, &rows, `SELECT idx, number, agency_id, standing FROM records WHERE number `+db.in(n), db.args(list)...); err != nil {
+		if err := tx.SelectContext(ctx, &rows, `SELECT idx, number, agency_id, standing FROM records WHERE class <> '`+notary.TrailClass+`' AND number `+db.in(n), db.args(list)...); err != nil {
 			return fmt.Errorf("look up records to withdraw or replace: %w", err)
 		}
 		for _, t := range rows {
@@ -291,6 +291,9 @@ func (db *DB) insert(ctx context.Context, tx *sqlx.Tx, rows []*row) error {
 		return err
 	}
 	if err := db.bulk(ctx, tx, "idempotency", idempotencyColumns, keys); err != nil {
+		return err
+	}
+	if err := countDays(ctx, tx, rows); err != nil {
 		return err
 	}
 	return db.updateStandings(ctx, tx, rows)

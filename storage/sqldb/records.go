@@ -107,7 +107,7 @@ func (db *DB) FindRecord(ctx context.Context, agencyID, idOrNumber string) (nota
 	if notary.ValidNumber(idOrNumber) {
 		column = "number"
 	}
-	return findRecord(ctx, db.read, column+` = $1 AND ($2 = '' OR agency_id = $2)`, idOrNumber, agencyID)
+	return findRecord(ctx, db.read, column+` = $1 AND ($2 = '' OR agency_id = $2 AND class <> '`+notary.TrailClass+`')`, idOrNumber, agencyID)
 }
 
 // ListRecords implements [archive.Store].
@@ -116,7 +116,14 @@ func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Recor
 	if err != nil || !ok {
 		return []notary.Record{}, err
 	}
-	args = append(args, f.Limit)
+	if f.Text != "" || f.Person != "" {
+		return db.searchRecords(ctx, f, where, args)
+	}
+	return db.selectRecords(ctx, where, args, f.Limit)
+}
+
+func (db *DB) selectRecords(ctx context.Context, where string, args []any, limit int) ([]notary.Record, error) {
+	args = append(args, limit)
 	var rows []recordRow
 	if err := db.read.SelectContext(ctx, &rows, selectRecord+where+fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d`, len(args)), args...); err != nil {
 		return nil, fmt.Errorf("list records: %w", err)
@@ -127,13 +134,18 @@ func (db *DB) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Recor
 // CountRecords counts what a filter selects, at most as many as given: a number on a page must
 // not cost a look at every row.
 func (db *DB) CountRecords(ctx context.Context, f archive.Filter, most int) (int, error) {
+	if f.Text != "" || f.Person != "" {
+		f.Limit = most
+		found, err := db.ListRecords(ctx, f)
+		return len(found), err
+	}
 	where, args, ok, err := db.recordsWhere(ctx, f)
 	if err != nil || !ok {
 		return 0, err
 	}
 	args = append(args, most)
 	var n int
-	if err := db.read.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM records`+where+fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d) AS some`, len(args)), args...); err != nil {
+	if err := db.read.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT 1 FROM records`+where+fmt.Sprintf(` ORDER BY idx DESC LIMIT $%d) AS found`, len(args)), args...); err != nil {
 		return 0, fmt.Errorf("count records: %w", err)
 	}
 	return n, nil
@@ -141,16 +153,17 @@ func (db *DB) CountRecords(ctx context.Context, f archive.Filter, most int) (int
 
 // recordsWhere is a filter as a condition; ok is false when no record can satisfy it.
 func (db *DB) recordsWhere(ctx context.Context, f archive.Filter) (where string, args []any, ok bool, err error) {
-	if !storable(f.Class) || !storable(string(f.Standing)) || !storable(f.Reference) {
+	if !storable(f.Class) || !storable(string(f.Standing)) || !storable(f.Reference) || !storable(f.Text) || !storable(f.Person) {
 		return "", nil, false, nil
 	}
 	var conditions []string
-	add := func(cond string, v any) {
+	arg := func(v any) int {
 		args = append(args, v)
-		conditions = append(conditions, fmt.Sprintf(cond, len(args)))
+		return len(args)
 	}
+	add := func(cond string, v any) { conditions = append(conditions, fmt.Sprintf(cond, arg(v))) }
 	if f.AgencyID != "" {
-		add("agency_id = $%d", f.AgencyID)
+		add("agency_id = $%d AND class <> '"+notary.TrailClass+"'", f.AgencyID)
 	}
 	if f.SM3 != nil {
 		add("sm3 = $%d", f.SM3[:])
@@ -164,6 +177,12 @@ func (db *DB) recordsWhere(ctx context.Context, f archive.Filter) (where string,
 	if f.Reference != "" {
 		// The second condition is the index's own: without it the index is not used.
 		add("reference = $%d AND reference <> ''", f.Reference)
+	}
+	if f.Text != "" {
+		conditions = append(conditions, db.textCondition(arg, f.Text, "fields", "reference"))
+	}
+	if f.Person != "" {
+		conditions = append(conditions, db.textCondition(arg, f.Person, "fields"))
 	}
 	if f.Before != nil {
 		add("idx < $%d", int64(*f.Before))
@@ -242,7 +261,7 @@ func toRecords(rows []recordRow) ([]notary.Record, error) {
 
 // ExistingRecords implements intake.Rows.
 func (db *DB) ExistingRecords(ctx context.Context, ids []string) (map[string]bool, error) {
-	return db.existing(ctx, "records", ids)
+	return db.existing(ctx, `(SELECT id FROM records r WHERE r.stored OR NOT EXISTS (SELECT 1 FROM erasures e WHERE e.record_idx = r.idx AND e.document)) AS kept`, ids)
 }
 
 // existing returns those of the ids that a table has.

@@ -52,6 +52,9 @@ func (c *contract) calls(t *testing.T) {
 	c.want(post("/api/v1/records/"+second.ID+"/revoke", `{"reason":"No."}`), 409)
 	c.want(post("/api/v1/records/nobody/revoke", `{"reason":"No."}`), 404)
 	c.want(post("/api/v1/records/"+rec.ID+"/revoke", `{"reason":""}`), 422)
+	c.want(post("/api/v1/records/"+second.ID+"/erase", `{"all":true,"reason":"No."}`), 200)
+	c.want(post("/api/v1/records/"+second.ID+"/erase", `{"reason":"No."}`), 422)
+	c.want(post("/api/v1/records/nobody/erase", `{"all":true,"reason":"No."}`), 404)
 
 	c.badBodies(rec.ID)
 	c.keyCalls(t, other)

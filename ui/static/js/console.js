@@ -1,4 +1,11 @@
-// The console works without this; it adds copy buttons and keeps a form from being sent twice.
+// The console works without this; it adds copy buttons, keeps a form from being sent twice,
+// keeps pages up to date, and finds records by file.
+
+import { offer } from './drop.js';
+import { follow } from './live.js';
+
+follow();
+offer();
 
 for (const button of document.querySelectorAll('[data-copy]')) {
   if (!navigator.clipboard) break;

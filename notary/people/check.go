@@ -1,0 +1,276 @@
+package people
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary"
+)
+
+// SealedRows reads the trail for [CheckTrail]. SealedDeeds returns the deeds of a seal, in the
+// order of their ids; of number 0, up to limit of those in no seal whose id is larger than
+// after. Deed finds one by id, [notary.ErrNotFound] where there is none. SealMarks returns all
+// pairs of trail and seal that deeds name, 0 included.
+type SealedRows interface {
+	SealedDeeds(ctx context.Context, trail string, number int64, after string, limit int) ([]Deed, error)
+	Deed(ctx context.Context, id string) (Deed, error)
+	SealMarks(ctx context.Context) (map[string][]int64, error)
+	TrailSeals(ctx context.Context, trail string, before int64, limit int) ([]Seal, error)
+}
+
+// late is how far a deed may lie before the last deed of the seal before its own: servers'
+// clocks differ, and transactions take their time. What lies further back was not there when
+// that seal was made.
+const late = 10 * time.Minute
+
+// mostDeeds bounds the deeds that are read at once.
+const mostDeeds = 5000
+
+type trailCheck struct {
+	rows    SealedRows
+	records func(first uint64) iter.Seq2[notary.Record, error]
+	open    func(context.Context, notary.Record) ([]byte, error)
+	find    func(rec notary.Record, format string, args ...any)
+	trails  map[string]*checkedTrail
+	next    uint64 // index of the first record that was not looked at
+}
+
+// checkedTrail is how far the seals of a trail were followed.
+type checkedTrail struct {
+	number int64
+	sm3    sm.Digest
+	lastAt time.Time
+	known  map[int64]bool
+}
+
+// CheckTrail compares the rows of the audit trail with the sealed documents: what the log
+// holds is the truth. records are those of [notary.TrailClass] from an index on, in the order
+// of the log; open reads the original of one; find is told of what does not hold, with the
+// record that shows it. An error means that the check could not be finished. The trail may
+// grow meanwhile.
+func CheckTrail(ctx context.Context, rows SealedRows, records func(first uint64) iter.Seq2[notary.Record, error], open func(context.Context, notary.Record) ([]byte, error),
+	find func(rec notary.Record, format string, args ...any)) error {
+	c := &trailCheck{rows: rows, records: records, open: open, find: find, trails: map[string]*checkedTrail{}}
+	if err := c.follow(ctx); err != nil {
+		return err
+	}
+	return c.unsealed(ctx)
+}
+
+// follow looks at the records that were not looked at yet.
+func (c *trailCheck) follow(ctx context.Context) error {
+	for rec, err := range c.records(c.next) {
+		if err != nil {
+			return err
+		}
+		c.next = rec.Index + 1
+		document, err := c.open(ctx, rec)
+		switch {
+		case errors.Is(err, notary.ErrObjectNotFound):
+			c.find(rec, "the sealed document is missing; its deeds were not checked")
+			continue
+		case err != nil:
+			return fmt.Errorf("read the sealed trail in record %s: %w", rec.Number, err)
+		case sm.Sum(document) != rec.SM3:
+			c.find(rec, "the sealed document is not the one notarized; its deeds were not checked")
+			continue
+		}
+		h, lines, err := parseSealed(document)
+		if err != nil {
+			c.find(rec, "the sealed document cannot be read: %v", err)
+			continue
+		}
+		if err := c.seal(ctx, rec, h, lines); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealedLine is a deed as a sealed document has it.
+type sealedLine struct {
+	id, at, act, login string
+	text               []byte
+}
+
+// parseSealed reads a sealed document: a header and as many deeds as it says, each line in the
+// one form in which it is written.
+func parseSealed(document []byte) (Header, []sealedLine, error) {
+	var h Header
+	all := bytes.Split(document, []byte("\n"))
+	if len(all) < 2 || len(all[len(all)-1]) > 0 {
+		return h, nil, errors.New("want lines that each end")
+	}
+	if err := json.Unmarshal(all[0], &h); err != nil || h.Format != TrailFormat || !bytes.Equal(encodeLine(h), all[0]) {
+		return h, nil, errors.New("its first line is no header")
+	}
+	if h.Deeds != len(all)-2 || h.Seal < 1 {
+		return h, nil, fmt.Errorf("the header says %d deeds and seal %d, there are %d lines", h.Deeds, h.Seal, len(all)-2)
+	}
+	lines := make([]sealedLine, 0, h.Deeds)
+	for i, text := range all[1 : len(all)-1] {
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil || !bytes.Equal(encodeLine(l), text) {
+			return h, nil, fmt.Errorf("line %d is no deed", i+2)
+		}
+		lines = append(lines, sealedLine{l.ID, l.At, l.Act, l.Login, text})
+	}
+	if len(lines) > 0 && (lines[0].id != h.First || lines[len(lines)-1].id != h.Last) {
+		return h, nil, errors.New("the header names other deeds")
+	}
+	return h, lines, nil
+}
+
+func (c *trailCheck) trail(id string) *checkedTrail {
+	t := c.trails[id]
+	if t == nil {
+		t = &checkedTrail{known: map[int64]bool{}}
+		c.trails[id] = t
+	}
+	return t
+}
+
+// seal compares one sealed document with the rows.
+func (c *trailCheck) seal(ctx context.Context, rec notary.Record, h Header, lines []sealedLine) error {
+	t := c.trail(h.Trail)
+	previous := ""
+	if t.number > 0 {
+		previous = t.sm3.String()
+	}
+	if h.Seal != t.number+1 || h.Previous != previous {
+		c.find(rec, "seal %d of trail %q does not follow seal %d", h.Seal, h.Trail, t.number)
+	}
+	seals, err := c.rows.TrailSeals(ctx, h.Trail, h.Seal+1, 1)
+	if err != nil {
+		return err
+	}
+	if len(seals) == 0 || seals[0].Number != h.Seal || seals[0].SM3 != rec.SM3 || seals[0].RecordID != "" && seals[0].RecordID != rec.ID || seals[0].First != h.First || seals[0].Last != h.Last || seals[0].Deeds != h.Deeds {
+		c.find(rec, "the row of seal %d of trail %q is missing or was changed", h.Seal, h.Trail)
+	}
+	deeds, err := c.rows.SealedDeeds(ctx, h.Trail, h.Seal, "", mostDeeds)
+	if err != nil {
+		return err
+	}
+	there := map[string]Deed{}
+	for _, d := range deeds {
+		there[d.ID] = d
+	}
+	for _, l := range lines {
+		if err := c.deed(ctx, rec, h, l, there); err != nil {
+			return err
+		}
+		if at, err := time.Parse(time.RFC3339Nano, l.at); err == nil && !t.lastAt.IsZero() && at.Before(t.lastAt.Add(-late)) {
+			c.find(rec, "deed %s (%s by %s) says %s, but seal %d, which was made later, does not have it: it was inserted afterwards", l.id, l.act, l.login, l.at, t.number)
+		}
+		delete(there, l.id)
+	}
+	for _, d := range deeds {
+		if _, extra := there[d.ID]; extra {
+			c.find(rec, "deed %s (%s by %s) was inserted: the sealed document does not have it", d.ID, d.Act, d.Login)
+		}
+	}
+	t.number, t.sm3, t.known[h.Seal] = h.Seal, rec.SM3, true
+	if len(lines) > 0 {
+		if at, err := time.Parse(time.RFC3339Nano, lines[len(lines)-1].at); err == nil && at.After(t.lastAt) {
+			t.lastAt = at
+		}
+	}
+	return nil
+}
+
+// deed compares one sealed line with its row.
+func (c *trailCheck) deed(ctx context.Context, rec notary.Record, h Header, l sealedLine, there map[string]Deed) error {
+	d, ok := there[l.id]
+	if !ok {
+		var err error
+		if d, err = c.rows.Deed(ctx, l.id); errors.Is(err, notary.ErrNotFound) {
+			c.find(rec, "deed %s (%s by %s at %s) was deleted", l.id, l.act, l.login, l.at)
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if bytes.Equal(d.Line(), l.text) {
+			c.find(rec, "deed %s (%s by %s at %s) was changed: its row names seal %d", l.id, l.act, l.login, l.at, d.Seal)
+			return nil
+		}
+	}
+	if got := d.Line(); !bytes.Equal(got, l.text) {
+		c.find(rec, "deed %s (%s by %s at %s) was changed: the row says %s, sealed was %s", l.id, l.act, l.login, l.at, got, l.text)
+	}
+	return nil
+}
+
+// unsealed looks at what no sealed document spoke of.
+func (c *trailCheck) unsealed(ctx context.Context) error {
+	marks, err := c.rows.SealMarks(ctx)
+	if err != nil {
+		return err
+	}
+	for trail, numbers := range marks {
+		t := c.trail(trail)
+		for _, n := range numbers {
+			switch {
+			case n == 0:
+				err = c.waiting(ctx, trail, t)
+			case !t.known[n]:
+				err = c.begun(ctx, t, trail, n)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// waiting looks at deeds that are in no seal yet.
+func (c *trailCheck) waiting(ctx context.Context, trail string, t *checkedTrail) error {
+	for after := ""; ; {
+		deeds, err := c.rows.SealedDeeds(ctx, trail, 0, after, mostDeeds)
+		if err != nil || len(deeds) == 0 {
+			return err
+		}
+		for _, d := range deeds {
+			if !t.lastAt.IsZero() && d.At.Before(t.lastAt.Add(-late)) {
+				c.find(notary.Record{}, "deed %s (%s by %s) says %s, but seal %d, which was made later, does not have it: it was inserted afterwards", d.ID, d.Act, d.Login, d.At.Format(time.RFC3339Nano), t.number)
+			}
+		}
+		after = deeds[len(deeds)-1].ID
+	}
+}
+
+// begun looks at deeds that name a seal which no record held: one that is being made, with its
+// document beside it, or that became a record just now; or none at all.
+func (c *trailCheck) begun(ctx context.Context, t *checkedTrail, trail string, number int64) error {
+	seals, err := c.rows.TrailSeals(ctx, trail, number+1, 1)
+	if err != nil {
+		return err
+	}
+	there := len(seals) == 1 && seals[0].Number == number
+	if there && seals[0].RecordID != "" {
+		if err := c.follow(ctx); err != nil || t.known[number] {
+			return err
+		}
+	}
+	deeds, err := c.rows.SealedDeeds(ctx, trail, number, "", mostDeeds)
+	if err != nil {
+		return err
+	}
+	if there && len(seals[0].Document) > 0 {
+		lines := bytes.Split(bytes.TrimSuffix(seals[0].Document, []byte("\n")), []byte("\n"))
+		if slices.EqualFunc(deeds, lines[1:], func(d Deed, l []byte) bool { return bytes.Equal(d.Line(), l) }) {
+			return nil
+		}
+	}
+	for _, d := range deeds {
+		c.find(notary.Record{}, "deed %s (%s by %s) was inserted or changed: it names seal %d of its trail, which no record holds so", d.ID, d.Act, d.Login, number)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package console
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"stele/notary"
+	"stele/notary/erasure"
+	"stele/notary/filing"
+	"stele/notary/people"
+	"stele/notary/proof"
+)
+
+// recordPage is one record.
+type recordPage struct {
+	recordLine
+	Now        string // see nowOf
+	Attributes []notary.Field
+	AnchoredAt time.Time            // zero: not yet, or the proof cannot be read at the moment
+	Backbone   []proof.AnchorReport // anchors on other chains than the city nodes' own
+	LoggedNow  bool                 // at least in the log
+	Public     string               // path of the public page with the code
+	Share      string               // its whole address
+	Mail       string               // what can be sent beside it
+	MailTo     string
+	Deeds      []people.Deed // what people did with it, the first first
+	Erasures   []erasure.Erasure
+	CanRevoke  bool
+}
+
+// egovKind is the kind of the anchors on the chain of the city nodes.
+const egovKind = "stele/egov/v1"
+
+func (v *visit) findRecord() (notary.Record, error) {
+	return v.Archive.Record(v.r.Context(), v.agency.ID, v.param("record"))
+}
+
+func (v *visit) record() error {
+	ctx := v.r.Context()
+	rec, err := v.findRecord()
+	if err != nil {
+		return err
+	}
+	p, err := v.Archive.Progress(ctx)
+	if err != nil {
+		return err
+	}
+	page := recordPage{recordLine: linesOf([]notary.Record{rec}, p)[0], Public: "/r/" + url.PathEscape(rec.Number) + "?" + url.Values{"code": {rec.Code}}.Encode(),
+		CanRevoke: rec.Standing == notary.Valid && !v.agency.KeyAtHome}
+	page.Now, page.LoggedNow = nowOf(recordNow{page.State, rec.Standing}), page.State != notary.Received
+	v.share(&page)
+	page.Attributes = slices.Clone(rec.Fields)
+	slices.SortFunc(page.Attributes, func(a, b notary.Field) int { return strings.Compare(a.Name, b.Name) })
+	if page.Deeds, err = v.deedsOf(rec); err != nil {
+		return err
+	}
+	if page.Erasures, err = v.Eraser.Of(ctx, rec); err != nil {
+		return err
+	}
+	if page.State == notary.Anchored {
+		v.anchors(&page)
+	}
+	return v.show("record", "console.record.title", page)
+}
+
+// DocumentErased reports whether the original was kept here once and was erased.
+func (p recordPage) DocumentErased() bool {
+	return !p.Stored && slices.ContainsFunc(p.Erasures, func(e erasure.Erasure) bool { return e.Document })
+}
+
+// anchors reads when chains took a record out of the evidence; a bundle that cannot be made
+// has its own place to say so.
+func (v *visit) anchors(page *recordPage) {
+	b, err := v.Archive.Bundle(v.r.Context(), page.Record, false)
+	if err != nil {
+		return
+	}
+	report := proof.Verify(v.Archive.Trust(), nil, b)
+	if at, err := time.Parse(time.RFC3339, report.AnchoredAt); err == nil {
+		page.AnchoredAt = at
+	}
+	for _, a := range report.Anchors {
+		if a.Kind != egovKind {
+			page.Backbone = append(page.Backbone, a)
+		}
+	}
+}
+
+// share writes what can be sent to whom the document is for.
+func (v *visit) share(page *recordPage) {
+	page.Share = strings.TrimRight(v.PublicURL, "/") + page.Public
+	page.Mail = v.t("console.share.mail", "agency", v.agency.Name, "number", page.Number, "code", page.Code, "address", page.Share)
+	page.MailTo = "mailto:?" + strings.ReplaceAll(url.Values{"subject": {v.t("console.share.subject", "number", page.Number)}, "body": {page.Mail}}.Encode(), "+", "%20")
+}
+
+// mostDeeds bounds how many deeds a record's page shows.
+const mostDeeds = 50
+
+// deedsOf is what people did with a record, under its number or its id.
+func (v *visit) deedsOf(rec notary.Record) ([]people.Deed, error) {
+	var out []people.Deed
+	for _, name := range []string{rec.Number, rec.ID} {
+		deeds, err := v.People.Deeds(v.r.Context(), people.DeedFilter{AgencyID: v.agency.ID, About: name, Limit: mostDeeds})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, deeds...)
+	}
+	slices.SortFunc(out, func(a, b people.Deed) int { return strings.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+// revoke withdraws a record, or asks a second person to where its class says so. The form's own
+// name makes it once, whatever breaks off.
+func (v *visit) revoke() error {
+	rec, err := v.findRecord()
+	if err != nil {
+		return err
+	}
+	p, err := v.Papers.Withdraw(v.r.Context(), v.agency.ID, v.me(), rec.ID, v.typed("reason"), printable(v.r.PostFormValue("once"), 64))
+	if err != nil {
+		return err
+	}
+	if p.State == filing.Waiting {
+		return v.done(folder+"/papers/"+p.ID, "paper_waits")
+	}
+	return v.filed(p, nil)
+}

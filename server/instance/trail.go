@@ -1,0 +1,119 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"stele/notary"
+	"stele/notary/erasure"
+	"stele/notary/fsck"
+	"stele/notary/people"
+)
+
+// defaultSealEvery is how long a deed waits for its seal where the configuration says nothing.
+const defaultSealEvery = 5 * time.Minute
+
+// openTrail connects the audit trail with the log, and what erases.
+func (in *Instance) openTrail(ctx context.Context) error {
+	in.eraser = erasure.New(in.DB, in.Objects, time.Now, in.log)
+	if in.Config.AuditAgency != "" {
+		if _, err := in.auditAgency(ctx); err != nil {
+			return err
+		}
+	}
+	in.sealer = people.NewSealer(in.DB, people.SealOptions{Every: in.Config.AuditSealEvery, Signer: in.trailSigner, Agency: in.DB.Agency,
+		Notarize: func(ctx context.Context, agencyID, title, key string, document []byte) (notary.Record, error) {
+			return in.Intake.Trail(ctx, agencyID, title, key, document)
+		}, Log: in.log})
+	return nil
+}
+
+// trailSigner finds the agency that signs a trail: whose trail it is, or, where that has no
+// key here, the one for all such.
+func (in *Instance) trailSigner(ctx context.Context, trail string) (string, error) {
+	if trail != "" {
+		a, err := in.DB.Agency(ctx, trail)
+		if err != nil {
+			return "", fmt.Errorf("agency %s of the audit trail: %w", trail, err)
+		}
+		if !a.KeyAtHome {
+			return a.ID, nil
+		}
+	}
+	return in.auditAgency(ctx)
+}
+
+// auditAgency is the configured one, else the first whose key is here.
+func (in *Instance) auditAgency(ctx context.Context) (string, error) {
+	if name := in.Config.AuditAgency; name != "" {
+		a, err := in.DB.Agency(ctx, name)
+		if err != nil {
+			return "", fmt.Errorf("audit-agency %q: %w", name, err)
+		}
+		if a.KeyAtHome {
+			return "", fmt.Errorf("audit-agency %s keeps its key at home: choose one whose key is here", a.Code)
+		}
+		return a.ID, nil
+	}
+	all, err := in.DB.Agencies(ctx)
+	if err != nil {
+		return "", err
+	}
+	var first notary.Agency
+	for _, a := range all {
+		if !a.KeyAtHome && (first.ID == "" || a.CreatedAt.Before(first.CreatedAt) || a.CreatedAt.Equal(first.CreatedAt) && a.ID < first.ID) {
+			first = a
+		}
+	}
+	if first.ID == "" {
+		return "", errors.New("there is no agency with a key here that could sign the audit trail")
+	}
+	return first.ID, nil
+}
+
+// noteKey notes what an API key is about to do.
+func (in *Instance) noteKey(ctx context.Context, key notary.APIKey, act, about, detail, network string) error {
+	return in.people.Note(ctx, people.Deed{AgencyID: key.AgencyID, UserID: key.ID, Login: "key " + key.Name, Act: people.Act(act), About: about, Detail: detail, Network: network})
+}
+
+// trailPage is how many sealed trails are listed at once.
+const trailPage = 100
+
+// trailRecords are the records of sealed trails from an index on.
+func (s *Stores) trailRecords(ctx context.Context) func(first uint64) iter.Seq2[notary.Record, error] {
+	return func(first uint64) iter.Seq2[notary.Record, error] {
+		return func(yield func(notary.Record, error) bool) {
+			for {
+				page, err := s.DB.TrailRecords(ctx, first, trailPage)
+				if err != nil {
+					yield(notary.Record{}, err)
+					return
+				}
+				for _, r := range page {
+					if first = r.Index + 1; !yield(r, nil) {
+						return
+					}
+				}
+				if len(page) < trailPage {
+					return
+				}
+			}
+		}
+	}
+}
+
+// mostSealed bounds a sealed document in bytes: 2,000 deeds of some 5 KB.
+const mostSealed = 32 << 20
+
+// checkTrail compares the audit trail with what was sealed of it.
+func (s *Stores) checkTrail(ctx context.Context, res *fsck.Result) error {
+	open := func(ctx context.Context, r notary.Record) ([]byte, error) {
+		return s.Objects.Get(ctx, notary.DocumentKey(r.ID), mostSealed)
+	}
+	return people.CheckTrail(ctx, s.DB, s.trailRecords(ctx), open, func(r notary.Record, format string, args ...any) {
+		res.Findings = append(res.Findings, fsck.Finding{What: "trail", Record: r.Number, Index: r.Index, Detail: fmt.Sprintf(format, args...)})
+	})
+}

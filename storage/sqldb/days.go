@@ -1,0 +1,134 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"stele/notary"
+	"stele/notary/archive"
+	"stele/notary/statement"
+)
+
+// dayOf is the day of a time in Beijing, counted from 1970; as the migration counts it.
+func dayOf(at time.Time) int64 { return (at.Unix() + 28800) / 86400 }
+
+// agencyDay names a row of agency_days.
+type agencyDay struct {
+	agency string
+	day    int64
+}
+
+// countDays counts new records by agency and day: a handful of rows for any number of records.
+// It runs under the log's lock, so that nobody else changes them meanwhile.
+func countDays(ctx context.Context, tx *sqlx.Tx, rows []*row) error {
+	type sum struct{ records, bytes int64 }
+	sums := map[agencyDay]sum{}
+	for _, r := range rows {
+		if r.Action != statement.Issue || r.Record.Class == notary.TrailClass {
+			continue
+		}
+		k := agencyDay{r.Record.AgencyID, dayOf(r.Record.IssuedAt)}
+		s := sums[k]
+		s.records++
+		if r.Record.Stored {
+			s.bytes += int64(r.Record.Size)
+		}
+		sums[k] = s
+	}
+	for k, s := range sums {
+		if err := addToDay(ctx, tx, k, s.records, s.bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addToDay(ctx context.Context, tx *sqlx.Tx, k agencyDay, records, bytes int64) error {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO agency_days (agency_id, day, records, bytes) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (agency_id, day) DO UPDATE SET records = agency_days.records + $3, bytes = agency_days.bytes + $4`, k.agency, k.day, records, bytes); err != nil {
+		return fmt.Errorf("count a day: %w", err)
+	}
+	return nil
+}
+
+// Days implements console.Statistics: how many records an agency registered on each of the
+// days that end with the one of a time, in Beijing.
+func (db *DB) Days(ctx context.Context, agencyID string, until time.Time, n int) ([]int64, error) {
+	last := dayOf(until)
+	var rows []struct {
+		Day     int64 `db:"day"`
+		Records int64 `db:"records"`
+	}
+	if err := db.read.SelectContext(ctx, &rows, `SELECT day, records FROM agency_days WHERE agency_id = $1 AND day > $2 AND day <= $3`, agencyID, last-int64(n), last); err != nil {
+		return nil, fmt.Errorf("read the days: %w", err)
+	}
+	out := make([]int64, n)
+	for _, r := range rows {
+		out[int64(n)-1-(last-r.Day)] = r.Records
+	}
+	return out, nil
+}
+
+// KeptBytes implements console.Statistics: the size of all originals of an agency that are kept.
+func (db *DB) KeptBytes(ctx context.Context, agencyID string) (int64, error) {
+	var n int64
+	err := db.read.GetContext(ctx, &n, `SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM agency_days WHERE agency_id = $1`, agencyID)
+	return n, err
+}
+
+// WaitingSince implements console.Statistics: when the first record was received that is not
+// anchored; zero where there is none.
+func (db *DB) WaitingSince(ctx context.Context) (time.Time, error) {
+	var at int64
+	err := db.read.GetContext(ctx, &at, `SELECT coalesce((SELECT received_at FROM records WHERE idx >= (SELECT anchored FROM log) ORDER BY idx LIMIT 1), 0)`)
+	return fromMicros(at), err
+}
+
+// Tally implements console.Statistics: what a filter selects, counted by state and standing,
+// the newest ones up to a number. Texts are compared one by one, so they are counted less far.
+func (db *DB) Tally(ctx context.Context, f archive.Filter, most int) (archive.Tally, error) {
+	p, err := db.Progress(ctx)
+	if err != nil {
+		return archive.Tally{}, err
+	}
+	t := archive.NewTally()
+	if f.Text != "" || f.Person != "" {
+		f.Limit = most + 1
+		records, err := db.ListRecords(ctx, f)
+		for _, r := range records[:min(len(records), most)] {
+			t.Add(p.StateOf(r.Index), r.Standing, 1)
+		}
+		t.More = len(records) > most
+		return t, err
+	}
+	where, args, ok, err := db.recordsWhere(ctx, f)
+	if err != nil || !ok {
+		return t, err
+	}
+	args = append(args, most+1, int64(p.Anchored), int64(p.Logged))
+	n := len(args)
+	var rows []struct {
+		State    string `db:"state"`
+		Standing string `db:"standing"`
+		N        int    `db:"n"`
+	}
+	q := fmt.Sprintf(`SELECT state, standing, count(*) AS n FROM (SELECT CASE WHEN idx < $%d THEN 'anchored' WHEN idx < $%d THEN 'logged' ELSE 'received' END AS state, standing FROM records%s
+		ORDER BY idx DESC LIMIT $%d) AS found GROUP BY state, standing`, n-1, n, where, n-2)
+	if err := db.read.SelectContext(ctx, &rows, q, args...); err != nil {
+		return t, fmt.Errorf("count records: %w", err)
+	}
+	for _, r := range rows {
+		t.Add(notary.State(r.State), notary.Standing(r.Standing), r.N)
+	}
+	all := 0
+	for _, n := range slices.Collect(maps.Values(t.States)) {
+		all += n
+	}
+	t.More = all > most
+	return t, nil
+}
