@@ -62,12 +62,14 @@ var allowed = map[string]string{
 	"server/deliver":             "notary/webhook",
 	"server/auth":                "crypto/sm notary",
 	"server/tus":                 "notary notary/upload",
+	"server/clamd":               "notary",
+	"server/clamd/clamdtest":     "",
 	"server/client":              "crypto/sm notary/proof", // agencies import it: nothing of the server
 	"server/api":                 "crypto/... notary notary/archive notary/evidence notary/intake notary/issue notary/proof notary/upload notary/webhook server/auth server/slowread server/tus",
 	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
 	"server/site":                "ui",
 	"server/webtest":             "ui",
-	"server/console":             "crypto/sm notary notary/archive notary/certificate notary/class notary/evidence notary/filing notary/intake notary/issue notary/people notary/proof notary/statement notary/webhook server/auth server/site ui",
+	"server/console":             "crypto/sm notary notary/archive notary/certificate notary/class notary/evidence notary/filing notary/intake notary/issue notary/people notary/proof notary/statement notary/upload notary/webhook server/auth server/site server/slowread server/tus ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/... ui",
 }

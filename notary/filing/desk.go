@@ -47,6 +47,9 @@ const folder = "filing/"
 // MaxMarked is how many bytes a PDF has at most that is stamped.
 const MaxMarked = 64 << 20
 
+// FieldMalware is the field of the error about a file in which the scanner found something.
+const FieldMalware = "malware"
+
 // Errors that people meet.
 var (
 	errSeen     = notary.Errorf(notary.CodeConflict, "Somebody has changed this paper since you opened it. Look at it again. Nothing was done.")
@@ -96,7 +99,8 @@ func (d *Desk) Take(ctx context.Context, agencyID string, maker Person, uploadID
 		return Paper{}, err
 	}
 	defer body.Close()
-	p.FileName = known.FileName
+	p.FileName = fileNameOf(known.FileName)
+	p.Title = titleOf(p.FileName)
 	p.File.Key = folder + p.ID + ".document"
 	head := &headReader{r: body}
 	if err := d.copy(ctx, head, known.Size, &p.File); err != nil {
@@ -184,10 +188,12 @@ func (d *Desk) scan(ctx context.Context, key string) error {
 	defer body.Close()
 	finding, err := d.o.Scanner.Scan(ctx, body)
 	switch {
+	case notary.CodeOf(err) == notary.CodeTooLarge:
+		return err
 	case err != nil:
 		return notary.Wrap(notary.CodeUnavailable, err, "The file could not be checked for malware. It stays where it is; try again.")
 	case finding != "":
-		return notary.InvalidField("file", "The scanner found malware in this file (%s). It was not taken.", finding)
+		return notary.InvalidField(FieldMalware, "The scanner found malware in this file (%s). It was not taken.", finding)
 	}
 	return nil
 }
