@@ -47,8 +47,15 @@ const folder = "filing/"
 // MaxMarked is how many bytes a PDF has at most that is stamped.
 const MaxMarked = 64 << 20
 
-// FieldMalware is the field of the error about a file in which the scanner found something.
+// Malware is behind the error about a file in which the scanner found something, whose field
+// is FieldMalware.
+type Malware struct{ Finding string }
+
+// FieldMalware see [Malware].
 const FieldMalware = "malware"
+
+// Error implements error.
+func (m Malware) Error() string { return "malware: " + m.Finding }
 
 // Errors that people meet.
 var (
@@ -193,7 +200,9 @@ func (d *Desk) scan(ctx context.Context, key string) error {
 	case err != nil:
 		return notary.Wrap(notary.CodeUnavailable, err, "The file could not be checked for malware. It stays where it is; try again.")
 	case finding != "":
-		return notary.InvalidField(FieldMalware, "The scanner found malware in this file (%s). It was not taken.", finding)
+		e := notary.Wrap(notary.CodeInvalid, Malware{finding}, "The scanner found malware in this file (%s). It was not taken.", finding)
+		e.Field = FieldMalware
+		return e
 	}
 	return nil
 }

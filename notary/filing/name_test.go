@@ -10,8 +10,8 @@ import (
 func TestNames(t *testing.T) {
 	long := strings.Repeat("文", 120)
 	for in, want := range map[string][2]string{
-		"关于办公时间的通知.pdf":       {"关于办公时间的通知.pdf", "关于办公时间的通知"},
-		`C:\扫描\ 合同 .pdf `:     {"合同 .pdf", "合同"},
+		"关于办公时间的通知.pdf":      {"关于办公时间的通知.pdf", "关于办公时间的通知"},
+		`C:\扫描\ 合同 .pdf `:    {"合同 .pdf", "合同"},
 		"a/b/c.tar.gz":       {"c.tar.gz", "c.tar"},
 		".bashrc":            {".bashrc", ".bashrc"},
 		"":                   {unnamed, unnamed},

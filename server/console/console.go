@@ -24,9 +24,11 @@ import (
 	"stele/notary/intake"
 	"stele/notary/issue"
 	"stele/notary/people"
+	"stele/notary/upload"
 	"stele/notary/webhook"
 	"stele/server/auth"
 	"stele/server/site"
+	"stele/server/tus"
 	"stele/ui"
 )
 
@@ -56,6 +58,7 @@ type Config struct {
 	Intake     *intake.Intake
 	Classes    *class.Book
 	Papers     *filing.Desk
+	Uploads    *upload.Uploads
 	Issuer     *issue.Issuer
 	Documents  Documents
 	Desk       *auth.Desk
@@ -64,13 +67,18 @@ type Config struct {
 	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
 	Operator   string // who runs the service, for the foot of the page; may be empty
 	Secure     bool   // the world reaches the service by https
-	Now        func() time.Time
-	Log        *slog.Logger
+
+	ReadTimeout time.Duration   // a body that is silent for this long is given up
+	Stopping    <-chan struct{} // closed when requests under way must end; nil: never
+
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // Console serves the pages. It is safe for concurrent use.
 type Console struct {
 	Config
+	uploads  *tus.Handler
 	routes   []route
 	texts    *ui.Catalogues
 	pages    map[string]map[string]*template.Template // by language and name
@@ -108,6 +116,9 @@ func New(r chi.Router, c Config) (*Console, error) {
 		if out.pages[texts.Tag], err = parse(texts, assets); err != nil {
 			return nil, fmt.Errorf("console in %s: %w", texts.Tag, err)
 		}
+	}
+	if out.uploads, err = out.newUploads(); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
 	}
 	out.sessions = newSessions(c.People.Sessions(), c.Secure)
 	out.mount(r)

@@ -19,6 +19,8 @@ var matrix = map[string]string{
 	"POST /console/sign-out": "caduo", "GET /console": "caduo", "GET /console/account": "caduo",
 	"POST /console/account/password": "caduo", "POST /console/account/factor": "caduo", "POST /console/account/factor/confirm": "caduo",
 	"POST /console/account/factor/remove": "caduo", "POST /console/account/sessions/end": "caduo",
+	"GET /console/upload": "cad", "POST /console/upload": "cad", "GET /console/upload/session": "cad", "POST /console/known": "cad", "POST /console/papers/take": "cad",
+	"POST /console/uploads": "cad", "HEAD /console/uploads/{upload}": "cad", "PATCH /console/uploads/{upload}": "cad", "DELETE /console/uploads/{upload}": "cad",
 	"GET /console/records": "cadu", "GET /console/records/{record}": "cadu", "GET /console/records/{record}/bundle": "cadu", "GET /console/records/{record}/certificate": "cadu",
 	"GET /console/records/{record}/evidence": "cadu", "GET /console/records/{record}/document": "cadu", "POST /console/records/{record}/revoke": "cad",
 	"GET /console/keys": "du", "POST /console/keys": "d", "POST /console/keys/{key}/rotate": "d", "POST /console/keys/{key}/end": "d",
@@ -34,6 +36,12 @@ var letters = map[people.Role]string{people.Clerk: "c", people.Approver: "a", pe
 // open routes are for whoever is not signed in.
 var open = []string{"GET /console/sign-in", "POST /console/sign-in", "GET /console/code", "POST /console/code"}
 
+// untold are what leaves no trail: questions, and the pieces of an upload whose beginning did.
+var untold = []string{"POST /console/known", "HEAD /console/uploads/{upload}", "PATCH /console/uploads/{upload}"}
+
+// changes reports whether a route does more than show something.
+func changes(rt console.Route) bool { return rt.Method != http.MethodGet }
+
 // things are the ids that addresses name, of an agency.
 type things map[string]string
 
@@ -48,6 +56,9 @@ func (o *office) things(agencyID string) things {
 	out["webhook"] = e.ID
 	u := o.addUser(agencyID, "someone."+agencyID[len(agencyID)-6:], "某人", people.Clerk)
 	out["user"] = u.ID
+	up, err := o.in.Uploads.Create(o.t.Context(), agencyID, 3, nil)
+	fatalIfErr(o.t, err)
+	out["upload"] = up.ID
 	keys, err := o.in.DB.Keys(o.t.Context(), agencyID)
 	fatalIfErr(o.t, err)
 	out["key"] = "none"
@@ -88,7 +99,7 @@ func TestEveryRouteIsInTheMatrix(t *testing.T) {
 				t.Errorf("%s: %s may: %t", name, r, may)
 			}
 		}
-		if rt.Method == http.MethodPost && (rt.Act == "" || !rt.HasPage && !strings.HasSuffix(name, "/sign-out")) {
+		if changes(rt) && (rt.Act == "" && !slices.Contains(untold, name) || !rt.HasPage && !rt.Script && !strings.HasSuffix(name, "/sign-out")) {
 			t.Errorf("%s changes something and leaves no trail, or has no page to say what is wrong", name)
 		}
 	}
@@ -112,7 +123,10 @@ func TestAuthorization(t *testing.T) {
 	for _, rt := range console.Table() {
 		name := rt.Method + " " + rt.Path
 		call := func(p *person, path string) answer {
-			if rt.Method == http.MethodPost {
+			switch {
+			case rt.Script:
+				return p.script(rt.Method, path, nil, nil)
+			case rt.Method == http.MethodPost:
 				return p.post(path, nil)
 			}
 			return p.get(path)
@@ -120,13 +134,17 @@ func TestAuthorization(t *testing.T) {
 		if rt.Open {
 			continue
 		}
-		if a := call(nobody, own.in(rt.Path)); a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), "/console/sign-in") {
+		if a := call(nobody, own.in(rt.Path)); rt.Script {
+			if a.status != http.StatusUnauthorized {
+				t.Errorf("%s without a session: %d", name, a.status)
+			}
+		} else if a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), "/console/sign-in") {
 			t.Errorf("%s without a session: %d %v", name, a.status, a.header)
 		}
 		for _, r := range people.Roles {
 			p := sessions[r]
 			if strings.Contains(matrix[name], letters[r]) {
-				if strings.HasSuffix(rt.Path, "/sign-out") || rt.Method == http.MethodPost { // what acts is tested where it acts
+				if strings.HasSuffix(rt.Path, "/sign-out") || changes(rt) && rt.Method != http.MethodHead { // what acts is tested where it acts
 					continue
 				}
 				if a := call(p, own.in(rt.Path)); a.status == http.StatusForbidden || a.status >= 500 || a.status == http.StatusNotFound && !strings.HasSuffix(rt.Path, "/document") {
@@ -141,6 +159,21 @@ func TestAuthorization(t *testing.T) {
 			}
 			if a := call(p, own.in(rt.Path)); a.status != http.StatusForbidden {
 				t.Errorf("%s as %s: %d", name, r, a.status)
+			}
+		}
+		if rt.Script && rt.Method != http.MethodGet {
+			admin := *sessions[people.Admin]
+			for _, token := range []string{"", "of another session", sessions[people.Clerk].form} {
+				admin.form = token
+				if a := call(&admin, own.in(rt.Path)); a.status != http.StatusForbidden {
+					t.Errorf("%s with the token %q: %d", name, token, a.status)
+				}
+			}
+			if strings.Contains(rt.Path, "{") {
+				head := map[string]string{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+				if a := sessions[people.Admin].script(rt.Method, foreign.in(rt.Path), head, strings.NewReader("abc")); a.status != http.StatusNotFound {
+					t.Errorf("%s with another agency's id: %d", name, a.status)
+				}
 			}
 		}
 		if rt.Method == http.MethodPost && strings.Contains(rt.Path, "{") && strings.Contains(matrix[name], "d") {
@@ -160,5 +193,8 @@ func TestAuthorization(t *testing.T) {
 	}
 	if _, err := o.in.DB.Endpoint(t.Context(), o.other.ID, foreign["webhook"]); err != nil {
 		t.Errorf("another agency's webhook is gone: %v", err)
+	}
+	if up, err := o.in.Uploads.Find(t.Context(), o.other.ID, foreign["upload"]); err != nil || up.Offset != 0 {
+		t.Errorf("another agency's upload was changed: %+v, %v", up, err)
 	}
 }

@@ -15,10 +15,17 @@ type route struct {
 	unsettled    bool // also for who still has to change a password or set up a second factor
 	guesses      bool // takes a password or code from a stranger: limited by network
 
+	// Of what scripts of our pages ask: the token of the session's forms is in a header, except
+	// with GET; refusals are JSON; raw bodies are for the act to read.
+	script, raw bool
+	files       bool // its form brings a file
+
 	// Of what changes something: the act and its form's fields are in the audit trail before
 	// it is done, and so is what its address names; sensitive acts demand that the person says
 	// once more who they are. page is shown again when the form is refused.
+	// What is quiet leaves no trail: it only reads, or goes on with what has left one.
 	act       people.Act
+	quiet     bool
 	tells     []string
 	sensitive bool
 	page      func(*visit) error
@@ -54,6 +61,16 @@ func table() []route {
 		{method: http.MethodPost, path: "/account/factor/confirm", section: "account", roles: everybody, unsettled: true, act: "factor_confirm", page: (*visit).factorPage, do: (*visit).confirmFactor},
 		{method: http.MethodPost, path: "/account/factor/remove", section: "account", roles: everybody, act: "factor_remove", sensitive: true, page: (*visit).account, do: (*visit).removeFactor},
 		{method: http.MethodPost, path: "/account/sessions/end", section: "account", roles: everybody, act: "session_end", page: (*visit).account, do: (*visit).endSession},
+
+		{method: http.MethodGet, path: "/upload", section: "upload", roles: desk, do: (*visit).uploadPage},
+		{method: http.MethodPost, path: "/upload", section: "upload", roles: desk, files: true, act: "paper_take", tells: []string{"class", "file", "size"}, page: (*visit).uploadPage, do: (*visit).takeFile},
+		{method: http.MethodGet, path: "/upload/session", roles: desk, script: true, do: (*visit).formToken},
+		{method: http.MethodPost, path: "/known", roles: desk, script: true, quiet: true, do: (*visit).known},
+		{method: http.MethodPost, path: "/uploads", roles: desk, script: true, raw: true, act: "upload_begin", tells: []string{"file", "size"}, do: (*visit).tus},
+		{method: http.MethodHead, path: "/uploads/{upload}", roles: desk, script: true, raw: true, quiet: true, do: (*visit).tus},
+		{method: http.MethodPatch, path: "/uploads/{upload}", roles: desk, script: true, raw: true, quiet: true, do: (*visit).tus},
+		{method: http.MethodDelete, path: "/uploads/{upload}", roles: desk, script: true, raw: true, act: "upload_drop", do: (*visit).tus},
+		{method: http.MethodPost, path: "/papers/take", roles: desk, script: true, act: "paper_take", tells: []string{"upload", "class"}, do: (*visit).takeUpload},
 
 		{method: http.MethodGet, path: "/records", section: "records", roles: office, do: (*visit).records},
 		{method: http.MethodGet, path: "/records/{record}", section: "records", roles: office, do: (*visit).record},
@@ -91,4 +108,4 @@ func table() []route {
 }
 
 // sections of the side bar, in their order; a role sees those that have a page for it.
-var sections = []string{"overview", "records", "keys", "webhooks", "users", "audit", "account"}
+var sections = []string{"overview", "upload", "records", "keys", "webhooks", "users", "audit", "account"}

@@ -18,21 +18,28 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error)\.`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|upload\.(?:state|act))\.`)
 
 func consoleSources(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	for _, pattern := range []string{"*.go", "../../ui/templates/console/*.html"} {
+	for _, pattern := range []string{"*.go", "../../ui/templates/console/*.html", "../../ui/static/js/upload*.js"} {
 		names, err := filepath.Glob(pattern)
 		fatalIfErr(t, err)
 		for _, name := range names {
 			data, err := os.ReadFile(name)
 			fatalIfErr(t, err)
-			b.Write(data)
+			b.WriteString(strings.ReplaceAll(string(data), "'", `"`)) // scripts have the other quotes
 		}
 	}
 	return b.String()
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	fatalIfErr(t, err)
+	return string(data)
 }
 
 // Every text is used, and what is put together at run time is there.
@@ -54,6 +61,12 @@ func TestTexts(t *testing.T) {
 		want = append(want, "delivery."+string(s))
 	}
 	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.sign_in", "act.sign_in_failed")
+	for _, m := range regexp.MustCompile(`(?m)^  (\w+): \[|(\w+): \[[^\]]*\],`).FindAllStringSubmatch(readFile(t, "../../ui/static/js/upload_row.js"), -1) {
+		want = append(want, "upload.state."+m[1]+m[2])
+	}
+	for _, a := range []string{"pause", "resume", "retry", "now", "cancel", "remove", "anyway", "skip"} {
+		want = append(want, "upload.act."+a)
+	}
 	for _, rt := range console.Table() {
 		if rt.Act != "" {
 			want = append(want, "act."+string(rt.Act))
@@ -73,8 +86,8 @@ func TestTexts(t *testing.T) {
 				t.Errorf("nothing uses %s", key)
 			}
 		case strings.HasPrefix(name, "done.") || strings.HasPrefix(name, "wrong."):
-			_, end, _ := strings.Cut(name, ".")
-			if !strings.Contains(sources, `"`+end+`"`) && end != "events" && end != "scopes" && end != "classes" && end != "url" && end != "wait" {
+			end := name[strings.LastIndex(name, ".")+1:]
+			if !strings.Contains(sources, `"`+end+`"`) && end != "events" && end != "scopes" && end != "classes" && end != "url" && end != "wait" && end != "malware" {
 				t.Errorf("nothing uses %s", key)
 			}
 		}

@@ -148,7 +148,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	if c.Console {
-		if err := in.mountConsole(r, desk, issuer, offline, public); err != nil {
+		if err := in.mountConsole(r, desk, issuer, offline, public, stopping); err != nil {
 			return nil, err
 		}
 	}

@@ -22,7 +22,7 @@ const Infected = "stele-test-signature-7f3a91c2: a file that the scanner of a te
 const Finding = "Stele.Test"
 
 // MaxLength is how many bytes it takes at most.
-const MaxLength = 1 << 20
+const MaxLength = 16 << 20
 
 const startTimeout = 30 * time.Second
 
