@@ -27,7 +27,8 @@ func fatalIfErr(t testing.TB, err error) {
 // A real daemon finds what it knows, wherever it lies in a file, and says of the rest that
 // there is nothing.
 func TestRealDaemon(t *testing.T) {
-	c, err := Parse(clamdtest.Start(t))
+	where, _ := clamdtest.Start(t)
+	c, err := Parse(where)
 	fatalIfErr(t, err)
 	clean := bytes.Repeat([]byte("0123456789abcdef"), chunkSize/10) // more than one chunk
 	for name, f := range map[string]struct {

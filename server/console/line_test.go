@@ -130,6 +130,14 @@ func (l *line) held() {
 	}
 }
 
+// drop cuts what is held up, with whatever is on its way.
+func (l *line) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hold, l.stuck = 0, nil
+	l.cut()
+}
+
 func (l *line) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,4 +151,11 @@ func (l *line) cutAt(after ...int64) {
 	for _, n := range after {
 		l.cuts = append(l.cuts, l.sent+n)
 	}
+}
+
+// so says how many bytes went towards the service.
+func (l *line) so() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent
 }

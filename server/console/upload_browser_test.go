@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,7 +91,8 @@ func (d *desk) act(name, act string) {
 // is cut again and again, a folder, what is known already, a pause, a reload, a sign-in that
 // is over, malware. One paper each, and nothing is sent twice.
 func TestHandIn(t *testing.T) {
-	o := openOfficeWith(t, instance.Config{Demo: true, Clamd: clamdtest.Start(t)})
+	scanner, stop := clamdtest.Start(t)
+	o := openOfficeWith(t, instance.Config{Demo: true, Clamd: scanner})
 	for i, l := range []webtest.Look{webtest.Desktop, webtest.Phone.In("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			o.t = t
@@ -108,15 +111,18 @@ func TestHandIn(t *testing.T) {
 			if i == 0 {
 				d.thirty(wire)
 				d.folder()
+				d.pauses(wire)
+				d.reloads(wire)
+				d.cancels(wire)
 			}
 			d.knownOnes(i)
 			d.malware(i)
-			d.pauses(i, wire)
-			d.reloads(i, wire)
 			d.signedOut(i, wire)
-			d.cancels(i, wire)
 		})
 	}
+	t.Run("without scripts", o.withoutScripts)
+	stop()
+	t.Run("without the scanner", o.withoutScanner)
 }
 
 func (d *desk) thirty(wire *line) {
@@ -218,17 +224,31 @@ func (d *desk) malware(i int) {
 	}
 }
 
+// once demands that a large file became a paper, of one upload, and that little of it was sent twice.
+func (d *desk) once(wire *line, before int64, name string, digest sm.Digest) {
+	d.T.Helper()
+	if _, ok := d.o.papers()[digest]; !ok || d.o.begun(name) != 1 {
+		d.T.Errorf("%s: a paper: %t; %d uploads began", name, ok, d.o.begun(name))
+	}
+	if sent := wire.so() - before; sent > largeSize+2<<20 {
+		d.T.Errorf("%s: %d bytes were sent", name, sent)
+	}
+}
+
+const largeSize = 10 << 20
+
 // large writes a file that takes more than one part of an upload.
 func (d *desk) large(name string) (path string, digest sm.Digest) {
-	content := noise(10 << 20)
+	content := noise(largeSize)
 	return d.o.write(d.T.(*testing.T).TempDir(), name, content), sm.Sum(content)
 }
 
-func (d *desk) pauses(i int, wire *line) {
+func (d *desk) pauses(wire *line) {
 	d.T.Helper()
-	name := fmt.Sprintf("pause%d.bin", i)
+	const name = "pause.bin"
 	path, digest := d.large(name)
 	d.at("/console/upload")
+	before := wire.so()
 	wire.holdAfter(4 << 20)
 	d.Choose(path)
 	wire.held()
@@ -236,35 +256,45 @@ func (d *desk) pauses(i int, wire *line) {
 	d.good("upload-sending")
 	d.act(name, "pause")
 	d.states("paused", 1)
-	wire.release()
+	wire.drop()
 	d.act(name, "resume")
 	d.states("done", 1)
-	if _, ok := d.o.papers()[digest]; !ok || d.o.begun(name) != 1 {
-		d.T.Errorf("a paper: %t; %d uploads began", ok, d.o.begun(name))
-	}
+	d.once(wire, before, name, digest)
 }
 
-func (d *desk) reloads(i int, wire *line) {
+func (d *desk) reloads(wire *line) {
 	d.T.Helper()
-	name := fmt.Sprintf("reload%d.bin", i)
+	const name = "reload.bin"
 	path, digest := d.large(name)
 	d.at("/console/upload")
+	before := wire.so()
 	wire.holdAfter(4 << 20)
 	d.Choose(path)
 	wire.held()
 	d.states("sending", 1)
 	d.Run(chromedp.Reload())
-	wire.release()
+	wire.drop()
 	d.Wait(`document.querySelector('#hand-in').dataset.mode === 'local'`)
 	d.Choose(path)
 	d.states("done", 1)
-	if _, ok := d.o.papers()[digest]; !ok || d.o.begun(name) != 1 {
-		d.T.Errorf("a paper: %t; %d uploads began", ok, d.o.begun(name))
-	}
-	d.at("/console/upload")
-	d.Run(chromedp.NavigateBack())
-	d.Choose(path) // the back button: it is known as a paper
+	d.once(wire, before, name, digest)
+	d.at("/console/upload?class=general")
+	d.back(`location.search === '' && document.querySelector('#hand-in')?.dataset.mode === 'local'`)
+	d.Choose(path) // it is known as a paper
 	d.states("known", 1)
+}
+
+// back presses the back button, and waits: the page may come out of the browser's memory, and
+// then there is nothing that is loaded.
+func (d *desk) back(until string) {
+	d.T.Helper()
+	d.Eval(`history.back(); 0`, nil)
+	deadline := time.Now().Add(d.Patience)
+	for there := false; !there; {
+		if err := chromedp.Run(d.Ctx, chromedp.Evaluate(until, &there)); time.Now().After(deadline) { // an error is that the page is leaving
+			d.T.Fatal("the back button leads nowhere", err)
+		}
+	}
 }
 
 func (d *desk) signedOut(i int, wire *line) {
@@ -295,9 +325,9 @@ func (d *desk) signedOut(i int, wire *line) {
 	}
 }
 
-func (d *desk) cancels(i int, wire *line) {
+func (d *desk) cancels(wire *line) {
 	d.T.Helper()
-	name := fmt.Sprintf("cancel%d.bin", i)
+	const name = "cancel.bin"
 	path, _ := d.large(name)
 	before := len(d.o.papers())
 	d.at("/console/upload")
@@ -325,8 +355,9 @@ func (d *desk) cancels(i int, wire *line) {
 }
 
 // Without scripts one file at a time is handed in by a form, and malware is refused too.
-func TestHandInPlain(t *testing.T) {
-	o := openOfficeWith(t, instance.Config{Demo: true, Clamd: clamdtest.Start(t)})
+func (o *office) withoutScripts(t *testing.T) {
+	o.t = t
+	before := len(o.papers())
 	d := o.open(t, webtest.Phone.WithoutScripts())
 	d.Run(network.ClearBrowserCookies())
 	d.signIn("clerk")
@@ -349,7 +380,21 @@ func TestHandInPlain(t *testing.T) {
 	if !strings.HasSuffix(address, "/console/papers/"+p.ID) {
 		t.Errorf("the page afterwards is %s", address)
 	}
-	if len(o.papers()) != 1 {
+	if len(o.papers()) != before+1 {
 		t.Error("malware is on the desk")
+	}
+}
+
+// A scanner that cannot be reached lets nothing through; the file waits, and can be taken later.
+func (o *office) withoutScanner(t *testing.T) {
+	o.t = t
+	before := len(o.papers())
+	p := o.as("clerk")
+	id := p.send("a.txt", noise(100), 1)
+	if a := p.asScript("/console/papers/take", url.Values{"upload": {id}, "class": {"general"}}); a.status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if up, err := o.in.Uploads.Find(t.Context(), o.agency.ID, id); err != nil || up.Offset != up.Size || len(o.papers()) != before {
+		t.Errorf("%+v %v", up, err)
 	}
 }

@@ -26,9 +26,9 @@ const MaxLength = 16 << 20
 
 const startTimeout = 30 * time.Second
 
-// Start starts a daemon that stops with the test, and returns where it listens, as clamd.Parse
-// reads it.
-func Start(t testing.TB) string {
+// Start starts a daemon that stops with the test, or before. It returns where it listens, as
+// clamd.Parse reads it.
+func Start(t testing.TB) (where string, stop func()) {
 	t.Helper()
 	program, err := exec.LookPath("clamd")
 	if err != nil {
@@ -54,13 +54,14 @@ func Start(t testing.TB) string {
 	}
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	stop = func() { _ = cmd.Process.Kill(); <-ended }
+	t.Cleanup(stop)
 	tick, giveUp := time.NewTicker(20*time.Millisecond), time.After(startTimeout)
 	defer tick.Stop()
 	for {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			conn.Close()
-			return "unix:" + socket
+			return "unix:" + socket, stop
 		}
 		select {
 		case <-ended:
