@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"stele/notary"
+	"stele/notary/class"
 	"stele/notary/proof"
 	"stele/notary/proof/carrier"
 )
@@ -35,6 +36,22 @@ type Input struct {
 	// the certificate says so beside it.
 	Seal          []byte
 	Demonstration bool
+
+	// Class is the agency's document class as it was when the record was issued; nil where the
+	// agency had none of that name, and all attributes are printed as they are named.
+	Class *Class
+}
+
+// Class is what a document class says about certificates.
+type Class struct {
+	Name  class.Name
+	Print []Printed
+}
+
+// Printed is an attribute that certificates print, with what it is called.
+type Printed struct {
+	Attribute string
+	Title     class.Name
 }
 
 // ErrNotAnchored means that there is nothing yet that others vouch for. A certificate is

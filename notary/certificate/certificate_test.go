@@ -21,6 +21,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/certificate"
+	"stele/notary/class"
 	"stele/notary/proof"
 	"stele/notary/proof/carrier"
 )
@@ -285,5 +286,23 @@ func BenchmarkRender(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A class says what is printed, under which names and in which order; the rest is counted.
+func TestClass(t *testing.T) {
+	in := variant{class: "e-invoice", fields: map[string]string{"title": "一张发票", "amount": "1280.00", "sellerName": "江城书店", "buyerName": "张三", "originClerk": "王经办", "originApprover": "李审批"}}.input(t)
+	in.Class = &certificate.Class{Name: class.Name{Chinese: "电子发票", English: "Electronic invoice"},
+		Print: []certificate.Printed{{Attribute: "sellerName", Title: class.Name{Chinese: "销售方名称", English: "Seller"}}, {Attribute: "amount", Title: class.Name{Chinese: "价税合计", English: "Total"}}, {Attribute: "absent"}}}
+	pdf, err := certificate.Render(in)
+	fatalIfErr(t, err)
+	got := text(t, pdf)
+	for _, want := range []string{"电子发票", "销售方名称", "江城书店", "价税合计", "1280.00", "另有1项", "经办人", "王经办", "审批人", "李审批"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the certificate does not say %s", want)
+		}
+	}
+	if strings.Contains(got, "张三") || strings.Contains(got, "sellerName") || strings.Index(got, "江城书店") > strings.Index(got, "1280.00") {
+		t.Error("the certificate prints what the class does not want, or in another order")
 	}
 }

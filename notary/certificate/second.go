@@ -185,7 +185,7 @@ func (s *sheet) howTo() {
 
 // attributes are those of the record's class, as far as there is room.
 func (s *sheet) attributes() {
-	if len(s.facts.others) == 0 {
+	if len(s.facts.others)+s.facts.more == 0 {
 		return
 	}
 	s.text(left, s.y+6, heading, "其他登记事项")
@@ -195,13 +195,20 @@ func (s *sheet) attributes() {
 	for i, a := range s.facts.others {
 		lines := s.wrap(style{regular, 9, ink, 0}, a.value, inner-labels, 2)
 		last := i == len(s.facts.others)-1
-		if need := max(26.5, 8+13.5*float64(len(lines))); s.y+need > floor || !last && s.y+need+16 > floor {
-			s.text(left, s.y+12, small, fmt.Sprintf("另有 %[1]d 项在所附证明包中。%[1]d more in the attached bundle.", len(s.facts.others)-i))
+		if need := max(26.5, 8+13.5*float64(len(lines))); s.y+need > floor || (!last || s.facts.more > 0) && s.y+need+16 > floor {
+			s.moreAttributes(len(s.facts.others) - i + s.facts.more)
 			return
 		}
 		s.rows(a.name, lines, style{regular, 9, ink, 0})
 	}
 	s.rule(left, s.y, right, s.y, 0.4, line)
+	if s.facts.more > 0 {
+		s.moreAttributes(s.facts.more)
+	}
+}
+
+func (s *sheet) moreAttributes(n int) {
+	s.text(left, s.y+12, small, fmt.Sprintf("另有 %[1]d 项在所附证明包中。%[1]d more in the attached bundle.", n))
 }
 
 // lacking names the characters that the font does not have. The bundle has all of them.

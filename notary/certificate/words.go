@@ -16,19 +16,23 @@ type words struct{ zh, en string }
 // Attributes that have a name of their own on the certificate. Those of the origin are what
 // the agency states about the time before the registration.
 var attributeNames = map[string]words{
-	"title":        {"文书标题", "Title"},
-	"fileName":     {"文件名", "File name"},
-	"originSystem": {"来源系统", "System"},
-	"originMethod": {"提交方式", "Method"},
-	"handedInBy":   {"经办人", "Handed in by"},
-	"approvedBy":   {"审批人", "Approved by"},
-	"capturedBy":   {"采集方式", "Captured by"},
+	"title":          {"文书标题", "Title"},
+	"fileName":       {"文件名", "File name"},
+	"originSystem":   {"来源系统", "System"},
+	"originMethod":   {"提交方式", "Method"},
+	"originClerk":    {"经办人", "Handed in by"},
+	"originApprover": {"审批人", "Approved by"},
+	"originUnmarked": {"盖章前摘要", "Digest before the stamp"},
+	"handedInBy":     {"经办人", "Handed in by"},
+	"approvedBy":     {"审批人", "Approved by"},
+	"capturedBy":     {"采集方式", "Captured by"},
 }
 
 var originMethods = map[string]string{
 	"upload": "上传文件 file uploaded",
 	"digest": "提交摘要 digest only",
 	"batch":  "批量提交摘要 batch of digests",
+	"stamp":  "上传并盖章 file uploaded and stamped",
 }
 
 // isOrigin reports whether an attribute is a fact of a document's origin.
@@ -47,6 +51,7 @@ type attribute struct {
 type facts struct {
 	title, fileName  string
 	origin, others   []attribute
+	more             int // attributes that the class does not print
 	issued, anchored time.Time
 	size, class      string
 	standing         words
@@ -61,6 +66,9 @@ func newFacts(in Input) facts {
 	if r.Class == "general" {
 		f.class = "一般文书 general"
 	}
+	if in.Class != nil {
+		f.class = strings.TrimSpace(in.Class.Name.Chinese + " " + in.Class.Name.English)
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
 		a := attribute{words{name, ""}, r.Fields[name]}
 		if w, ok := attributeNames[name]; ok {
@@ -73,9 +81,12 @@ func newFacts(in Input) facts {
 		case name == "title" || name == "fileName":
 		case isOrigin(name):
 			f.origin = append(f.origin, a)
-		default:
+		case in.Class == nil:
 			f.others = append(f.others, a)
 		}
+	}
+	if in.Class != nil {
+		f.printed(in)
 	}
 	if s := r.Standing; s != nil {
 		f.reason, f.by = s.Reason, s.By
@@ -87,6 +98,25 @@ func newFacts(in Input) facts {
 		}
 	}
 	return f
+}
+
+// printed are the attributes that the class wants printed, in its order and under its names.
+func (f *facts) printed(in Input) {
+	for _, p := range in.Class.Print {
+		if value, ok := in.Report.Fields[p.Attribute]; ok {
+			name := words{p.Title.Chinese, p.Title.English}
+			if name == (words{}) {
+				name.zh = p.Attribute
+			}
+			f.others = append(f.others, attribute{name, value})
+		}
+	}
+	for name := range in.Report.Fields {
+		if name != "title" && name != "fileName" && !isOrigin(name) {
+			f.more++
+		}
+	}
+	f.more -= len(f.others)
 }
 
 var beijing = time.FixedZone("UTC+8", 8*3600)

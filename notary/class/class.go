@@ -204,7 +204,7 @@ func (b *Book) Put(ctx context.Context, c Class) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	c.From = b.now().UTC().Truncate(time.Microsecond)
+	c.From = b.now().UTC().Truncate(time.Millisecond) // as statements are dated
 	err := b.store.AddClass(ctx, c)
 	b.rules.forget(c.AgencyID)
 	if err != nil && notary.CodeOf(err) != notary.CodeConflict {

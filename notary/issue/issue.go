@@ -10,6 +10,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/certificate"
+	"stele/notary/class"
 	"stele/notary/proof"
 )
 
@@ -23,17 +24,24 @@ type Seals interface {
 	SealAt(ctx context.Context, agencyID string, at time.Time) (notary.Seal, error)
 }
 
+// Classes finds an agency's document class as it was at a time; see package class. What it
+// answers for a time at which a record was issued never changes.
+type Classes interface {
+	At(ctx context.Context, agencyID, id string, at time.Time) (class.Class, error)
+}
+
 // Issuer makes certificates. It is safe for concurrent use.
 type Issuer struct {
 	trust     *proof.Trust
 	seals     Seals
+	classes   Classes
 	publicURL string
 }
 
 // New returns an issuer. publicURL is where the public page is, see
 // [certificate.CheckPublicURL]; it is printed on every certificate.
-func New(trust *proof.Trust, seals Seals, publicURL string) (*Issuer, error) {
-	return &Issuer{trust: trust, seals: seals, publicURL: publicURL}, certificate.CheckPublicURL(publicURL)
+func New(trust *proof.Trust, seals Seals, classes Classes, publicURL string) (*Issuer, error) {
+	return &Issuer{trust: trust, seals: seals, classes: classes, publicURL: publicURL}, certificate.CheckPublicURL(publicURL)
 }
 
 // Issued is a certificate with the report on the bundle inside.
@@ -46,8 +54,8 @@ type Issued struct {
 // opened: it goes into the certificate as it is. A record that is not anchored yet gives a
 // not_ready error, seals that cannot be read an unavailable one.
 //
-// The seal is the one of the time at which the record was issued. So the certificate stays a
-// function of the record: it is the same after the agency has changed its seal or given it up.
+// Seal and document class are those of the time at which the record was issued. So the
+// certificate stays a function of the record: it is the same after the agency has changed them.
 func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte) (Issued, error) {
 	out := Issued{Report: proof.Verify(i.trust, &r.SM3, bundle)}
 	in := certificate.Input{Record: r, Bundle: bundle, Report: out.Report, PublicURL: i.publicURL}
@@ -56,9 +64,36 @@ func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte
 		return out, notary.Wrap(notary.CodeUnavailable, err, "The agency's seal cannot be read at the moment; try again.")
 	}
 	in.Seal, in.Demonstration = seal.PNG, seal.Demonstration
+	if in.Class, err = i.class(ctx, r); err != nil {
+		return out, err
+	}
 	out.Certificate, err = certificate.Render(in)
 	if errors.Is(err, certificate.ErrNotAnchored) {
 		err = notary.Errorf(notary.CodeNotReady, "The record is not anchored yet, and a certificate is made once it is; ask again in a second.")
 	}
 	return out, err
+}
+
+// class is what the record's document class wants printed; nil where the agency had none.
+func (i *Issuer) class(ctx context.Context, r notary.Record) (*certificate.Class, error) {
+	c, err := i.classes.At(ctx, r.AgencyID, r.Class, r.IssuedAt)
+	if notary.CodeOf(err) == notary.CodeNotFound || err == nil && c.From.IsZero() { // none, or one that the agency never took over
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := class.ParseSchema(c.Schema)
+	if err != nil {
+		return nil, err
+	}
+	out := &certificate.Class{Name: c.Name}
+	for _, name := range c.Print {
+		for _, p := range s.Properties {
+			if p.Name == name {
+				out.Print = append(out.Print, certificate.Printed{Attribute: name, Title: p.Title})
+			}
+		}
+	}
+	return out, nil
 }

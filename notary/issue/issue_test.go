@@ -12,6 +12,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/certificate"
+	"stele/notary/class"
 	"stele/notary/issue"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
@@ -62,7 +63,7 @@ func TestCertificate(t *testing.T) {
 		"not anchored yet": {seals{err: notary.ErrNotFound}, early, notary.CodeNotReady, false},
 		"a broken bundle":  {seals{err: notary.ErrNotFound}, []byte("{}"), notary.CodeInternal, false},
 	} {
-		i, err := issue.New(w.Trust(), c.seals, "https://stele.example.gov.cn")
+		i, err := issue.New(w.Trust(), c.seals, noClasses{}, "https://stele.example.gov.cn")
 		fatalIfErr(t, err)
 		got, err := i.Certificate(t.Context(), rec, c.bundle)
 		if c.code != "" {
@@ -79,7 +80,13 @@ func TestCertificate(t *testing.T) {
 			t.Errorf("%s: the certificate does not lead to its record", name)
 		}
 	}
-	if _, err := issue.New(w.Trust(), seals{}, "ftp://stele.example"); err == nil {
+	if _, err := issue.New(w.Trust(), seals{}, noClasses{}, "ftp://stele.example"); err == nil {
 		t.Error("an address that no browser opens stands on certificates")
 	}
+}
+
+type noClasses struct{}
+
+func (noClasses) At(context.Context, string, string, time.Time) (class.Class, error) {
+	return class.Class{}, notary.Errorf(notary.CodeNotFound, "none")
 }

@@ -95,8 +95,8 @@ const (
 	requestsPerMin = 1200     // from one network
 )
 
-// policy is stricter than the public page's: nothing is compiled or fetched here.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+// policy is stricter than the public page's. A page frames nothing but files of its own service.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 const permissions = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
 

@@ -48,3 +48,6 @@ var (
 	Plain     = plain
 	Local     = local
 )
+
+// DeskLists are the lists of the desk.
+var DeskLists = deskLists

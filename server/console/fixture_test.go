@@ -70,7 +70,7 @@ func openOfficeWith(t testing.TB, own instance.Config) *office {
 	_, err = keystore.CreatePassphrase(filepath.Join(cfg.Keys, "passphrase"))
 	fatalIfErr(t, err)
 	fatalIfErr(t, instance.Init(t.Context(), cfg, instance.InitRequest{Origin: "stele.test/console", ChainID: "stele-test", Organization: "测试", Validator: "jiangcheng"}, time.Now()))
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	in, err := instance.Open(t.Context(), cfg, log)
 	fatalIfErr(t, err)
 	srv, err := instance.Listen(in, "test")

@@ -10,6 +10,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/filing"
 	"stele/notary/proof"
 	"stele/notary/statement"
 	"stele/server/site"
@@ -184,18 +185,19 @@ func (v *visit) record() error {
 	return v.show("record", "console.record.title", page)
 }
 
-// revoke withdraws a record. The form's own name makes it once, whatever breaks off.
+// revoke withdraws a record, or asks a second person to where its class says so. The form's own
+// name makes it once, whatever breaks off.
 func (v *visit) revoke() error {
 	rec, err := v.findRecord()
 	if err != nil {
 		return err
 	}
-	reason := v.typed("reason")
-	if reason == "" {
-		return notary.InvalidField("reason", "Say why.")
-	}
-	if _, _, err := v.Intake.Revoke(v.r.Context(), v.agency.ID, rec.ID, reason, "console-"+printable(v.r.PostFormValue("once"), 64)); err != nil {
+	p, err := v.Papers.Withdraw(v.r.Context(), v.agency.ID, v.me(), rec.ID, v.typed("reason"), printable(v.r.PostFormValue("once"), 64))
+	if err != nil {
 		return err
 	}
-	return v.done(folder+"/records/"+rec.Number, "revoked")
+	if p.State == filing.Waiting {
+		return v.done(folder+"/papers/"+p.ID, "paper_waits")
+	}
+	return v.filed(p, nil)
 }

@@ -38,6 +38,7 @@ var (
 	office    = []people.Role{people.Clerk, people.Approver, people.Admin, people.Auditor} // an agency's
 	desk      = []people.Role{people.Clerk, people.Approver, people.Admin}
 	admins    = []people.Role{people.Admin}
+	approvers = []people.Role{people.Approver}
 	seesKeys  = []people.Role{people.Admin, people.Auditor}
 	managers  = []people.Role{people.Admin, people.Operator}
 	overseers = []people.Role{people.Admin, people.Auditor, people.Operator}
@@ -71,6 +72,14 @@ func table() []route {
 		{method: http.MethodPatch, path: "/uploads/{upload}", roles: desk, script: true, raw: true, quiet: true, do: (*visit).tus},
 		{method: http.MethodDelete, path: "/uploads/{upload}", roles: desk, script: true, raw: true, act: "upload_drop", do: (*visit).tus},
 		{method: http.MethodPost, path: "/papers/take", roles: desk, script: true, act: "paper_take", tells: []string{"upload", "class"}, do: (*visit).takeUpload},
+		{method: http.MethodGet, path: "/papers", section: "papers", roles: office, do: (*visit).papers},
+		{method: http.MethodGet, path: "/papers/{paper}", section: "papers", roles: office, do: (*visit).paper},
+		{method: http.MethodGet, path: "/papers/{paper}/document", section: "papers", roles: office, do: (*visit).paperDocument},
+		{method: http.MethodPost, path: "/papers/{paper}", section: "papers", roles: desk, act: "paper_describe", tells: []string{"class", "then", "supersedes"}, page: (*visit).paper, do: (*visit).describe},
+		{method: http.MethodPost, path: "/papers/{paper}/recall", section: "papers", roles: desk, act: "paper_recall", page: (*visit).paper, do: (*visit).recallPaper},
+		{method: http.MethodPost, path: "/papers/{paper}/drop", section: "papers", roles: desk, act: "paper_drop", page: (*visit).paper, do: (*visit).dropPaper},
+		{method: http.MethodPost, path: "/papers/{paper}/approve", section: "papers", roles: approvers, act: "paper_approve", tells: []string{"version"}, page: (*visit).paper, do: (*visit).approve},
+		{method: http.MethodPost, path: "/papers/{paper}/return", section: "papers", roles: approvers, act: "paper_return", tells: []string{"version"}, page: (*visit).paper, do: (*visit).returnPaper},
 
 		{method: http.MethodGet, path: "/records", section: "records", roles: office, do: (*visit).records},
 		{method: http.MethodGet, path: "/records/{record}", section: "records", roles: office, do: (*visit).record},
@@ -79,6 +88,13 @@ func table() []route {
 		{method: http.MethodGet, path: "/records/{record}/evidence", section: "records", roles: office, do: (*visit).evidence},
 		{method: http.MethodGet, path: "/records/{record}/document", section: "records", roles: office, do: (*visit).document},
 		{method: http.MethodPost, path: "/records/{record}/revoke", section: "records", roles: desk, act: "record_revoke", tells: []string{"reason"}, page: (*visit).record, do: (*visit).revoke},
+
+		{method: http.MethodGet, path: "/classes", section: "classes", roles: seesKeys, do: (*visit).classes},
+		{method: http.MethodPost, path: "/classes", section: "classes", roles: admins, act: "class_adopt", tells: []string{"id"}, page: (*visit).classes, do: (*visit).adoptClass},
+		{method: http.MethodGet, path: "/class-new", section: "classes", roles: admins, do: (*visit).newClass},
+		{method: http.MethodPost, path: "/class-new", section: "classes", roles: admins, act: "class_create", tells: classFields, page: (*visit).newClass, do: (*visit).createClass},
+		{method: http.MethodGet, path: "/classes/{class}", section: "classes", roles: seesKeys, do: (*visit).class},
+		{method: http.MethodPost, path: "/classes/{class}", section: "classes", roles: admins, act: "class_change", tells: classFields, page: (*visit).class, do: (*visit).changeClass},
 
 		{method: http.MethodGet, path: "/keys", section: "keys", roles: seesKeys, do: (*visit).keys},
 		{method: http.MethodPost, path: "/keys", section: "keys", roles: admins, act: "key_create", tells: []string{"name", "scope", "networks", "expires"}, sensitive: true, page: (*visit).keys, do: (*visit).createKey},
@@ -107,5 +123,9 @@ func table() []route {
 	}
 }
 
+// classFields are the fields of a class that stand in the trail. Its schema does not: each
+// version of a class is kept anyway.
+var classFields = []string{"id", "zh", "en", "print", "approval", "withdrawal", "keep", "ended"}
+
 // sections of the side bar, in their order; a role sees those that have a page for it.
-var sections = []string{"overview", "upload", "records", "keys", "webhooks", "users", "audit", "account"}
+var sections = []string{"overview", "upload", "papers", "records", "classes", "keys", "webhooks", "users", "audit", "account"}

@@ -30,8 +30,9 @@ type visit struct {
 	agency notary.Agency // zero for operators
 	// problem is what was wrong with the form that is shown again; field is the part it is about.
 	problem, field string
-	status         int   // of the answer; 0 is what is usual
-	wrong          error // what a handler of another package could not do
+	status         int      // of the answer; 0 is what is usual
+	wrong          error    // what a handler of another package could not do
+	attributes     []option // of the class whose form was sent, by name
 }
 
 // Errors beside those of the domain.
@@ -157,7 +158,7 @@ func (v *visit) act() error {
 
 // back is the page that a form stands on: that of the thing, or of the section.
 func (v *visit) back() string {
-	for _, name := range []string{"record", "webhook"} {
+	for _, name := range []string{"record", "webhook", "paper"} {
 		if id := v.param(name); id != "" {
 			return folder + "/" + name + "s/" + url.PathEscape(id)
 		}
@@ -171,7 +172,7 @@ const maxDetail = 2000
 // deed is what stands in the audit trail: the fields of the form that the table names.
 func (v *visit) deed() people.Deed {
 	var about, detail []string
-	for _, name := range []string{"record", "upload", "key", "webhook", "delivery", "user"} {
+	for _, name := range []string{"record", "upload", "key", "webhook", "delivery", "user", "paper", "class"} {
 		if id := v.param(name); id != "" {
 			about = append(about, id)
 		}
@@ -294,6 +295,9 @@ func (v *visit) fail(err error) {
 	if e != nil && v.route.page != nil && v.problem == "" && status != http.StatusNotFound && status < http.StatusInternalServerError {
 		v.status, v.field = status, e.Field
 		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"), "finding", finding(err))
+		if name, ok := v.attributeName(e); ok {
+			v.problem = v.t("console.wrong.attribute", "name", name)
+		}
 		if e.Code == notary.CodeRateLimited {
 			v.problem = v.t("console.wrong.wait", "n", fmt.Sprint(int(e.Wait/time.Second)+1))
 		}

@@ -10,6 +10,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/filing"
 	"stele/notary/people"
 	"stele/notary/webhook"
 	"stele/server/console"
@@ -18,7 +19,7 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|upload\.(?:state|act))\.`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|paper\.true|paper\.false)(\.|$)`)
 
 func consoleSources(t *testing.T) string {
 	t.Helper()
@@ -67,6 +68,13 @@ func TestTexts(t *testing.T) {
 	for _, a := range []string{"pause", "resume", "retry", "now", "cancel", "remove", "anyway", "skip"} {
 		want = append(want, "upload.act."+a)
 	}
+	for _, s := range filing.States {
+		want = append(want, "paper.state."+string(s))
+	}
+	for _, l := range console.DeskLists {
+		want = append(want, "papers.list."+l, "papers.none_"+l)
+	}
+	want = append(want, "paper.true", "paper.false")
 	for _, rt := range console.Table() {
 		if rt.Act != "" {
 			want = append(want, "act."+string(rt.Act))

@@ -117,7 +117,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	codes := auth.NewCodes(time.Now)
 	public := publicURL(c)
-	issuer, err := issue.New(in.Trust, in.DB, public)
+	issuer, err := issue.New(in.Trust, in.DB, in.Classes, public)
 	if err != nil {
 		return nil, err
 	}

@@ -132,11 +132,12 @@ func TestSchemaVersions(t *testing.T) {
 	})
 }
 
-// A database of the first version is refused until it is migrated, and keeps what it holds.
+// A database of the second version is refused until it is migrated, and keeps what it holds:
+// certificates show the seals that they showed, which have become seals with a name.
 func TestOldDatabase(t *testing.T) {
 	first, now := newerSchema(t)
 	for name := range first {
-		if name != "migrations/00001_init.sql" {
+		if name != "migrations/00001_init.sql" && name != "migrations/00002_seals.sql" {
 			delete(first, name)
 		}
 	}
@@ -148,8 +149,11 @@ func TestOldDatabase(t *testing.T) {
 		fatalIfErr(t, err)
 		fatalIfErr(t, old.Upgrade(t.Context()))
 		fatalIfErr(t, old.Exec(t.Context(), `INSERT INTO agencies (id, code, name, region, created_at) VALUES ('a', 'c', 'n', 'r', 0)`))
+		for _, row := range []string{`('a', 1000000, 'first', TRUE, 1)`, `('a', 2000000, 'second', FALSE, 2)`, `('a', 3000000, '', TRUE, 3)`} {
+			fatalIfErr(t, old.Exec(t.Context(), `INSERT INTO seals (agency_id, valid_from, png, demonstration, created_at) VALUES `+row))
+		}
 		fatalIfErr(t, old.Close())
-		wantRefusal(t, open(t, url), "has schema version 1, this program needs "+now, "stele migrate", "backup")
+		wantRefusal(t, open(t, url), "has schema version 2, this program needs "+now, "stele migrate", "backup")
 		fatalIfErr(t, sqldb.Migrate(t.Context(), url, ""))
 		db, err := sqldb.Open(t.Context(), url, "", time.Now)
 		fatalIfErr(t, err)
@@ -157,8 +161,15 @@ func TestOldDatabase(t *testing.T) {
 		if a, err := db.Agency(t.Context(), "c"); err != nil || a.Name != "n" {
 			t.Errorf("%+v, %v", a, err)
 		}
-		if _, err := db.SealAt(t.Context(), "a", time.Now()); !errors.Is(err, notary.ErrNotFound) {
-			t.Errorf("a seal out of nothing: %v", err)
+		for second, want := range []string{"", "first", "second", ""} {
+			got, err := db.SealAt(t.Context(), "a", time.Unix(int64(second), 500))
+			if string(got.PNG) != want || (want == "") != errors.Is(err, notary.ErrNotFound) || got.Demonstration != (second == 1) {
+				t.Errorf("the seal of second %d: %+v, %v", second, got, err)
+			}
+		}
+		seals, err := db.Seals(t.Context(), "a")
+		if err != nil || len(seals) != 2 || seals[0].Name != "公章" || !seals[0].Ended.Equal(time.Unix(3, 0)) || !seals[1].Ended.Equal(time.Unix(2, 0)) || !seals[1].Certificates.IsZero() {
+			t.Errorf("%+v, %v", seals, err)
 		}
 	})
 }

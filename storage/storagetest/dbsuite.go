@@ -21,7 +21,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"ReceiveStandings": testReceiveStandings, "ReceiveStandingRace": testReceiveStandingRace, "ReceiveAnyText": testReceiveAnyText,
 		"ReceiveAllOrNothing": testReceiveAllOrNothing, "ReceiveCancelled": testReceiveCancelled, "ReceiveMany": testReceiveMany,
 		"FindRecord": testFindRecord, "ListRecords": testListRecords, "ExistingRecords": testExistingRecords, "Evidence": testEvidence,
-		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "Seals": testSeals, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims, "Prepared": testPrepared,
+		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "Seals": testSeals, "SealBook": testSealBook, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims, "Prepared": testPrepared,
 		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Lease": testLease, "SaveEvidence": testSaveEvidence,
 		"SaveEvidenceRace": testSaveEvidenceRace, "Marks": testMarks, "Entries": testEntries,
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,

@@ -88,7 +88,7 @@ func newPassphrase(cfg instance.Config) error {
 type agencyCmd struct {
 	Add   agencyAddCmd   `cmd:"" help:"Add an agency: makes its key and certificate."`
 	Renew agencyRenewCmd `cmd:"" help:"Issue a new certificate for an agency's key."`
-	Seal  agencySealCmd  `cmd:"" help:"Set or remove the seal that an agency's certificates show."`
+	Seal  agencySealCmd  `cmd:"" help:"An agency's seals: what documents are stamped with, and what certificates show."`
 	List  agencyListCmd  `cmd:"" help:"List agencies."`
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"stele/notary"
+	"stele/notary/class"
 	"stele/server/instance"
 )
 
@@ -153,6 +154,9 @@ func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (demoInf
 	if err := demoSeal(ctx, st, agency); err != nil {
 		return demoInfo{}, err
 	}
+	if err := demoClasses(ctx, st, agency.ID); err != nil {
+		return demoInfo{}, err
+	}
 	if info.APIKey == "" {
 		if info.APIKey, _, err = (&apikeyAddCmd{Agency: demoCode, Label: "demo", Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st); err != nil {
 			return demoInfo{}, err
@@ -160,6 +164,17 @@ func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (demoInf
 	}
 	info.Users, err = demoUsers(ctx, st, s, agency.ID, info.Users)
 	return info, err
+}
+
+// demoClasses takes the ready-made document classes over that the agency has not.
+func demoClasses(ctx context.Context, st *instance.Stores, agencyID string) error {
+	book := class.NewBook(st.DB, time.Now)
+	offered, err := book.Offered(ctx, agencyID)
+	for _, c := range offered {
+		c.AgencyID = agencyID
+		err = errors.Join(err, book.Put(ctx, c))
+	}
+	return err
 }
 
 // writeDemoInfo writes demo.json whole or not at all: scripts wait for it.

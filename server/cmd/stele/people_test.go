@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"image"
 	"image/color"
 	"image/png"
@@ -69,7 +70,7 @@ func TestSealLife(t *testing.T) {
 	}
 	notarize := func() record { return s.notarize(digestRequest(newDigest(), "", "anchored")) }
 	seal := func(args ...string) (string, int) {
-		out, errs, code := site{data: data}.output(t, append([]string{"agency", "seal"}, args...)...)
+		out, errs, code := site{data: data}.output(t, append([]string{"agency", "seal", args[0], demoCode}, args[1:]...)...)
 		return out + errs, code
 	}
 	img := image.NewNRGBA(image.Rect(0, 0, 200, 200))
@@ -83,17 +84,17 @@ func TestSealLife(t *testing.T) {
 
 	drawn := notarize() // under the demo's own seal
 	first := certificate(drawn)
-	if out, code := seal(demoCode, "--image", file, "--no-demonstration"); code != 0 || !strings.Contains(out, "has a seal on certificates") {
+	if out, code := seal("add", "--image", file, "--no-demonstration", "--owner", "李明"); code != 0 || !strings.Contains(out, "has a seal, 公章") || !strings.Contains(out, "It is on certificates of records issued from") {
 		t.Fatalf("%d %s", code, out)
 	}
 	licensed := notarize()
 	second := certificate(licensed)
-	if out, code := seal(demoCode, "--remove"); code != 0 || !strings.Contains(out, "has no seal") {
+	if out, code := seal("show", "--none"); code != 0 || !strings.Contains(out, "No seal is on certificates") {
 		t.Fatalf("%d %s", code, out)
 	}
 	bare := notarize()
 	third := certificate(bare)
-	if out, code := seal(demoCode, "--image", file); code != 0 || !strings.Contains(out, "has a demonstration seal") {
+	if out, code := seal("add", "--image", file, "--name", "业务专用章", "--until", "2099-01-01T00:00:00Z", "--no-certificates"); code != 0 || !strings.Contains(out, "has a demonstration seal") || strings.Contains(out, "on certificates") {
 		t.Fatalf("%d %s", code, out)
 	}
 	for _, c := range []struct {
@@ -108,8 +109,27 @@ func TestSealLife(t *testing.T) {
 			t.Errorf("%d pictures, want %d", n, c.pictures)
 		}
 	}
-	for what, args := range map[string][]string{"no agency": {"91350100M000100Y43", "--image", file}, "no file": {demoCode, "--image", file + "x"}, "neither": {demoCode},
-		"both": {demoCode, "--image", file, "--remove"}, "no PNG": {demoCode, "--image", s.info.Trust}} {
+	out, code := seal("list", "--json")
+	var seals []sealJSON
+	if err := json.Unmarshal([]byte(out), &seals); err != nil || code != 0 || len(seals) != 3 || seals[0].Name != "业务专用章" || seals[0].State != "valid" || seals[0].Until != "2099-01-01T00:00:00Z" ||
+		seals[1].Owner != "李明" || seals[1].Demonstration || seals[2].State != "ended" || !seals[2].Demonstration {
+		t.Fatalf("%d %v %s", code, err, out)
+	}
+	if out, code := seal("show", seals[1].ID); code != 0 || !strings.Contains(out, "The seal is on certificates") {
+		t.Errorf("%d %s", code, out)
+	}
+	if out, code := seal("end", seals[1].ID); code != 0 || !strings.Contains(out, "was ended at") {
+		t.Errorf("%d %s", code, out)
+	}
+	if out, code := seal("list"); code != 0 || strings.Contains(out, "on-certificates") || strings.Count(out, "  ended  ") != 2 {
+		t.Errorf("%d %s", code, out)
+	}
+	if out, code := seal("list", "--uses"); code != 0 || out != "" {
+		t.Errorf("%d %s", code, out)
+	}
+	for what, args := range map[string][]string{"no file": {"add", "--image", file + "x"}, "neither": {"add"}, "no PNG": {"add", "--image", s.info.Trust}, "no such seal": {"show", "x"}, "nothing to show": {"show"},
+		"both": {"show", "x", "--none"}, "none to end": {"end", "x"}, "ended before": {"end", seals[1].ID}, "over before it begins": {"add", "--image", file, "--until", "2020-01-01T00:00:00Z"},
+		"a name of two lines": {"add", "--image", file, "--name", "a\nb"}} {
 		if out, code := seal(args...); code == 0 || out == "" {
 			t.Errorf("%s: %d %s", what, code, out)
 		}

@@ -1,0 +1,182 @@
+package stamp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"stele/crypto/sm"
+	"stele/notary"
+)
+
+// Seals keeps the seals of agencies and the record of their use.
+//
+// Seal returns a seal of an agency, or [notary.ErrNotFound]; another agency's is not found
+// either. UseSeal writes a use down, durably, before it returns; it refuses with a conflict
+// a seal that is not valid at the time of the use, and it alone decides that: one that is
+// ended meanwhile is seen. Both are safe for concurrent use. Nothing is retried: whoever gets
+// another error does not hand out what was stamped.
+type Seals interface {
+	Seal(ctx context.Context, agencyID, id string) (notary.Seal, error)
+	UseSeal(ctx context.Context, u notary.SealUse) error
+}
+
+// Book is how an agency's seals are kept. All of it is durable when it returns, and safe for
+// concurrent use; times come from the store's clock where none is given.
+//
+// Seals returns those in use first, each group newest first. AddSeal adds one (with an id of
+// [NewSealID]); one of the same name that is in use ends when this one begins. onCertificates
+// makes certificates show it, which is also so when they showed the one that it replaces.
+// ShowSeal makes certificates show a seal, or none where the id is empty. EndSeal gives one
+// up for ever. What certificates show changes for records that come after the returned time
+// only, see [notary.Seal]. SealUses returns uses of a seal, or of all where sealID is empty,
+// newest first, at most limit, and only those before the one with the id before, if given.
+// What is not there gives [notary.ErrNotFound]; what may not be, an error with a code.
+type Book interface {
+	Seals(ctx context.Context, agencyID string) ([]notary.Seal, error)
+	AddSeal(ctx context.Context, s notary.Seal, onCertificates bool) (notary.Seal, error)
+	ShowSeal(ctx context.Context, agencyID, id string) (from time.Time, err error)
+	EndSeal(ctx context.Context, agencyID, id string) (notary.Seal, error)
+	SealUses(ctx context.Context, agencyID, sealID, before string, limit int) ([]notary.SealUse, error)
+}
+
+// NewSealID returns an id that no seal has.
+func NewSealID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// atOnce is how many files are stamped at the same time: each may take a hundred megabytes
+// and a processor.
+const atOnce = 2
+
+// Desk stamps documents with agencies' seals. It is safe for concurrent use.
+type Desk struct {
+	seals Seals
+	now   func() time.Time
+	gate  chan struct{}
+}
+
+// NewDesk returns a desk.
+func NewDesk(seals Seals, now func() time.Time) *Desk {
+	return &Desk{seals: seals, now: now, gate: make(chan struct{}, atOnce)}
+}
+
+// Order is what is to be stamped, how, and by whom.
+type Order struct {
+	AgencyID string
+	SealID   string // not needed by a plan without a seal
+	Login    string // who stamps
+	Filing   string // what the caller calls the document, for the record of use
+	Number   string // of the certificate that the document will have
+	URL      string // behind the QR code
+	Plan     Plan
+	PDF      []byte
+}
+
+// Stamped is a stamped document.
+type Stamped struct {
+	PDF      []byte
+	SM3      sm.Digest // of it
+	Original sm.Digest // of the document before
+	Placed   []Placed
+	UseID    string // of the record of use; empty: no seal was used
+}
+
+// Use stamps a document. The record of the seal's use is durable before the stamped file is
+// returned, and holds its digest. A crash in between leaves a record of a file that nobody
+// has; no file with a seal is without one. A refusal is a [notary.Error]: invalid_request for
+// the document or the plan (with a [*PlanError] or an error of this package inside), conflict
+// for a seal that is not valid.
+func (d *Desk) Use(ctx context.Context, o Order) (Stamped, error) {
+	out, seals, err := d.stamp(ctx, o, false)
+	if err != nil || seals == 0 {
+		return out, err
+	}
+	use := notary.SealUse{ID: uuid.Must(uuid.NewV7()).String(), At: d.now().UTC(), SealID: o.SealID, AgencyID: o.AgencyID, Login: o.Login, Filing: o.Filing, Number: o.Number,
+		Original: out.Original, Stamped: out.SM3, Marks: seals}
+	if err := d.seals.UseSeal(ctx, use); err != nil {
+		return Stamped{}, err
+	}
+	out.UseID = use.ID
+	return out, nil
+}
+
+// Preview stamps a document with a pale seal that says that it is none. Nothing is recorded.
+func (d *Desk) Preview(ctx context.Context, o Order) (Stamped, error) {
+	out, _, err := d.stamp(ctx, o, true)
+	return out, err
+}
+
+// stamp returns with how many places bear the seal.
+func (d *Desk) stamp(ctx context.Context, o Order, preview bool) (Stamped, int, error) {
+	content := Content{URL: o.URL, Number: o.Number, Preview: preview}
+	if o.Plan.bearsSeal() {
+		s, err := d.seals.Seal(ctx, o.AgencyID, o.SealID)
+		if errors.Is(err, notary.ErrNotFound) {
+			return Stamped{}, 0, notary.InvalidField("seal", "The agency has no such seal.")
+		}
+		if err != nil {
+			return Stamped{}, 0, notary.Wrap(notary.CodeUnavailable, err, "The seal cannot be read at the moment; try again.")
+		}
+		if !s.ValidAt(d.now()) {
+			return Stamped{}, 0, notary.Errorf(notary.CodeConflict, "The seal %s is not valid now: it was ended, its validity is over, or it has not begun.", s.Name)
+		}
+		content.Seal, content.Demonstration = s.PNG, s.Demonstration
+	}
+	select {
+	case d.gate <- struct{}{}:
+		defer func() { <-d.gate }()
+	case <-ctx.Done():
+		return Stamped{}, 0, ctx.Err()
+	}
+	doc, err := Open(o.PDF)
+	if err != nil {
+		return Stamped{}, 0, refusal(err)
+	}
+	out := Stamped{Original: sm.Sum(o.PDF)}
+	if out.PDF, out.Placed, err = doc.Apply(o.Plan, content); err != nil {
+		return Stamped{}, 0, refusal(err)
+	}
+	out.SM3 = sm.Sum(out.PDF)
+	seals := 0
+	for _, p := range out.Placed {
+		if p.Kind != QR {
+			seals++
+		}
+	}
+	return out, seals, nil
+}
+
+func (p Plan) bearsSeal() bool {
+	for _, m := range p.Marks {
+		if m.Kind != QR {
+			return true
+		}
+	}
+	return false
+}
+
+// refusal says of a document or a plan what is wrong with it, for the outside.
+func refusal(err error) error {
+	var plan *PlanError
+	if errors.As(err, &plan) {
+		return refused("plan", plan, err)
+	}
+	for _, known := range []error{ErrNoQR, ErrNoSeal} {
+		if errors.Is(err, known) {
+			return refused("plan", known, err)
+		}
+	}
+	for _, known := range []error{ErrNotPDF, ErrTooLarge, ErrEncrypted, ErrSigned, ErrDamaged} {
+		if errors.Is(err, known) {
+			return refused("file", known, err)
+		}
+	}
+	return err
+}
+
+func refused(field string, reason, err error) error {
+	out := notary.Wrap(notary.CodeInvalid, err, "The document cannot be stamped so: %s.", reason)
+	out.Field = field
+	return out
+}

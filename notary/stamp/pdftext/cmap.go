@@ -1,0 +1,175 @@
+package pdftext
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"unicode/utf16"
+
+	"stele/notary/stamp/pdf"
+)
+
+// Limits of one table of characters: the largest honest ones name every character there is.
+const (
+	maxMappings = 1 << 17
+	maxRanges   = 1 << 14
+)
+
+// cmap is a table from codes to text (9.10.3), or from codes to characters of a font (9.7.5).
+type cmap struct {
+	spaces []codespace
+	text   map[uint32]string
+	cids   []cidRange // by their beginnings
+	budget *int       // what may still be read, of the file
+}
+
+// codespace says how many bytes a code has that begins in a range.
+type codespace struct {
+	length   int
+	from, to uint32
+}
+
+type cidRange struct{ from, to, cid uint32 }
+
+func code(s pdf.String) (uint32, bool) {
+	if len(s) == 0 || len(s) > 4 {
+		return 0, false
+	}
+	var b [4]byte
+	copy(b[4-len(s):], s)
+	return binary.BigEndian.Uint32(b[:]), true
+}
+
+func utf16Text(s pdf.String) string {
+	units := make([]uint16, len(s)/2)
+	for i := range units {
+		units[i] = uint16(s[2*i])<<8 | uint16(s[2*i+1])
+	}
+	if len(s) == 1 { // some programs write one byte where two belong
+		units = []uint16{uint16(s[0])}
+	}
+	return string(utf16.Decode(units))
+}
+
+// parseCMap reads what stands between the operators; the rest of the program around them has
+// the same meaning everywhere.
+func parseCMap(data []byte, budget *int) *cmap {
+	m := &cmap{text: map[uint32]string{}, budget: budget}
+	defer func() { slices.SortStableFunc(m.cids, func(a, b cidRange) int { return cmp.Compare(a.from, b.from) }) }()
+	var operands []pdf.Object
+	l := pdf.NewLexer(data, budget)
+	for {
+		o, ok := l.Next()
+		if !ok {
+			return m
+		}
+		word, isWord := o.(pdf.Keyword)
+		if !isWord {
+			if operands = append(operands, o); len(operands) > maxRanges {
+				return m
+			}
+			continue
+		}
+		switch word {
+		case "endcodespacerange":
+			m.addSpaces(operands)
+		case "endbfchar":
+			m.addCharacters(operands)
+		case "endbfrange":
+			m.addRanges(operands)
+		case "endcidrange":
+			m.addCIDs(operands, 3)
+		case "endcidchar":
+			m.addCIDs(operands, 2)
+		}
+		operands = operands[:0]
+	}
+}
+
+func (m *cmap) addSpaces(o []pdf.Object) {
+	for ; len(o) >= 2 && len(m.spaces) < 64; o = o[2:] {
+		a, _ := o[0].(pdf.String)
+		b, _ := o[1].(pdf.String)
+		from, ok := code(a)
+		to, ok2 := code(b)
+		if ok && ok2 && len(a) == len(b) {
+			m.spaces = append(m.spaces, codespace{len(a), from, to})
+		}
+	}
+}
+
+func (m *cmap) addCharacters(o []pdf.Object) {
+	for ; len(o) >= 2 && len(m.text) < maxMappings; o = o[2:] {
+		a, _ := o[0].(pdf.String)
+		to, ok := o[1].(pdf.String)
+		if from, ok2 := code(a); ok && ok2 {
+			m.text[from] = utf16Text(to)
+		}
+	}
+}
+
+func (m *cmap) addRanges(o []pdf.Object) {
+	for ; len(o) >= 3; o = o[3:] {
+		a, _ := o[0].(pdf.String)
+		b, _ := o[1].(pdf.String)
+		from, ok := code(a)
+		to, ok2 := code(b)
+		if !ok || !ok2 || to < from {
+			continue
+		}
+		switch v := o[2].(type) {
+		case pdf.String:
+			last := []rune(utf16Text(v))
+			for c := from; len(last) > 0 && c <= to && len(m.text) < maxMappings && *m.budget > 0; c++ {
+				m.text[c] = string(last)
+				*m.budget--
+				last[len(last)-1]++
+				if c == to { // to may be the largest there is
+					break
+				}
+			}
+		case pdf.Array:
+			for i, e := range v {
+				if s, ok := e.(pdf.String); ok && uint32(i) <= to-from && len(m.text) < maxMappings {
+					m.text[from+uint32(i)] = utf16Text(s)
+				}
+			}
+		}
+	}
+}
+
+func (m *cmap) addCIDs(o []pdf.Object, n int) {
+	for ; len(o) >= n && len(m.cids) < maxRanges; o = o[n:] {
+		a, _ := o[0].(pdf.String)
+		b, _ := o[n-2].(pdf.String)
+		from, ok := code(a)
+		to, ok2 := code(b)
+		if cid, is := o[n-1].(int64); ok && ok2 && is && cid >= 0 && cid <= 0xffff {
+			m.cids = append(m.cids, cidRange{from, to, uint32(cid)})
+		}
+	}
+}
+
+// length is how many bytes the next code has; 0 where no range holds it.
+func (m *cmap) length(s string) int {
+	for n := 1; n <= min(4, len(s)); n++ {
+		c, _ := code(pdf.String(s[:n]))
+		for _, sp := range m.spaces {
+			if sp.length == n && c >= sp.from && c <= sp.to {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+func (m *cmap) cid(c uint32) uint32 {
+	i, found := slices.BinarySearchFunc(m.cids, c, func(r cidRange, c uint32) int { return cmp.Compare(r.from, c) })
+	if !found {
+		i--
+	}
+	if i >= 0 && c <= m.cids[i].to {
+		return m.cids[i].cid + c - m.cids[i].from
+	}
+	return 0
+}

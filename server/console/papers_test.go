@@ -1,0 +1,257 @@
+package console_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"stele/notary"
+	"stele/notary/class"
+	"stele/notary/filing"
+	"stele/notary/people"
+	"stele/notary/webhook"
+	"stele/server/webtest"
+)
+
+// paper hands a file in for somebody, by way of an upload.
+func (o *office) paper(agencyID string, who people.User, name, text string) filing.Paper {
+	o.t.Helper()
+	ctx := o.t.Context()
+	u, err := o.in.Uploads.Create(ctx, agencyID, int64(len(text)), map[string]string{"filename": name})
+	fatalIfErr(o.t, err)
+	_, err = o.in.Uploads.Append(ctx, agencyID, u.ID, 0, strings.NewReader(text))
+	fatalIfErr(o.t, err)
+	p, err := o.in.Desk.Take(ctx, agencyID, filing.Person{ID: who.ID, Login: who.Login, Name: who.Name}, u.ID, class.General)
+	fatalIfErr(o.t, err)
+	again, err := o.in.Desk.Take(ctx, agencyID, filing.Person{ID: who.ID}, u.ID, class.General)
+	if err != nil || again.ID != p.ID {
+		o.t.Fatalf("taken twice: %v, %v", again.ID, err)
+	}
+	return p
+}
+
+func (o *office) user(login string) people.User {
+	o.t.Helper()
+	u, err := o.in.DB.FindUser(o.t.Context(), login)
+	fatalIfErr(o.t, err)
+	return u
+}
+
+// adopt takes a ready-made class over, with a change.
+func (o *office) adopt(id string, change func(*class.Class)) {
+	o.t.Helper()
+	for _, c := range class.Ready() {
+		if c.ID == id {
+			c.AgencyID = o.agency.ID
+			change(&c)
+			fatalIfErr(o.t, o.in.Classes.Put(o.t.Context(), c))
+		}
+	}
+}
+
+func (p *person) paperForm(id string) (version string) {
+	p.o.t.Helper()
+	a := p.get("/console/papers/" + id)
+	m := regexp.MustCompile(`name="version" value="(\d+)"`).FindStringSubmatch(a.body)
+	if m == nil {
+		return "-"
+	}
+	return m[1]
+}
+
+var invention = url.Values{"class": {"intellectual-property"}, "title": {"一件作品"}, "f.workName": {"山水"}, "f.workKind": {"美术"}, "f.author": {"张三"}, "f.rightHolder": {"张三"}, "then": {"submit"}}
+
+func with(v url.Values, pairs ...string) url.Values {
+	out := url.Values{}
+	for k, x := range v {
+		out[k] = x
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		out.Set(pairs[i], pairs[i+1])
+	}
+	return out
+}
+
+// Maker and checker: nobody approves their own; who approves has seen what there is; the record
+// names both; a class's rules hold for everybody, the API too.
+func TestMakerAndChecker(t *testing.T) {
+	o := openOffice(t, false)
+	o.adopt("intellectual-property", func(*class.Class) {})
+	clerk, approver := o.as("clerk"), o.as("approver")
+	p := o.paper(o.agency.ID, o.user("clerk"), "山水.png", "\x89PNG\r\n\x1a\n...")
+	path := "/console/papers/" + p.ID
+
+	for field, form := range map[string]url.Values{"f.author": with(invention, "f.author", ""), "f.workKind": with(invention, "f.workKind", "面食"), "title": with(invention, "title", " "), "supersedes": with(invention, "supersedes", "420100-2026-00000000-0")} {
+		a := clerk.post(path, with(form, "version", clerk.paperForm(p.ID)))
+		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `id="problem"`) {
+			t.Errorf("%s: %d", field, a.status)
+		}
+	}
+	if a := clerk.post(path, with(invention, "version", "0")); a.status != http.StatusConflict {
+		t.Error("somebody who saw another version hands it on:", a.status)
+	}
+	form := with(invention, "version", clerk.paperForm(p.ID))
+	if a := clerk.post(path, form); a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "paper_waits") {
+		t.Fatal(a.status, a.body)
+	}
+	if a := clerk.post(path+"/approve", url.Values{"version": {"9"}}); a.status != http.StatusForbidden {
+		t.Error("a clerk approves:", a.status)
+	}
+	events, _, err := o.in.DB.Events(t.Context(), webhook.Query{AgencyID: o.agency.ID, Kinds: []webhook.Kind{webhook.ApprovalRequested}, Limit: 9})
+	if err != nil || len(events) != 1 || events[0].Notice.Subject != p.ID {
+		t.Error("approval was not asked for:", events, err)
+	}
+	version := approver.paperForm(p.ID)
+	if a := approver.post(path+"/return", url.Values{"version": {version}, "remark": {""}}); a.status != http.StatusUnprocessableEntity {
+		t.Error("returned without a word:", a.status)
+	}
+	if a := approver.post(path+"/return", url.Values{"version": {version}, "remark": {"作者写全名 <b>"}}); a.status != http.StatusSeeOther {
+		t.Fatal(a.status, a.body)
+	}
+	if a := clerk.get(path); !strings.Contains(a.body, "作者写全名 &lt;b&gt;") {
+		t.Error("the remark is not shown")
+	}
+	if a := approver.post(path+"/approve", url.Values{"version": {version}}); a.status != http.StatusConflict {
+		t.Error("approved what was returned:", a.status)
+	}
+	clerk.post(path, with(invention, "f.author", "张三丰", "version", clerk.paperForm(p.ID)))
+	if a := approver.post(path+"/approve", url.Values{"version": {version}}); a.status != http.StatusConflict {
+		t.Error("approved another version than was seen:", a.status)
+	}
+	answers := make([]answer, 3) // a double click, and a second window
+	var wg sync.WaitGroup
+	version = approver.paperForm(p.ID)
+	for i := range answers {
+		wg.Go(func() {
+			answers[i] = approver.post(path+"/approve", url.Values{"version": {version}, "once": {fmt.Sprint("w", i/2)}})
+		})
+	}
+	wg.Wait()
+	done, err := o.in.DB.FindPaper(t.Context(), o.agency.ID, p.ID)
+	if err != nil || done.State != filing.Filed {
+		t.Fatal(done.State, done.Remark, err, answers)
+	}
+	rec, err := o.in.Archive.Record(t.Context(), o.agency.ID, done.Record)
+	fatalIfErr(t, err)
+	fields := map[string]string{}
+	for _, f := range rec.Fields {
+		fields[f.Name] = f.Value
+	}
+	if fields["originClerk"] != "王经办" || fields["originApprover"] != "李审批" || fields["author"] != "张三丰" || fields["fileName"] != "山水.png" || rec.SM3 != p.File.SM3 || !rec.Stored {
+		t.Errorf("%v %+v", fields, rec)
+	}
+	if n := strings.Count(clerk.get("/console/records").body, rec.Number); n == 0 {
+		t.Error("the record is not in the list")
+	}
+	if pr, err := o.in.Archive.Progress(t.Context()); err != nil || pr.Received != 1 {
+		t.Errorf("%d entries, %v", pr.Received, err)
+	}
+
+	// The same rules for a system: approval, and withdrawal by two.
+	if a := o.call(t, http.MethodPost, "/api/v1/records", `{"sm3":"`+rec.SM3.String()+`","size":1,"class":"intellectual-property","title":"x","fields":{"workName":"a","workKind":"软件","author":"b","rightHolder":"c"}}`); a.status != http.StatusUnprocessableEntity {
+		t.Error("a system needs no approver:", a.status, a.body)
+	}
+	if a := o.call(t, http.MethodPost, "/api/v1/records/"+rec.Number+"/revoke", `{"reason":"错了"}`); a.status != http.StatusConflict {
+		t.Error("a system withdraws alone:", a.status, a.body)
+	}
+	if a := clerk.post("/console/records/"+rec.Number+"/revoke", url.Values{"reason": {"登记有误"}}); a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "/console/papers/") {
+		t.Fatal(a.status, a.body)
+	} else {
+		at := strings.Split(a.header.Get("Location"), "?")[0]
+		if a := approver.post(at+"/approve", url.Values{"version": {approver.paperForm(strings.TrimPrefix(at, "/console/papers/"))}}); a.status != http.StatusSeeOther {
+			t.Fatal(a.status, a.body)
+		}
+	}
+	if rec, err = o.in.Archive.Record(t.Context(), o.agency.ID, rec.ID); err != nil || rec.Standing != notary.Revoked || rec.Reason != "登记有误" {
+		t.Error(rec.Standing, rec.Reason, err)
+	}
+}
+
+// call is a call of the agency's system.
+func (o *office) call(t *testing.T, method, path, body string) answer {
+	t.Helper()
+	req, err := http.NewRequest(method, o.URL+path, bytes.NewReader([]byte(body)))
+	fatalIfErr(t, err)
+	req.Header.Set("Authorization", "Bearer "+o.key)
+	req.Header.Set("Content-Type", "application/json")
+	return o.visitor().do(req)
+}
+
+// A paper's file was made by anybody: it is shown in the page where that is safe, and saved otherwise.
+func TestPaperFiles(t *testing.T) {
+	o := openOffice(t, false)
+	clerk := o.as("clerk")
+	for name, c := range map[string]struct {
+		text, disposition string
+	}{
+		"a.pdf": {"%PDF-1.7\n...", "inline"}, "b.html": {"<html><script>alert(1)</script></html>", "attachment"}, "c.svg": {`<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>`, "attachment"},
+		"d\"; x=\r.txt": {"text", "attachment"},
+	} {
+		if strings.Contains(name, "\r") {
+			name = strings.ReplaceAll(name, "\r", "")
+		}
+		p := o.paper(o.agency.ID, o.user("clerk"), name, c.text)
+		a := clerk.get("/console/papers/" + p.ID + "/document?show")
+		if got := a.header.Get("Content-Disposition"); a.body != c.text || !strings.HasPrefix(got, c.disposition) || a.header.Get("X-Content-Type-Options") != "nosniff" || strings.Contains(a.header.Get("Content-Security-Policy"), "script") {
+			t.Errorf("%s: %s %v", name, got, a.header)
+		}
+	}
+}
+
+// A clerk, and then an approver, at their desks in a browser.
+func TestDesk(t *testing.T) {
+	o := openOffice(t, false)
+	o.adopt("public-welfare", func(*class.Class) {})
+	for i, l := range []webtest.Look{webtest.Desktop, webtest.Phone.In("en")} {
+		t.Run(l.String(), func(t *testing.T) {
+			o.t = t
+			sample, err := os.ReadFile("../../docs/sample.pdf")
+			fatalIfErr(t, err)
+			p := o.paper(o.agency.ID, o.user("clerk"), "捐赠收据.pdf", string(sample)+fmt.Sprint("\n%", i))
+			d := o.open(t, l)
+			d.signIn("clerk")
+			d.at("/console/papers")
+			d.says("捐赠收据.pdf")
+			d.good("papers")
+			d.at("/console/papers/" + p.ID)
+			d.good("paper")
+			d.Run(chromedp.SetValue("[name=class]", "public-welfare", chromedp.ByQuery))
+			d.fill("[name=title]", "江城慈善总会收据 <i>x</i>")
+			d.submit("button[value=save]")
+			d.Wait(`document.querySelector('[name="f.project"]')`)
+			d.good("paper-class")
+			d.fill("[name='f.project']", "暖冬行动")
+			d.fill("[name='f.organization']", "江城慈善总会")
+			d.Run(chromedp.SetValue("[name='f.kind']", "捐赠收据", chromedp.ByQuery))
+			d.submit("button[value=submit]")
+			d.Wait(`document.querySelector('.p-waiting')`)
+			d.good("paper-waiting")
+			d.submit("header form button")
+			d.signIn("approver")
+			d.at("/console/papers")
+			d.says("江城慈善总会收据")
+			d.at("/console/papers/" + p.ID)
+			d.good("paper-decide")
+			d.Eval("document.querySelector('iframe').remove(), 0", nil) // the browser's viewer confuses who waits for the answer
+			d.submit("form[action$='/approve'] button")
+			d.Wait(`location.pathname.startsWith('/console/records/')`)
+			d.says("暖冬行动")
+			d.submit("header form button")
+			d.signIn("admin")
+			d.at("/console/classes")
+			d.good("classes")
+			d.submit(".offers form button")
+			d.Wait(`document.querySelector('[name=schema]')`)
+			d.good("class")
+			d.submit("header form button")
+		})
+	}
+}
