@@ -1,10 +1,8 @@
 package filing
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"time"
 
@@ -12,8 +10,6 @@ import (
 	"stele/notary/class"
 	"stele/notary/intake"
 )
-
-func newReader(b []byte) io.Reader { return bytes.NewReader(b) }
 
 // maxRemark bounds what somebody writes to the maker, in bytes.
 const maxRemark = 1000

@@ -1,6 +1,7 @@
 package filing
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -326,13 +327,9 @@ func (d *Desk) Mark(ctx context.Context, agencyID, id, makerID string, seen int,
 }
 
 func (d *Desk) mark(ctx context.Context, p *Paper, marks json.RawMessage) (File, error) {
-	switch {
-	case d.o.Marker == nil:
-		return File{}, notary.Errorf(notary.CodeConflict, "Nothing can be stamped on this service. Nothing was done.")
-	case p.Kind != Issue || p.MediaType != "application/pdf":
-		return File{}, notary.InvalidField("marks", "Only a PDF can be stamped. Nothing was done.")
-	case p.File.Size > MaxMarked:
-		return File{}, notary.InvalidField("marks", "A PDF that is stamped has at most %d bytes. Nothing was done.", MaxMarked)
+	document, err := d.Markable(ctx, *p)
+	if err != nil {
+		return File{}, err
 	}
 	if p.Number == "" {
 		given, err := d.o.Notary.Reserve(ctx, p.AgencyID)
@@ -341,22 +338,44 @@ func (d *Desk) mark(ctx context.Context, p *Paper, marks json.RawMessage) (File,
 		}
 		p.Number, p.Code = given.Number, given.Code
 	}
-	body, _, err := d.Open(ctx, *p, true)
-	if err != nil {
-		return File{}, err
-	}
-	defer body.Close()
-	document, err := io.ReadAll(io.LimitReader(body, MaxMarked+1))
-	if err != nil {
-		return File{}, storeDown(err)
-	}
-	if sm.Sum(document) != p.File.SM3 {
-		return File{}, notary.Errorf(notary.CodeConflict, "The file that is kept here is not the one that was handed in. Hand it in again.")
-	}
 	out, err := d.o.Marker.Mark(ctx, *p, marks, document)
 	if err != nil {
 		return File{}, err
 	}
 	f := File{Key: folder + p.ID + ".marked-" + newID()}
-	return f, d.copy(ctx, newReader(out), int64(len(out)), &f)
+	return f, d.copy(ctx, bytes.NewReader(out), int64(len(out)), &f)
+}
+
+// Preview shows how a paper would look with marks. Nothing is kept.
+func (d *Desk) Preview(ctx context.Context, p Paper, marks json.RawMessage) ([]byte, error) {
+	document, err := d.Markable(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return d.o.Marker.Preview(ctx, p, marks, document)
+}
+
+// Markable returns a paper's file as it was handed in, where it is one that can be stamped.
+func (d *Desk) Markable(ctx context.Context, p Paper) ([]byte, error) {
+	switch {
+	case d.o.Marker == nil:
+		return nil, notary.Errorf(notary.CodeConflict, "Nothing can be stamped on this service. Nothing was done.")
+	case p.Kind != Issue || p.MediaType != "application/pdf":
+		return nil, notary.InvalidField("marks", "Only a PDF can be stamped. Nothing was done.")
+	case p.File.Size > MaxMarked:
+		return nil, notary.InvalidField("marks", "A PDF that is stamped has at most %d bytes. Nothing was done.", MaxMarked)
+	}
+	body, _, err := d.Open(ctx, p, true)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	document, err := io.ReadAll(io.LimitReader(body, MaxMarked+1))
+	if err != nil {
+		return nil, storeDown(err)
+	}
+	if sm.Sum(document) != p.File.SM3 {
+		return nil, notary.Errorf(notary.CodeConflict, "The file that is kept here is not the one that was handed in. Hand it in again.")
+	}
+	return document, nil
 }

@@ -67,6 +67,10 @@ func (o *office) Mark(_ context.Context, p filing.Paper, marks json.RawMessage, 
 	return append(bytes.Clone(document), marks...), nil
 }
 
+func (o *office) Preview(ctx context.Context, p filing.Paper, marks json.RawMessage, document []byte) ([]byte, error) {
+	return append(bytes.Clone(document), "preview"...), nil
+}
+
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{Site: storagetest.NewSiteOn(t, storagetest.SQLiteURL(t), storagetest.NewDir(t))}

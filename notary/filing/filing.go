@@ -172,8 +172,16 @@ type Scanner interface {
 	Scan(ctx context.Context, r io.Reader) (finding string, err error)
 }
 
-// Marker puts marks on a document: seal and QR code, see package stamp. It returns the marked
-// file. An error for the outside says what is wrong with the marks or the document.
+// Marks is what a paper's marks are: which of the agency's seals, and a plan of package stamp.
+type Marks struct {
+	Seal string          `json:"seal,omitempty"`
+	Plan json.RawMessage `json:"plan"`
+}
+
+// Marker puts marks on a document: seal and QR code, see package stamp. Mark returns the marked
+// file, Preview one that shows how it will look and is good for nothing else. An error for the
+// outside says what is wrong with the marks or the document.
 type Marker interface {
 	Mark(ctx context.Context, p Paper, marks json.RawMessage, document []byte) ([]byte, error)
+	Preview(ctx context.Context, p Paper, marks json.RawMessage, document []byte) ([]byte, error)
 }

@@ -24,6 +24,7 @@ import (
 	"stele/notary/intake"
 	"stele/notary/issue"
 	"stele/notary/people"
+	"stele/notary/stamp"
 	"stele/notary/upload"
 	"stele/notary/webhook"
 	"stele/server/auth"
@@ -59,6 +60,7 @@ type Config struct {
 	Classes    *class.Book
 	Papers     *filing.Desk
 	Uploads    *upload.Uploads
+	Seals      stamp.Book
 	Issuer     *issue.Issuer
 	Documents  Documents
 	Desk       *auth.Desk

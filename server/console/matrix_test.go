@@ -25,6 +25,7 @@ var matrix = map[string]string{
 	"GET /console/records": "cadu", "GET /console/records/{record}": "cadu", "GET /console/records/{record}/bundle": "cadu", "GET /console/records/{record}/certificate": "cadu",
 	"GET /console/records/{record}/evidence": "cadu", "GET /console/records/{record}/document": "cadu", "POST /console/records/{record}/revoke": "cad",
 	"GET /console/papers": "cadu", "GET /console/papers/{paper}": "cadu", "GET /console/papers/{paper}/document": "cadu", "POST /console/papers/{paper}": "cad",
+	"GET /console/papers/{paper}/marks": "cad", "POST /console/papers/{paper}/marks": "cad",
 	"POST /console/papers/{paper}/recall": "cad", "POST /console/papers/{paper}/drop": "cad", "POST /console/papers/{paper}/approve": "a", "POST /console/papers/{paper}/return": "a",
 	"GET /console/classes": "du", "POST /console/classes": "d", "GET /console/class-new": "d", "POST /console/class-new": "d", "GET /console/classes/{class}": "du", "POST /console/classes/{class}": "d",
 	"GET /console/keys": "du", "POST /console/keys": "d", "POST /console/keys/{key}/rotate": "d", "POST /console/keys/{key}/end": "d",
@@ -63,7 +64,7 @@ func (o *office) things(agencyID string) things {
 	up, err := o.in.Uploads.Create(o.t.Context(), agencyID, 3, nil)
 	fatalIfErr(o.t, err)
 	out["upload"] = up.ID
-	out["paper"] = o.paper(agencyID, u, "公告.txt", "公告正文").ID
+	out["paper"] = o.paper(agencyID, u, "公告.pdf", samplePDF(o.t)).ID
 	out["class"] = "class-of-" + agencyID[len(agencyID)-6:]
 	c := class.Ready()[1]
 	c.ID, c.AgencyID = out["class"], agencyID

@@ -149,7 +149,7 @@ func (v *visit) paper() error {
 	own := p.Maker.ID == v.user.ID
 	page := paperPage{paperLine: paperLine{p, names(p.Class), own}, Mine: own && (p.State == filing.Draft || p.State == filing.Returned) && v.may(http.MethodPost, "/papers/{paper}"),
 		OwnWait: own && p.State == filing.Waiting && v.may(http.MethodPost, "/papers/{paper}/recall"),
-		Decides: p.State == filing.Waiting && !own && v.may(http.MethodPost, "/papers/{paper}/approve"), Shows: shows(p.MediaType), Unmarked: p.File.SM3, Bytes: uint64(p.Document().Size)}
+		Decides: p.State == filing.Waiting && !own && v.may(http.MethodPost, "/papers/{paper}/approve"), Shows: shows(p.MediaType), Unmarked: p.File.SM3, Stamps: p.MediaType == "application/pdf" && p.Kind == filing.Issue, Bytes: uint64(p.Document().Size)}
 	c, err := v.Classes.Find(ctx, v.agency.ID, v.chosenClass(p))
 	if err != nil && notary.CodeOf(err) != notary.CodeNotFound {
 		return err
@@ -296,6 +296,10 @@ func shows(mediaType string) bool {
 	return slices.Contains([]string{"application/pdf", "image/png", "image/jpeg", "image/gif", "image/webp"}, mediaType)
 }
 
+// viewerPolicy lets a browser show a file in its own viewer, in a frame of this service, and
+// lets the file do nothing.
+const viewerPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; object-src 'self'; frame-ancestors 'self'"
+
 // paperDocument sends the file of a paper: the one that will be notarized, or with "original" the
 // one that was handed in. It was made by anybody: it is shown in a sandbox, or saved.
 func (v *visit) paperDocument() error {
@@ -318,7 +322,7 @@ func (v *visit) paperDocument() error {
 	if v.r.URL.Query().Has("show") && shows(p.MediaType) {
 		h.Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": name}))
 		// The page may frame it, nobody else. A sandbox would keep the browser's own viewer out.
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; object-src 'self'; frame-ancestors 'self'")
+		h.Set("Content-Security-Policy", viewerPolicy)
 		h.Set("X-Frame-Options", "SAMEORIGIN")
 	}
 	h.Set("Content-Length", fmt.Sprint(f.Size))

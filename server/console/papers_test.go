@@ -10,13 +10,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"stele/notary"
+	"stele/notary/certificate"
 	"stele/notary/class"
 	"stele/notary/filing"
 	"stele/notary/people"
+	"stele/notary/stamp"
 	"stele/notary/webhook"
 	"stele/server/webtest"
 )
@@ -36,6 +39,14 @@ func (o *office) paper(agencyID string, who people.User, name, text string) fili
 		o.t.Fatalf("taken twice: %v, %v", again.ID, err)
 	}
 	return p
+}
+
+// samplePDF is a PDF of a page.
+func samplePDF(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/sample.pdf")
+	fatalIfErr(t, err)
+	return string(b)
 }
 
 func (o *office) user(login string) people.User {
@@ -210,12 +221,14 @@ func TestPaperFiles(t *testing.T) {
 func TestDesk(t *testing.T) {
 	o := openOffice(t, false)
 	o.adopt("public-welfare", func(*class.Class) {})
+	picture, err := certificate.DemonstrationSeal(o.agency.Name)
+	fatalIfErr(t, err)
+	_, err = o.in.DB.AddSeal(t.Context(), notary.Seal{ID: stamp.NewSealID(), AgencyID: o.agency.ID, Name: "公章", Owner: "办公室", PNG: picture, Demonstration: true, From: time.Now().Add(-time.Minute)}, true)
+	fatalIfErr(t, err)
 	for i, l := range []webtest.Look{webtest.Desktop, webtest.Phone.In("en")} {
 		t.Run(l.String(), func(t *testing.T) {
 			o.t = t
-			sample, err := os.ReadFile("../../docs/sample.pdf")
-			fatalIfErr(t, err)
-			p := o.paper(o.agency.ID, o.user("clerk"), "捐赠收据.pdf", string(sample)+fmt.Sprint("\n%", i))
+			p := o.paper(o.agency.ID, o.user("clerk"), "捐赠收据.pdf", samplePDF(t)+fmt.Sprint("\n%", i))
 			d := o.open(t, l)
 			d.signIn("clerk")
 			d.at("/console/papers")
@@ -231,9 +244,13 @@ func TestDesk(t *testing.T) {
 			d.fill("[name='f.project']", "暖冬行动")
 			d.fill("[name='f.organization']", "江城慈善总会")
 			d.Run(chromedp.SetValue("[name='f.kind']", "捐赠收据", chromedp.ByQuery))
+			d.submit("button[value=save]")
+			d.stamp(p.ID)
 			d.submit("button[value=submit]")
 			d.Wait(`document.querySelector('.p-waiting')`)
 			d.good("paper-waiting")
+			stamped, err := o.in.DB.FindPaper(t.Context(), o.agency.ID, p.ID)
+			fatalIfErr(t, err)
 			d.submit("header form button")
 			d.signIn("approver")
 			d.at("/console/papers")
@@ -244,6 +261,10 @@ func TestDesk(t *testing.T) {
 			d.submit("form[action$='/approve'] button")
 			d.Wait(`location.pathname.startsWith('/console/records/')`)
 			d.says("暖冬行动")
+			d.says(stamped.Number)
+			if rec, err := o.in.Archive.Record(t.Context(), o.agency.ID, stamped.Number); err != nil || rec.SM3 != stamped.Marked.SM3 {
+				t.Errorf("the record is not of the stamped file: %v", err)
+			}
 			d.submit("header form button")
 			d.signIn("admin")
 			d.at("/console/classes")
@@ -254,4 +275,25 @@ func TestDesk(t *testing.T) {
 			d.submit("header form button")
 		})
 	}
+}
+
+// stamp places marks on a paper: by hand, by the keyboard, and at a word that is not there.
+func (d *desk) stamp(id string) {
+	d.T.Helper()
+	d.at("/console/papers/" + id + "/marks")
+	d.Wait(`document.querySelectorAll('svg.outline [data-mark]').length === 2`)
+	d.good("marks")
+	d.Run(chromedp.SetValue("[name='m2.anchor']", "keyword", chromedp.ByQuery))
+	d.fill("[name='m2.keyword']", "没有这个词")
+	d.submit("button[value=look]")
+	d.Wait(`document.querySelector('main .complaint')`)
+	d.good("marks-wrong")
+	d.Run(chromedp.SetValue("[name='m2.anchor']", "top-right", chromedp.ByQuery))
+	d.submit("button[value=look]")
+	d.Eval(`(() => { const m = document.querySelector('svg.outline circle[data-mark]'); m.focus();
+		for (let i = 0; i < 3; i++) m.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowLeft', shiftKey: true, bubbles: true })); return 0; })()`, nil)
+	d.Wait(`document.querySelector("[name='m1.anchor']").value === 'at' && Number(document.querySelector("[name='m1.x']").value) > 0`)
+	d.submit("button[value=stamp]")
+	d.Wait(`document.querySelector('a[href$="?original"]')`)
+	d.good("paper-stamped")
 }

@@ -29,6 +29,7 @@ type route struct {
 	tells     []string
 	sensitive bool
 	page      func(*visit) error
+	looks     func(*visit) bool // whether this form changes nothing: then it may come again, and leaves no trail
 
 	do func(*visit) error
 }
@@ -76,6 +77,8 @@ func table() []route {
 		{method: http.MethodGet, path: "/papers/{paper}", section: "papers", roles: office, do: (*visit).paper},
 		{method: http.MethodGet, path: "/papers/{paper}/document", section: "papers", roles: office, do: (*visit).paperDocument},
 		{method: http.MethodPost, path: "/papers/{paper}", section: "papers", roles: desk, act: "paper_describe", tells: []string{"class", "then", "supersedes"}, page: (*visit).paper, do: (*visit).describe},
+		{method: http.MethodGet, path: "/papers/{paper}/marks", section: "papers", roles: desk, do: (*visit).marks},
+		{method: http.MethodPost, path: "/papers/{paper}/marks", section: "papers", roles: desk, act: "paper_mark", tells: []string{"do", "seal"}, looks: justLooks, page: (*visit).marks, do: (*visit).place},
 		{method: http.MethodPost, path: "/papers/{paper}/recall", section: "papers", roles: desk, act: "paper_recall", page: (*visit).paper, do: (*visit).recallPaper},
 		{method: http.MethodPost, path: "/papers/{paper}/drop", section: "papers", roles: desk, act: "paper_drop", page: (*visit).paper, do: (*visit).dropPaper},
 		{method: http.MethodPost, path: "/papers/{paper}/approve", section: "papers", roles: approvers, act: "paper_approve", tells: []string{"version"}, page: (*visit).paper, do: (*visit).approve},

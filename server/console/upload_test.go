@@ -63,7 +63,7 @@ func (o *office) onePaper(t *testing.T) {
 	storagetest.MustExec(t, db, 1, `UPDATE sessions SET expires_at = $1, seen_at = 1`, time.Now().Add(time.Minute).UnixMicro())
 	content := noise(5000)
 	id := p.send("关于\u202e办公 .pdf", content, 4)
-	if left := time.UnixMicro(expiry()).Sub(time.Now()); left < 20*time.Minute {
+	if left := time.Until(time.UnixMicro(expiry())); left < 20*time.Minute {
 		t.Errorf("an upload leaves the session %s", left)
 	}
 	take := url.Values{"upload": {id}, "class": {"general"}}

@@ -30,9 +30,10 @@ type visit struct {
 	agency notary.Agency // zero for operators
 	// problem is what was wrong with the form that is shown again; field is the part it is about.
 	problem, field string
-	status         int      // of the answer; 0 is what is usual
-	wrong          error    // what a handler of another package could not do
-	attributes     []option // of the class whose form was sent, by name
+	status         int       // of the answer; 0 is what is usual
+	wrong          error     // what a handler of another package could not do
+	attributes     []option  // of the class whose form was sent, by name
+	rows           []markRow // of the form of marks that was sent
 }
 
 // Errors beside those of the domain.
@@ -131,7 +132,7 @@ func (v *visit) act() error {
 		}
 		v.refresh()
 	}
-	if v.route.quiet {
+	if v.route.quiet || v.route.looks != nil && v.route.looks(v) {
 		return v.route.do(v)
 	}
 	if v.route.raw {
@@ -297,6 +298,9 @@ func (v *visit) fail(err error) {
 		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"), "finding", finding(err))
 		if name, ok := v.attributeName(e); ok {
 			v.problem = v.t("console.wrong.attribute", "name", name)
+		}
+		if e.Field == "plan" || e.Field == "file" {
+			v.problem = v.stampProblem(err)
 		}
 		if e.Code == notary.CodeRateLimited {
 			v.problem = v.t("console.wrong.wait", "n", fmt.Sprint(int(e.Wait/time.Second)+1))

@@ -19,7 +19,7 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|paper\.true|paper\.false)(\.|$)`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false)(\.|$)`)
 
 func consoleSources(t *testing.T) string {
 	t.Helper()

@@ -27,6 +27,7 @@ import (
 	"stele/notary/intake"
 	"stele/notary/people"
 	"stele/notary/proof"
+	"stele/notary/stamp"
 	"stele/notary/statement"
 	"stele/notary/upload"
 	"stele/server/auth"
@@ -286,7 +287,8 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 		in.run(background, "anchoring", in.anchors.Run)
 		in.run(background, "chain", in.chain.run)
 	}
-	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Scanner: scanner, Now: time.Now, Log: in.log})
+	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Scanner: scanner,
+		Marker: marker{stamp.NewDesk(in.DB, time.Now), publicURL(in.Config)}, Now: time.Now, Log: in.log})
 	in.run(background, "desk", func(ctx context.Context) error { return in.Desk.Run(ctx, in.DB) })
 	in.run(background, "uploads", in.Uploads.Run)
 	in.run(background, "sweep", in.sweepLoop)

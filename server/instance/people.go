@@ -38,7 +38,7 @@ func (s *Stores) People(log *slog.Logger) (*people.People, error) {
 
 // mountConsole serves the console.
 func (in *Instance) mountConsole(r chi.Router, desk *auth.Desk, issuer *issue.Issuer, offline []byte, public string, stopping <-chan struct{}) error {
-	_, err := console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Counter: in.DB, Intake: in.Intake, Classes: in.Classes, Papers: in.Desk, Uploads: in.Uploads, Issuer: issuer, Documents: in.Objects, Desk: desk,
+	_, err := console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Counter: in.DB, Intake: in.Intake, Classes: in.Classes, Papers: in.Desk, Uploads: in.Uploads, Seals: in.DB, Issuer: issuer, Documents: in.Objects, Desk: desk,
 		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, Secure: strings.HasPrefix(public, "https://"), ReadTimeout: in.Config.ReadTimeout, Stopping: stopping, Now: time.Now, Log: in.log})
 	if err != nil {
 		return fmt.Errorf("console: %w", err)

@@ -21,7 +21,7 @@ for (const button of document.querySelectorAll('[data-copy]')) {
 const sent = new Set();
 addEventListener('submit', (event) => {
   const form = event.target;
-  if (form.method !== 'post') return;
+  if (form.method !== 'post' || event.submitter?.formTarget === '_blank') return;
   if (sent.has(form)) event.preventDefault();
   sent.add(form);
 });
