@@ -152,10 +152,3 @@ func (l *line) cutAt(after ...int64) {
 		l.cuts = append(l.cuts, l.sent+n)
 	}
 }
-
-// so says how many bytes went towards the service.
-func (l *line) so() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.sent
-}
