@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, Chromium with a Chinese
-# font, and staticcheck. Called by `make tools`, from the root of the checkout or anywhere.
+# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, clamd, Chromium with a
+# Chinese font, and staticcheck. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
 # root or sudo; the Go programs go into .tools/ of the checkout. At the end it says what
@@ -40,6 +40,8 @@ have_chinese_font() {
 	fi
 }
 
+have_clamd() { have clamd || [ -x /usr/sbin/clamd ]; }
+
 missing_packages() {
 	have_postgresql || echo postgresql
 	have openssl || echo openssl
@@ -47,6 +49,7 @@ missing_packages() {
 	have unzip || echo unzip
 	have_chromium || echo chromium
 	have_chinese_font || echo fonts-wqy-microhei
+	have_clamd || echo clamav-daemon
 }
 
 install_packages() {

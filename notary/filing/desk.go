@@ -48,6 +48,16 @@ const folder = "filing/"
 // MaxMarked is how many bytes a PDF has at most that is stamped.
 const MaxMarked = 64 << 20
 
+// Malware is behind the error about a file in which the scanner found something, whose field
+// is FieldMalware.
+type Malware struct{ Finding string }
+
+// FieldMalware see [Malware].
+const FieldMalware = "malware"
+
+// Error implements error.
+func (m Malware) Error() string { return "malware: " + m.Finding }
+
 // Errors that people meet.
 var (
 	errSeen     = notary.Errorf(notary.CodeConflict, "Somebody has changed this paper since you opened it. Look at it again. Nothing was done.")
@@ -97,7 +107,8 @@ func (d *Desk) Take(ctx context.Context, agencyID string, maker Person, uploadID
 		return Paper{}, err
 	}
 	defer body.Close()
-	p.FileName = known.FileName
+	p.FileName = fileNameOf(known.FileName)
+	p.Title = titleOf(p.FileName)
 	p.File.Key = folder + p.ID + ".document"
 	head := &headReader{r: body}
 	if err := d.copy(ctx, head, known.Size, &p.File); err != nil {
@@ -185,10 +196,14 @@ func (d *Desk) scan(ctx context.Context, key string) error {
 	defer body.Close()
 	finding, err := d.o.Scanner.Scan(ctx, body)
 	switch {
+	case notary.CodeOf(err) == notary.CodeTooLarge:
+		return err
 	case err != nil:
 		return notary.Wrap(notary.CodeUnavailable, err, "The file could not be checked for malware. It stays where it is; try again.")
 	case finding != "":
-		return notary.InvalidField("file", "The scanner found malware in this file (%s). It was not taken.", finding)
+		e := notary.Wrap(notary.CodeInvalid, Malware{finding}, "The scanner found malware in this file (%s). It was not taken.", finding)
+		e.Field = FieldMalware
+		return e
 	}
 	return nil
 }

@@ -165,7 +165,9 @@ type Records interface {
 	Record(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
 }
 
-// Scanner looks for malware. It returns what it has found, or nothing; an error is that it could not look.
+// Scanner looks for malware. It returns what it has found, or nothing; an error is that it could
+// not look, [notary.CodeTooLarge] that it does not look at so much. It does not retry, and is safe
+// for concurrent use.
 type Scanner interface {
 	Scan(ctx context.Context, r io.Reader) (finding string, err error)
 }

@@ -46,8 +46,3 @@ type asked struct {
 	Attempt string          `json:"attempt"`
 	Options json.RawMessage `json:"options"`
 }
-
-func (v *visit) answer(a asked) error {
-	v.rw.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(v.rw).Encode(a)
-}

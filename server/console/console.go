@@ -27,11 +27,13 @@ import (
 	"stele/notary/issue"
 	"stele/notary/people"
 	"stele/notary/stamp"
+	"stele/notary/upload"
 	"stele/notary/webhook"
 	"stele/server/auth"
 	"stele/server/passkey"
 	"stele/server/site"
 	"stele/server/sso"
+	"stele/server/tus"
 	"stele/ui"
 )
 
@@ -78,35 +80,38 @@ type Documents interface {
 
 // Config is what the console needs. Style sheets and scripts are served by the public page.
 type Config struct {
-	People     *people.People
-	Agencies   Agencies
-	Archive    *archive.Archive
-	Statistics Statistics
-	Searches   Searches
-	Seals      Seals
-	Eraser     *erasure.Eraser
-	Intake     *intake.Intake
-	Classes    *class.Book
-	Papers     *filing.Desk
-	SealBook   stamp.Book
-	Issuer     *issue.Issuer
-	Documents  Documents
-	Desk       *auth.Desk
-	Webhooks   *webhook.Endpoints
-	TrustJSON  []byte
-	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
-	Operator   string // who runs the service, for the foot of the page; may be empty
-	PublicURL  string // how the world reaches the service: https means that cookies go by it alone
-	SSO        *sso.Client
-	Progress   *notary.Signal
-	Stopping   <-chan struct{} // closed when requests that only wait must end
-	Now        func() time.Time
-	Log        *slog.Logger
+	People      *people.People
+	Agencies    Agencies
+	Archive     *archive.Archive
+	Statistics  Statistics
+	Searches    Searches
+	Seals       Seals
+	Eraser      *erasure.Eraser
+	Intake      *intake.Intake
+	Classes     *class.Book
+	Papers      *filing.Desk
+	SealBook    stamp.Book
+	Uploads     *upload.Uploads
+	Issuer      *issue.Issuer
+	Documents   Documents
+	Desk        *auth.Desk
+	Webhooks    *webhook.Endpoints
+	TrustJSON   []byte
+	VerifyPage  []byte // the offline verifier, for evidence packages; nil where it was not built
+	Operator    string // who runs the service, for the foot of the page; may be empty
+	PublicURL   string // how the world reaches the service: https means that cookies go by it alone
+	SSO         *sso.Client
+	Progress    *notary.Signal
+	Stopping    <-chan struct{} // closed when requests under way must end; nil: never
+	ReadTimeout time.Duration   // a body that is silent for this long is given up
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // Console serves the pages. It is safe for concurrent use.
 type Console struct {
 	Config
+	uploads  *tus.Handler
 	routes   []route
 	texts    *ui.Catalogues
 	pages    map[string]map[string]*template.Template // by language and name
@@ -160,6 +165,9 @@ func New(r chi.Router, c Config) (*Console, error) {
 	case err != nil:
 		return nil, fmt.Errorf("console: %w", err)
 	}
+	if out.uploads, err = out.newUploads(); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
 	out.mount(r)
 	return out, nil
 }
@@ -173,7 +181,7 @@ func (c *Console) mount(r chi.Router) {
 		}))
 		for _, rt := range c.routes {
 			load := c.sessions.LoadAndSave
-			if rt.quiet {
+			if rt.live {
 				load = c.quiet
 			}
 			h := load(c.handler(rt))

@@ -15,13 +15,15 @@ type Route struct {
 	Tells        []string
 	HasPage      bool
 	Sensitive    bool
+	Script       bool
+	Quiet        bool
 }
 
 // Table returns the table of routes.
 func Table() []Route {
 	var out []Route
 	for _, rt := range table() {
-		out = append(out, Route{rt.method, folder + rt.path, rt.roles, rt.open, rt.act, rt.tells, rt.page != nil, rt.sensitive})
+		out = append(out, Route{rt.method, folder + rt.path, rt.roles, rt.open, rt.act, rt.tells, rt.page != nil, rt.sensitive, rt.script, rt.quiet})
 	}
 	return out
 }

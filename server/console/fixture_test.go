@@ -56,9 +56,15 @@ func openOffice(t testing.TB, strict bool) *office {
 // openOfficeAt starts one that the world reaches at an address.
 func openOfficeAt(t testing.TB, strict bool, publicURL string) *office {
 	t.Helper()
+	return openOfficeWith(t, instance.Config{Demo: !strict, PublicURL: publicURL})
+}
+
+// openOfficeWith starts one with settings of its own.
+func openOfficeWith(t testing.TB, own instance.Config) *office {
+	t.Helper()
 	dir := t.TempDir()
 	cfg, err := instance.Config{Data: dir, Listen: "127.0.0.1:0", Objects: "dir", Chain: "embedded", MaxDocument: 1 << 30, MaxPublicUpload: 1 << 20, MaxBatch: 100, MaxConnections: 256,
-		RequestsPerMinute: 100_000, LookupsPerMinute: 100_000, ReadTimeout: time.Minute, StopTimeout: 5 * time.Second, SweepAfter: time.Hour, WebhookKeep: time.Hour, MaxUploads: 100, UploadExpiry: time.Hour, AuditSealEvery: 300 * time.Millisecond, Console: true, Demo: !strict, PublicURL: publicURL}.Resolve()
+		RequestsPerMinute: 100_000, LookupsPerMinute: 100_000, ReadTimeout: time.Minute, StopTimeout: 5 * time.Second, SweepAfter: time.Hour, WebhookKeep: time.Hour, MaxUploads: 100, UploadExpiry: time.Hour, AuditSealEvery: 300 * time.Millisecond, Console: true, Demo: own.Demo, PublicURL: own.PublicURL, Clamd: own.Clamd}.Resolve()
 	fatalIfErr(t, err)
 	fatalIfErr(t, os.MkdirAll(cfg.Keys, 0o700))
 	_, err = keystore.CreatePassphrase(filepath.Join(cfg.Keys, "passphrase"))
@@ -212,5 +218,18 @@ func (p *person) post(path string, form url.Values) answer {
 	req, err := http.NewRequest(http.MethodPost, p.o.URL+path, strings.NewReader(form.Encode()))
 	fatalIfErr(p.o.t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return p.do(req)
+}
+
+// script asks as the script of a page does.
+func (p *person) script(method, path string, head map[string]string, body io.Reader) answer {
+	p.o.t.Helper()
+	req, err := http.NewRequest(method, p.o.URL+path, body)
+	fatalIfErr(p.o.t, err)
+	req.Header.Set("X-Stele-Form", p.form)
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	for k, v := range head {
+		req.Header.Set(k, v)
+	}
 	return p.do(req)
 }

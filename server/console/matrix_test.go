@@ -25,6 +25,8 @@ var matrix = map[string]string{
 	"GET /console/account/confirm": "caduo", "POST /console/account/confirm": "caduo", "POST /console/account/confirm/begin": "caduo", "POST /console/account/confirm/passkey": "caduo",
 	"POST /console/account/confirm/sso": "cadu", "POST /console/account/sso": "cadu", "POST /console/account/sso/link": "cadu", "POST /console/account/sso/unlink": "cadu",
 	"GET /console/sso": "du", "POST /console/sso": "d", "POST /console/sso/remove": "d",
+	"GET /console/upload": "cad", "POST /console/upload": "cad", "GET /console/upload/session": "cad", "POST /console/known": "cad", "POST /console/papers/take": "cad",
+	"POST /console/uploads": "cad", "HEAD /console/uploads/{upload}": "cad", "PATCH /console/uploads/{upload}": "cad", "DELETE /console/uploads/{upload}": "cad",
 	"GET /console/records": "cadu", "GET /console/records/{record}": "cadu", "GET /console/records/{record}/bundle": "cadu", "GET /console/records/{record}/certificate": "cadu",
 	"GET /console/records/{record}/evidence": "cadu", "GET /console/records/{record}/document": "cadu", "POST /console/records/{record}/revoke": "cad",
 	"GET /console/papers": "cadu", "GET /console/papers/{paper}": "cadu", "GET /console/papers/{paper}/document": "cadu", "POST /console/papers/{paper}": "cad",
@@ -48,6 +50,12 @@ var letters = map[people.Role]string{people.Clerk: "c", people.Approver: "a", pe
 var open = []string{"GET /console/sign-in", "POST /console/sign-in", "GET /console/code", "POST /console/code", "POST /console/passkey/begin", "POST /console/passkey",
 	"GET /console/sign-in/sso", "POST /console/sign-in/sso", "GET /console/sign-in/sso/callback", "GET /console/invitation/{token}", "POST /console/invitation/{token}", "POST /console/invitation/{token}/sso"}
 
+// untold are what leaves no trail: questions, and the pieces of an upload whose beginning did.
+var untold = []string{"POST /console/known", "HEAD /console/uploads/{upload}", "PATCH /console/uploads/{upload}"}
+
+// changes reports whether a route does more than show something.
+func changes(rt console.Route) bool { return rt.Method != http.MethodGet }
+
 // things are the ids that addresses name, of an agency.
 type things map[string]string
 
@@ -63,6 +71,9 @@ func (o *office) things(agencyID string) things {
 	out["seal"] = o.sealed(agencyID)
 	u := o.addUser(agencyID, "someone."+agencyID[len(agencyID)-6:], "某人", people.Clerk)
 	out["user"] = u.ID
+	up, err := o.in.Uploads.Create(o.t.Context(), agencyID, 3, nil)
+	fatalIfErr(o.t, err)
+	out["upload"] = up.ID
 	out["paper"] = o.paper(agencyID, u, "公告.pdf", samplePDF(o.t)).ID
 	out["class"] = "class-of-" + agencyID[len(agencyID)-6:]
 	c := class.Ready()[1]
@@ -110,7 +121,7 @@ func TestEveryRouteIsInTheMatrix(t *testing.T) {
 				t.Errorf("%s: %s may: %t", name, r, may)
 			}
 		}
-		if rt.Method == http.MethodPost && (rt.Act == "" || !rt.HasPage && !strings.HasSuffix(name, "/sign-out")) {
+		if changes(rt) && (rt.Act == "" && !slices.Contains(untold, name) || !rt.HasPage && !rt.Script && !strings.HasSuffix(name, "/sign-out")) {
 			t.Errorf("%s changes something and leaves no trail, or has no page to say what is wrong", name)
 		}
 	}
@@ -134,7 +145,10 @@ func TestAuthorization(t *testing.T) {
 	for _, rt := range console.Table() {
 		name := rt.Method + " " + rt.Path
 		call := func(p *person, path string) answer {
-			if rt.Method == http.MethodPost {
+			switch {
+			case rt.Script:
+				return p.script(rt.Method, path, nil, nil)
+			case rt.Method == http.MethodPost:
 				return p.post(path, nil)
 			}
 			return p.get(path)
@@ -142,7 +156,11 @@ func TestAuthorization(t *testing.T) {
 		if rt.Open {
 			continue
 		}
-		if a := call(nobody, own.in(rt.Path)); a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), "/console/sign-in") {
+		if a := call(nobody, own.in(rt.Path)); rt.Script {
+			if a.status != http.StatusUnauthorized {
+				t.Errorf("%s without a session: %d", name, a.status)
+			}
+		} else if a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), "/console/sign-in") {
 			t.Errorf("%s without a session: %d %v", name, a.status, a.header)
 		}
 		for _, r := range people.Roles {
@@ -151,7 +169,7 @@ func TestAuthorization(t *testing.T) {
 				if strings.HasSuffix(rt.Path, "/events") { // does not end; see TestLive
 					continue
 				}
-				if strings.HasSuffix(rt.Path, "/sign-out") || rt.Method == http.MethodPost { // what acts is tested where it acts
+				if strings.HasSuffix(rt.Path, "/sign-out") || changes(rt) && rt.Method != http.MethodHead { // what acts is tested where it acts
 					continue
 				}
 				if a := call(p, own.in(rt.Path)); a.status == http.StatusForbidden || a.status >= 500 || a.status == http.StatusNotFound && !strings.HasSuffix(rt.Path, "/document") {
@@ -166,6 +184,21 @@ func TestAuthorization(t *testing.T) {
 			}
 			if a := call(p, own.in(rt.Path)); a.status != http.StatusForbidden {
 				t.Errorf("%s as %s: %d", name, r, a.status)
+			}
+		}
+		if rt.Script && rt.Method != http.MethodGet {
+			admin := *sessions[people.Admin]
+			for _, token := range []string{"", "of another session", sessions[people.Clerk].form} {
+				admin.form = token
+				if a := call(&admin, own.in(rt.Path)); a.status != http.StatusForbidden {
+					t.Errorf("%s with the token %q: %d", name, token, a.status)
+				}
+			}
+			if strings.Contains(rt.Path, "{") {
+				head := map[string]string{"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+				if a := sessions[people.Admin].script(rt.Method, foreign.in(rt.Path), head, strings.NewReader("abc")); a.status != http.StatusNotFound {
+					t.Errorf("%s with another agency's id: %d", name, a.status)
+				}
 			}
 		}
 		if rt.Method == http.MethodPost && strings.Contains(rt.Path, "{") && strings.Contains(matrix[name], "d") {
@@ -188,5 +221,8 @@ func TestAuthorization(t *testing.T) {
 	}
 	if _, err := o.in.DB.Endpoint(t.Context(), o.other.ID, foreign["webhook"]); err != nil {
 		t.Errorf("another agency's webhook is gone: %v", err)
+	}
+	if up, err := o.in.Uploads.Find(t.Context(), o.other.ID, foreign["upload"]); err != nil || up.Offset != 0 {
+		t.Errorf("another agency's upload was changed: %+v, %v", up, err)
 	}
 }

@@ -52,7 +52,7 @@ func (v *visit) ask(kind string, u people.User, has []people.Passkey) error {
 	if err != nil {
 		return err
 	}
-	return v.answer(asked{name, options})
+	return v.answer(http.StatusOK, asked{name, options})
 }
 
 // signed checks the browser's answer and uses it up. The attempt is over whatever it was.
@@ -115,7 +115,7 @@ func (v *visit) beginPasskey() error {
 	if err != nil {
 		return err
 	}
-	return v.answer(asked{name, options})
+	return v.answer(http.StatusOK, asked{name, options})
 }
 
 // addPasskey keeps the key that was made. With it comes what helps when it is lost.

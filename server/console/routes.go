@@ -13,13 +13,20 @@ type route struct {
 	roles        []people.Role
 	open         bool // for whoever is not signed in
 	unsettled    bool // also for who still has to change a password or set up a second factor
-	quiet        bool // asked for by pages themselves: it does not count as being there
+	live         bool // asked for by pages themselves: it does not count as being there
 	guesses      bool // takes a password or code from a stranger: limited by network
+
+	// Of what scripts of our pages ask: the token of the session's forms is in a header, except
+	// with GET; refusals are JSON; raw bodies are for the act to read.
+	script, raw bool
+	files       bool // its form brings a file
 
 	// Of what changes something: the act and its form's fields are in the audit trail before
 	// it is done, and so is what its address names; sensitive acts demand that the person says
 	// once more who they are. page is shown again when the form is refused.
+	// What is quiet leaves no trail: it only reads, or goes on with what has left one.
 	act       people.Act
+	quiet     bool
 	tells     []string
 	sensitive bool
 	page      func(*visit) error
@@ -60,8 +67,8 @@ func table() []route {
 		{method: http.MethodPost, path: "/sign-out", roles: everybody, unsettled: true, act: "sign_out", do: (*visit).signOut},
 		{method: http.MethodGet, path: "", section: "overview", roles: everybody, do: (*visit).overview},
 
-		{method: http.MethodGet, path: "/events", section: "overview", roles: everybody, quiet: true, do: (*visit).events},
-		{method: http.MethodGet, path: "/live", section: "overview", roles: everybody, quiet: true, do: (*visit).overview},
+		{method: http.MethodGet, path: "/events", section: "overview", roles: everybody, live: true, do: (*visit).events},
+		{method: http.MethodGet, path: "/live", section: "overview", roles: everybody, live: true, do: (*visit).overview},
 
 		{method: http.MethodGet, path: "/account", section: "account", roles: everybody, unsettled: true, do: (*visit).account},
 		{method: http.MethodPost, path: "/account/password", section: "account", roles: everybody, unsettled: true, act: "password_change", page: (*visit).account, do: (*visit).setPassword},
@@ -81,6 +88,15 @@ func table() []route {
 		{method: http.MethodPost, path: "/account/sso", section: "account", roles: office, act: "sso_link_begin", sensitive: true, page: (*visit).account, do: (*visit).beginLink},
 		{method: http.MethodPost, path: "/account/sso/link", section: "account", roles: office, act: "sso_link", page: (*visit).account, do: (*visit).link},
 		{method: http.MethodPost, path: "/account/sso/unlink", section: "account", roles: office, act: "sso_unlink", sensitive: true, page: (*visit).account, do: (*visit).unlink},
+		{method: http.MethodGet, path: "/upload", section: "upload", roles: desk, do: (*visit).uploadPage},
+		{method: http.MethodPost, path: "/upload", section: "upload", roles: desk, files: true, act: "paper_take", tells: []string{"class", "file", "size"}, page: (*visit).uploadPage, do: (*visit).takeFile},
+		{method: http.MethodGet, path: "/upload/session", roles: desk, script: true, do: (*visit).formToken},
+		{method: http.MethodPost, path: "/known", roles: desk, script: true, quiet: true, do: (*visit).known},
+		{method: http.MethodPost, path: "/uploads", roles: desk, script: true, raw: true, act: "upload_begin", tells: []string{"file", "size"}, do: (*visit).tus},
+		{method: http.MethodHead, path: "/uploads/{upload}", roles: desk, script: true, raw: true, quiet: true, do: (*visit).tus},
+		{method: http.MethodPatch, path: "/uploads/{upload}", roles: desk, script: true, raw: true, quiet: true, do: (*visit).tus},
+		{method: http.MethodDelete, path: "/uploads/{upload}", roles: desk, script: true, raw: true, act: "upload_drop", do: (*visit).tus},
+		{method: http.MethodPost, path: "/papers/take", roles: desk, script: true, act: "paper_take", tells: []string{"upload", "class"}, do: (*visit).takeUpload},
 		{method: http.MethodGet, path: "/papers", section: "papers", roles: office, do: (*visit).papers},
 		{method: http.MethodGet, path: "/papers/{paper}", section: "papers", roles: office, do: (*visit).paper},
 		{method: http.MethodGet, path: "/papers/{paper}/document", section: "papers", roles: office, do: (*visit).paperDocument},
@@ -97,7 +113,7 @@ func table() []route {
 		{method: http.MethodPost, path: "/records/searches", section: "records", roles: office, act: "search_save", page: (*visit).records, do: (*visit).saveSearch},
 		{method: http.MethodPost, path: "/records/searches/delete", section: "records", roles: office, act: "search_delete", page: (*visit).records, do: (*visit).deleteSearch},
 		{method: http.MethodGet, path: "/records/{record}", section: "records", roles: office, do: (*visit).record},
-		{method: http.MethodGet, path: "/records/{record}/live", section: "records", roles: office, quiet: true, do: (*visit).record},
+		{method: http.MethodGet, path: "/records/{record}/live", section: "records", roles: office, live: true, do: (*visit).record},
 		{method: http.MethodGet, path: "/records/{record}/bundle", section: "records", roles: office, do: (*visit).bundle},
 		{method: http.MethodGet, path: "/records/{record}/certificate", section: "records", roles: office, do: (*visit).certificate},
 		{method: http.MethodGet, path: "/records/{record}/evidence", section: "records", roles: office, do: (*visit).evidence},
@@ -153,4 +169,4 @@ func table() []route {
 var classFields = []string{"id", "zh", "en", "print", "approval", "withdrawal", "keep", "ended"}
 
 // sections of the side bar, in their order; a role sees those that have a page for it.
-var sections = []string{"overview", "papers", "records", "classes", "keys", "webhooks", "users", "sso", "audit", "account"}
+var sections = []string{"overview", "upload", "papers", "records", "classes", "keys", "webhooks", "users", "sso", "audit", "account"}

@@ -30,7 +30,8 @@ type visit struct {
 	agency notary.Agency // zero for operators
 	// problem is what was wrong with the form that is shown again; field is the part it is about.
 	problem, field string
-	status         int       // of the answer; 0 is 200
+	status         int       // of the answer; 0 is what is usual
+	wrong          error     // what a handler of another package could not do
 	attributes     []option  // of the class whose form was sent, by name
 	rows           []markRow // of the form of marks that was sent
 }
@@ -39,13 +40,14 @@ type visit struct {
 var (
 	errForeignForm = errors.New("form of another site or session")
 	errNotAllowed  = errors.New("not for this role")
+	errSignedOut   = errors.New("nobody is signed in")
 	errBadForm     = errors.New("form cannot be read")
 )
 
 // serve does what the route's line in the table says, in this order: who is it, may they, is
 // the form theirs, are they still there; then the trail; then the act.
 func (v *visit) serve() error {
-	if v.r.Method == http.MethodPost {
+	if v.r.Method == http.MethodPost && !v.route.raw && !v.route.files {
 		v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm)
 		if err := v.r.ParseForm(); err != nil {
 			return errBadForm
@@ -58,6 +60,9 @@ func (v *visit) serve() error {
 	if err != nil {
 		return err
 	}
+	if !in && v.route.script {
+		return errSignedOut
+	}
 	if !in {
 		return v.toSignIn()
 	}
@@ -65,10 +70,20 @@ func (v *visit) serve() error {
 		return errNotAllowed
 	}
 	if !v.route.unsettled && v.unsettled() {
+		if v.route.script {
+			return errNotAllowed
+		}
 		return v.redirect(folder + "/account")
 	}
-	if v.r.Method != http.MethodPost {
+	if v.r.Method == http.MethodGet || v.r.Method == http.MethodHead && !v.route.script {
 		return v.route.do(v)
+	}
+	if v.route.files {
+		// A large body is read only for somebody who may send it.
+		if err := v.readFile(); err != nil {
+			return err
+		}
+		defer v.removeFile()
 	}
 	return v.act()
 }
@@ -123,11 +138,16 @@ func (v *visit) act() error {
 		}
 		v.refresh()
 	}
-	if v.route.looks != nil && v.route.looks(v) {
+	if v.route.quiet || v.route.looks != nil && v.route.looks(v) {
 		return v.route.do(v)
 	}
+	if v.route.raw {
+		v.r.PostForm = announced(v.r.Header)
+	}
 	d := v.deed()
-	d.Form = people.FormKey(v.session(), v.r.URL.Path+" "+v.r.PostFormValue("once"))
+	if !v.route.script { // a script repeats what it got no answer to; those acts can be repeated
+		d.Form = people.FormKey(v.session(), v.r.URL.Path+" "+v.r.PostFormValue("once"))
+	}
 	if err := v.People.Note(ctx, d); errors.Is(err, people.ErrRepeated) {
 		return v.done(v.back(), "repeated")
 	} else if err != nil {
@@ -159,7 +179,7 @@ const maxDetail = 2000
 // deed is what stands in the audit trail: the fields of the form that the table names.
 func (v *visit) deed() people.Deed {
 	var about, detail []string
-	for _, name := range []string{"record", "key", "webhook", "delivery", "user", "paper", "class", "passkey"} {
+	for _, name := range []string{"record", "upload", "key", "webhook", "delivery", "user", "paper", "class", "passkey"} {
 		if id := v.param(name); id != "" {
 			about = append(about, id)
 		}
@@ -189,8 +209,11 @@ func printable(s string, most int) string {
 }
 
 func (v *visit) ownForm() bool {
-	want := v.sessions.GetString(v.r.Context(), sessionForm)
-	return want != "" && subtle.ConstantTimeCompare([]byte(want), []byte(v.r.PostFormValue("form"))) == 1
+	want, got := v.sessions.GetString(v.r.Context(), sessionForm), v.r.Header.Get(formHeader)
+	if !v.route.script {
+		got = v.r.PostFormValue("form")
+	}
+	return want != "" && subtle.ConstantTimeCompare([]byte(want), []byte(got)) == 1
 }
 
 // session is the digest of the session's token.
@@ -247,13 +270,17 @@ func (v *visit) done(to, what string) error {
 var statusOf = map[notary.Code]int{
 	notary.CodeInvalid: http.StatusUnprocessableEntity, notary.CodeUnauthorized: http.StatusUnprocessableEntity, notary.CodeForbidden: http.StatusForbidden,
 	notary.CodeNotFound: http.StatusNotFound, notary.CodeConflict: http.StatusConflict, notary.CodeIdempotency: http.StatusConflict, notary.CodeNotReady: http.StatusConflict,
-	notary.CodeRateLimited: http.StatusTooManyRequests, notary.CodeBusy: http.StatusServiceUnavailable, notary.CodeUnavailable: http.StatusServiceUnavailable,
+	notary.CodeRateLimited: http.StatusTooManyRequests, notary.CodeTooLarge: http.StatusRequestEntityTooLarge, notary.CodeBusy: http.StatusServiceUnavailable, notary.CodeUnavailable: http.StatusServiceUnavailable,
 }
 
 // fail says what was not done. What is wrong with a form is said on its page, which is shown
 // again; for anything else there is a page of its own. The text of an error that is not for
 // the outside stays in the log.
 func (v *visit) fail(err error) {
+	if v.route.script {
+		v.refuse(err)
+		return
+	}
 	status, text := http.StatusInternalServerError, "internal"
 	var e *notary.Error
 	switch {
@@ -274,7 +301,7 @@ func (v *visit) fail(err error) {
 	}
 	if e != nil && v.route.page != nil && v.problem == "" && status != http.StatusNotFound && status < http.StatusInternalServerError {
 		v.status, v.field = status, e.Field
-		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"))
+		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"), "finding", finding(err))
 		if name, ok := v.attributeName(e); ok {
 			v.problem = v.t("console.wrong.attribute", "name", name)
 		}

@@ -20,24 +20,31 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|strength|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false)(\.|$)`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|strength|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false)(\.|$)`)
 
 // elsewhere are parts of forms that other packages name in their errors.
-var elsewhere = []string{"events", "scopes", "classes", "url", "wait", "passkey", "cloned", "last", "only", "attempt", "token", "provider", "refused", "not_linked", "linked", "other_login"}
+var elsewhere = []string{"events", "scopes", "classes", "url", "wait", "malware", "passkey", "cloned", "last", "only", "attempt", "token", "provider", "refused", "not_linked", "linked", "other_login"}
 
 func consoleSources(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	for _, pattern := range []string{"*.go", "../../ui/templates/console/*.html"} {
+	for _, pattern := range []string{"*.go", "../../ui/templates/console/*.html", "../../ui/static/js/upload*.js"} {
 		names, err := filepath.Glob(pattern)
 		fatalIfErr(t, err)
 		for _, name := range names {
 			data, err := os.ReadFile(name)
 			fatalIfErr(t, err)
-			b.Write(data)
+			b.WriteString(strings.ReplaceAll(string(data), "'", `"`)) // scripts have the other quotes
 		}
 	}
 	return b.String()
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	fatalIfErr(t, err)
+	return string(data)
 }
 
 // Every text is used, and what is put together at run time is there.
@@ -57,6 +64,12 @@ func TestTexts(t *testing.T) {
 	}
 	for _, s := range []webhook.DeliveryStatus{webhook.Pending, webhook.Done, webhook.Abandoned} {
 		want = append(want, "delivery."+string(s))
+	}
+	for _, m := range regexp.MustCompile(`(?m)^  (\w+): \[|(\w+): \[[^\]]*\],`).FindAllStringSubmatch(readFile(t, "../../ui/static/js/upload_row.js"), -1) {
+		want = append(want, "upload.state."+m[1]+m[2])
+	}
+	for _, a := range []string{"pause", "resume", "retry", "now", "cancel", "remove", "anyway", "skip"} {
+		want = append(want, "upload.act."+a)
 	}
 	for _, s := range filing.States {
 		want = append(want, "paper.state."+string(s))

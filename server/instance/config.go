@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"stele/notary/filing"
+	"stele/server/clamd"
 )
 
 // Config is everything that can be set, by file, environment or flag; a flag beats the
@@ -62,6 +65,8 @@ type Config struct {
 
 	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to, and single sign-on be asked in, although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
 	WebhookKeep  time.Duration `name:"webhook-keep" env:"STELE_WEBHOOK_KEEP" default:"720h" help:"How long finished webhook deliveries and their attempts are kept." yaml:"webhook-keep"`
+
+	Clamd string `name:"clamd" env:"STELE_CLAMD" help:"ClamAV daemon that looks through the files that people hand in at the console: tcp:host:port or unix:path; empty for none." yaml:"clamd"`
 
 	Console bool `name:"console" env:"STELE_CONSOLE" default:"true" negatable:"" help:"Serve the console, where the people of agencies sign in, at /console." yaml:"console"`
 
@@ -115,7 +120,22 @@ func (c Config) Resolve() (Config, error) {
 	if _, err := c.webhookPolicy(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := c.scanner(); err != nil {
+		errs = append(errs, fmt.Errorf("clamd: %w", err))
+	}
 	return c, errors.Join(errs...)
+}
+
+// scanner is the configured malware scanner, or nil.
+func (c Config) scanner() (filing.Scanner, error) {
+	if c.Clamd == "" {
+		return nil, nil
+	}
+	client, err := clamd.Parse(c.Clamd)
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
 }
 
 func hasPassword(dbURL string) bool {

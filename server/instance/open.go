@@ -216,7 +216,11 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 		return nil, err
 	}
 	in.Archive = archive.New(in.DB, in.Tiles, in.Trust)
-	in.start(ctx, pass)
+	scanner, err := c.scanner()
+	if err != nil {
+		return nil, err
+	}
+	in.start(ctx, pass, scanner)
 	return in, nil
 }
 
@@ -276,7 +280,7 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 // is sealed, intake answers what it has
 // taken on, the sequencer logs it, the anchoring ends, the chain stops, webhooks under way are
 // broken off (they come again), stores close.
-func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
+func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner filing.Scanner) {
 	background := context.WithoutCancel(ctx)
 	limits := intake.DefaultLimits()
 	limits.MaxDocument, limits.MaxBatch, limits.SweepAfter = in.Config.MaxDocument, in.Config.MaxBatch, in.Config.SweepAfter
@@ -295,7 +299,7 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 		in.run(background, "anchoring", in.anchors.Run)
 		in.run(background, "chain", in.chain.run)
 	}
-	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads,
+	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Scanner: scanner,
 		Marker: marker{stamp.NewDesk(in.DB, time.Now), publicURL(in.Config)}, Now: time.Now, Log: in.log})
 	in.run(background, "desk", func(ctx context.Context) error { return in.Desk.Run(ctx, in.DB) })
 	in.run(background, "uploads", in.Uploads.Run)

@@ -97,9 +97,9 @@ func (*file) FinishUpload(context.Context) error { return nil }
 // GetReader implements [handler.Upload]. Uploads are not served: their records are.
 func (*file) GetReader(context.Context) (io.ReadCloser, error) { return nil, handler.ErrNotFound }
 
-// parseMetadata reads the header Upload-Metadata: pairs of a name and a value in base64 with
+// ParseMetadata reads the header Upload-Metadata: pairs of a name and a value in base64 with
 // commas between them; a value may be missing. What it accepts, tusd reads in the same way.
-func parseMetadata(header string) (map[string]string, error) {
+func ParseMetadata(header string) (map[string]string, error) {
 	m := map[string]string{}
 	if header == "" {
 		return m, nil

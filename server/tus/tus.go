@@ -72,7 +72,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}()
 	}
 	a := &answer{ResponseWriter: w, h: h, r: r, visit: v}
-	if _, err := parseMetadata(r.Header.Get("Upload-Metadata")); err != nil && r.Method == http.MethodPost {
+	if _, err := ParseMetadata(r.Header.Get("Upload-Metadata")); err != nil && r.Method == http.MethodPost {
 		w.Header().Set("Tus-Resumable", version)
 		h.Problem(w, r, 0, err)
 		return

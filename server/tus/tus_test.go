@@ -105,12 +105,12 @@ func TestParseMetadata(t *testing.T) {
 		"a Yg==,c, filename 5paH":  {"a": "b", "c": "", "filename": "文"},
 		"is_confidential,a-b Yg==": {"is_confidential": "", "a-b": "b"},
 	} {
-		if got, err := parseMetadata(header); err != nil || !maps.Equal(got, want) {
+		if got, err := ParseMetadata(header); err != nil || !maps.Equal(got, want) {
 			t.Errorf("%q: %v %v", header, got, err)
 		}
 	}
 	for _, bad := range []string{",", "a b", "a Yg", "a Yh==", "a Yg==,a", "a  Yg==", "a Yg== c", "a /w==", "\x00 Yg==", "名 Yg==", " "} {
-		if got, err := parseMetadata(bad); err == nil {
+		if got, err := ParseMetadata(bad); err == nil {
 			t.Errorf("%q: %v", bad, got)
 		}
 	}
@@ -121,7 +121,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add("filename 5paH,a,b Yg==")
 	f.Add(" a Yg== , b")
 	f.Fuzz(func(t *testing.T, header string) {
-		m, err := parseMetadata(header)
+		m, err := ParseMetadata(header)
 		if err != nil {
 			if notary.CodeOf(err) != notary.CodeMalformed {
 				t.Fatal(err)
@@ -138,7 +138,7 @@ func FuzzMetadata(f *testing.F) {
 				pairs[len(pairs)-1] = k
 			}
 		}
-		if again, err := parseMetadata(strings.Join(pairs, ",")); err != nil || !maps.Equal(again, m) {
+		if again, err := ParseMetadata(strings.Join(pairs, ",")); err != nil || !maps.Equal(again, m) {
 			t.Fatalf("%q: %q, written anew %q %v", header, m, again, err)
 		}
 	})
