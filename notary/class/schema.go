@@ -80,7 +80,7 @@ func badSchema(format string, args ...any) error {
 
 // ParseSchema reads a schema and refuses what a form could not show. An empty one takes any attributes.
 func ParseSchema(raw json.RawMessage) (*Schema, error) {
-	if len(bytes.TrimSpace(raw)) == 0 {
+	if t := bytes.TrimSpace(raw); len(t) == 0 || string(t) == "null" {
 		raw = emptySchema
 	}
 	if len(raw) > maxSchema {
