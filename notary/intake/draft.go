@@ -44,11 +44,21 @@ const (
 
 var errFileName = notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, no control characters and no white space at its ends.", maxFileName)
 
-// check refuses what is out of form before anything is read or written.
+// check refuses what is out of form, or not as its class wants it, before anything is read or
+// written.
 func (in *Intake) check(ctx context.Context, d *Draft) error {
 	if d.Class == "" {
 		d.Class = DefaultClass
 	}
+	if err := in.CheckForm(*d); err != nil {
+		return err
+	}
+	return in.checkRule(ctx, d)
+}
+
+// CheckForm refuses a draft that is out of form, whatever its class says; the error names the part
+// in its field. Empty parts are in order, but for the class.
+func (in *Intake) CheckForm(d Draft) error {
 	switch {
 	case d.Title != "" && !statement.ValidText(d.Title, maxTitle):
 		return notary.InvalidField("title", "A title has at most %d bytes, no control characters and no white space at its ends.", maxTitle)
@@ -88,10 +98,7 @@ func (in *Intake) check(ctx context.Context, d *Draft) error {
 	if d.Reserved != (Reserved{}) && (!notary.ValidNumber(d.Reserved.Number) || !notary.ValidCode(d.Reserved.Code)) {
 		return notary.Errorf(notary.CodeInternal, "This is no number that was reserved. Nothing was saved.")
 	}
-	if err := CheckIdempotency(d.Idempotency); err != nil {
-		return err
-	}
-	return in.checkRule(ctx, d)
+	return CheckIdempotency(d.Idempotency)
 }
 
 // checkRule refuses what the document class does not allow.
