@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/text/width"
@@ -87,8 +88,21 @@ type layout struct {
 	files   bool
 }
 
-func badTable(code Code, format string, args ...any) error {
-	return notary.InvalidField("table."+string(code), format, args...)
+// TableError is why a table cannot be used at all. It is an error for the outside; code and
+// detail are for a text in the person's own language.
+type TableError struct {
+	Problem
+	err *notary.Error
+}
+
+// Error implements error.
+func (e *TableError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error for the outside; its field is "table." and the code.
+func (e *TableError) Unwrap() error { return e.err }
+
+func badTable(code Code, detail any, format string, args ...any) error {
+	return &TableError{Problem{Code: code, Detail: fmt.Sprint(detail)}, notary.InvalidField("table."+string(code), format, args...)}
 }
 
 // arrange reads a header. A column that nothing is known by is an error, rather than something
@@ -116,27 +130,27 @@ func arrange(header []string, s *class.Schema) (layout, error) {
 		c, ok := known[fold(heading)]
 		switch {
 		case !ok && s.Open && len(s.Properties) == 0:
-			return l, badTable(CodeUnknownColumn, "The class has no attributes of its own, and no column is called %q.", heading)
+			return l, badTable(CodeUnknownColumn, heading, "The class has no attributes of its own, and no column is called %q.", heading)
 		case !ok:
-			return l, badTable(CodeUnknownColumn, "No column of this class is called %q.", heading)
+			return l, badTable(CodeUnknownColumn, heading, "No column of this class is called %q.", heading)
 		case seen[c.Name]:
-			return l, badTable(CodeTwice, "There are two columns %q.", heading)
+			return l, badTable(CodeTwice, heading, "There are two columns %q.", heading)
 		}
 		seen[c.Name] = true
 		l.columns = append(l.columns, c)
 	}
 	switch {
 	case !seen[ColumnTitle]:
-		return l, badTable(CodeNoColumn, "There is no column for the title.")
+		return l, badTable(CodeNoColumn, "title / 标题", "There is no column for the title.")
 	case seen[ColumnFile] && (seen[ColumnSM3] || seen[ColumnSize]):
-		return l, badTable(CodeBoth, "A table has either files or digests, not both.")
+		return l, badTable(CodeBoth, "", "A table has either files or digests, not both.")
 	case !seen[ColumnFile] && !(seen[ColumnSM3] && seen[ColumnSize]):
-		return l, badTable(CodeNoDocument, "A table has a column for files, or the columns for SM3 digest and size.")
+		return l, badTable(CodeNoDocument, "", "A table has a column for files, or the columns for SM3 digest and size.")
 	}
 	l.files = seen[ColumnFile]
 	for _, p := range s.Properties {
 		if p.Required && !seen[p.Name] {
-			return l, badTable(CodeNoColumn, "There is no column for %q, which the class demands.", p.Name)
+			return l, badTable(CodeNoColumn, p.Name, "There is no column for %q, which the class demands.", p.Name)
 		}
 	}
 	return l, nil

@@ -107,7 +107,7 @@ func (j *Jobs) Add(ctx context.Context, agencyID string, maker filing.Person, cl
 		return Job{}, err
 	}
 	if int64(len(table)) > j.o.Limits.Table {
-		return Job{}, badTable(CodeTooLarge, "A table has at most %d bytes.", j.o.Limits.Table)
+		return Job{}, badTable(CodeTooLarge, j.o.Limits.Table>>20, "A table has at most %d bytes.", j.o.Limits.Table)
 	}
 	t, err := ReadTable(table, j.o.Limits.Rows)
 	if err != nil {

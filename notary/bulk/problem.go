@@ -7,6 +7,9 @@ type Code string
 // What is wrong with a table as a whole.
 const (
 	CodeUnreadable    Code = "unreadable"
+	CodeQuotes        Code = "quotes"  // detail: the line
+	CodeColumns       Code = "columns" // too many; detail: the limit
+	CodeCell          Code = "cell"    // one too large; detail: the line
 	CodeOldWorkbook   Code = "old_workbook"
 	CodeEmpty         Code = "empty"
 	CodeTooMany       Code = "too_many"
@@ -18,6 +21,9 @@ const (
 	CodeBoth          Code = "both"        // files and digests
 	CodeTwice         Code = "twice"       // of columns
 )
+
+// TableCodes are all of the above.
+var TableCodes = []Code{CodeUnreadable, CodeQuotes, CodeColumns, CodeCell, CodeOldWorkbook, CodeEmpty, CodeTooMany, CodeTooLarge, CodeRagged, CodeUnknownColumn, CodeNoColumn, CodeNoDocument, CodeBoth, CodeTwice}
 
 // What is wrong with a row or its file. Faults of a class's attributes have the codes of
 // [class.Fault]; those without a text of their own are CodeSchema.
@@ -54,3 +60,8 @@ const CodeClass Code = "class_changed"
 
 // CodeNotary is a row that could not be notarized; detail: what the notary said.
 const CodeNotary Code = "notary"
+
+// RowCodes are all that a row, a zip or a class can have.
+var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
+	CodeFileTooLarge, CodeAll, CodeSchema, CodeNoZip, CodeZipTooMany, CodeZipTooLarge, CodeZipNames, CodeClass, CodeNotary,
+	"type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}

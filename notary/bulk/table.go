@@ -12,8 +12,6 @@ import (
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/unicode"
-
-	"stele/notary"
 )
 
 // Table is a table as it was handed in.
@@ -44,7 +42,7 @@ func ReadTable(data []byte, rows int) (Table, error) {
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
 		return readWorkbook(data, rows)
 	case bytes.HasPrefix(data, []byte("\xd0\xcf\x11\xe0")):
-		return Table{}, badTable(CodeOldWorkbook, "This is a workbook of the old form (XLS), or one with a password. Save it as XLSX or CSV without a password.")
+		return Table{}, badTable(CodeOldWorkbook, "", "This is a workbook of the old form (XLS), or one with a password. Save it as XLSX or CSV without a password.")
 	}
 	text, err := decodeText(data)
 	if err != nil {
@@ -53,7 +51,7 @@ func ReadTable(data []byte, rows int) (Table, error) {
 	return readCSV(text, rows)
 }
 
-var errNoText = badTable(CodeUnreadable, "This is neither a workbook (XLSX) nor a table as text (CSV in UTF-8 or GB 18030).")
+var errNoText = badTable(CodeUnreadable, "", "This is neither a workbook (XLSX) nor a table as text (CSV in UTF-8 or GB 18030).")
 
 func decodeText(data []byte) (string, error) {
 	for _, mark := range []string{"\xff\xfe", "\xfe\xff"} {
@@ -106,7 +104,7 @@ func readCSV(text string, rows int) (Table, error) {
 			if at != nil {
 				line = at.Line
 			}
-			return Table{}, badTable(CodeUnreadable, "The table cannot be read at line %d: a quotation mark is not closed, or stands where none can.", line)
+			return Table{}, badTable(CodeQuotes, line, "The table cannot be read at line %d: a quotation mark is not closed, or stands where none can.", line)
 		}
 		line, _ := r.FieldPos(0)
 		for i := range cells {
@@ -120,15 +118,14 @@ func readCSV(text string, rows int) (Table, error) {
 
 // readWorkbook reads the first sheet of an XLSX file, cells as a person sees them.
 func readWorkbook(data []byte, rows int) (t Table, err error) {
-	unreadable := badTable(CodeUnreadable, "The workbook cannot be read. Save it anew as XLSX, or as CSV.")
+	unreadable := badTable(CodeUnreadable, "", "The workbook cannot be read. Save it anew as XLSX, or as CSV.")
 	if err := measureWorkbook(data); err != nil {
 		return t, err
 	}
 	// The library panics on some damaged files; a table must not stop the service.
 	defer func() {
 		if v := recover(); v != nil {
-			t, err = Table{}, notary.Wrap(notary.CodeInvalid, fmt.Errorf("panic: %v", v), "%s", unreadable)
-			err.(*notary.Error).Field = "table." + string(CodeUnreadable)
+			t, err = Table{}, fmt.Errorf("%w (panic: %v)", unreadable, v)
 		}
 	}()
 	f, err := excelize.OpenReader(bytes.NewReader(data), excelize.Options{UnzipSizeLimit: maxWorkbook, UnzipXMLSizeLimit: maxWorkbook, ShortDatePattern: "yyyy-mm-dd"})
@@ -149,7 +146,7 @@ func readWorkbook(data []byte, rows int) (t Table, err error) {
 	for line := 1; it.Next(); line++ {
 		// A row number can be anything in a hostile file; what is between counts as empty rows.
 		if line > maxLines {
-			return t, badTable(CodeTooMany, "The table has more than %d lines.", maxLines)
+			return t, badTable(CodeTooMany, maxLines, "The table has more than %d lines.", maxLines)
 		}
 		cells, err := it.Columns()
 		if err != nil {
@@ -177,7 +174,7 @@ const maxLines = 100_000
 func measureWorkbook(data []byte) error {
 	z, err := openZip(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
-		return badTable(CodeUnreadable, "The workbook cannot be read. Save it anew as XLSX, or as CSV.")
+		return badTable(CodeUnreadable, "", "The workbook cannot be read. Save it anew as XLSX, or as CSV.")
 	}
 	left := int64(maxWorkbook)
 	for _, f := range z.File {
@@ -190,10 +187,10 @@ func measureWorkbook(data []byte) error {
 			return io.Copy(io.Discard, io.LimitReader(r, left+1))
 		}()
 		if left -= n; left < 0 {
-			return badTable(CodeTooLarge, "Unpacked, the workbook has more than %d bytes. Take pictures and other sheets out of it.", maxWorkbook)
+			return badTable(CodeTooLarge, maxWorkbook>>20, "Unpacked, the workbook has more than %d bytes. Take pictures and other sheets out of it.", maxWorkbook)
 		}
 		if err != nil {
-			return badTable(CodeUnreadable, "The workbook is damaged. Save it anew as XLSX, or as CSV.")
+			return badTable(CodeUnreadable, "", "The workbook is damaged. Save it anew as XLSX, or as CSV.")
 		}
 	}
 	return nil
@@ -212,7 +209,7 @@ func (b *builder) add(line int, cells []string) error {
 		cells[i] = c
 		empty = empty && c == ""
 		if len(c) > maxCell {
-			return badTable(CodeTooLarge, "The cell %d of line %d has more than %d bytes.", i+1, line, maxCell)
+			return badTable(CodeCell, line, "The cell %d of line %d has more than %d bytes.", i+1, line, maxCell)
 		}
 	}
 	if empty {
@@ -223,16 +220,16 @@ func (b *builder) add(line int, cells []string) error {
 	}
 	if b.t.Header == nil {
 		if len(cells) > maxColumns {
-			return badTable(CodeTooMany, "The table has more than %d columns.", maxColumns)
+			return badTable(CodeColumns, maxColumns, "The table has more than %d columns.", maxColumns)
 		}
 		b.t.Header = cells
 		return nil
 	}
 	switch {
 	case len(b.t.Rows) == b.most:
-		return badTable(CodeTooMany, "A table has at most %d rows. Divide it.", b.most)
+		return badTable(CodeTooMany, b.most, "A table has at most %d rows. Divide it.", b.most)
 	case len(cells) > len(b.t.Header):
-		return badTable(CodeRagged, "Line %d has more cells than the header.", line)
+		return badTable(CodeRagged, line, "Line %d has more cells than the header.", line)
 	}
 	full := make([]string, len(b.t.Header))
 	copy(full, cells)
@@ -242,7 +239,7 @@ func (b *builder) add(line int, cells []string) error {
 
 func (b *builder) finish() (Table, error) {
 	if len(b.t.Rows) == 0 {
-		return Table{}, badTable(CodeEmpty, "The table has no rows below its header.")
+		return Table{}, badTable(CodeEmpty, "", "The table has no rows below its header.")
 	}
 	return b.t, nil
 }
