@@ -68,7 +68,7 @@ var allowed = map[string]string{
 	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/issue notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
 	"server/site":                "ui",
 	"server/webtest":             "ui",
-	"server/console":             "crypto/sm notary notary/archive notary/certificate notary/class notary/evidence notary/filing notary/intake notary/issue notary/people notary/proof notary/statement notary/webhook server/auth server/site ui",
+	"server/console":             "crypto/sm notary notary/archive notary/bulk notary/certificate notary/class notary/evidence notary/filing notary/intake notary/issue notary/people notary/proof notary/statement notary/webhook server/auth server/site server/slowread ui",
 	"server/instance":            "crypto/... notary/... storage/... server/... ui",
 	"server/cmd/stele":           "crypto/... notary/... server/... ui",
 }

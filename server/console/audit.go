@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"stele/notary/bulk"
 	"stele/notary/people"
 	"stele/ui"
 )
@@ -109,7 +110,7 @@ func (v *visit) exportAudit() error {
 		w := csv.NewWriter(v.rw)
 		_ = w.Write(deedColumns) // an error stays and is returned below
 		write = func(l deedLine) error {
-			return w.Write([]string{l.ID, l.At, l.Agency, l.User, plain(l.Login), l.Role, l.Act, plain(l.About), plain(l.Detail), l.Network, l.Outcome})
+			return w.Write([]string{l.ID, l.At, l.Agency, l.User, bulk.Plain(l.Login), l.Role, l.Act, bulk.Plain(l.About), bulk.Plain(l.Detail), l.Network, l.Outcome})
 		}
 		finish = func() error { w.Flush(); return w.Error() }
 	} else {
@@ -135,12 +136,4 @@ func (v *visit) exportAudit() error {
 		}
 		f.Before = deeds[len(deeds)-1].ID
 	}
-}
-
-// plain keeps a spreadsheet from taking a text for a formula (OWASP, "CSV Injection").
-func plain(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }

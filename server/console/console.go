@@ -19,6 +19,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/bulk"
 	"stele/notary/class"
 	"stele/notary/filing"
 	"stele/notary/intake"
@@ -56,14 +57,17 @@ type Config struct {
 	Intake     *intake.Intake
 	Classes    *class.Book
 	Papers     *filing.Desk
+	Bulk       *bulk.Jobs
 	Issuer     *issue.Issuer
 	Documents  Documents
 	Desk       *auth.Desk
 	Webhooks   *webhook.Endpoints
 	TrustJSON  []byte
-	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
-	Operator   string // who runs the service, for the foot of the page; may be empty
-	Secure     bool   // the world reaches the service by https
+	VerifyPage []byte        // the offline verifier, for evidence packages; nil where it was not built
+	Operator   string        // who runs the service, for the foot of the page; may be empty
+	PublicURL  string        // how the world reaches the service
+	ReadWait   time.Duration // how long a body may bring nothing before it is given up
+	Secure     bool          // the world reaches the service by https
 	Now        func() time.Time
 	Log        *slog.Logger
 }

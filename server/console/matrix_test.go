@@ -21,6 +21,9 @@ var matrix = map[string]string{
 	"POST /console/account/factor/remove": "caduo", "POST /console/account/sessions/end": "caduo",
 	"GET /console/records": "cadu", "GET /console/records/{record}": "cadu", "GET /console/records/{record}/bundle": "cadu", "GET /console/records/{record}/certificate": "cadu",
 	"GET /console/records/{record}/evidence": "cadu", "GET /console/records/{record}/document": "cadu", "POST /console/records/{record}/revoke": "cad",
+	"GET /console/bulk": "cadu", "POST /console/bulk": "cad", "GET /console/bulk/template": "cadu", "GET /console/bulk/{job}": "cadu", "GET /console/bulk/{job}/rows": "cadu",
+	"GET /console/bulk/{job}/rows/{row}": "cadu", "POST /console/bulk/{job}/files": "cad", "POST /console/bulk/{job}/start": "cad", "POST /console/bulk/{job}/recall": "cad",
+	"POST /console/bulk/{job}/retry": "cad", "POST /console/bulk/{job}/drop": "cad", "POST /console/bulk/{job}/approve": "a", "POST /console/bulk/{job}/return": "a",
 	"GET /console/keys": "du", "POST /console/keys": "d", "POST /console/keys/{key}/rotate": "d", "POST /console/keys/{key}/end": "d",
 	"GET /console/webhooks": "du", "POST /console/webhooks": "d", "GET /console/webhooks/{webhook}": "du", "POST /console/webhooks/{webhook}": "d",
 	"POST /console/webhooks/{webhook}/enabled": "d", "POST /console/webhooks/{webhook}/test": "d", "POST /console/webhooks/{webhook}/secret": "d",
@@ -46,6 +49,7 @@ func (o *office) things(agencyID string) things {
 	e := webhook.Endpoint{ID: "endpoint-of-" + agencyID, AgencyID: agencyID, Settings: webhook.Settings{URL: "https://example.com/", Kinds: webhook.Kinds}, Health: webhook.Health{State: webhook.Enabled}, Secret: []byte{1}}
 	fatalIfErr(o.t, o.in.DB.AddEndpoint(o.t.Context(), e, 10))
 	out["webhook"] = e.ID
+	out["job"], out["row"] = o.tableOf(agencyID), "1"
 	u := o.addUser(agencyID, "someone."+agencyID[len(agencyID)-6:], "某人", people.Clerk)
 	out["user"] = u.ID
 	keys, err := o.in.DB.Keys(o.t.Context(), agencyID)

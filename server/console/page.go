@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stele/notary"
+	"stele/notary/bulk"
 	"stele/notary/people"
 	"stele/server/site"
 	"stele/ui"
@@ -22,10 +23,11 @@ import (
 func parse(texts *ui.Catalogue, assets *ui.Assets) (map[string]*template.Template, error) {
 	funcs := template.FuncMap{
 		"t": texts.Text, "asset": func(name string) string { return site.AssetFolder + assets.Path(name) }, "groups": site.Groups, "size": texts.Size,
-		"time": func(at time.Time) string { return texts.Time(at.UTC().Format(time.RFC3339)) },
-		"utc":  func(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) },
-		"word": func(kind string, name any) string { return word(texts, kind, fmt.Sprint(name)) },
-		"has":  slices.Contains[[]string],
+		"time":     func(at time.Time) string { return texts.Time(at.UTC().Format(time.RFC3339)) },
+		"utc":      func(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) },
+		"word":     func(kind string, name any) string { return word(texts, kind, fmt.Sprint(name)) },
+		"has":      slices.Contains[[]string],
+		"rowstate": func(s string) bulk.RowState { return bulk.RowState(s) }, "bytes": func(n int64) uint64 { return uint64(max(n, 0)) },
 	}
 	names, err := fs.Glob(ui.Templates(), "console/*.html")
 	if err != nil {

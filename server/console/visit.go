@@ -30,7 +30,9 @@ type visit struct {
 	agency notary.Agency // zero for operators
 	// problem is what was wrong with the form that is shown again; field is the part it is about.
 	problem, field string
-	status         int // of the answer; 0 is 200
+	detail         string // what exactly is wrong, for the text of the problem
+	status         int    // of the answer; 0 is 200
+	stream         stream // of a form that brings files
 }
 
 // Errors beside those of the domain.
@@ -44,9 +46,15 @@ var (
 // the form theirs, are they still there; then the trail; then the act.
 func (v *visit) serve() error {
 	if v.r.Method == http.MethodPost {
-		v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm)
-		if err := v.r.ParseForm(); err != nil {
-			return errBadForm
+		if v.route.streams {
+			if err := v.readStream(); err != nil {
+				return errBadForm
+			}
+		} else {
+			v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm)
+			if err := v.r.ParseForm(); err != nil {
+				return errBadForm
+			}
 		}
 	}
 	if v.route.open {
@@ -134,6 +142,9 @@ func (v *visit) act() error {
 
 // back is the page that a form stands on: that of the thing, or of the section.
 func (v *visit) back() string {
+	if id := v.param("job"); id != "" {
+		return folder + "/bulk/" + url.PathEscape(id)
+	}
 	for _, name := range []string{"record", "webhook"} {
 		if id := v.param(name); id != "" {
 			return folder + "/" + name + "s/" + url.PathEscape(id)
@@ -148,7 +159,7 @@ const maxDetail = 2000
 // deed is what stands in the audit trail: the fields of the form that the table names.
 func (v *visit) deed() people.Deed {
 	var about, detail []string
-	for _, name := range []string{"record", "key", "webhook", "delivery", "user"} {
+	for _, name := range []string{"record", "key", "webhook", "delivery", "user", "job"} {
 		if id := v.param(name); id != "" {
 			about = append(about, id)
 		}
@@ -263,7 +274,7 @@ func (v *visit) fail(err error) {
 	}
 	if e != nil && v.route.page != nil && v.problem == "" && status != http.StatusNotFound && status < http.StatusInternalServerError {
 		v.status, v.field = status, e.Field
-		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"))
+		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"), "detail", v.detail)
 		if e.Code == notary.CodeRateLimited {
 			v.problem = v.t("console.wrong.wait", "n", fmt.Sprint(int(e.Wait/time.Second)+1))
 		}

@@ -4,12 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/bulk"
 	"stele/notary/people"
 	"stele/notary/webhook"
 	"stele/server/console"
@@ -18,7 +20,7 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error)\.`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|bulk)\.`)
 
 func consoleSources(t *testing.T) string {
 	t.Helper()
@@ -59,6 +61,19 @@ func TestTexts(t *testing.T) {
 			want = append(want, "act."+string(rt.Act))
 		}
 	}
+	want = append(want, "wrong.bulk_return.remark")
+	for _, s := range bulk.States {
+		want = append(want, "bulk.state."+string(s), "bulk.what."+string(s))
+	}
+	for _, s := range bulk.RowStates {
+		want = append(want, "bulk.row."+string(s))
+	}
+	for _, code := range bulk.TableCodes {
+		want = append(want, "wrong.table."+string(code))
+	}
+	for _, code := range bulk.RowCodes {
+		want = append(want, "bulk.problem."+string(code))
+	}
 	for _, key := range want {
 		if !c.Has("console." + key) {
 			t.Errorf("there is no text console.%s", key)
@@ -72,6 +87,12 @@ func TestTexts(t *testing.T) {
 			if !strings.Contains(sources, `"`+key+`"`) {
 				t.Errorf("nothing uses %s", key)
 			}
+		case strings.HasPrefix(name, "bulk."):
+			if !slices.Contains(want, name) && !strings.Contains(sources, `"`+key+`"`) && !strings.Contains(sources, `"`+key[strings.LastIndexByte(key, '.')+1:]+`"`) &&
+				!strings.HasPrefix(name, "bulk.about.") && !strings.HasPrefix(name, "bulk.rule_") {
+				t.Errorf("nothing uses %s", key)
+			}
+		case slices.Contains(want, name):
 		case strings.HasPrefix(name, "done.") || strings.HasPrefix(name, "wrong."):
 			_, end, _ := strings.Cut(name, ".")
 			if !strings.Contains(sources, `"`+end+`"`) && end != "events" && end != "scopes" && end != "classes" && end != "url" && end != "wait" {
@@ -79,7 +100,7 @@ func TestTexts(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?:done\([^"]*?, |changed\([^"]*?, )"([a-z_]+)"`).FindAllStringSubmatch(sources, -1) {
+	for _, m := range regexp.MustCompile(`(?:done\([^"]*?, |moved\([^"]*?, |changed\([^"]*?, )"([a-z_]+)"`).FindAllStringSubmatch(sources, -1) {
 		if !c.Has("console.done." + m[1]) {
 			t.Errorf("there is no text console.done.%s", m[1])
 		}

@@ -38,7 +38,7 @@ func (s *Stores) People(log *slog.Logger) (*people.People, error) {
 
 // mountConsole serves the console.
 func (in *Instance) mountConsole(r chi.Router, desk *auth.Desk, issuer *issue.Issuer, offline []byte, public string) error {
-	_, err := console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Counter: in.DB, Intake: in.Intake, Classes: in.Classes, Papers: in.Desk, Issuer: issuer, Documents: in.Objects, Desk: desk,
+	_, err := console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Counter: in.DB, Intake: in.Intake, Classes: in.Classes, Papers: in.Desk, Bulk: in.Bulk, PublicURL: public, ReadWait: in.Config.ReadTimeout, Issuer: issuer, Documents: in.Objects, Desk: desk,
 		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, Secure: strings.HasPrefix(public, "https://"), Now: time.Now, Log: in.log})
 	if err != nil {
 		return fmt.Errorf("console: %w", err)
