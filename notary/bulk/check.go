@@ -257,7 +257,7 @@ func (c *checker) registered(ctx context.Context) error {
 // draftOf is what a row asks the notary for. It must be the same at every try: an idempotency key
 // stands for it.
 func (j *Jobs) draftOf(job Job, it Item) intake.Draft {
-	d := intake.Draft{AgencyID: job.AgencyID, Class: job.Class, Title: it.Title, MediaType: it.MediaType, Reference: it.Reference, Supersedes: it.Supersedes, Fields: it.Fields, Approved: true,
+	d := intake.Draft{AgencyID: job.AgencyID, Class: job.Class, Title: it.Title, MediaType: it.MediaType, Reference: it.Reference, Supersedes: it.Supersedes, Fields: it.Fields, Approved: job.Checker.ID != "",
 		Origin: intake.Origin{System: originSystem, Method: "bulk", Clerk: job.Maker.Name, Approver: job.Checker.Name}}
 	if it.File != "" {
 		d.FileName = fileName(it.File)

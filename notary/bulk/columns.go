@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/width"
@@ -20,6 +21,24 @@ const (
 	ColumnReference  = "reference"
 	ColumnSupersedes = "supersedes"
 )
+
+// errorHeadings are what the column is called that says what was wrong, in tables that came from here. It means
+// nothing when such a table comes back.
+var errorHeadings = []string{"错误说明", "What is wrong"}
+
+// withoutErrors leaves that column out.
+func (t Table) withoutErrors() Table {
+	for i := len(t.Header) - 1; i >= 0; i-- {
+		if !slices.ContainsFunc(errorHeadings, func(h string) bool { return fold(h) == fold(t.Header[i]) }) {
+			continue
+		}
+		t.Header = slices.Delete(t.Header, i, i+1)
+		for k := range t.Rows {
+			t.Rows[k].Cells = slices.Delete(t.Rows[k].Cells, i, i+1)
+		}
+	}
+	return t
+}
 
 // Column is what a table can say about a document.
 type Column struct {

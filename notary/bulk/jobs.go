@@ -113,6 +113,7 @@ func (j *Jobs) Add(ctx context.Context, agencyID string, maker filing.Person, cl
 	if err != nil {
 		return Job{}, err
 	}
+	t = t.withoutErrors()
 	l, err := arrange(t.Header, s)
 	if err != nil {
 		return Job{}, err

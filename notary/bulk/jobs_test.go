@@ -443,3 +443,32 @@ func TestRetryAndSweep(t *testing.T) {
 		t.Error("tried again without its files:", err)
 	}
 }
+
+// A class that comes to want a second person after a job was started gets one: nothing slips through.
+func TestClassChanges(t *testing.T) {
+	o := newOffice(t)
+	ctx, agency := t.Context(), o.Agency.ID
+	stop := o.serve(o.jobs)
+	checked := o.wait(o.add("general", "a", digests(0, 2)).ID, bulk.Checked)
+	late := o.wait(o.add("general", "b", digests(5, 2)).ID, bulk.Checked)
+	stop()
+	running := o.start(checked, false)
+	c, err := o.classes.Find(ctx, agency, "general")
+	fatalIfErr(t, err)
+	c.AgencyID, c.Approval = agency, true
+	fatalIfErr(t, o.classes.Put(ctx, c))
+	o.serve(o.jobs)
+	done := o.wait(running.ID, bulk.Done)
+	if done.Count[bulk.Failed] != 2 {
+		t.Errorf("notarized without a second person: %v", done.Count)
+	}
+	if _, err := o.jobs.Retry(ctx, agency, done.ID, maker.ID, done.Version); notary.CodeOf(err) != notary.CodeConflict {
+		t.Error("tried again without a second person:", err)
+	}
+	if got := o.start(late, false); got.State != bulk.Waiting {
+		t.Error("started without a second person:", got.State)
+	}
+	if dropped, err := o.jobs.Drop(ctx, agency, late.ID, maker.ID, late.Version+1); err != nil || dropped.State != bulk.Dropped || o.rows(dropped)[0].Cells != nil {
+		t.Error(dropped.State, err)
+	}
+}

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -138,6 +140,7 @@ type bulkLine struct {
 	Title    string
 	Document string // name of the file, or digest
 	HasFile  bool
+	Facts    [][2]string // the class's attributes: what each is called, and its value
 	Problems []string
 }
 
@@ -211,6 +214,9 @@ func (v *visit) bulkRows(page *bulkJobPage, words bulkWords) error {
 			line.Title, line.Document, line.HasFile = r.Item.Title, r.Item.File, page.Folder != "" && r.Item.File != "" && r.Item.SM3 != ""
 			if line.Document == "" {
 				line.Document = r.Item.SM3
+			}
+			for _, name := range slices.Sorted(maps.Keys(r.Item.Fields)) {
+				line.Facts = append(line.Facts, [2]string{cmp.Or(words.columns[name], name), r.Item.Fields[name]})
 			}
 		case r.Record != "":
 			rec, err := v.Archive.Record(v.r.Context(), v.agency.ID, r.Record)

@@ -161,6 +161,11 @@ func TestBulk(t *testing.T) {
 	if len(failed) != 2 || !slices.Equal(failed[1][:3], []string{"", "none.txt", "'-1"}) || !strings.Contains(failed[1][3], "not in the zip") || !strings.Contains(failed[1][3], "Title") {
 		t.Errorf("%q", failed)
 	}
+	body := clerk.get("/console/bulk/" + id + "/rows?which=failed").body
+	back := clerk.send("/console/bulk", "form2", map[string]string{"class": "general"}, []byte("table"), []byte(body))
+	if again := readCSV(t, clerk.get("/console/bulk/"+jobIn(back)+"/rows?which=failed")); back.status != http.StatusSeeOther || len(again) != 1 || len(again[0]) != 4 {
+		t.Errorf("handed in again: %d %q", back.status, again)
+	}
 	if a := clerk.move(id, "start", j.Version); a.status != http.StatusUnprocessableEntity {
 		t.Error("started with errors:", a.status)
 	}
