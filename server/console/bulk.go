@@ -24,6 +24,7 @@ type bulkPage struct {
 	Class   string // chosen
 	Limits  bulk.Limits
 	AtHome  bool // the agency keeps its key: nothing can be signed here
+	Name    func(class string) string
 }
 
 // classChoice is a class in a form.
@@ -52,13 +53,17 @@ func (v *visit) bulkJobs() error {
 		page.Jobs = jobs[:jobsShown]
 		page.Older = folder + "/bulk?before=" + jobs[jobsShown-1].ID
 	}
-	open, err := v.Classes.Open(ctx, v.agency.ID)
-	for _, c := range open {
-		page.Classes = append(page.Classes, classChoice{c.ID, c.Name.In(v.texts.Tag), c.Approval})
-	}
+	all, err := v.Classes.Own(ctx, v.agency.ID, v.Now())
 	if err != nil {
 		return err
 	}
+	names := map[string]string{}
+	for _, c := range all {
+		if names[c.ID] = c.Name.In(v.texts.Tag); !c.Ended {
+			page.Classes = append(page.Classes, classChoice{c.ID, names[c.ID], c.Approval})
+		}
+	}
+	page.Name = func(id string) string { return cmp.Or(names[id], id) }
 	return v.show("bulk", "console.section.bulk", page)
 }
 
