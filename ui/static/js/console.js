@@ -82,7 +82,7 @@ if (live && live.dataset.live) {
         location.assign(live.dataset.at);
         return;
       }
-      live.innerHTML = next.innerHTML;
+      live.replaceChildren(...next.childNodes);
     } catch {
       // Without a connection the page stays as it is, and looks again.
     }
