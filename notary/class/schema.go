@@ -26,6 +26,7 @@ type Property struct {
 	Type     string // string, integer, number or boolean
 	Format   string // date, email or empty
 	Enum     []string
+	Pattern  string // empty for none
 	Required bool
 	Long     bool // more than a line
 	Most     int  // characters; 0: what an attribute can have
@@ -146,6 +147,7 @@ func (f propertyFile) property(name string) (Property, error) {
 	case f.Multiline && f.Type != "string":
 		return p, badSchema(`The attribute %q has more than a line and is no string`, name)
 	}
+	p.Pattern = f.Pattern
 	if f.MaxLength != nil {
 		p.Most = *f.MaxLength
 	}
@@ -213,12 +215,21 @@ func compile(raw json.RawMessage) (*jsonschema.Schema, error) {
 	return c.Compile("class.json")
 }
 
-// Check refuses attributes that are not as the schema says. The error names the first of them
-// in its field, as "fields.name".
-func (s *Schema) Check(fields map[string]string) error {
+// Fault is what is wrong with one attribute.
+type Fault struct {
+	Name string // of the attribute; empty where it is about all of them
+	Kind string // missing, type, or the schema's word that does not hold: enum, pattern, minLength…
+	Want string // what was wanted, where that is short: the type, a limit, the texts to choose from
+	Why  string // in English
+}
+
+// Faults are all that is wrong with attributes, by name and the same every time: one for each
+// attribute.
+func (s *Schema) Faults(fields map[string]string) []Fault {
 	if s.Open && len(s.Properties) == 0 {
 		return nil
 	}
+	var out []Fault
 	values := make(map[string]any, len(fields))
 	for name, text := range fields {
 		i := slices.IndexFunc(s.Properties, func(p Property) bool { return p.Name == name })
@@ -228,20 +239,31 @@ func (s *Schema) Check(fields map[string]string) error {
 		}
 		v, ok := s.Properties[i].value(text)
 		if !ok {
-			return notary.InvalidField("fields."+name, "The attribute %q must be of the type %s. Nothing was saved.", name, s.Properties[i].Type)
+			out = append(out, Fault{name, "type", s.Properties[i].Type, "it must be of the type " + s.Properties[i].Type})
 		}
 		values[name] = v
 	}
 	err := s.compiled.Validate(values)
 	var wrong *jsonschema.ValidationError
-	if !errors.As(err, &wrong) {
-		return err
+	if errors.As(err, &wrong) {
+		out = append(out, causes(wrong)...)
 	}
-	name, why := firstCause(wrong)
-	if name == "" {
-		return notary.InvalidField("fields", "The attributes are not as the class wants them: %s. Nothing was saved.", why)
+	slices.SortStableFunc(out, func(a, b Fault) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(out, func(a, b Fault) bool { return a.Name == b.Name })
+}
+
+// Check refuses attributes that are not as the schema says. The error names the first of them
+// in its field, as "fields.name".
+func (s *Schema) Check(fields map[string]string) error {
+	faults := s.Faults(fields)
+	if len(faults) == 0 {
+		return nil
 	}
-	return notary.InvalidField("fields."+name, "The attribute %q is not as the class wants it: %s. Nothing was saved.", name, why)
+	f := faults[0]
+	if f.Name == "" {
+		return notary.InvalidField("fields", "The attributes are not as the class wants them: %s. Nothing was saved.", f.Why)
+	}
+	return notary.InvalidField("fields."+f.Name, "The attribute %q is not as the class wants it: %s. Nothing was saved.", f.Name, f.Why)
 }
 
 // value reads a text as the type says, in one form only: a record's attributes are texts, and
@@ -263,29 +285,43 @@ func (p Property) value(text string) (any, bool) {
 
 var english = message.NewPrinter(language.English)
 
-// firstCause finds what is wrong with which attribute, the same one every time.
-func firstCause(e *jsonschema.ValidationError) (name, why string) {
-	var leaves []*jsonschema.ValidationError
-	var walk func(e *jsonschema.ValidationError)
-	walk = func(e *jsonschema.ValidationError) {
-		if len(e.Causes) == 0 {
-			leaves = append(leaves, e)
-		}
+// causes are the faults that a validation found.
+func causes(e *jsonschema.ValidationError) (out []Fault) {
+	if len(e.Causes) > 0 {
 		for _, c := range e.Causes {
-			walk(c)
+			out = append(out, causes(c)...)
 		}
+		return out
 	}
-	walk(e)
-	slices.SortFunc(leaves, func(a, b *jsonschema.ValidationError) int {
-		return strings.Compare(strings.Join(a.InstanceLocation, "/"), strings.Join(b.InstanceLocation, "/"))
-	})
-	first := leaves[0]
-	why = shorten(errors.New(first.ErrorKind.LocalizedString(english)))
-	if len(first.InstanceLocation) > 0 {
-		return first.InstanceLocation[0], why
+	f := Fault{Why: shorten(errors.New(e.ErrorKind.LocalizedString(english)))}
+	if path := e.ErrorKind.KeywordPath(); len(path) > 0 {
+		f.Kind = path[len(path)-1]
 	}
-	if missing, ok := first.ErrorKind.(*kind.Required); ok && len(missing.Missing) > 0 {
-		return slices.Min(missing.Missing), "it is missing"
+	switch k := e.ErrorKind.(type) {
+	case *kind.Required:
+		for _, name := range k.Missing {
+			out = append(out, Fault{Name: name, Kind: "missing", Why: "it is missing"})
+		}
+		return out
+	case *kind.Enum:
+		texts := make([]string, len(k.Want))
+		for i, v := range k.Want {
+			texts[i] = fmt.Sprint(v)
+		}
+		f.Want = strings.Join(texts, ", ")
+	case *kind.Format:
+		f.Want = k.Want
+	case *kind.MinLength:
+		f.Want = strconv.Itoa(k.Want)
+	case *kind.MaxLength:
+		f.Want = strconv.Itoa(k.Want)
+	case *kind.Minimum:
+		f.Want = k.Want.RatString()
+	case *kind.Maximum:
+		f.Want = k.Want.RatString()
 	}
-	return "", why
+	if len(e.InstanceLocation) > 0 {
+		f.Name = e.InstanceLocation[0]
+	}
+	return []Fault{f}
 }

@@ -171,7 +171,7 @@ func (d *Desk) finish(ctx context.Context, p Paper) (Paper, error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	rec, err := d.notarize(ctx, p)
-	if transient(err) {
+	if Transient(err) {
 		d.o.Log.WarnContext(ctx, "an approved paper could not be notarized, will try again", "paper", p.ID, "error", err)
 		return p, nil
 	}
@@ -200,8 +200,8 @@ func (d *Desk) finish(ctx context.Context, p Paper) (Paper, error) {
 	return out, err
 }
 
-// transient reports whether trying again may help.
-func transient(err error) bool {
+// Transient reports whether trying again may help.
+func Transient(err error) bool {
 	if err == nil {
 		return false
 	}

@@ -57,6 +57,12 @@ func (in *Intake) checkForm(d *Draft) error {
 	if d.Class == "" {
 		d.Class = DefaultClass
 	}
+	return in.CheckForm(*d)
+}
+
+// CheckForm refuses a draft that is out of form, whatever its class says; the error names the part
+// in its field. Empty parts are in order, but for the class.
+func (in *Intake) CheckForm(d Draft) error {
 	switch {
 	case d.Title != "" && !statement.ValidText(d.Title, maxTitle):
 		return notary.InvalidField("title", "A title has at most %d bytes, no control characters and no white space at its ends.", maxTitle)

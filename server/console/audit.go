@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"stele/notary"
+	"stele/notary/bulk"
 	"stele/notary/people"
 	"stele/ui"
 )
@@ -105,7 +105,7 @@ func (v *visit) exportAudit() error {
 			if d.Seal > 0 {
 				seal = strconv.FormatInt(d.Seal, 10)
 			}
-			return w.Write([]string{d.ID, d.At.UTC().Format(time.RFC3339Nano), d.AgencyID, d.UserID, plain(d.Login), string(d.Role), string(d.Act), plain(d.About), plain(d.Detail), d.Network, d.Outcome, d.Form, seal, d.SealedIn})
+			return w.Write([]string{d.ID, d.At.UTC().Format(time.RFC3339Nano), d.AgencyID, d.UserID, bulk.Plain(d.Login), string(d.Role), string(d.Act), bulk.Plain(d.About), bulk.Plain(d.Detail), d.Network, d.Outcome, d.Form, seal, d.SealedIn})
 		}
 		finish = func() error { w.Flush(); return w.Error() }
 	} else {
@@ -132,14 +132,6 @@ func (v *visit) exportAudit() error {
 		}
 		f.Before = deeds[len(deeds)-1].ID
 	}
-}
-
-// plain keeps a spreadsheet from taking a text for a formula (OWASP, "CSV Injection").
-func plain(s string) string {
-	if first, _ := utf8.DecodeRuneInString(s); s != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
-		return "'" + s
-	}
-	return s
 }
 
 // sealsPage are the sealed stretches of the trail, newest first.

@@ -20,6 +20,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/bulk"
 	"stele/notary/class"
 	"stele/notary/erasure"
 	"stele/notary/filing"
@@ -90,6 +91,7 @@ type Config struct {
 	Intake      *intake.Intake
 	Classes     *class.Book
 	Papers      *filing.Desk
+	Bulk        *bulk.Jobs
 	SealBook    stamp.Book
 	Uploads     *upload.Uploads
 	Issuer      *issue.Issuer

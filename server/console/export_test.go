@@ -3,6 +3,7 @@ package console
 import (
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/bulk"
 	"stele/notary/people"
 )
 
@@ -45,7 +46,7 @@ func ReadSearch(text, class, state, from, to, before string) (archive.Filter, bo
 // Printable and Plain are what keeps a form's text in line.
 var (
 	Printable = printable
-	Plain     = plain
+	Plain     = bulk.Plain
 	Local     = local
 )
 

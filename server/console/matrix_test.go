@@ -36,6 +36,9 @@ var matrix = map[string]string{
 	"GET /console/events": "caduo", "GET /console/live": "caduo", "GET /console/records/{record}/live": "cadu", "GET /console/records/export": "cadu",
 	"POST /console/records/searches": "cadu", "POST /console/records/searches/delete": "cadu", "GET /console/records/{record}/erase": "d", "POST /console/records/{record}/erase": "d",
 	"GET /console/audit/seals": "duo", "GET /console/audit/seals/{seal}/bundle": "duo", "GET /console/audit/seals/{seal}/document": "duo",
+	"GET /console/bulk": "cadu", "POST /console/bulk": "cad", "GET /console/bulk/template": "cadu", "GET /console/bulk/{job}": "cadu", "GET /console/bulk/{job}/rows": "cadu",
+	"GET /console/bulk/{job}/rows/{row}": "cadu", "POST /console/bulk/{job}/files": "cad", "POST /console/bulk/{job}/start": "cad", "POST /console/bulk/{job}/recall": "cad",
+	"POST /console/bulk/{job}/retry": "cad", "POST /console/bulk/{job}/drop": "cad", "POST /console/bulk/{job}/approve": "a", "POST /console/bulk/{job}/return": "a",
 	"GET /console/keys": "du", "POST /console/keys": "d", "POST /console/keys/{key}/rotate": "d", "POST /console/keys/{key}/end": "d",
 	"GET /console/webhooks": "du", "POST /console/webhooks": "d", "GET /console/webhooks/{webhook}": "du", "POST /console/webhooks/{webhook}": "d",
 	"POST /console/webhooks/{webhook}/enabled": "d", "POST /console/webhooks/{webhook}/test": "d", "POST /console/webhooks/{webhook}/secret": "d",
@@ -69,6 +72,7 @@ func (o *office) things(agencyID string) things {
 	fatalIfErr(o.t, o.in.DB.AddEndpoint(o.t.Context(), e, 10))
 	out["webhook"] = e.ID
 	out["seal"] = o.sealed(agencyID)
+	out["job"], out["row"] = o.tableOf(agencyID), "1"
 	u := o.addUser(agencyID, "someone."+agencyID[len(agencyID)-6:], "某人", people.Clerk)
 	out["user"] = u.ID
 	up, err := o.in.Uploads.Create(o.t.Context(), agencyID, 3, nil)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stele/notary"
+	"stele/notary/bulk"
 	"stele/notary/people"
 	"stele/server/site"
 	"stele/ui"
@@ -26,6 +27,7 @@ func parse(texts *ui.Catalogue, assets *ui.Assets) (map[string]*template.Templat
 		"utc":  func(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) },
 		"word": func(kind string, name any) string { return word(texts, kind, fmt.Sprint(name)) },
 		"has":  slices.Contains[[]string], "hashes": assets.CanVerify,
+		"rowstate": func(s string) bulk.RowState { return bulk.RowState(s) }, "bytes": func(n int64) uint64 { return uint64(max(n, 0)) },
 	}
 	names, err := fs.Glob(ui.Templates(), "console/*.html")
 	if err != nil {

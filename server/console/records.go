@@ -12,6 +12,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/bulk"
 	"stele/notary/statement"
 	"stele/server/site"
 	"stele/ui"
@@ -236,7 +237,7 @@ func (v *visit) exportRecords() error {
 			row := []string{r.Number, fieldOf(r, "title"), fieldOf(r, "fileName"), r.Class, string(p.StateOf(r.Index)), string(r.Standing), r.Reference, fieldOf(r, "originSystem"), r.IssuedAt.UTC().Format(time.RFC3339),
 				r.SM3.String(), strconv.FormatUint(r.Size, 10), r.MediaType, r.Reason, r.Supersedes}
 			for i := range row {
-				row[i] = plain(row[i])
+				row[i] = bulk.Plain(row[i])
 			}
 			_ = w.Write(row) // as above
 		}

@@ -32,6 +32,9 @@ type route struct {
 	page      func(*visit) error
 	looks     func(*visit) bool // whether this form changes nothing: then it may come again, and leaves no trail
 
+	// streams: the form brings files, which do reads as they come; the fields stand before them.
+	streams bool
+
 	do func(*visit) error
 }
 
@@ -39,8 +42,8 @@ var (
 	everybody = people.Roles
 	office    = []people.Role{people.Clerk, people.Approver, people.Admin, people.Auditor} // an agency's
 	desk      = []people.Role{people.Clerk, people.Approver, people.Admin}
-	admins    = []people.Role{people.Admin}
 	approvers = []people.Role{people.Approver}
+	admins    = []people.Role{people.Admin}
 	seesKeys  = []people.Role{people.Admin, people.Auditor}
 	managers  = []people.Role{people.Admin, people.Operator}
 	overseers = []people.Role{people.Admin, people.Auditor, people.Operator}
@@ -129,6 +132,20 @@ func table() []route {
 		{method: http.MethodGet, path: "/classes/{class}", section: "classes", roles: seesKeys, do: (*visit).class},
 		{method: http.MethodPost, path: "/classes/{class}", section: "classes", roles: admins, act: "class_change", tells: classFields, page: (*visit).class, do: (*visit).changeClass},
 
+		{method: http.MethodGet, path: "/bulk", section: "bulk", roles: office, do: (*visit).bulkJobs},
+		{method: http.MethodPost, path: "/bulk", section: "bulk", roles: desk, act: "bulk_add", tells: []string{"class"}, streams: true, page: (*visit).bulkJobs, do: (*visit).addBulk},
+		{method: http.MethodGet, path: "/bulk/template", section: "bulk", roles: office, do: (*visit).bulkTemplate},
+		{method: http.MethodGet, path: "/bulk/{job}", section: "bulk", roles: office, do: (*visit).bulkJob},
+		{method: http.MethodGet, path: "/bulk/{job}/rows", section: "bulk", roles: office, do: (*visit).exportBulk},
+		{method: http.MethodGet, path: "/bulk/{job}/rows/{row}", section: "bulk", roles: office, do: (*visit).bulkDocument},
+		{method: http.MethodPost, path: "/bulk/{job}/files", section: "bulk", roles: desk, act: "bulk_files", streams: true, page: (*visit).bulkJob, do: (*visit).addBulkFiles},
+		{method: http.MethodPost, path: "/bulk/{job}/start", section: "bulk", roles: desk, act: "bulk_start", tells: []string{"partial"}, page: (*visit).bulkJob, do: (*visit).startBulk},
+		{method: http.MethodPost, path: "/bulk/{job}/recall", section: "bulk", roles: desk, act: "bulk_recall", page: (*visit).bulkJob, do: (*visit).recallBulk},
+		{method: http.MethodPost, path: "/bulk/{job}/retry", section: "bulk", roles: desk, act: "bulk_retry", page: (*visit).bulkJob, do: (*visit).retryBulk},
+		{method: http.MethodPost, path: "/bulk/{job}/drop", section: "bulk", roles: desk, act: "bulk_drop", page: (*visit).bulkJob, do: (*visit).dropBulk},
+		{method: http.MethodPost, path: "/bulk/{job}/approve", section: "bulk", roles: approvers, act: "bulk_approve", page: (*visit).bulkJob, do: (*visit).approveBulk},
+		{method: http.MethodPost, path: "/bulk/{job}/return", section: "bulk", roles: approvers, act: "bulk_return", tells: []string{"remark"}, page: (*visit).bulkJob, do: (*visit).returnBulk},
+
 		{method: http.MethodGet, path: "/keys", section: "keys", roles: seesKeys, do: (*visit).keys},
 		{method: http.MethodPost, path: "/keys", section: "keys", roles: admins, act: "key_create", tells: []string{"name", "scope", "networks", "expires"}, sensitive: true, page: (*visit).keys, do: (*visit).createKey},
 		{method: http.MethodPost, path: "/keys/{key}/rotate", section: "keys", roles: admins, act: "key_rotate", sensitive: true, page: (*visit).keys, do: (*visit).rotateKey},
@@ -169,4 +186,4 @@ func table() []route {
 var classFields = []string{"id", "zh", "en", "print", "approval", "withdrawal", "keep", "ended"}
 
 // sections of the side bar, in their order; a role sees those that have a page for it.
-var sections = []string{"overview", "upload", "papers", "records", "classes", "keys", "webhooks", "users", "sso", "audit", "account"}
+var sections = []string{"overview", "upload", "papers", "bulk", "records", "classes", "keys", "webhooks", "users", "sso", "audit", "account"}

@@ -34,6 +34,8 @@ type visit struct {
 	wrong          error     // what a handler of another package could not do
 	attributes     []option  // of the class whose form was sent, by name
 	rows           []markRow // of the form of marks that was sent
+	detail         string    // what exactly is wrong, for the text of the problem
+	stream         stream    // of a form that brings files
 }
 
 // Errors beside those of the domain.
@@ -47,7 +49,11 @@ var (
 // serve does what the route's line in the table says, in this order: who is it, may they, is
 // the form theirs, are they still there; then the trail; then the act.
 func (v *visit) serve() error {
-	if v.r.Method == http.MethodPost && !v.route.raw && !v.route.files {
+	if v.route.streams && v.r.Method == http.MethodPost {
+		if err := v.readStream(); err != nil {
+			return errBadForm
+		}
+	} else if v.r.Method == http.MethodPost && !v.route.raw && !v.route.files {
 		v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm)
 		if err := v.r.ParseForm(); err != nil {
 			return errBadForm
@@ -165,6 +171,9 @@ func (v *visit) act() error {
 
 // back is the page that a form stands on: that of the thing, or of the section.
 func (v *visit) back() string {
+	if id := v.param("job"); id != "" {
+		return folder + "/bulk/" + url.PathEscape(id)
+	}
 	for _, name := range []string{"record", "webhook", "paper"} {
 		if id := v.param(name); id != "" {
 			return folder + "/" + name + "s/" + url.PathEscape(id)
@@ -179,7 +188,7 @@ const maxDetail = 2000
 // deed is what stands in the audit trail: the fields of the form that the table names.
 func (v *visit) deed() people.Deed {
 	var about, detail []string
-	for _, name := range []string{"record", "upload", "key", "webhook", "delivery", "user", "paper", "class", "passkey"} {
+	for _, name := range []string{"record", "upload", "key", "webhook", "delivery", "user", "paper", "class", "passkey", "job"} {
 		if id := v.param(name); id != "" {
 			about = append(about, id)
 		}
@@ -301,7 +310,7 @@ func (v *visit) fail(err error) {
 	}
 	if e != nil && v.route.page != nil && v.problem == "" && status != http.StatusNotFound && status < http.StatusInternalServerError {
 		v.status, v.field = status, e.Field
-		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"), "finding", finding(err))
+		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"), "finding", finding(err), "detail", v.detail)
 		if name, ok := v.attributeName(e); ok {
 			v.problem = v.t("console.wrong.attribute", "name", name)
 		}

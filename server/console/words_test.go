@@ -11,6 +11,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/bulk"
 	"stele/notary/filing"
 	"stele/notary/people"
 	"stele/notary/webhook"
@@ -20,7 +21,7 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|strength|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false)(\.|$)`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|strength|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false|bulk)(\.|$)`)
 
 // elsewhere are parts of forms that other packages name in their errors.
 var elsewhere = []string{"events", "scopes", "classes", "url", "wait", "malware", "passkey", "cloned", "last", "only", "attempt", "token", "provider", "refused", "not_linked", "linked", "other_login"}
@@ -90,6 +91,19 @@ func TestTexts(t *testing.T) {
 			want = append(want, "act."+string(rt.Act))
 		}
 	}
+	want = append(want, "wrong.bulk_return.remark")
+	for _, s := range bulk.States {
+		want = append(want, "bulk.state."+string(s), "bulk.what."+string(s))
+	}
+	for _, s := range bulk.RowStates {
+		want = append(want, "bulk.row."+string(s))
+	}
+	for _, code := range bulk.TableCodes {
+		want = append(want, "wrong.table."+string(code))
+	}
+	for _, code := range bulk.RowCodes {
+		want = append(want, "bulk.problem."+string(code))
+	}
 	for _, key := range want {
 		if !c.Has("console." + key) {
 			t.Errorf("there is no text console.%s", key)
@@ -103,6 +117,12 @@ func TestTexts(t *testing.T) {
 			if !strings.Contains(sources, `"`+key+`"`) {
 				t.Errorf("nothing uses %s", key)
 			}
+		case strings.HasPrefix(name, "bulk."):
+			if !slices.Contains(want, name) && !strings.Contains(sources, `"`+key+`"`) && !strings.Contains(sources, `"`+key[strings.LastIndexByte(key, '.')+1:]+`"`) &&
+				!strings.HasPrefix(name, "bulk.about.") && !strings.HasPrefix(name, "bulk.rule_") {
+				t.Errorf("nothing uses %s", key)
+			}
+		case slices.Contains(want, name):
 		case strings.HasPrefix(name, "done.") || strings.HasPrefix(name, "wrong."):
 			end := name[strings.LastIndex(name, ".")+1:] // an act may have words of its own for a field
 			if !strings.Contains(sources, `"`+end+`"`) && !slices.Contains(elsewhere, end) {
@@ -110,7 +130,7 @@ func TestTexts(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?:done\([^"]*?, |changed\([^"]*?, )"([a-z_]+)"`).FindAllStringSubmatch(sources, -1) {
+	for _, m := range regexp.MustCompile(`(?:done\([^"]*?, |moved\([^"]*?, |changed\([^"]*?, )"([a-z_]+)"`).FindAllStringSubmatch(sources, -1) {
 		if !c.Has("console.done." + m[1]) {
 			t.Errorf("there is no text console.done.%s", m[1])
 		}

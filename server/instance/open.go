@@ -19,6 +19,7 @@ import (
 	"stele/notary/anchor"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
+	"stele/notary/bulk"
 	"stele/notary/chain"
 	"stele/notary/checkpoint"
 	"stele/notary/class"
@@ -167,6 +168,7 @@ type Instance struct {
 	Uploads  *upload.Uploads
 	Classes  *class.Book
 	Desk     *filing.Desk
+	Bulk     *bulk.Jobs
 	Progress *notary.Signal
 	log      *slog.Logger
 	batch    *batchlog.Log
@@ -302,11 +304,20 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Scanner: scanner,
 		Marker: marker{stamp.NewDesk(in.DB, time.Now), publicURL(in.Config)}, Now: time.Now, Log: in.log})
 	in.run(background, "desk", func(ctx context.Context) error { return in.Desk.Run(ctx, in.DB) })
+	in.Bulk = bulk.New(in.DB, in.DB, in.Objects, bulk.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Leases: in.DB, Holder: in.holder, Temp: in.Config.Data, Limits: bulkLimits(in.Config), Now: time.Now, Log: in.log})
+	in.run(background, "bulk", in.Bulk.Run)
 	in.run(background, "uploads", in.Uploads.Run)
 	in.run(background, "sweep", in.sweepLoop)
 	in.run(background, "webhooks by progress", in.followProgress)
 	in.run(background, "webhooks", in.webhooks.dispatcher.Run)
 	in.stop = append(in.stop, in.webhooks.sender.Close)
+}
+
+// bulkLimits are those of bulk jobs: a zip holds as much as one document may.
+func bulkLimits(c Config) bulk.Limits {
+	l := bulk.DefaultLimits()
+	l.File, l.Total = c.MaxDocument, c.MaxDocument
+	return l
 }
 
 func (in *Instance) run(ctx context.Context, name string, f func(context.Context) error) {
@@ -435,10 +446,11 @@ func (in *Instance) sweepLoop(ctx context.Context) error {
 		prepared, err3 := in.Intake.SweepPrepared(ctx)
 		uploads, err4 := in.Uploads.Sweep(ctx, in.DB)
 		papers, err5 := in.Desk.Sweep(ctx, in.DB, in.Config.SweepAfter)
-		if err := errors.Join(err, err2, err3, err4, err5); err != nil && ctx.Err() == nil {
+		bulks, err6 := in.Bulk.Sweep(ctx, in.Config.SweepAfter)
+		if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil && ctx.Err() == nil {
 			in.log.WarnContext(ctx, "sweeping failed, will try again", "error", err)
-		} else if n+temp+prepared+uploads+papers > 0 {
-			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads, "papers", papers)
+		} else if n+temp+prepared+uploads+papers+bulks > 0 {
+			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads, "papers", papers, "bulk", bulks)
 		}
 		t := time.NewTimer(sweepEvery)
 		select {

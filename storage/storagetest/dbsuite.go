@@ -27,7 +27,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
 		"Uploads": testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord, "UploadLimit": testUploadLimit,
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
-		"Classes": testClasses, "Papers": testPapers, "PaperRace": testPaperRace,
+		"Classes": testClasses, "Papers": testPapers, "PaperRace": testPaperRace, "Bulk": testBulk, "BulkRace": testBulkRace,
 		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail, "TrailSealed": testTrailSealed, "TrailTampered": testTrailTampered, "Erase": testErase, "Search": testSearch,
 		"Invitations": testInvitations, "Passkeys": testPasskeys, "Identities": testIdentities, "Attempts": testAttempts,
 	} {

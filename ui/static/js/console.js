@@ -33,3 +33,66 @@ addEventListener('submit', (event) => {
   sent.add(form);
 });
 addEventListener('pageshow', () => sent.clear());
+
+const megabytes = (n) => `${(n / 1048576).toFixed(1)} MB`;
+
+// A form with files goes by request, because only then a browser says how far it has come.
+for (const form of document.querySelectorAll('form[data-sending]')) {
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    if (sent.has(form)) return;
+    const place = form.querySelector('.sending');
+    const [bar, text] = [place.querySelector('progress'), place.querySelector('span')];
+    const button = form.querySelector('button[type="submit"]');
+    const begun = performance.now();
+    place.hidden = false;
+    button.disabled = true;
+    const request = new XMLHttpRequest();
+    request.upload.addEventListener('progress', (p) => {
+      bar.value = p.total > 0 ? p.loaded / p.total : 0;
+      const left = Math.ceil(((performance.now() - begun) / 1000) * (p.total / Math.max(p.loaded, 1) - 1));
+      text.textContent = form.dataset.sending.replace('{done}', megabytes(p.loaded)).replace('{total}', megabytes(p.total)).replace('{left}', left);
+    });
+    request.addEventListener('load', () => {
+      if (request.status === 200 && request.responseURL !== form.action) {
+        location.assign(request.responseURL);
+        return;
+      }
+      const page = new DOMParser().parseFromString(request.responseText, 'text/html');
+      const main = page.querySelector('main');
+      if (!main) return location.reload();
+      document.querySelector('main').replaceWith(main);
+      main.querySelector('#problem')?.scrollIntoView();
+      // The page that came has no script at its forms: it is sent without a bar.
+    });
+    request.addEventListener('error', () => {
+      text.textContent = form.dataset.broken;
+      button.disabled = false;
+      sent.delete(form);
+    });
+    request.open('POST', form.action);
+    request.send(new FormData(form));
+  });
+}
+
+// What changes by itself is fetched until it changes no more; then the whole page is, for it has
+// other things to do then.
+const live = document.querySelector('[data-live]');
+if (live && live.dataset.live) {
+  const look = async () => {
+    try {
+      const answer = await fetch(live.dataset.at, { headers: { Accept: 'text/html' } });
+      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      const next = page.querySelector('[data-live]');
+      if (!answer.ok || !next || next.dataset.live !== live.dataset.live) {
+        location.assign(live.dataset.at);
+        return;
+      }
+      live.replaceChildren(...next.childNodes);
+    } catch {
+      // Without a connection the page stays as it is, and looks again.
+    }
+    setTimeout(look, 1000);
+  };
+  setTimeout(look, 1000);
+}

@@ -1,0 +1,376 @@
+package bulk
+
+import (
+	"archive/zip"
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/class"
+	"stele/notary/intake"
+)
+
+// checker looks at the rows of one job.
+type checker struct {
+	*Jobs
+	job     Job
+	layout  layout
+	schema  *class.Schema
+	rows    []Row
+	seen    map[string]map[string]int // of columns that must differ: value to line
+	replace bool                      // a replaced record is withdrawn by two people
+}
+
+// checkRows says what is wrong with each row, but for its file.
+func (j *Jobs) checkRows(ctx context.Context, job Job, schema *class.Schema, rows []Row) (*checker, error) {
+	l, err := arrange(job.Header, schema)
+	if err != nil {
+		return nil, err // the class has changed since the table was taken
+	}
+	c := &checker{Jobs: j, job: job, layout: l, schema: schema, rows: rows, seen: map[string]map[string]int{}}
+	for i := range rows {
+		row := &rows[i]
+		row.Problems, row.State = nil, Ready
+		row.Item = c.read(row)
+		c.form(row)
+		if err := c.replaced(ctx, row); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (r *Row) wrong(column string, code Code, detail string) {
+	for _, p := range r.Problems {
+		if p.Column == column {
+			return // the first thing that is wrong with a cell is what people need
+		}
+	}
+	r.Problems, r.State = append(r.Problems, Problem{column, code, detail}), Refused
+}
+
+// read takes a row apart. Numbers and days are brought into the one form that they have here.
+func (c *checker) read(row *Row) *Item {
+	it := &Item{Fields: map[string]string{}}
+	for i, cell := range row.Cells {
+		column := c.layout.columns[i]
+		switch column.Name {
+		case ColumnTitle:
+			it.Title = cell
+		case ColumnFile:
+			it.File = cell
+		case ColumnSM3:
+			it.SM3 = strings.ToLower(strings.Join(strings.Fields(cell), ""))
+		case ColumnSize:
+			n, err := strconv.ParseInt(strings.ReplaceAll(cell, ",", ""), 10, 64)
+			if it.Size = n; cell != "" && (err != nil || n < 0) {
+				row.wrong(ColumnSize, CodeSize, "")
+			}
+		case ColumnMediaType:
+			it.MediaType = strings.ToLower(cell)
+		case ColumnReference:
+			it.Reference = cell
+		case ColumnSupersedes:
+			it.Supersedes = strings.ToUpper(cell)
+		default:
+			if cell != "" {
+				it.Fields[column.Name] = normalForm(column.Property, cell)
+			}
+		}
+		if cell == "" && column.RequiredIn() {
+			row.wrong(column.Name, CodeMissing, "")
+		}
+	}
+	return it
+}
+
+// dayForms are how spreadsheets write a day.
+var dayForms = []string{"2006-1-2", "2006/1/2", "2006.1.2", "2006年1月2日", "20060102"}
+
+// truths are how people write what is so, and what is not.
+var truths = map[string]string{"true": "true", "yes": "true", "是": "true", "√": "true", "1": "true", "false": "false", "no": "false", "否": "false", "×": "false", "0": "false"}
+
+// normalForm brings a cell into the form that the class wants, where it is clear what is meant.
+func normalForm(p *class.Property, cell string) string {
+	switch {
+	case p.Format == "date":
+		for _, form := range dayForms {
+			if day, err := time.Parse(form, cell); err == nil {
+				return day.Format(time.DateOnly)
+			}
+		}
+	case p.Type == "boolean":
+		if v, ok := truths[strings.ToLower(cell)]; ok {
+			return v
+		}
+	case p.Type == "integer" || p.Type == "number":
+		return strings.ReplaceAll(cell, ",", "")
+	case len(p.Enum) == 0 && !p.Long:
+		return strings.Join(strings.Fields(cell), " ") // no line breaks
+	}
+	return cell
+}
+
+// ExampleTitles stand in the row of a template that shows how it is done.
+var ExampleTitles = []string{"示例：请删除本行", "Example: delete this row"}
+
+// form checks what needs nothing but the row, the class and the rows before.
+func (c *checker) form(row *Row) {
+	it := row.Item
+	if slices.Contains(ExampleTitles, it.Title) {
+		row.wrong(ColumnTitle, CodeExample, "")
+	}
+	try := func(column string, code Code, d intake.Draft) {
+		d.Class = c.job.Class
+		if err := c.o.Notary.CheckForm(d); err != nil {
+			row.wrong(column, code, "")
+		}
+	}
+	try(ColumnTitle, CodeForm, intake.Draft{Title: it.Title})
+	try(ColumnMediaType, CodeMediaType, intake.Draft{MediaType: it.MediaType})
+	try(ColumnReference, CodeForm, intake.Draft{Reference: it.Reference})
+	try(ColumnSupersedes, CodeNumber, intake.Draft{Supersedes: it.Supersedes})
+	if it.File != "" {
+		try(ColumnFile, CodeForm, intake.Draft{FileName: fileName(it.File)})
+	}
+	for name, value := range it.Fields {
+		try(name, CodeForm, intake.Draft{Fields: map[string]string{name: value}})
+	}
+	if _, err := sm.ParseDigest(it.SM3); it.SM3 != "" && err != nil {
+		row.wrong(ColumnSM3, CodeDigest, "")
+	}
+	for _, f := range c.schema.Faults(it.Fields) {
+		row.wrong(f.Name, faultCode(f), faultDetail(f))
+	}
+	if len(row.Problems) == 0 {
+		if err := c.o.Notary.CheckForm(c.draft(*it)); err != nil {
+			row.wrong("", CodeAll, err.Error())
+		}
+	}
+	slices.SortStableFunc(row.Problems, func(a, b Problem) int { return c.place(a.Column) - c.place(b.Column) })
+	if !c.layout.files {
+		c.unique(row, ColumnSM3, ColumnSM3, it.SM3)
+	}
+	c.unique(row, ColumnFile, ColumnFile, it.File)
+	c.unique(row, ColumnSupersedes, ColumnSupersedes, it.Supersedes)
+}
+
+// place is where a column stands in the table; what is about the row stands first.
+func (c *checker) place(column string) int {
+	return slices.IndexFunc(c.layout.columns, func(k Column) bool { return k.Name == column })
+}
+
+// unique refuses a value of a kind that a row before has.
+func (c *checker) unique(row *Row, column, kind, value string) {
+	if value == "" {
+		return
+	}
+	if c.seen[kind] == nil {
+		c.seen[kind] = map[string]int{}
+	}
+	if line, ok := c.seen[kind][value]; ok {
+		row.wrong(column, CodeSame, strconv.Itoa(line))
+		return
+	}
+	c.seen[kind][value] = row.Line
+}
+
+// faultKinds are the schema's words that have a text of their own.
+var faultKinds = []string{"missing", "type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}
+
+func faultCode(f class.Fault) Code {
+	if slices.Contains(faultKinds, f.Kind) {
+		return Code(f.Kind)
+	}
+	return CodeSchema
+}
+
+func faultDetail(f class.Fault) string {
+	if faultCode(f) == CodeSchema {
+		return f.Why
+	}
+	return f.Want
+}
+
+// fileName is what a record calls a file that a table names with its folder.
+func fileName(name string) string { return path.Base(strings.ReplaceAll(name, `\`, "/")) }
+
+// replaced checks the record that a row replaces.
+func (c *checker) replaced(ctx context.Context, row *Row) error {
+	number := row.Item.Supersedes
+	if number == "" || !notary.ValidNumber(number) {
+		return nil
+	}
+	old, err := c.o.Records.Record(ctx, c.job.AgencyID, number)
+	switch code := notary.CodeOf(err); {
+	case err != nil && code != notary.CodeNotFound:
+		return err
+	case err != nil || old.Standing != notary.Valid:
+		row.wrong(ColumnSupersedes, CodeNoRecord, "")
+		return nil
+	}
+	rule, err := c.o.Classes.Rule(ctx, c.job.AgencyID, old.Class)
+	c.replace = c.replace || rule != nil && rule.Withdrawal
+	return err
+}
+
+// registered refuses documents that the agency has registered already, and, of files, those
+// that are the same as one in a row before. What a row replaces may be the same document.
+func (c *checker) registered(ctx context.Context) error {
+	column := ColumnSM3
+	if c.layout.files {
+		column = ColumnFile
+	}
+	at := map[sm.Digest]int{}
+	var digests []sm.Digest
+	for i := range c.rows {
+		row := &c.rows[i]
+		d, err := sm.ParseDigest(row.Item.SM3)
+		if err != nil {
+			continue
+		}
+		if c.layout.files {
+			c.unique(row, ColumnFile, ColumnSM3, row.Item.SM3)
+		}
+		if _, there := at[d]; !there {
+			at[d], digests = i, append(digests, d)
+		}
+	}
+	known, err := c.work.Registered(ctx, c.job.AgencyID, digests)
+	for d, number := range known {
+		if row := &c.rows[at[d]]; row.Item.Supersedes != number {
+			row.wrong(column, CodeRegistered, number)
+		}
+	}
+	return err
+}
+
+// draftOf is what a row asks the notary for. It must be the same at every try: an idempotency key
+// stands for it.
+func (j *Jobs) draftOf(job Job, it Item) intake.Draft {
+	d := intake.Draft{AgencyID: job.AgencyID, Class: job.Class, Title: it.Title, MediaType: it.MediaType, Reference: it.Reference, Supersedes: it.Supersedes, Fields: it.Fields, Approved: job.Checker.ID != "",
+		Origin: intake.Origin{System: originSystem, Method: "bulk", Clerk: job.Maker.Name, Approver: job.Checker.Name}}
+	if it.File != "" {
+		d.FileName = fileName(it.File)
+	}
+	return d
+}
+
+func (c *checker) draft(it Item) intake.Draft { return c.draftOf(c.job, it) }
+
+// unpack stores the documents that the rows name below a folder, and takes their digests.
+func (c *checker) unpack(ctx context.Context, folder string) (trouble *Problem, err error) {
+	body, obj, err := c.objects.Open(ctx, c.job.Zip, "")
+	if err != nil {
+		return nil, storeDown(err)
+	}
+	defer body.Close()
+	// A zip is read from its end, which the store cannot do: it is copied to a file that has no
+	// name any more, so that a crash leaves nothing.
+	f, err := os.CreateTemp(c.o.Temp, "bulk-*.zip")
+	if err != nil {
+		return nil, storeDown(err)
+	}
+	defer f.Close()
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, storeDown(err)
+	}
+	if n, err := io.Copy(f, body); err != nil || n != obj.Size {
+		return nil, storeDown(errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	b, trouble := openBag(f, obj.Size)
+	if trouble != nil {
+		return trouble, nil
+	}
+	left := c.o.Limits.Total
+	for i := range c.rows {
+		row := &c.rows[i]
+		if row.Item.File == "" {
+			continue
+		}
+		entry, code := b.find(row.Item.File)
+		if code != "" {
+			row.wrong(ColumnFile, code, "")
+			continue
+		}
+		if len(row.Problems) > 0 {
+			continue // it will not be notarized: nobody needs the file
+		}
+		code, err := c.unpackOne(ctx, folder, row, entry, &left)
+		switch {
+		case err != nil:
+			return nil, err
+		case left < 0:
+			return &Problem{Column: ColumnFile, Code: CodeZipTooLarge}, nil
+		case code != "":
+			row.wrong(ColumnFile, code, "")
+		}
+	}
+	c.job.Left, c.job.LeftOver = b.leftOver()
+	return nil, nil
+}
+
+func documentKey(folder string, row int) string { return folder + strconv.Itoa(row) }
+
+// unpackOne unpacks one document. Bytes are counted as they come: what a zip states may be a lie.
+func (c *checker) unpackOne(ctx context.Context, folder string, row *Row, entry *zip.File, left *int64) (Code, error) {
+	r, err := entry.Open()
+	if err != nil {
+		return CodeDamaged, nil
+	}
+	defer r.Close()
+	h := sm.NewHash()
+	g := &guarded{r: r, most: min(c.o.Limits.File, *left), w: h}
+	_, err = c.objects.Create(ctx, documentKey(folder, row.No), g, -1)
+	*left -= g.n
+	switch {
+	case g.over && g.most < c.o.Limits.File:
+		*left = -1
+		return "", nil
+	case g.over:
+		return CodeFileTooLarge, nil
+	case g.err != nil:
+		return CodeDamaged, nil
+	case err != nil:
+		return "", storeDown(err)
+	}
+	row.Item.SM3, row.Item.Size = hex.EncodeToString(h.Sum(nil)), g.n
+	return "", nil
+}
+
+// guarded counts what a reader gives, and ends it in an error where that is too much.
+type guarded struct {
+	r    io.Reader
+	w    io.Writer
+	n    int64
+	most int64
+	over bool
+	err  error // of the reader itself
+}
+
+var errOver = errors.New("more bytes than are allowed")
+
+func (g *guarded) Read(b []byte) (int, error) {
+	n, err := g.r.Read(b)
+	g.n += int64(n)
+	if g.n > g.most {
+		g.over = true
+		return 0, errOver
+	}
+	if _, werr := g.w.Write(b[:n]); werr != nil {
+		return n, werr
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		g.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,67 @@
+package bulk
+
+// Code says what is wrong with a table, a zip or a row. Codes are stable: they stand in the
+// database and name texts of the console.
+type Code string
+
+// What is wrong with a table as a whole.
+const (
+	CodeUnreadable    Code = "unreadable"
+	CodeQuotes        Code = "quotes"  // detail: the line
+	CodeColumns       Code = "columns" // too many; detail: the limit
+	CodeCell          Code = "cell"    // one too large; detail: the line
+	CodeOldWorkbook   Code = "old_workbook"
+	CodeEmpty         Code = "empty"
+	CodeTooMany       Code = "too_many"
+	CodeTooLarge      Code = "too_large"
+	CodeRagged        Code = "ragged" // a line with more cells than the header
+	CodeUnknownColumn Code = "unknown_column"
+	CodeNoColumn      Code = "no_column"
+	CodeNoDocument    Code = "no_document" // neither files nor digests
+	CodeBoth          Code = "both"        // files and digests
+	CodeTwice         Code = "twice"       // of columns
+)
+
+// TableCodes are all of the above.
+var TableCodes = []Code{CodeUnreadable, CodeQuotes, CodeColumns, CodeCell, CodeOldWorkbook, CodeEmpty, CodeTooMany, CodeTooLarge, CodeRagged, CodeUnknownColumn, CodeNoColumn, CodeNoDocument, CodeBoth, CodeTwice}
+
+// What is wrong with a row or its file. Faults of a class's attributes have the codes of
+// [class.Fault]; those without a text of their own are CodeSchema.
+const (
+	CodeMissing      Code = "missing"
+	CodeExample      Code = "example"    // the row is the template's
+	CodeForm         Code = "form"       // too long, or with characters that cannot be there
+	CodeDigest       Code = "digest"     // no SM3 digest
+	CodeSize         Code = "size"       // no number of bytes
+	CodeMediaType    Code = "media_type" // no media type
+	CodeNumber       Code = "number"     // no certificate number
+	CodeNoRecord     Code = "no_record"  // nothing valid to replace
+	CodeSame         Code = "same"       // another row says the same; detail: its line
+	CodeRegistered   Code = "registered" // detail: number of the record that has the digest
+	CodeNoFile       Code = "no_file"    // not in the zip
+	CodeTwiceInZip   Code = "twice_in_zip"
+	CodeDamaged      Code = "damaged" // the file cannot be unpacked
+	CodeLocked       Code = "locked"  // it needs a password
+	CodeFileTooLarge Code = "file_too_large"
+	CodeAll          Code = "all"    // too much together; detail: why
+	CodeSchema       Code = "schema" // detail: why
+)
+
+// What is wrong with a zip as a whole.
+const (
+	CodeNoZip       Code = "no_zip"
+	CodeZipTooMany  Code = "zip_too_many"
+	CodeZipTooLarge Code = "zip_too_large"
+	CodeZipNames    Code = "zip_names" // a name leads out of the folder; detail: the name
+)
+
+// CodeClass is a class that has changed since the table was taken: hand it in again.
+const CodeClass Code = "class_changed"
+
+// CodeNotary is a row that could not be notarized; detail: what the notary said.
+const CodeNotary Code = "notary"
+
+// RowCodes are all that a row, a zip or a class can have.
+var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
+	CodeFileTooLarge, CodeAll, CodeSchema, CodeNoZip, CodeZipTooMany, CodeZipTooLarge, CodeZipNames, CodeClass, CodeNotary,
+	"type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}

@@ -1,0 +1,139 @@
+package bulk_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/xuri/excelize/v2"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/unicode"
+	"pgregory.net/rapid"
+
+	"stele/notary"
+	"stele/notary/bulk"
+)
+
+func fatalIfErr(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantField(t *testing.T, err error, want string) {
+	t.Helper()
+	var field string
+	var e *notary.Error
+	if errors.As(err, &e) {
+		field = e.Field
+	}
+	if field != want {
+		t.Errorf("got %v (about %q), want an error about %q", err, field, want)
+	}
+}
+
+// workbook makes an XLSX file of cells.
+func workbook(t testing.TB, rows ...[]any) []byte {
+	t.Helper()
+	f := excelize.NewFile()
+	defer f.Close()
+	for i, r := range rows {
+		fatalIfErr(t, f.SetSheetRow("Sheet1", fmt.Sprintf("A%d", i+1), &r))
+	}
+	var b bytes.Buffer
+	fatalIfErr(t, f.Write(&b))
+	return b.Bytes()
+}
+
+// One table, as the programs of an office write it: all of them mean the same.
+func TestReadTable(t *testing.T) {
+	const text = "标题,文件名,业务编号\r\n关于办公时间的通知,一.pdf,\r\n,,\r\n\"有,逗号\n和换行\",二.pdf,〔2026〕7号\r\n"
+	want := bulk.Table{Header: []string{"标题", "文件名", "业务编号"}, Rows: []bulk.TableRow{{2, []string{"关于办公时间的通知", "一.pdf", ""}}, {4, []string{"有,逗号\n和换行", "二.pdf", "〔2026〕7号"}}}}
+	gbk, err := simplifiedchinese.GB18030.NewEncoder().String(text)
+	fatalIfErr(t, err)
+	wide, err := unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().String(strings.ReplaceAll(text, "标题,文件名,业务编号", "标题\t文件名\t业务编号"))
+	fatalIfErr(t, err)
+	wide2, err := unicode.UTF16(unicode.BigEndian, unicode.UseBOM).NewEncoder().String(text)
+	fatalIfErr(t, err)
+	for name, data := range map[string]string{"UTF-8": text, "with a mark": "\xef\xbb\xbf" + text, "GB 18030": gbk, "UTF-16": wide2,
+		"XLSX": string(workbook(t, []any{"标题", " 文件名 ", "业务编号"}, []any{"关于办公时间的通知", "一.pdf"}, nil, []any{"有,逗号\n和换行", "二.pdf", "〔2026〕7号"}))} {
+		got, err := bulk.ReadTable([]byte(data), 2)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		_, err = bulk.ReadTable([]byte(data), 1)
+		wantField(t, err, "table.too_many")
+	}
+	if got, err := bulk.ReadTable([]byte(wide[:len(wide)/2*2]), 9); err == nil && len(got.Header) != 3 {
+		t.Error("tabs are not seen:", got.Header)
+	}
+	for data, code := range map[string]string{"": "empty", "a,b\n": "empty", "a,b\n1,2,3\n": "ragged", "a,b\n\"1,2\n": "quotes", "a\x00b\n1\n": "unreadable", "\xff\xff\xff": "unreadable",
+		"\xd0\xcf\x11\xe0\xa1\xb1": "old_workbook", "PK\x03\x04 is no zip": "unreadable", strings.Repeat("a,", 64) + "b\n1\n": "columns", "a\n" + strings.Repeat("x", 40<<10): "cell"} {
+		_, err := bulk.ReadTable([]byte(data), 9)
+		wantField(t, err, "table."+code)
+	}
+}
+
+// A table that was written for a spreadsheet holds no formula, and comes back as it was.
+func TestPlainComesBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cells := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom([]string{"=1+1", "+1", "-1", "@x", "'=x", "''", "'", "'a", "=HYPERLINK(\"http://x\")"}), rapid.StringMatching(`[a-z'=+,"]{1,6}`)), 3, 3).Draw(t, "cells")
+		var b bytes.Buffer
+		w := csv.NewWriter(&b)
+		_ = w.Write([]string{"a", "b", "c"})
+		out := make([]string, 3)
+		for i, c := range cells {
+			if out[i] = bulk.Plain(c); strings.ContainsAny(out[i][:1], "=+-@\t\r") {
+				t.Fatalf("%q would be a formula", out[i])
+			}
+		}
+		_ = w.Write(out)
+		w.Flush()
+		got, err := bulk.ReadTable(b.Bytes(), 1)
+		if err != nil || !slices.Equal(got.Rows[0].Cells, cells) {
+			t.Fatalf("%q came back as %+v, %v", cells, got.Rows, err)
+		}
+	})
+}
+
+// A workbook of a few kilobytes that unpacks to gigabytes, or says that it does not, is refused.
+func TestWorkbookBomb(t *testing.T) {
+	bomb := zipOf(t, entry{name: "[Content_Types].xml", text: "<x/>"}, entry{name: "xl/worksheets/sheet1.xml", zeros: 65 << 20})
+	_, err := bulk.ReadTable(bomb, 9)
+	wantField(t, err, "table.too_large")
+	_, err = bulk.ReadTable(lie(t, bomb, 65<<20), 9)
+	wantField(t, err, "table.unreadable")
+}
+
+func FuzzReadTable(f *testing.F) {
+	f.Add([]byte("标题,文件名\n甲,a.pdf\n"))
+	f.Add([]byte("\xef\xbb\xbfa;b\r\n'=1;\"x\"\"y\"\r\n"))
+	f.Add([]byte("\xb1\xea\xcc\xe2,file\n1,2\n"))
+	f.Add([]byte("\xff\xfea\x00\t\x00b\x00\n\x001\x00\n\x00"))
+	f.Add(workbook(f, []any{"标题", "size"}, []any{"=1+1", 17}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := bulk.ReadTable(data, 50)
+		if err != nil {
+			if notary.CodeOf(err) != notary.CodeInvalid {
+				t.Errorf("%v is not for the outside", err)
+			}
+			return
+		}
+		if len(got.Rows) == 0 || len(got.Rows) > 50 {
+			t.Errorf("%d rows", len(got.Rows))
+		}
+		line := 0
+		for _, r := range got.Rows {
+			if len(r.Cells) != len(got.Header) || r.Line <= line {
+				t.Errorf("%+v below %q", r, got.Header)
+			}
+			line = r.Line
+		}
+	})
+}
