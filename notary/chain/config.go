@@ -123,10 +123,15 @@ func (c Config) address() []byte {
 	return consensusAddress([anchorproof.ConsensusKeySize]byte(c.publicKey()))
 }
 
+// NodeID is the engine's name for a node: 40 hex digits made of its node key.
+func NodeID(nodeKey ed25519.PublicKey) string {
+	return string(p2p.PubKeyToID(cmted25519.PubKey(nodeKey)))
+}
+
 // PeerAddress is what Config.Peers wants to know of another node: its node key and where it
 // listens for peers (host:port).
 func PeerAddress(nodeKey ed25519.PublicKey, hostPort string) string {
-	return string(p2p.PubKeyToID(cmted25519.PubKey(nodeKey))) + "@" + hostPort
+	return NodeID(nodeKey) + "@" + hostPort
 }
 
 // genesisTime is the same for every chain, so that the engine's genesis follows from epoch 0
