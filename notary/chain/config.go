@@ -63,6 +63,19 @@ type Config struct {
 // hour at most while other validators' signers are away.
 const maxPokeInterval = 5 * time.Minute
 
+// maxDialPause bounds the growing pause between attempts to reach a peer that is away: the
+// engine's own grows to hours, and a city's node that comes back would stay alone for them.
+const maxDialPause = 5 * time.Second
+
+// peerIDs are the node ids in a list of peers.
+func peerIDs(peers []string) (out []string) {
+	for _, p := range peers {
+		id, _, _ := strings.Cut(p, "@")
+		out = append(out, id)
+	}
+	return out
+}
+
 func (c Config) alone() bool { return len(c.Peers) == 0 }
 
 // withDefaults checks a configuration and fills in what was left out.
@@ -169,6 +182,8 @@ func (c Config) engineConfig() (*config.Config, error) {
 	e.P2P.AddrBook = filepath.Join("data", "addrbook.json")
 	e.P2P.ListenAddress = "tcp://" + c.ListenAddress
 	e.P2P.PersistentPeers = strings.Join(c.Peers, ",")
+	e.P2P.PersistentPeersMaxDialPeriod = maxDialPause
+	e.P2P.UnconditionalPeerIDs = strings.Join(peerIDs(c.Peers), ",") // strangers cannot take their places
 	e.P2P.PexReactor = false // members are known; nobody is discovered
 	e.P2P.AddrBookStrict = false
 	e.P2P.AllowDuplicateIP = true
