@@ -184,7 +184,7 @@ func (c Config) engineConfig() (*config.Config, error) {
 	e.P2P.PersistentPeers = strings.Join(c.Peers, ",")
 	e.P2P.PersistentPeersMaxDialPeriod = maxDialPause
 	e.P2P.UnconditionalPeerIDs = strings.Join(peerIDs(c.Peers), ",") // strangers cannot take their places
-	e.P2P.PexReactor = false // members are known; nobody is discovered
+	e.P2P.PexReactor = false                                         // members are known; nobody is discovered
 	e.P2P.AddrBookStrict = false
 	e.P2P.AllowDuplicateIP = true
 	e.P2P.FlushThrottleTimeout = 5 * time.Millisecond

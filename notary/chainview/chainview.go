@@ -64,7 +64,8 @@ func (a Anchor) Certified() bool { return len(a.Cosigned) > 0 }
 
 // Node is one node as this server sees it.
 type Node struct {
-	Name      string // the member's, as the node says; its address where it never answered
+	Address   string // as this server is configured; not for the public
+	Name      string // the member's, as the node says; "" where it never answered
 	Reachable bool
 	Height    uint64
 	Behind    uint64 // blocks that its peers have and it lacks

@@ -27,14 +27,17 @@ type Node struct {
 	http  *http.Client
 }
 
-// callTimeout bounds every call but a wait.
-const callTimeout = 10 * time.Second
+const (
+	callTimeout = 10 * time.Second // of every call but a wait
+	dialTimeout = 3 * time.Second
+)
 
 // NewNode returns the client of the node at an address: http://host:port, https://… or
 // unix:/path of its own socket, which needs no token.
 func NewNode(address, token string) (*Node, error) {
 	// Connections are kept: every block of the chain is asked about.
-	transport := &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: MaxWait + callTimeout}
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	transport := &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, ResponseHeaderTimeout: MaxWait + callTimeout}
 	n := &Node{token: token, http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("a node does not redirect") }}}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -190,6 +190,35 @@ func ask[T any](ctx context.Context, peers []*peer, f func(context.Context, *pee
 	return out
 }
 
+// grace is how long the other nodes are waited for once one has answered: a node that hangs
+// must not hold up what the others know.
+const grace = 250 * time.Millisecond
+
+// gather hands over answers until each wants no more, all n are there, or the others had
+// their grace. It reports how many came.
+func gather[T any](ctx context.Context, answers <-chan answer[T], n int, each func(answer[T]) (more bool)) (came int) {
+	var over <-chan time.Time
+	for came < n {
+		select {
+		case a := <-answers:
+			came++
+			if !each(a) {
+				return came
+			}
+			if a.err == nil && over == nil {
+				t := time.NewTimer(grace)
+				defer t.Stop()
+				over = t.C
+			}
+		case <-over:
+			return came
+		case <-ctx.Done():
+			return came
+		}
+	}
+	return came
+}
+
 var errUnderWay = errors.New("an earlier submission to this node is still under way")
 
 // Submit hands a checkpoint to every node: all their mempools may have it, the chain commits
@@ -256,32 +285,37 @@ func (t *Target) Evidence(ctx context.Context, c checkpoint.Checkpoint) (json.Ra
 	defer cancel()
 	peers := t.askable()
 	answers := ask(ctx, peers, func(ctx context.Context, p *peer) (Anchored, error) { return p.Evidence(ctx, c.Origin, c.Size) })
+	var found json.RawMessage
+	var fork error
 	var errs []error
-	for range peers {
-		a := <-answers
+	came := gather(ctx, answers, len(peers), func(a answer[Anchored]) (more bool) {
 		if a.err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", a.peer.address, a.err))
-			continue
+			return true
 		}
 		if len(a.value.Evidence) == 0 {
-			continue // pending, says this node
+			return true // pending, says this node
 		}
 		got, err := t.verified(a.value, c.Origin)
 		switch {
-		case err != nil:
-			t.accuse(ctx, a.peer, fmt.Errorf("evidence of %s at size %d: %w", c.Origin, c.Size, err))
-		case got == c:
-			return a.value.Evidence, nil
-		case got.Size == c.Size:
-			return nil, fmt.Errorf("%w: %s at size %d is committed with root %s, not %s", anchor.ErrFork, c.Origin, c.Size, got.Root, c.Root)
-		default:
-			t.accuse(ctx, a.peer, fmt.Errorf("evidence of %s: asked for size %d, got %d", c.Origin, c.Size, got.Size))
+		case err == nil && got == c:
+			found = a.value.Evidence
+			return false
+		case err == nil && got.Size == c.Size:
+			fork = fmt.Errorf("%w: %s at size %d is committed with root %s, not %s", anchor.ErrFork, c.Origin, c.Size, got.Root, c.Root)
+			return false
+		case err == nil:
+			err = fmt.Errorf("it is of size %d", got.Size)
 		}
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if len(errs) == len(peers) {
+		t.accuse(ctx, a.peer, fmt.Errorf("evidence of %s at size %d: %w", c.Origin, c.Size, err))
+		return true
+	})
+	switch {
+	case found != nil || fork != nil:
+		return found, fork
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case came == len(errs):
 		return nil, fmt.Errorf("%w: no node answers: %v", anchor.ErrUnavailable, errors.Join(errs...))
 	}
 	return nil, fmt.Errorf("%w: %s at size %d", anchor.ErrPending, c.Origin, c.Size)
@@ -291,29 +325,31 @@ func (t *Target) Evidence(ctx context.Context, c checkpoint.Checkpoint) (json.Ra
 // nodes agree on than may lie. A node that lags behind only makes it smaller; a submission
 // from there is stale, and made again.
 func (t *Target) Head(ctx context.Context, origin string) (uint64, merkle.Hash, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	peers := t.askable()
 	answers := ask(ctx, peers, func(ctx context.Context, p *peer) (Anchored, error) { return p.Head(ctx, origin) })
 	best := checkpoint.Checkpoint{Origin: origin, Root: merkle.EmptyRoot()}
 	proven := false
 	claims := map[checkpoint.Checkpoint]int{}
 	var errs []error
-	for range peers {
-		a := <-answers
+	gather(ctx, answers, len(peers), func(a answer[Anchored]) (more bool) {
 		if a.err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", a.peer.address, a.err))
-			continue
+			return true
 		}
 		c, err := t.claim(a.value, origin)
 		if err != nil {
 			t.accuse(ctx, a.peer, fmt.Errorf("head of %s: %w", origin, err))
-			continue
+			return true
 		}
 		claims[c]++
 		// A log that is not there yet needs no proof: nothing can be built on it that holds.
 		if (len(a.value.Evidence) > 0 || c.Size == 0) && c.Size >= best.Size {
 			best, proven = c, true
 		}
-	}
+		return true
+	})
 	for c, n := range claims {
 		if n >= t.witnesses() && (c.Size > best.Size || !proven) {
 			best, proven = c, true

@@ -261,5 +261,15 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 		st, err := in.chain.Status()
 		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: fmt.Sprintf("height %d", st.Height)})
 	}
+	if in.network != nil {
+		up := 0
+		nodes := in.network.Nodes()
+		for _, n := range nodes {
+			if n.Reachable {
+				up++
+			}
+		}
+		checks = append(checks, api.Check{Name: "chain", OK: up > 0, Detail: fmt.Sprintf("%d of %d nodes answer", up, len(nodes))})
+	}
 	return checks
 }
