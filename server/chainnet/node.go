@@ -109,7 +109,8 @@ func failureOf(status int, text []byte) error {
 	case CodeRefused, CodeEpoch, CodeNotFound:
 		meaning = anchor.ErrRefused
 	}
-	return fmt.Errorf("%w: %w", meaning, &f)
+	f.meaning = meaning
+	return &f
 }
 
 func limited(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -96,9 +96,13 @@ type Anchored struct {
 type Failure struct {
 	Code   string `json:"error"`
 	Detail string `json:"detail"`
+
+	meaning error // of anchor's errors, at the caller
 }
 
 func (f *Failure) Error() string { return f.Detail }
+
+func (f *Failure) Unwrap() error { return f.meaning }
 
 // Status is the state of a node.
 type Status struct {
