@@ -33,6 +33,7 @@ type app struct {
 	clock    func() time.Time
 	log      *slog.Logger
 	votedAt  func(height uint64) (time.Time, bool) // this node's own vote, from the sign state
+	retain   uint64                                // newest blocks that the engine keeps, 0 for all
 	onCommit func()                                // after each commit; must not block
 	hooks    hooks
 	refused  tally
@@ -288,6 +289,9 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 	}
 	a.log.Log(ctx, level, "chain block", "height", b.height, "checkpoints", len(b.anchors), "certified", b.certified, "pending", b.meta.pending, "epoch", b.meta.epoch)
 	a.onCommit()
+	if a.retain > 0 && b.height > a.retain {
+		return &abci.ResponseCommit{RetainHeight: int64(b.height - a.retain)}, nil
+	}
 	return &abci.ResponseCommit{}, nil
 }
 

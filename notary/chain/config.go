@@ -56,6 +56,10 @@ type Config struct {
 	// PokeInterval is how often pending headers are looked after. Default 2 s.
 	PokeInterval time.Duration
 
+	// RetainBlocks is how many of the newest blocks the engine keeps, 0 for all. Evidence does
+	// not come from blocks; but a new node catches up only from nodes that have them all.
+	RetainBlocks uint64
+
 	hooks hooks
 }
 

@@ -147,6 +147,7 @@ func (n *Node) Epoch(number uint64) (s anchorproof.SignedEpoch, err error) {
 type Status struct {
 	Chain      string
 	Height     uint64
+	Base       uint64 // oldest block that is kept
 	Headers    uint64 // closed ones, see [Node.Entry]
 	Pending    uint64 // of them without certificate
 	Epoch      uint64 // newest accepted
@@ -180,7 +181,7 @@ func (n *Node) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Chain: e.Chain, Height: m.height, Headers: m.history.Size(), Pending: m.pending, Epoch: m.epoch, EpochAt: m.epochAt,
+	s := Status{Chain: e.Chain, Height: m.height, Base: uint64(n.engine.BlockStore().Base()), Headers: m.history.Size(), Pending: m.pending, Epoch: m.epoch, EpochAt: m.epochAt,
 		Validators: e.Validators, Notaries: e.Notaries, CatchingUp: n.engine.ConsensusReactor().WaitSync(), Peers: n.peers(), Refused: n.home.app.refused.counts()}
 	if me := validatorIndex(e.Epoch, n.config.address()); me >= 0 {
 		s.Validating = e.Validators[me].Key.Equal(n.config.CosignKey)

@@ -39,6 +39,9 @@ const asideTime = time.Minute
 const (
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 5 * time.Second
+	// watchLeast is the pause between two questions to a node that answers: one that never
+	// lets a caller wait must not keep a core busy.
+	watchLeast = 10 * time.Millisecond
 )
 
 // peer is one node with what is known of it.
@@ -100,15 +103,21 @@ func (t *Target) watch(ctx context.Context, p *peer) {
 		}
 		if known = err == nil; known {
 			pause = retryFirst
+			rest(ctx, watchLeast)
 			continue
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		rest(ctx, pause)
 		pause = min(2*pause, retryMost)
+	}
+}
+
+// rest waits, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -111,6 +111,7 @@ type Status struct {
 	Version    string            `json:"version"`
 	Now        time.Time         `json:"now"` // the node's clock
 	Height     uint64            `json:"height"`
+	Base       uint64            `json:"base"`   // oldest block that it keeps
 	Behind     uint64            `json:"behind"` // blocks that its peers have and it lacks
 	CatchingUp bool              `json:"catchingUp"`
 	Validating bool              `json:"validating"` // its keys are among the members'

@@ -30,6 +30,7 @@ type Options struct {
 	APIToken      string // at least minToken characters; needed with APIListen
 	MetricsListen string // host:port for /metrics; empty for none
 	TimeoutCommit time.Duration
+	RetainBlocks  uint64 // see chain.Config
 	Version       string
 	Now           func() time.Time
 	Log           *slog.Logger
@@ -81,6 +82,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	c := o.Home.chainConfig(genesis, m, k)
 	c.Peers, c.ListenAddress, c.TimeoutCommit, c.Log = addresses(peers, m), o.P2PListen, o.TimeoutCommit, o.Log.With("part", "chain")
+	c.RetainBlocks = o.RetainBlocks
 	if c.ListenAddress == "" {
 		_, port, err := net.SplitHostPort(m.Address)
 		if err != nil {

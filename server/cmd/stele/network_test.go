@@ -261,7 +261,7 @@ func TestNetworkKillNine(t *testing.T) {
 		for _, v := range victims {
 			n.await(v, "it to answer", func(chainnet.Status) bool { return true })
 		}
-		if round%3 == 2 { // else the next ones die while these are still coming back
+		if round%5 == 4 { // else the next ones die while these are still coming back
 			n.anchored(n.notarize(digestRequest(newDigest(), "", "")))
 			extra++
 		}

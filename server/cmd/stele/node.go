@@ -251,6 +251,7 @@ type nodeRunCmd struct {
 	APITokenFile  string        `name:"api-token-file" env:"STELE_NODE_API_TOKEN_FILE" help:"File with the token that those servers send." placeholder:"FILE"`
 	MetricsListen string        `name:"metrics-listen" env:"STELE_NODE_METRICS_LISTEN" help:"Address of the private listener for /metrics; without it there is none." placeholder:"HOST:PORT"`
 	CollectFor    time.Duration `name:"collect-for" default:"0" help:"How long a block waits for late votes, to collect all cosigners; 0 for 200 ms."`
+	RetainBlocks  uint64        `name:"retain-blocks" env:"STELE_NODE_RETAIN_BLOCKS" help:"Newest blocks to keep; 0 keeps all. Evidence is kept in any case; new nodes need at least two members that keep all blocks."`
 	UntilEOF      bool          `name:"until-eof" hidden:"" help:"Stop when the standard input ends: the process that started this one is gone."`
 	LogLevel      string        `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged."`
 	LogFormat     string        `name:"log-format" env:"STELE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json."`
@@ -280,7 +281,7 @@ func (c *nodeRunCmd) Run(ctx context.Context, s *streams) error {
 		}
 	}
 	n, err := node.Start(ctx, node.Options{Home: c.home(), Passphrase: pass, P2PListen: c.P2PListen, APIListen: c.APIListen, APIToken: strings.TrimSpace(token), MetricsListen: c.MetricsListen,
-		TimeoutCommit: c.CollectFor, Version: version, Now: time.Now, Log: log})
+		TimeoutCommit: c.CollectFor, RetainBlocks: c.RetainBlocks, Version: version, Now: time.Now, Log: log})
 	if err != nil {
 		return err
 	}
