@@ -31,8 +31,8 @@ type initCmd struct {
 	Validator       string `env:"STELE_VALIDATOR" help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
 	NewPassphrase   bool   `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
 	CreateBucket    bool   `help:"Create the S3 bucket if it is not there, with object lock where retention is configured."`
-	Genesis         string `type:"existingfile" help:"genesis.txt of a network that exists already, for --chain=nodes: verifiers of this instance pin it." placeholder:"FILE"`
-	Fingerprint     string `help:"The genesis' fingerprint as the network's members told it; asked for on a terminal." placeholder:"HEX"`
+	Genesis         string `env:"STELE_CHAIN_GENESIS" help:"genesis.txt of a network that exists already, for --chain=nodes: verifiers of this instance pin it." placeholder:"FILE"`
+	Fingerprint     string `env:"STELE_CHAIN_FINGERPRINT" help:"The genesis' fingerprint as the network's members told it; asked for on a terminal." placeholder:"HEX"`
 	Prepare         bool   `help:"Only make the keys and print the log's public key, for the members who make the genesis; a later init uses them."`
 	IfMissing       bool   `help:"Do nothing, successfully, if the data folder holds an instance whose stores belong to it."`
 }

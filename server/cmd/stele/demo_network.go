@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"stele/crypto/keystore"
-	"stele/crypto/signednote"
-	"stele/notary/chain/ceremony"
 	"stele/server/chainnet"
 	"stele/server/instance"
 	"stele/server/node"
@@ -161,29 +159,13 @@ func (c *demoChain) found(cfg instance.Config, req *instance.InitRequest) error 
 
 // ceremony is what cities do at their own places, all in one go.
 func (c *demoChain) ceremony(req *instance.InitRequest, logKey string, pass keystore.Secret) error {
-	var members []ceremony.SignedMember
+	addresses := map[string]string{}
 	for _, n := range c.Nodes {
-		m, err := node.Home(n.Home).Init(n.Name, 1, n.peer, pass)
-		if err != nil {
-			return err
-		}
-		members = append(members, m)
+		addresses[n.Name] = n.peer
 	}
-	log, err := signednote.ParseKey(logKey)
-	if err != nil {
-		return err
-	}
-	genesis, peers, err := ceremony.Genesis(req.ChainID, members, []*signednote.Verifier{log})
-	if err != nil {
-		return err
-	}
-	for _, n := range c.Nodes {
-		if err := node.Home(n.Home).Join(genesis, peers, pass); err != nil {
-			return err
-		}
-	}
+	genesis, err := trialNetwork(c.folder, req.ChainID, addresses, []string{logKey}, pass)
 	req.Genesis = &genesis
-	return writeNewFile(c.path("genesis.txt"), genesis.Text())
+	return err
 }
 
 // start starts the nodes as processes. They stop with this one, however it ends: their

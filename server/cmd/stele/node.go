@@ -25,6 +25,7 @@ import (
 type nodeCmd struct {
 	Init    nodeInitCmd    `cmd:"" help:"Make the keys of a member of the chain, and the public file that it hands in."`
 	Genesis nodeGenesisCmd `cmd:"" help:"Put the public files of all members together: the genesis and the list of peers."`
+	Trial   nodeTrialCmd   `cmd:"" help:"Do the whole ceremony in one folder, for a network on one machine."`
 	Join    nodeJoinCmd    `cmd:"" help:"Take the genesis into a home, after its fingerprint was compared."`
 	Run     nodeRunCmd     `cmd:"" help:"Run the node of a home."`
 	Status  nodeStatusCmd  `cmd:"" help:"Print how a running node is."`
