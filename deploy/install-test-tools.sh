@@ -45,6 +45,7 @@ missing_packages() {
 	have openssl || echo openssl
 	have pdftoppm || echo poppler-utils
 	have unzip || echo unzip
+	have ip || echo iproute2
 	have_chromium || echo chromium
 	have_chinese_font || echo fonts-wqy-microhei
 }
