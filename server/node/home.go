@@ -200,15 +200,15 @@ func (h Home) load(pass keystore.Secret) (m ceremony.SignedMember, k keys, err e
 // Join takes the genesis and the peers into the home. The chain's state is made here and
 // nowhere else, once. A crash leaves files that the next Join finishes or names.
 func (h Home) Join(genesis anchorproof.Epoch, peers ceremony.Peers, pass keystore.Secret) error {
-	m, k, err := h.load(pass)
-	if err != nil {
-		return err
-	}
 	if peers.Chain != genesis.Chain {
 		return fmt.Errorf("the peers are of chain %s, the genesis is of %s", peers.Chain, genesis.Chain)
 	}
 	if _, err := os.Stat(h.path(fileGenesis)); err == nil {
 		return fmt.Errorf("%s has joined a chain already", h)
+	}
+	m, k, err := h.load(pass)
+	if err != nil {
+		return err
 	}
 	c := h.chainConfig(genesis, m, k)
 	c.Peers = addresses(peers, m)

@@ -72,11 +72,11 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.APIListen != "" && len(o.APIToken) < minToken {
 		return nil, fmt.Errorf("the interface for servers needs a token of at least %d characters: name its file with --api-token-file", minToken)
 	}
-	m, k, err := o.Home.load(o.Passphrase)
+	genesis, peers, err := o.Home.Joined()
 	if err != nil {
 		return nil, err
 	}
-	genesis, peers, err := o.Home.Joined()
+	m, k, err := o.Home.load(o.Passphrase)
 	if err != nil {
 		return nil, err
 	}
