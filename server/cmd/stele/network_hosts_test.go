@@ -66,11 +66,12 @@ type hosts struct {
 	genesis anchorproof.Epoch
 	target  *chainnet.Target
 	pass    string
+	program string
 }
 
 func newHosts(t *testing.T, addresses map[string]string, logs ...*plainLog) *hosts {
 	t.Helper()
-	h := &hosts{t: t, dir: t.TempDir()}
+	h := &hosts{t: t, dir: t.TempDir(), program: must(binary())}
 	h.pass = filepath.Join(h.dir, "passphrase")
 	pass, err := keystore.CreatePassphrase(h.pass)
 	fatalIfErr(t, err)
@@ -97,7 +98,7 @@ func newHosts(t *testing.T, addresses map[string]string, logs ...*plainLog) *hos
 // run starts the node of a home, under a command if there is one; it is killed with the test.
 func (h *hosts) run(name string, under ...string) {
 	h.t.Helper()
-	args := append(slices.Clone(under), must(binary()), "node", "run", "--home", filepath.Join(h.dir, name), "--passphrase-file", h.pass, "--log-level", "warn")
+	args := append(slices.Clone(under), h.program, "node", "run", "--home", filepath.Join(h.dir, name), "--passphrase-file", h.pass, "--log-level", "warn")
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = childEnvironment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
