@@ -315,8 +315,20 @@ func TestMembersChange(t *testing.T) {
 	n.startNode(4)
 	n.await(4, "the new node to catch up", func(s chainnet.Status) bool { return !s.CatchingUp && s.Headers > 0 && !s.Validating })
 
+	// Another province's instance, whose log the members are to admit.
+	var urls []string
+	for _, city := range n.info.Nodes[:4] {
+		urls = append(urls, "http://"+city.API)
+	}
+	second := site{data: filepath.Join(dir, "second"), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","), "--chain-token-file", filepath.Join(nodes, "token")}}
+	origin := "second.example/" + unique()
+	if out, errs, code := second.output(t, "init", "--new-passphrase", "--origin", origin, "--genesis", genesis, "--fingerprint", fingerprint); code != 0 || !strings.Contains(errs, "does not admit the log") {
+		t.Fatalf("%d %s %s", code, out, errs)
+	}
+	logKey, _, _ := second.output(t, "log-key")
+
 	proposal := filepath.Join(dir, "epoch-1.json")
-	out := stele(0, "node", "propose", "--home", n.info.Nodes[0].Home, "--join", member, "--leave", "linhai", "--power", "yunshan=2", "-o", proposal)
+	out := stele(0, "node", "propose", "--home", n.info.Nodes[0].Home, "--notary-add", strings.TrimSpace(logKey), "--join", member, "--leave", "linhai", "--power", "yunshan=2", "-o", proposal)
 	t.Log(out)
 	next := must(readProposal(proposal)).Next.Hash().String()
 	demoPass := filepath.Join(n.data, "keys", "passphrase")
@@ -350,6 +362,10 @@ func TestMembersChange(t *testing.T) {
 	if report.Verdict != proof.Genuine || !strings.Contains(string(must(n.client(0).Evidence(t.Context(), n.trust.Logs[0].Key.Name(), last.Index+1)).Evidence), `"epochs":[{`) {
 		t.Errorf("%s: %s", report.Verdict, report.Summary)
 	}
+	other := second.start(t)
+	other.demand(other.notarize(digestRequest(newDigest(), "", "anchored")), proof.Genuine)
+	other.stop()
+	second.fsck(t)
 	n.stop()
 	n.fsck(t)
 }
