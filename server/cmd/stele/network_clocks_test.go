@@ -31,7 +31,8 @@ func TestClocksApart(t *testing.T) {
 		waits  bool // no quorum vouches for the time
 	}{
 		{"right", []int{0, 0, 0, 0}, -2 * time.Second, 2 * time.Second, false},
-		{"one slow, one fast", []int{-30, 0, 0, 30}, -2 * time.Second, 2 * time.Second, false},
+		{"one slow", []int{-30, 0, 0, 0}, -2 * time.Second, 2 * time.Second, false},
+		{"one slow, one fast: more than is borne", []int{-30, 0, 0, 30}, 0, 0, true},
 		{"one an hour slow", []int{-3600, 0, 0, 0}, -2 * time.Second, 3 * time.Second, false},
 		{"two slow: more than is borne", []int{-30, -30, 0, 0}, 0, 0, true},
 	} {
