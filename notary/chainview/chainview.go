@@ -70,7 +70,6 @@ type Node struct {
 	Height    uint64
 	Behind    uint64 // blocks that its peers have and it lacks
 	Lied      uint64 // answers that did not verify
-	CatchUp   bool
 }
 
 // Entry is a header with its checkpoints and, unless it is pending, its certificate.

@@ -50,7 +50,7 @@ func (p *peer) snapshot(ctx context.Context) (src chainview.Source, err error) {
 func (p *peer) seen() chainview.Node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return chainview.Node{Address: p.address, Name: p.status.Name, Reachable: p.up, Height: p.status.Height, Behind: p.status.Behind, Lied: p.lied, CatchUp: p.status.CatchingUp}
+	return chainview.Node{Address: p.address, Name: p.status.Name, Reachable: p.up, Height: p.status.Height, Behind: p.status.Behind, Lied: p.lied}
 }
 
 // Nodes are the nodes as they were seen last, in the order of the configuration.

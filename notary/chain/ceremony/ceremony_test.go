@@ -99,7 +99,7 @@ func TestGenesis(t *testing.T) {
 		t.Error("the order of the files matters")
 	}
 	again, err := ceremony.ParsePeers(peers.Text())
-	if err != nil || again.Text() != peers.Text() || again.Name(members[1].Peer().ID) != "city-b" || again.Name("ff") != "ff" {
+	if err != nil || again.Text() != peers.Text() {
 		t.Error(err)
 	}
 	if _, _, err := ceremony.Genesis("egov-test", append(members, members[0]), nil); !errors.Is(err, anchorproof.ErrFormat) {

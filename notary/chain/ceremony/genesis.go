@@ -118,13 +118,3 @@ func (p Peers) Without(name string) Peers {
 	p.List = slices.DeleteFunc(slices.Clone(p.List), func(q Peer) bool { return q.Name == name })
 	return p
 }
-
-// Name is the name of a node by its id; the id itself where it is not in the list.
-func (p Peers) Name(id string) string {
-	for _, q := range p.List {
-		if q.ID == id {
-			return q.Name
-		}
-	}
-	return id
-}
