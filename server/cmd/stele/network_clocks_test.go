@@ -26,15 +26,13 @@ func TestClocksApart(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		shifts []int // seconds, by node
-		low    time.Duration
-		high   time.Duration
-		waits  bool // no quorum vouches for the time
+		waits  bool  // no quorum vouches for the time
 	}{
-		{"right", []int{0, 0, 0, 0}, -2 * time.Second, 2 * time.Second, false},
-		{"one slow", []int{-30, 0, 0, 0}, -2 * time.Second, 2 * time.Second, false},
-		{"one slow, one fast: more than is borne", []int{-30, 0, 0, 30}, 0, 0, true},
-		{"one an hour slow", []int{-3600, 0, 0, 0}, -2 * time.Second, 3 * time.Second, false},
-		{"two slow: more than is borne", []int{-30, -30, 0, 0}, 0, 0, true},
+		{"right", []int{0, 0, 0, 0}, false},
+		{"one slow", []int{-30, 0, 0, 0}, false},
+		{"one slow, one fast: more than is borne", []int{-30, 0, 0, 30}, true},
+		{"one an hour slow", []int{-3600, 0, 0, 0}, false},
+		{"two slow: more than is borne", []int{-30, -30, 0, 0}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newPlainLog(t, "log.example/a")
@@ -54,20 +52,19 @@ func TestClocksApart(t *testing.T) {
 			var a anchorproof.Anchored
 			var err error
 			for range 3 {
+				begin := time.Now()
 				if a, err = h.submit(ctx, l.next(t)); err != nil {
 					break
 				}
 				off = append(off, time.Since(a.Time).Round(time.Millisecond))
+				if a.Time.Before(begin.Add(-2*time.Second)) || a.Time.After(time.Now().Add(2*time.Second)) {
+					t.Errorf("the evidence says %v; it was made between %v and %v", a.Time, begin, time.Now())
+				}
 			}
 			s := h.await(h.names[3], "its state", func(chainnet.Status) bool { return true })
 			t.Logf("evidence's age when it was there: %v; %d headers, %d waiting, %v", off, s.Headers, s.Pending, err)
 			if c.waits != (err != nil) {
 				t.Errorf("anchored: %v", err)
-			}
-			for _, d := range off {
-				if d < c.low || d > c.high {
-					t.Errorf("off by %v", d)
-				}
 			}
 		})
 	}
