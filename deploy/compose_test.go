@@ -24,7 +24,7 @@ import (
 func mustLoad(t *testing.T, secrets string) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{"../docker-compose.yml"},
-		cli.WithWorkingDirectory(".."), cli.WithEnv([]string{"STELE_SECRETS_DIR=" + secrets}), cli.WithInterpolation(true))
+		cli.WithWorkingDirectory(".."), cli.WithEnv([]string{"STELE_SECRETS_DIR=" + secrets}), cli.WithInterpolation(true), cli.WithProfiles([]string{"validators", "ceremony"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func mustLoad(t *testing.T, secrets string) *types.Project {
 
 func TestServices(t *testing.T) {
 	p := mustLoad(t, t.TempDir())
-	want := []string{"minio", "postgres", "stele", "stele-init"}
+	want := []string{"minio", "node-1", "node-2", "node-3", "node-4", "nodes-init", "postgres", "stele", "stele-init"}
 	if got := slices.Sorted(maps.Keys(p.Services)); !slices.Equal(got, want) {
 		t.Fatalf("services %q, want %q", got, want)
 	}
@@ -64,7 +64,7 @@ func checkHardened(t *testing.T, s types.ServiceConfig) {
 	if !exactTag(s.Image) {
 		t.Errorf("image %q has no exact tag", s.Image)
 	}
-	if s.Name != "stele-init" && (s.HealthCheck == nil || len(s.HealthCheck.Test) == 0 || s.HealthCheck.Disable) {
+	if !strings.HasSuffix(s.Name, "-init") && (s.HealthCheck == nil || len(s.HealthCheck.Test) == 0 || s.HealthCheck.Disable) {
 		t.Error("has no health check")
 	}
 	for _, v := range s.Volumes {
@@ -119,6 +119,28 @@ func TestStartOrder(t *testing.T) {
 	}
 	if init.Image != p.Services["stele"].Image {
 		t.Error("stele-init is of another image than stele")
+	}
+}
+
+// Four validators, of the profile only: each with its own home, the one token, and an address
+// that stele knows.
+func TestValidators(t *testing.T) {
+	p := mustLoad(t, t.TempDir())
+	for _, name := range []string{"node-1", "node-2", "node-3", "node-4"} {
+		s := p.Services[name]
+		home, token := s.Environment["STELE_NODE_HOME"], "/run/secrets/chain_token"
+		if !slices.Equal(s.Profiles, []string{"validators"}) || home == nil || *home != "/nodes/"+name || !slices.Contains(s.Command, token) || s.Image != p.Services["stele"].Image {
+			t.Errorf("%s: profiles %q, home %v, command %q", name, s.Profiles, home, s.Command)
+		}
+		if nodes := p.Services["stele"].Environment["STELE_CHAIN_NODES"]; nodes == nil || !strings.Contains(*nodes, "http://"+name+":26660") {
+			t.Errorf("stele does not know %s", name)
+		}
+		if !slices.Contains(p.Services["nodes-init"].Command, name+"="+name+":26656") {
+			t.Errorf("nobody makes the home of %s", name)
+		}
+	}
+	if kind := p.Services["stele"].Environment["STELE_CHAIN"]; kind == nil || *kind != "embedded" {
+		t.Errorf("without the profile the chain is %v", kind)
 	}
 }
 

@@ -47,6 +47,7 @@ missing_packages() {
 	have openssl || echo openssl
 	have pdftoppm || echo poppler-utils
 	have unzip || echo unzip
+	have ip || echo iproute2
 	have_chromium || echo chromium
 	have_chinese_font || echo fonts-wqy-microhei
 	have_clamd || echo clamav-daemon

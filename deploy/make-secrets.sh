@@ -12,7 +12,7 @@ folder=${1:-$(dirname "$0")/secrets}
 umask 077
 mkdir -p "$folder"
 chmod 700 "$folder"
-for name in postgres_password s3_access_key s3_secret_key keystore_passphrase; do
+for name in postgres_password s3_access_key s3_secret_key keystore_passphrase chain_token; do
 	[ -s "$folder/$name" ] && continue
 	# Whole or not at all: a secret cut short by a crash would be taken for a good one.
 	openssl rand -hex 24 >"$folder/.$name.tmp"

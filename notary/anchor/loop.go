@@ -40,6 +40,7 @@ type Options struct {
 	Poll       time.Duration                                        // how often to look for checkpoints of other servers
 	Resubmit   time.Duration                                        // a submission unanswered this long is made again
 	Log        *slog.Logger
+	MayLag     bool   // the target may show an older state of the chain: a head behind the stored evidence is no contradiction
 	OnAnchored func() // called after evidence was stored; must not block
 }
 
@@ -122,7 +123,7 @@ func (l *Loop) Check(ctx context.Context) error {
 		return fmt.Errorf("%w: the chain has the log at size %d, the database at %d: the database is older, perhaps restored from a backup; restore the newest one", ErrMismatch, size, c.Size)
 	case size == c.Size && root != c.Root && size > 0:
 		return fmt.Errorf("%w: the chain has another root for size %d", ErrMismatch, size)
-	case size < st.Anchored:
+	case size < st.Anchored && !l.opt.MayLag:
 		return fmt.Errorf("%w: the database has evidence for size %d, the chain stands at %d: this is another chain or an older copy of it; restore the chain's folder", ErrMismatch, st.Anchored, size)
 	}
 	l.told = st.Anchored

@@ -33,8 +33,10 @@ type app struct {
 	clock    func() time.Time
 	log      *slog.Logger
 	votedAt  func(height uint64) (time.Time, bool) // this node's own vote, from the sign state
+	retain   uint64                                // newest blocks that the engine keeps, 0 for all
 	onCommit func()                                // after each commit; must not block
 	hooks    hooks
+	refused  tally
 
 	meta   *meta // as of the last commit
 	staged *block
@@ -123,6 +125,10 @@ func (a *app) CheckTx(_ context.Context, r *abci.RequestCheckTx) (*abci.Response
 		return &abci.ResponseCheckTx{}, nil
 	}
 	if code, ok := codeOf(err); ok {
+		if reason := reasonOf(err); reason != "" && r.Type == abci.CheckTxType_New { // checked again, a transaction is stale because its twin was committed
+			a.refused.add(reason)
+			a.log.Warn("refusing a transaction", "reason", reason, "error", err)
+		}
 		return &abci.ResponseCheckTx{Code: code, Log: err.Error()}, nil
 	}
 	// An error here would make the mempool panic. The failure shows again at execution.
@@ -203,6 +209,7 @@ func (a *app) ProcessProposal(_ context.Context, r *abci.RequestProcessProposal)
 			if _, ok := codeOf(err); !ok {
 				return nil, err
 			}
+			a.refused.add(RefusedProposal)
 			a.log.Error("refusing a proposal", "height", r.Height, "proposer", fmt.Sprintf("%X", r.ProposerAddress), "error", err)
 			return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
 		}
@@ -213,6 +220,7 @@ func (a *app) ProcessProposal(_ context.Context, r *abci.RequestProcessProposal)
 // FinalizeBlock executes a decided block in memory.
 func (a *app) FinalizeBlock(_ context.Context, r *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
 	for _, m := range r.Misbehavior {
+		a.refused.add(RefusedTwoVotes)
 		a.log.Error("a validator signed twice: its key is on two machines or stolen", "validator", fmt.Sprintf("%X", m.Validator.Address), "height", m.Height, "kind", m.Type.String())
 	}
 	b := a.newBlock(r.Height, r.Time)
@@ -281,6 +289,9 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 	}
 	a.log.Log(ctx, level, "chain block", "height", b.height, "checkpoints", len(b.anchors), "certified", b.certified, "pending", b.meta.pending, "epoch", b.meta.epoch)
 	a.onCommit()
+	if a.retain > 0 && b.height > a.retain {
+		return &abci.ResponseCommit{RetainHeight: int64(b.height - a.retain)}, nil
+	}
 	return &abci.ResponseCommit{}, nil
 }
 

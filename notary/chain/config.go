@@ -56,12 +56,29 @@ type Config struct {
 	// PokeInterval is how often pending headers are looked after. Default 2 s.
 	PokeInterval time.Duration
 
+	// RetainBlocks is how many of the newest blocks the engine keeps, 0 for all. Evidence does
+	// not come from blocks; but a new node catches up only from nodes that have them all.
+	RetainBlocks uint64
+
 	hooks hooks
 }
 
 // maxPokeInterval bounds the growing pause between pokes that bring nothing: 300 blocks an
 // hour at most while other validators' signers are away.
 const maxPokeInterval = 5 * time.Minute
+
+// maxDialPause bounds the growing pause between attempts to reach a peer that is away: the
+// engine's own grows to hours, and a city's node that comes back would stay alone for them.
+const maxDialPause = 5 * time.Second
+
+// peerIDs are the node ids in a list of peers.
+func peerIDs(peers []string) (out []string) {
+	for _, p := range peers {
+		id, _, _ := strings.Cut(p, "@")
+		out = append(out, id)
+	}
+	return out
+}
 
 func (c Config) alone() bool { return len(c.Peers) == 0 }
 
@@ -123,10 +140,15 @@ func (c Config) address() []byte {
 	return consensusAddress([anchorproof.ConsensusKeySize]byte(c.publicKey()))
 }
 
+// NodeID is the engine's name for a node: 40 hex digits made of its node key.
+func NodeID(nodeKey ed25519.PublicKey) string {
+	return string(p2p.PubKeyToID(cmted25519.PubKey(nodeKey)))
+}
+
 // PeerAddress is what Config.Peers wants to know of another node: its node key and where it
 // listens for peers (host:port).
 func PeerAddress(nodeKey ed25519.PublicKey, hostPort string) string {
-	return string(p2p.PubKeyToID(cmted25519.PubKey(nodeKey))) + "@" + hostPort
+	return NodeID(nodeKey) + "@" + hostPort
 }
 
 // genesisTime is the same for every chain, so that the engine's genesis follows from epoch 0
@@ -164,7 +186,9 @@ func (c Config) engineConfig() (*config.Config, error) {
 	e.P2P.AddrBook = filepath.Join("data", "addrbook.json")
 	e.P2P.ListenAddress = "tcp://" + c.ListenAddress
 	e.P2P.PersistentPeers = strings.Join(c.Peers, ",")
-	e.P2P.PexReactor = false // members are known; nobody is discovered
+	e.P2P.PersistentPeersMaxDialPeriod = maxDialPause
+	e.P2P.UnconditionalPeerIDs = strings.Join(peerIDs(c.Peers), ",") // strangers cannot take their places
+	e.P2P.PexReactor = false                                         // members are known; nobody is discovered
 	e.P2P.AddrBookStrict = false
 	e.P2P.AllowDuplicateIP = true
 	e.P2P.FlushThrottleTimeout = 5 * time.Millisecond

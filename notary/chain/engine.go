@@ -159,6 +159,9 @@ func (l engineLog) Info(msg string, kv ...any) { l.emit(slog.LevelDebug, msg, kv
 
 func (l engineLog) Error(msg string, kv ...any) {
 	level := slog.LevelError
+	if strings.Contains(msg, "Stopping peer for error") { // it has gone away
+		level = slog.LevelWarn
+	}
 	if slices.ContainsFunc(harmless, func(h string) bool { return strings.Contains(msg, h) }) {
 		level = slog.LevelDebug
 	}

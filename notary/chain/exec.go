@@ -98,7 +98,7 @@ func (b *block) execCheckpoint(body []byte) error {
 		return refuse(codeStale, "it starts at %d, the head of %s is %d", s.OldSize, c.Origin, head.Size)
 	}
 	if err := merkle.VerifyConsistency(head.Size, c.Size, head.Root, c.Root, s.Proof); err != nil {
-		return refuse(codeFork, "%s: size %d with root %s does not extend size %d with root %s", c.Origin, c.Size, c.Root, head.Size, head.Root)
+		return refuseFor(RefusedProof, codeFork, "%s: size %d with root %s does not extend size %d with root %s", c.Origin, c.Size, c.Root, head.Size, head.Root)
 	}
 	if len(b.anchors) >= anchorproof.MaxAnchors {
 		return refuse(codeFull, "%d checkpoints", anchorproof.MaxAnchors)
@@ -119,7 +119,7 @@ func (b *block) refuseOld(c, head checkpoint.Checkpoint) error {
 	}
 	raw := b.get(placeKey(c.Origin, c.Size))
 	if raw == nil {
-		return refuse(codeStale, "%s: size %d is behind the head %d", c.Origin, c.Size, head.Size)
+		return refuseFor(RefusedSmaller, codeStale, "%s: size %d is behind the head %d", c.Origin, c.Size, head.Size)
 	}
 	old, err := b.checkpointAt(raw)
 	if err != nil {

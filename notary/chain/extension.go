@@ -222,6 +222,7 @@ func (a *app) collectVote(epoch anchorproof.Epoch, who int, items []extensionIte
 		h.Epoch = epoch.Number
 		s := anchorproof.Cosignature{Validator: who, Signature: it.sig}
 		if err := epoch.CheckCosignature(h.Text(), s); err != nil {
+			a.refused.add(RefusedCosignature)
 			a.log.Warn("dropping a cosignature", "index", it.index, "error", err)
 			continue
 		}

@@ -69,6 +69,16 @@ func TestFourValidatorsWithOneBrokenSigner(t *testing.T) {
 				return encodeExtension(items)
 			}
 		},
+		"cosigns anything": func(c *Config) {
+			sign := c.Cosign
+			c.hooks.extension = func(ext []byte) []byte {
+				items, _ := decodeExtension(ext)
+				for i := range items {
+					items[i].sig, _ = sign([]byte("stele/anchor/v1\nwhatever somebody asks for\n"))
+				}
+				return encodeExtension(append(items, extensionItem{index: 1 << 40, sig: []byte("x")}))
+			}
+		},
 		"wrong time": func(c *Config) {
 			c.hooks.extension = func(ext []byte) []byte {
 				items, _ := decodeExtension(ext)
@@ -96,6 +106,16 @@ func TestFourValidatorsWithOneBrokenSigner(t *testing.T) {
 				if a.Signed != 30 || a.Total != 40 || slices.Contains(a.Validators, "city-3") {
 					t.Fatalf("%+v", a)
 				}
+			}
+			var dropped uint64
+			for _, n := range x.nodes {
+				s, err := n.Status()
+				fatalIfErr(t, err)
+				dropped += s.Refused[RefusedCosignature]
+			}
+			t.Logf("%d wrong cosignatures were dropped", dropped)
+			if bad := name == "wrong signatures" || name == "cosigns anything"; bad != (dropped > 0) {
+				t.Errorf("%d wrong cosignatures were counted", dropped)
 			}
 			// All nodes hold the very same evidence.
 			certified(ctx, t, x.nodes[0], last.Checkpoint)

@@ -84,7 +84,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	a := h.app
 	a.clock, a.log, a.address, a.hooks, a.votedAt = c.Clock, c.Log, c.address(), c.hooks, h.validator.votedAt
 	a.cosigner = newCosigner(c.Cosign, c.CosignKey, c.Log)
-	a.onCommit = n.notify
+	a.onCommit, a.retain = n.notify, c.RetainBlocks
 	if err := n.startEngine(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start chain node: %w", err), n.dbs.close(), h.close())
 	}

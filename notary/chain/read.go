@@ -5,7 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 
+	"github.com/cometbft/cometbft/consensus"
+	"github.com/cometbft/cometbft/types"
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"stele/crypto/merkle"
@@ -142,6 +147,7 @@ func (n *Node) Epoch(number uint64) (s anchorproof.SignedEpoch, err error) {
 type Status struct {
 	Chain      string
 	Height     uint64
+	Base       uint64 // oldest block that is kept
 	Headers    uint64 // closed ones, see [Node.Entry]
 	Pending    uint64 // of them without certificate
 	Epoch      uint64 // newest accepted
@@ -150,8 +156,15 @@ type Status struct {
 	Notaries   []anchorproof.Notary
 	Validating bool // this node's keys are among the validators
 	CatchingUp bool // the node fetches blocks from peers and takes no transactions
-	Peers      int
-	Failed     bool // consensus has ended by itself
+	Peers      []Peer
+	Failed     bool              // consensus has ended by itself
+	Refused    map[string]uint64 // since the start, by reason: RefusedMalformed and so on
+}
+
+// Peer is another node that this one is connected with.
+type Peer struct {
+	ID     string // see [NodeID]
+	Height uint64 // of the block that it has decided last; 0 as long as it has not said
 }
 
 // Status returns a snapshot.
@@ -168,8 +181,8 @@ func (n *Node) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Chain: e.Chain, Height: m.height, Headers: m.history.Size(), Pending: m.pending, Epoch: m.epoch, EpochAt: m.epochAt,
-		Validators: e.Validators, Notaries: e.Notaries, CatchingUp: n.engine.ConsensusReactor().WaitSync(), Peers: n.engine.Switch().Peers().Size()}
+	s := Status{Chain: e.Chain, Height: m.height, Base: uint64(n.engine.BlockStore().Base()), Headers: m.history.Size(), Pending: m.pending, Epoch: m.epoch, EpochAt: m.epochAt,
+		Validators: e.Validators, Notaries: e.Notaries, CatchingUp: n.engine.ConsensusReactor().WaitSync(), Peers: n.peers(), Refused: n.home.app.refused.counts()}
 	if me := validatorIndex(e.Epoch, n.config.address()); me >= 0 {
 		s.Validating = e.Validators[me].Key.Equal(n.config.CosignKey)
 	}
@@ -179,6 +192,48 @@ func (n *Node) Status() (Status, error) {
 	default:
 	}
 	return s, nil
+}
+
+func (n *Node) peers() []Peer {
+	var out []Peer
+	for _, p := range n.engine.Switch().Peers().List() {
+		peer := Peer{ID: string(p.ID())}
+		if s, ok := p.Get(types.PeerStateKey).(*consensus.PeerState); ok && s.GetHeight() > 0 {
+			peer.Height = uint64(s.GetHeight() - 1) // it says which height it works on
+		}
+		out = append(out, peer)
+	}
+	slices.SortFunc(out, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Behind is how many blocks this node lacks of what its peers have. A node that only has
+// peers without old blocks stays behind although it does not call itself catching up.
+func (s Status) Behind() uint64 {
+	var most uint64
+	for _, p := range s.Peers {
+		most = max(most, p.Height)
+	}
+	return max(most, s.Height) - s.Height
+}
+
+// Heads are the newest committed checkpoints of all logs, ordered by origin.
+func (n *Node) Heads() (out []checkpoint.Checkpoint, err error) {
+	keys, err := n.home.app.store.keys("l/", 0, math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	err = n.view(func(get getter) error {
+		for _, k := range keys {
+			c, err := headOf(get, strings.TrimPrefix(string(k), "l/"))
+			if err != nil {
+				return err
+			}
+			out = append(out, c)
+		}
+		return nil
+	})
+	return out, err
 }
 
 // WaitEvidence waits for evidence; a convenience over Changed and Evidence.

@@ -86,6 +86,7 @@ var codeErrors = map[uint32]error{
 type refusal struct {
 	code   uint32
 	detail string
+	reason string // where the code alone does not say why, see reasonOf
 }
 
 func (r *refusal) Error() string { return fmt.Sprintf("%v: %s", codeErrors[r.code], r.detail) }
@@ -93,7 +94,12 @@ func (r *refusal) Error() string { return fmt.Sprintf("%v: %s", codeErrors[r.cod
 func (r *refusal) Unwrap() error { return codeErrors[r.code] }
 
 func refuse(code uint32, format string, args ...any) error {
-	return &refusal{code, fmt.Sprintf(format, args...)}
+	return &refusal{code: code, detail: fmt.Sprintf(format, args...)}
+}
+
+// refuseFor is refuse where the code alone does not say why.
+func refuseFor(reason string, code uint32, format string, args ...any) error {
+	return &refusal{code: code, detail: fmt.Sprintf(format, args...), reason: reason}
 }
 
 // codeOf returns the code of a refusal. Other errors are failures of this node's own state,

@@ -17,6 +17,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/chainview"
 	"stele/notary/erasure"
 	"stele/notary/intake"
 	"stele/notary/issue"
@@ -75,6 +76,7 @@ type Config struct {
 	MaxDocument int64           // bytes
 	Stopping    <-chan struct{} // closed when uploads under way must end; nil: never
 	Health      func(ctx context.Context) []Check
+	Explore     func(ctx context.Context) (chainview.View, error) // the chain; nil where another server talks with it
 	Now         func() time.Time
 	Log         *slog.Logger
 }

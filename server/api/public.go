@@ -52,6 +52,7 @@ func (a *API) registerPublic() {
 		req, w := unwrap(ctx)
 		limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { next(ctx) })).ServeHTTP(w, req)
 	})
+	a.registerChain(api)
 	huma.Register(api, huma.Operation{OperationID: "lookup", Method: http.MethodGet, Path: "/api/v1/lookup", Tags: []string{"public"},
 		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{422, 429, 503}}, a.lookup)
 	registerRaw(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},

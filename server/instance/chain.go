@@ -170,17 +170,26 @@ func (k *chainKeeper) Changed() <-chan struct{} {
 
 // Status reads the chain's state.
 func (k *chainKeeper) Status() (chain.Status, error) {
+	node, err := k.current()
+	if err != nil {
+		return chain.Status{}, err
+	}
+	return node.Status()
+}
+
+// current is the node that runs.
+func (k *chainKeeper) current() (*chain.Node, error) {
 	k.mu.Lock()
 	node := k.node
 	k.mu.Unlock()
 	if node == nil {
-		return chain.Status{}, errChainDown
+		return nil, errChainDown
 	}
 	select {
 	case <-node.Failed():
-		return chain.Status{}, errChainDown
+		return nil, errChainDown
 	default:
-		return node.Status()
+		return node, nil
 	}
 }
 

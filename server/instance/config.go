@@ -49,7 +49,9 @@ type Config struct {
 
 	Keys           string `name:"keys" env:"STELE_KEYS" help:"Folder of the encrypted keys; default keys in the data folder." yaml:"keys"`
 	PassphraseFile string `name:"passphrase-file" env:"STELE_PASSPHRASE_FILE" help:"File with the passphrase of the keys; or set STELE_PASSPHRASE." yaml:"passphrase-file"`
-	Chain          string `name:"chain" env:"STELE_CHAIN" default:"embedded" enum:"embedded,none" help:"embedded: this server runs the validator in the data folder. none: another server of this instance does." yaml:"chain"`
+	Chain          string `name:"chain" env:"STELE_CHAIN" default:"embedded" enum:"embedded,nodes,none" help:"embedded: this server runs the validator in the data folder. nodes: validators run elsewhere, see chain-nodes. none: another server of this instance anchors." yaml:"chain"`
+	ChainNodes     string `name:"chain-nodes" env:"STELE_CHAIN_NODES" help:"Nodes of the chain for chain=nodes, as http://host:port with commas between them; any of them may be away." yaml:"chain-nodes"`
+	ChainTokenFile string `name:"chain-token-file" env:"STELE_CHAIN_TOKEN_FILE" help:"File with the token that those nodes want." yaml:"chain-token-file"`
 
 	MaxDocument       int64         `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
 	MaxPublicUpload   int64         `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`
@@ -105,6 +107,9 @@ func (c Config) Resolve() (Config, error) {
 				errs = append(errs, fmt.Errorf("objects=s3 needs %s", v.name))
 			}
 		}
+	}
+	if c.Chain == "nodes" && len(c.chainNodes()) == 0 {
+		errs = append(errs, errors.New("chain=nodes needs chain-nodes"))
 	}
 	if strings.Contains(c.Database, "://") && strings.Contains(strings.SplitN(c.Database, "@", 2)[0], "postgres") && hasPassword(c.Database) {
 		errs = append(errs, errors.New("the database URL holds a password: put it into a file and name that with database-password-file"))

@@ -33,6 +33,9 @@ type InitRequest struct {
 	ChainID      string
 	Organization string // whose root certificate it is
 	Validator    string // this server's name among the chain's validators
+	// Genesis is epoch 0 of a network that exists already, whose nodes run elsewhere; nil
+	// founds a chain of one validator in this instance.
+	Genesis *anchorproof.Epoch
 }
 
 // Validity of certificates: a root outlives what it issues by far, since evidence is
@@ -58,11 +61,18 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	if Exists(c) {
 		return fmt.Errorf("there is an instance in %s already: choose another data folder", c.Data)
 	}
-	if entries, err := os.ReadDir(c.Keys); err == nil && hasKeys(entries) {
+	prepared, err := readPrepared(c)
+	if err != nil {
+		return err
+	}
+	if entries, err := os.ReadDir(c.Keys); err == nil && hasKeys(entries) && prepared == nil {
 		return fmt.Errorf("the key folder %s holds keys already, perhaps of an init that did not finish: choose another one, or remove it if you are sure that nothing was signed with them", c.Keys)
 	}
-	if !signednote.ValidName(req.Origin) || !anchorproof.ValidChainID(req.ChainID) || !signednote.ValidName(req.Validator) {
+	if !signednote.ValidName(req.Origin) || req.Genesis == nil && (!anchorproof.ValidChainID(req.ChainID) || !signednote.ValidName(req.Validator)) {
 		return errors.New("origin, chain and validator names are printable ASCII without spaces and plus signs")
+	}
+	if (req.Genesis != nil) == (c.Chain == "embedded") {
+		return errors.New("a genesis is of a network whose nodes run elsewhere: it goes with chain=nodes (or chain=none), and chain=embedded founds a chain of its own without one")
 	}
 	// What may be unreachable is tried first: a failure then leaves nothing behind.
 	if err := c.probeDB(ctx); err != nil {
@@ -77,15 +87,15 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("%w. Write a passphrase of your own into that file, or let init make one with --new-passphrase", err)
 	}
-	logKey, err := initKeys(c, req, pass, now)
+	logKey, err := keysOf(c, req, prepared, pass, now)
 	if err != nil {
 		return err
 	}
-	genesis, err := initChain(c, req, pass, logKey.Public())
+	genesis, err := chainOf(c, req, pass, logKey.Public())
 	if err != nil {
 		return err
 	}
-	id := identity{ID: uuid.Must(uuid.NewV7()).String(), Origin: req.Origin, Chain: req.ChainID, Epoch0: genesis.Hash().String()}
+	id := identity{ID: uuid.Must(uuid.NewV7()).String(), Origin: req.Origin, Chain: genesis.Chain, Epoch0: genesis.Hash().String()}
 	if err := initStores(ctx, c, id, logKey); err != nil {
 		return err
 	}

@@ -53,12 +53,14 @@ var (
 	descEntries = prometheus.NewDesc("stele_log_entries", "Entries of the log by how far they have come: received, logged, anchored.", []string{"state"}, nil)
 	descDue     = prometheus.NewDesc("stele_webhook_due_age_seconds", "Age of the oldest webhook delivery that could be sent and was not; receivers that fail do not count.", nil, nil)
 	descBehind  = prometheus.NewDesc("stele_webhook_outbox_behind", "Outbox rows that the last enabled webhook endpoint has before it.", nil, nil)
+	descNode    = prometheus.NewDesc("stele_chain_node_up", "Whether a node of the chain answers this server.", []string{"node"}, nil)
+	descLied    = prometheus.NewDesc("stele_chain_node_lied_total", "Answers of a node of the chain that did not verify.", []string{"node"}, nil)
 	descChain   = prometheus.NewDesc("stele_chain_height", "Height of the embedded chain.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *progressCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEntries, descDue, descBehind, descChain} {
+	for _, d := range []*prometheus.Desc{descEntries, descDue, descBehind, descNode, descLied, descChain} {
 		ch <- d
 	}
 }
@@ -79,6 +81,16 @@ func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(descDue, prometheus.GaugeValue, age)
 		ch <- prometheus.MustNewConstMetric(descBehind, prometheus.GaugeValue, float64(behind))
+	}
+	if c.in.network != nil {
+		for _, n := range c.in.network.Nodes() {
+			up := 0.0
+			if n.Reachable {
+				up = 1
+			}
+			ch <- prometheus.MustNewConstMetric(descNode, prometheus.GaugeValue, up, n.Address)
+			ch <- prometheus.MustNewConstMetric(descLied, prometheus.CounterValue, float64(n.Lied), n.Address)
+		}
 	}
 	if c.in.chain == nil {
 		return

@@ -33,6 +33,7 @@ import (
 	"stele/notary/statement"
 	"stele/notary/upload"
 	"stele/server/auth"
+	"stele/server/chainnet"
 	"stele/storage/sqldb"
 )
 
@@ -173,7 +174,8 @@ type Instance struct {
 	log      *slog.Logger
 	batch    *batchlog.Log
 	holder   string
-	chain    *chainKeeper // nil when another server runs the validator
+	chain    *chainKeeper     // nil unless this server runs the validator
+	network  *chainnet.Target // nil unless validators run elsewhere
 	anchors  *anchor.Loop
 	usage    *auth.Usage
 	webhooks *webhooks
@@ -206,10 +208,14 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	if err := in.openLog(ctx, pass); err != nil {
 		return nil, err
 	}
-	if c.Chain == "embedded" {
-		if err := in.openChain(ctx, pass); err != nil {
-			return nil, err
-		}
+	switch c.Chain {
+	case "embedded":
+		err = in.openChain(ctx, pass)
+	case "nodes":
+		err = in.openNetwork(ctx)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := in.openWebhooks(ctx, pass); err != nil {
 		return nil, err
@@ -258,24 +264,29 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	if err != nil {
 		return fmt.Errorf("the chain's node key: %w", err)
 	}
-	genesis := in.Trust.Chains[0].Genesis
-	if genesis.Hash().String() != in.id.Epoch0 {
-		return fmt.Errorf("%w: the trust roots pin another chain than the instance's", ErrForeign)
+	genesis, err := in.genesis()
+	if err != nil {
+		return err
 	}
 	in.chain, err = startChain(context.WithoutCancel(ctx), chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey,
 		Cosign: cosign.Sign, CosignKey: cosign.Public(), Log: in.log.With("part", "chain")}, in.log)
 	if err != nil {
 		return fmt.Errorf("start the chain: %w", err)
 	}
+	in.anchors = in.anchorsOn(in.chain, false)
+	return in.anchors.Check(ctx)
+}
+
+// anchorsOn is the loop that feeds a chain.
+func (in *Instance) anchorsOn(target anchor.Target, mayLag bool) *anchor.Loop {
 	verifier := in.Trust.Logs[0].Key
-	in.anchors = anchor.NewLoop(in.DB, in.chain, anchor.Options{Required: true, Nodes: in.Tiles.Nodes, Log: in.log,
+	return anchor.NewLoop(in.DB, target, anchor.Options{Required: true, MayLag: mayLag, Nodes: in.Tiles.Nodes, Log: in.log,
 		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, verifier) },
 		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
 			_, err := proof.VerifyAnchor(in.Trust, c, evidence)
 			return err
 		},
 		OnAnchored: in.Progress.Notify})
-	return in.anchors.Check(ctx)
 }
 
 // start runs the background work. Close stops it in this order: what is left of the audit trail
@@ -297,8 +308,10 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)
 	in.run(background, "sequencer", in.batch.Run)
-	if in.chain != nil {
+	if in.anchors != nil {
 		in.run(background, "anchoring", in.anchors.Run)
+	}
+	if in.chain != nil {
 		in.run(background, "chain", in.chain.run)
 	}
 	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Scanner: scanner,
@@ -306,6 +319,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.run(background, "desk", func(ctx context.Context) error { return in.Desk.Run(ctx, in.DB) })
 	in.Bulk = bulk.New(in.DB, in.DB, in.Objects, bulk.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Leases: in.DB, Holder: in.holder, Temp: in.Config.Data, Limits: bulkLimits(in.Config), Now: time.Now, Log: in.log})
 	in.run(background, "bulk", in.Bulk.Run)
+	if in.network != nil {
+		in.run(background, "chain nodes", in.network.Run)
+	}
 	in.run(background, "uploads", in.Uploads.Run)
 	in.run(background, "sweep", in.sweepLoop)
 	in.run(background, "webhooks by progress", in.followProgress)

@@ -130,7 +130,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	desk := auth.NewDesk(in.DB, time.Now, in.log)
-	rest, err := api.New(r, api.Config{Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
+	explore := in.explorer()
+	rest, err := api.New(r, api.Config{Explore: explore, Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
 		Uploads: in.Uploads, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	if err != nil {
@@ -142,7 +143,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	}
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	site, err := web.New(r, web.Config{Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page, OpenAPI: openAPI,
+	site, err := web.New(r, web.Config{Explore: explore, Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page, OpenAPI: openAPI,
 		Progress: in.Progress, Stopping: stopping, Limits: pages, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err
@@ -260,6 +261,16 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 	if in.chain != nil {
 		st, err := in.chain.Status()
 		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: fmt.Sprintf("height %d", st.Height)})
+	}
+	if in.network != nil {
+		up := 0
+		nodes := in.network.Nodes()
+		for _, n := range nodes {
+			if n.Reachable {
+				up++
+			}
+		}
+		checks = append(checks, api.Check{Name: "chain", OK: up > 0, Detail: fmt.Sprintf("%d of %d nodes answer", up, len(nodes))})
 	}
 	return checks
 }

@@ -24,6 +24,7 @@ import (
 	"stele/notary/archive"
 	"stele/notary/batchlog"
 	"stele/notary/certificate"
+	"stele/notary/chainview"
 	"stele/notary/checkpoint"
 	"stele/notary/class"
 	"stele/notary/issue"
@@ -62,6 +63,7 @@ type town struct {
 	bundles map[string][]byte // by document: as its holder got it when it was issued
 	numbers map[string]string // by document
 	trust   []byte
+	explore func(context.Context) (chainview.View, error) // what the chain's page shows
 }
 
 // newTown serves a copy of the town: what a test does to it, other tests do not see.
@@ -136,11 +138,11 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	codes := auth.NewCodes(time.Now)
 	issuer, err := issue.New(a.Trust(), to.store, noClasses{}, publicURL)
 	fatalIfErr(t, err)
-	rest, err := api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Limits: l, Now: time.Now, Log: log, Progress: to.moved})
+	rest, err := api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Explore: to.view, Limits: l, Now: time.Now, Log: log, Progress: to.moved})
 	fatalIfErr(t, err)
 	description, err := json.Marshal(rest.OpenAPI())
 	fatalIfErr(t, err)
-	if _, err := web.New(r, web.Config{OpenAPI: description, Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, VerifyPage: verifyPage(t), Operator: "江城市数据局",
+	if _, err := web.New(r, web.Config{Explore: to.view, OpenAPI: description, Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, VerifyPage: verifyPage(t), Operator: "江城市数据局",
 		Progress: to.moved, Stopping: to.stop, Limits: limits, Now: time.Now, Log: log}); err != nil {
 		t.Fatal(err)
 	}
@@ -152,6 +154,14 @@ type noClasses struct{}
 
 func (noClasses) At(context.Context, string, string, time.Time) (class.Class, error) {
 	return class.Class{}, notary.Errorf(notary.CodeNotFound, "none")
+}
+
+// view is what the chain's page shows; a town has no chain unless a test gives it one.
+func (to *town) view(ctx context.Context) (chainview.View, error) {
+	if to.explore == nil {
+		return chainview.View{}, chainview.ErrUnavailable
+	}
+	return to.explore(ctx)
 }
 
 // offline is loaded once: it is compressed for serving.

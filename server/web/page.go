@@ -18,7 +18,7 @@ import (
 type pages struct{ byName map[string]*template.Template }
 
 // pageNames are the templates that are pages; the others are parts of them.
-var pageNames = []string{"home", "record", "result", "message", "apidocs"}
+var pageNames = []string{"home", "record", "result", "message", "apidocs", "chain"}
 
 func parsePages(c *ui.Catalogue, assets *ui.Assets) (*pages, error) {
 	p := &pages{byName: map[string]*template.Template{}}
@@ -69,6 +69,7 @@ type frame struct {
 	MaxUpload  string         // in words
 	VerifyPage *ui.VerifyPage // or nil
 	HasDocs    bool           // there is an API reference
+	HasChain   bool           // there is a page about the chain
 	Style      string         // a style sheet of this page's own
 	Catalogue  string         // address of the texts for the scripts
 	Page       any
@@ -83,10 +84,10 @@ type checkForm struct {
 // show writes a page. It is written whole or not at all.
 func (w *Web) show(rw http.ResponseWriter, r *http.Request, status int, name, title string, page any) {
 	c := w.textsOf(r)
-	f := frame{Lang: c.Tag, Languages: site.OtherLanguages(w.texts, c, r, "/"), Title: title, Operator: w.Operator, VerifyPage: w.VerifyPage, HasDocs: w.docs != nil,
+	f := frame{Lang: c.Tag, Languages: site.OtherLanguages(w.texts, c, r, "/"), Title: title, Operator: w.Operator, VerifyPage: w.VerifyPage, HasDocs: w.docs != nil, HasChain: w.Explore != nil,
 		CanVerify: w.assets.CanVerify(), MaxUpload: c.Size(uint64(w.Limits.MaxUpload)), Catalogue: site.AssetFolder + w.assets.Path("locales/"+c.Tag+".json"), Page: page}
-	if name == "apidocs" {
-		f.Style = "css/apidocs.css"
+	if name == "apidocs" || name == "chain" {
+		f.Style = "css/" + name + ".css"
 	}
 	if a, ok := w.assets.Asset(ui.AssetWASM); ok {
 		f.WASMSize = c.Size(uint64(cmp.Or(len(a.Brotli()), len(a.Gzip))))
@@ -128,6 +129,7 @@ var (
 	errOutage      = errors.New("a part of the service is out of reach")
 	errNoQuestion  = errors.New("nothing to report on")
 	errLargeForm   = errors.New("form over the limit")
+	errChainAway   = errors.New("the chain cannot be asked")
 	errMethod      = errors.New("a method that the address does not take")
 )
 
@@ -153,6 +155,7 @@ var failures = []struct {
 	{errOutage, http.StatusServiceUnavailable, "outage"},
 	{errNoQuestion, http.StatusUnprocessableEntity, "no_question"},
 	{errLargeForm, http.StatusRequestEntityTooLarge, "large_form"},
+	{errChainAway, http.StatusServiceUnavailable, "chain_away"},
 	{errMethod, http.StatusMethodNotAllowed, "method"},
 }
 

@@ -7,6 +7,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/chainview"
 	"stele/notary/issue"
 	"stele/server/auth"
 	"stele/server/site"
@@ -57,7 +59,8 @@ type Config struct {
 	Stopping  <-chan struct{} // closed when the server stops: waiting pages must not hold it up; nil for never
 	// VerifyPage is the offline verifier, or nil where it was not built.
 	VerifyPage *ui.VerifyPage
-	OpenAPI    []byte // the API's description, for its reference; nil for none
+	Explore    func(context.Context) (chainview.View, error) // the chain, for its page; nil for none
+	OpenAPI    []byte                                        // the API's description, for its reference; nil for none
 
 	Limits Limits
 	Now    func() time.Time
@@ -120,6 +123,9 @@ func (w *Web) mount(r chi.Router) {
 			}
 			r.Group(func(r chi.Router) {
 				r.Use(w.limit())
+				if w.Explore != nil {
+					get(r, "/chain", w.chain)
+				}
 				get(r, "/r", w.findRecord)
 				get(r, "/r/{number}", w.record)
 				get(r, "/r/{number}/certificate", w.certificate)

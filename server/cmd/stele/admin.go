@@ -20,6 +20,7 @@ import (
 	"stele/notary/fsck"
 	"stele/server/auth"
 	"stele/server/instance"
+	"stele/server/node"
 )
 
 type initCmd struct {
@@ -30,6 +31,9 @@ type initCmd struct {
 	Validator       string `env:"STELE_VALIDATOR" help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
 	NewPassphrase   bool   `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
 	CreateBucket    bool   `help:"Create the S3 bucket if it is not there, with object lock where retention is configured."`
+	Genesis         string `env:"STELE_CHAIN_GENESIS" help:"genesis.txt of a network that exists already, for --chain=nodes: verifiers of this instance pin it." placeholder:"FILE"`
+	Fingerprint     string `env:"STELE_CHAIN_FINGERPRINT" help:"The genesis' fingerprint as the network's members told it; asked for on a terminal." placeholder:"HEX"`
+	Prepare         bool   `help:"Only make the keys and print the log's public key, for the members who make the genesis; a later init uses them."`
 	IfMissing       bool   `help:"Do nothing, successfully, if the data folder holds an instance whose stores belong to it."`
 }
 
@@ -57,17 +61,56 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 		}
 	}
 	if c.Origin == "" {
+		if c.Origin, err = instance.PreparedOrigin(cfg); err != nil {
+			return err
+		}
+	}
+	if c.Origin == "" {
 		c.Origin = "stele.local/" + unique()
 	}
 	if c.ChainID == "" {
 		c.ChainID = "stele-" + unique()
 	}
 	req := instance.InitRequest{Origin: c.Origin, ChainID: c.ChainID, Organization: c.Organization, Validator: c.Validator}
+	if c.Prepare {
+		key, err := instance.Prepare(cfg, req, time.Now())
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(s.out, key)
+		return err
+	}
+	if c.Genesis != "" {
+		genesis, err := node.ReadGenesis(c.Genesis)
+		if err != nil {
+			return err
+		}
+		printGenesis(s, genesis)
+		if err := compareFingerprint(s, c.Fingerprint, genesis.Hash()); err != nil {
+			return err
+		}
+		if genesis.Notary(c.Origin) == nil {
+			fmt.Fprintf(s.err, "The genesis does not admit the log %s: nothing is anchored until the members do, by 'stele node propose --notary-add' with the key that 'stele log-key' prints.\n", c.Origin)
+		}
+		req.Genesis = &genesis
+	}
 	if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "The instance is in %s. Its keys are in %s: back them up, with the passphrase kept apart from them.\nVerifiers pin %s.\nNext: stele agency add\n", cfg.Data, cfg.Keys, cfg.TrustPath())
 	return nil
+}
+
+type logKeyCmd struct {
+	instance.Config `embed:""`
+}
+
+// Run prints the public key of the log.
+func (c *logKeyCmd) Run(ctx context.Context, s *streams) error {
+	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+		_, err := fmt.Fprintln(s.out, st.LogKey())
+		return err
+	})
 }
 
 // unique makes names that no other instance has: a verifier that pins one instance could

@@ -75,6 +75,9 @@ func (c *benchCmd) Run(ctx context.Context, s *streams) error {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
 	}
+	if err := b.network(ctx); err != nil {
+		return fmt.Errorf("four validators: %w", err)
+	}
 	return b.print(s, c.JSON)
 }
 
@@ -245,6 +248,7 @@ type benchServer struct {
 	key    string
 	trust  *proof.Trust
 	client *http.Client
+	nodes  []demoNode // of a chain of several validators
 
 	records atomic.Int64 // notarized so far by the throughput measurements
 }
@@ -259,6 +263,9 @@ func (b *bench) start(ctx context.Context, kind string) (*benchServer, error) {
 	if kind == "postgres" {
 		args = append(args, "--database", b.cmd.Postgres, "--database-password-file", b.cmd.PostgresPassword)
 	}
+	if kind == networkKind {
+		args = append(args, "--validators", "4")
+	}
 	srv := &benchServer{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1024, DisableCompression: true}}}
 	srv.cmd = exec.CommandContext(ctx, exe, append([]string{"demo"}, args...)...)
 	srv.cmd.Stderr, srv.cmd.Stdout = b.out, io.Discard
@@ -271,7 +278,7 @@ func (b *bench) start(ctx context.Context, kind string) (*benchServer, error) {
 		srv.stop()
 		return nil, err
 	}
-	srv.url, srv.key = info.URL, info.APIKey
+	srv.url, srv.key, srv.nodes = info.URL, info.APIKey, info.Nodes
 	text, err := os.ReadFile(info.Trust)
 	if err != nil {
 		return nil, err

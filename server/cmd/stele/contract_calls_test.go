@@ -327,6 +327,7 @@ func (c *contract) publicCalls(rec record) {
 		return request{method: http.MethodGet, path: path, header: map[string]string{"Authorization": ""}}
 	}
 	c.want(get("/api/v1/lookup?number="+rec.Number), 200)
+	c.want(get("/api/v1/chain"), 200)
 	c.want(get("/api/v1/lookup?number="+rec.Number+"&code=wrong"), 422)
 	c.want(get("/api/v1/lookup?number="+rec.Number+"&sm3="+newDigest()), 422)
 	verify := func(contentType, body string) request {

@@ -21,6 +21,7 @@ import (
 
 type demoCmd struct {
 	instance.Config `embed:""`
+	Validators      int `default:"0" help:"Make a chain of so many validators, each a process of its own on this machine, instead of one inside the server. Only where there is no instance yet."`
 }
 
 // The demo agency. The credit code is made up, with a valid check character.
@@ -39,6 +40,8 @@ type demoInfo struct {
 
 	Console string     `json:"console"`
 	Users   []demoUser `json:"users"`
+
+	Nodes []demoNode `json:"nodes,omitempty"` // of a chain of several validators
 }
 
 // demoUser is one who can sign in at the console.
@@ -54,7 +57,16 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	made, err := demoInstance(ctx, cfg, s)
+	network, err := demoNetwork(&cfg, c.Validators)
+	if err != nil {
+		return err
+	}
+	made, err := demoInstance(ctx, cfg, network, s)
+	if err != nil {
+		return err
+	}
+	stop, err := network.start(ctx, cfg, s)
+	defer stop()
 	if err != nil {
 		return err
 	}
@@ -69,11 +81,14 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 		}
 		info := made
 		info.URL, info.Trust = "http://"+reachable(addr), trust
-		info.Console = info.URL + "/console"
+		info.Console, info.Nodes = info.URL+"/console", network.nodes()
 		if err := writeDemoInfo(cfg, info); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(s.out, demoText, info.URL, info.Console, info.password("clerk"), info.password("admin"), demoPath(cfg), info.APIKey, info.URL, info.APIKey, info.URL, info.APIKey, cfg.TrustPath())
+		if err == nil {
+			err = network.explain(s, info.URL)
+		}
 		return err
 	})
 }
@@ -121,7 +136,7 @@ func demoPath(cfg instance.Config) string { return filepath.Join(cfg.Data, "demo
 // demoInstance makes the instance, the demo agency, its key and its users, and returns what
 // demo.json is to say of them. Each step is looked for before it is taken, so an interrupted
 // one is made up for.
-func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (demoInfo, error) {
+func demoInstance(ctx context.Context, cfg instance.Config, network *demoChain, s *streams) (demoInfo, error) {
 	if !instance.Exists(cfg) {
 		fmt.Fprintf(s.err, "Making a demo instance in %s …\n", cfg.Data)
 		if _, err := os.Stat(cfg.PassphraseFile); errors.Is(err, fs.ErrNotExist) && cfg.PassphraseFile != "" {
@@ -130,6 +145,9 @@ func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (demoInf
 			}
 		}
 		req := instance.InitRequest{Origin: "demo.stele.local/" + unique(), ChainID: "stele-demo-" + unique(), Organization: "Stele Demo", Validator: "jiangcheng"}
+		if err := network.found(cfg, &req); err != nil {
+			return demoInfo{}, err
+		}
 		if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
 			return demoInfo{}, err
 		}

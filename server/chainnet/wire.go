@@ -1,0 +1,224 @@
+// Package chainnet is the chain as a server sees it that runs no validator itself: several
+// nodes, reached over HTTP, none of which is trusted. What a node says is believed when it
+// verifies against the pinned first epoch, or when more nodes say it than may lie.
+//
+// The interface of a node, under /v1, with a bearer token except on its own socket:
+//
+//	POST /v1/checkpoints                a checkpoint (Checkpoint)          202
+//	GET  /v1/head?origin=               newest checkpoint (Anchored)       200
+//	GET  /v1/evidence?origin=&size=     evidence of a checkpoint (Anchored) 200
+//	GET  /v1/status?after=              state (Status); after waits until the height exceeds it
+//	GET  /v1/entries?from=              headers from an index on (Entries) 200
+//	GET  /v1/epochs?from=               epochs from a number on (Epochs)   200
+//	POST /v1/epochs                     the next epoch, as it stands in evidence 202
+//
+// Errors are {"error":"<code>","detail":"…"}.
+package chainnet
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"stele/crypto/merkle"
+	"stele/notary/anchor"
+	"stele/notary/anchorproof"
+	"stele/notary/chainview"
+	"stele/notary/checkpoint"
+)
+
+// Limits of bodies in bytes, and of a wait for a change.
+const (
+	MaxRequest = anchorproof.MaxSignedEpochSize
+	maxAnswer  = 4 << 20
+	MaxWait    = 25 * time.Second
+	MaxEntries = 64 // headers or epochs in one answer
+)
+
+// Codes of errors.
+const (
+	CodeStale        = "stale"
+	CodeFork         = "fork"
+	CodeRefused      = "refused"
+	CodeBusy         = "busy" // or stopped: another node may help
+	CodeEpoch        = "epoch"
+	CodeUnauthorized = "unauthorized"
+	CodeNotFound     = "not_found"
+)
+
+// Checkpoint is a submission on the wire.
+type Checkpoint struct {
+	Checkpoint string   `json:"checkpoint"` // its text
+	Signature  []byte   `json:"signature"`  // the log's, DER
+	OldSize    uint64   `json:"oldSize"`
+	Proof      [][]byte `json:"proof"`
+}
+
+func wireCheckpoint(s anchor.Submission) Checkpoint {
+	return Checkpoint{Checkpoint: s.Checkpoint.Text(), Signature: s.Signature, OldSize: s.OldSize, Proof: wireHashes(s.Proof)}
+}
+
+func wireHashes(in []merkle.Hash) [][]byte {
+	out := make([][]byte, len(in))
+	for i := range in {
+		out[i] = in[i][:]
+	}
+	return out
+}
+
+// Submission reads it; only its form is checked.
+func (w Checkpoint) Submission() (anchor.Submission, error) {
+	c, err := checkpoint.Parse(w.Checkpoint)
+	if err != nil {
+		return anchor.Submission{}, err
+	}
+	if len(w.Proof) > merkle.MaxPath {
+		return anchor.Submission{}, fmt.Errorf("a consistency proof has at most %d hashes", merkle.MaxPath)
+	}
+	s := anchor.Submission{Checkpoint: c, Signature: w.Signature, OldSize: w.OldSize}
+	for _, p := range w.Proof {
+		if len(p) != merkle.HashSize {
+			return anchor.Submission{}, fmt.Errorf("a hash has %d bytes", merkle.HashSize)
+		}
+		s.Proof = append(s.Proof, merkle.Hash(p))
+	}
+	return s, nil
+}
+
+// Anchored is a committed checkpoint; without evidence as long as its quorum is missing,
+// empty when the chain has none.
+type Anchored struct {
+	Checkpoint string          `json:"checkpoint,omitempty"`
+	Evidence   json.RawMessage `json:"evidence,omitempty"`
+}
+
+// Failure is an error on the wire.
+type Failure struct {
+	Code   string `json:"error"`
+	Detail string `json:"detail"`
+
+	meaning error // of anchor's errors, at the caller
+}
+
+func (f *Failure) Error() string { return f.Detail }
+
+func (f *Failure) Unwrap() error { return f.meaning }
+
+// Status is the state of a node.
+type Status struct {
+	Name       string            `json:"name"` // of the member
+	Chain      string            `json:"chain"`
+	Version    string            `json:"version"`
+	Now        time.Time         `json:"now"` // the node's clock
+	Height     uint64            `json:"height"`
+	Base       uint64            `json:"base"`   // oldest block that it keeps
+	Behind     uint64            `json:"behind"` // blocks that its peers have and it lacks
+	CatchingUp bool              `json:"catchingUp"`
+	Validating bool              `json:"validating"` // its keys are among the members'
+	Failed     bool              `json:"failed"`
+	Headers    uint64            `json:"headers"`
+	Pending    uint64            `json:"pending"` // headers without a quorum of cosignatures
+	Epoch      uint64            `json:"epoch"`
+	EpochAt    uint64            `json:"epochAt"` // height from which it is in office
+	Members    []Member          `json:"members"`
+	Peers      []Peer            `json:"peers"`
+	Heads      []Head            `json:"heads"`
+	Last       *Certified        `json:"last,omitempty"`
+	Refused    map[string]uint64 `json:"refused"` // since the start, by reason
+	DiskBytes  int64             `json:"diskBytes"`
+}
+
+// Member is a validator of the newest epoch.
+type Member struct {
+	Name  string `json:"name"`
+	Power uint64 `json:"power"`
+}
+
+// Peer is another node that this one knows of.
+type Peer struct {
+	Name      string `json:"name"`
+	Connected bool   `json:"connected"`
+	Height    uint64 `json:"height"`
+}
+
+// Head is the newest checkpoint of a log.
+type Head struct {
+	Origin string `json:"origin"`
+	Size   uint64 `json:"size"`
+	Root   string `json:"root"` // hex
+}
+
+// Certified is the newest header that has its quorum.
+type Certified struct {
+	Index    uint64    `json:"index"`
+	Height   uint64    `json:"height"`
+	Time     time.Time `json:"time"`
+	Cosigned []string  `json:"cosigned"`
+	Silent   []string  `json:"silent"` // members of its epoch that are not in the certificate
+}
+
+// Entry is one header on the wire.
+type Entry struct {
+	Header       string        `json:"header"`
+	Checkpoints  []string      `json:"checkpoints"`
+	Cosignatures []Cosignature `json:"cosignatures"`
+}
+
+// Cosignature is one validator's signature.
+type Cosignature struct {
+	Validator int    `json:"validator"`
+	Signature []byte `json:"signature"`
+}
+
+// Entries are headers in ascending order.
+type Entries struct {
+	Entries []Entry `json:"entries"`
+}
+
+// Epochs are signed epochs in ascending order, as they stand in evidence.
+type Epochs struct {
+	Epochs []json.RawMessage `json:"epochs"`
+}
+
+// NewEntry writes an entry.
+func NewEntry(e chainview.Entry) Entry {
+	w := Entry{Header: e.Header.Text(), Checkpoints: make([]string, len(e.Checkpoints)), Cosignatures: make([]Cosignature, len(e.Cosignatures))}
+	for i, c := range e.Checkpoints {
+		w.Checkpoints[i] = c.Text()
+	}
+	for i, s := range e.Cosignatures {
+		w.Cosignatures[i] = Cosignature(s)
+	}
+	return w
+}
+
+// entry reads an entry; signatures and roots are checked by chainview.Build.
+func (w Entry) entry() (e chainview.Entry, err error) {
+	if e.Header, err = anchorproof.ParseHeader(w.Header); err != nil {
+		return e, err
+	}
+	for _, text := range w.Checkpoints {
+		c, err := checkpoint.Parse(text)
+		if err != nil {
+			return e, err
+		}
+		e.Checkpoints = append(e.Checkpoints, c)
+	}
+	for _, s := range w.Cosignatures {
+		e.Cosignatures = append(e.Cosignatures, anchorproof.Cosignature(s))
+	}
+	return e, nil
+}
+
+// parse reads signed epochs; that they follow from the pinned one is checked by whoever
+// uses them.
+func (w Epochs) parse() (out []anchorproof.SignedEpoch, err error) {
+	for _, raw := range w.Epochs {
+		s, err := anchorproof.ParseSignedEpoch(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}

@@ -1,0 +1,245 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/notary/anchor"
+	"stele/notary/anchorproof"
+	"stele/notary/chainview"
+	"stele/server/chainnet"
+)
+
+// chainNodes are the addresses of chain-nodes.
+func (c Config) chainNodes() (out []string) {
+	for _, a := range strings.Split(c.ChainNodes, ",") {
+		if a = strings.TrimSpace(a); a != "" {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// filePrepared says that the key folder holds keys for an instance to come.
+const filePrepared = "prepared.json"
+
+// preparation is what the keys were made for.
+type preparation struct {
+	Origin       string `json:"origin"`
+	Organization string `json:"organization"`
+}
+
+// Prepare makes the keys of an instance to come and returns the log's public key, which the
+// members of a network enter into their genesis. [Init] with the same names uses them.
+func Prepare(c Config, req InitRequest, now time.Time) (logKey string, err error) {
+	if Exists(c) {
+		return "", fmt.Errorf("there is an instance in %s already: choose another data folder", c.Data)
+	}
+	if !signednote.ValidName(req.Origin) {
+		return "", errors.New("an origin is printable ASCII without spaces and plus signs")
+	}
+	p, err := readPrepared(c)
+	if err != nil {
+		return "", err
+	}
+	if p != nil { // again: the same key
+		pass, err := c.passphrase()
+		if err != nil {
+			return "", err
+		}
+		key, err := keysOf(c, req, p, pass, now)
+		if err != nil {
+			return "", err
+		}
+		return signednote.FormatKey(req.Origin, key.Public()), nil
+	}
+	if entries, err := os.ReadDir(c.Keys); err == nil && hasKeys(entries) {
+		return "", fmt.Errorf("the key folder %s holds keys already: choose another one", c.Keys)
+	}
+	if err := os.MkdirAll(c.Keys, 0o700); err != nil {
+		return "", err
+	}
+	pass, err := c.passphrase()
+	if err != nil {
+		return "", err
+	}
+	key, err := initKeys(c, req, pass, now)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(preparation{req.Origin, req.Organization})
+	if err != nil {
+		return "", err
+	}
+	return signednote.FormatKey(req.Origin, key.Public()), writeFile(c.keyPath(filePrepared), append(text, '\n'), 0o644)
+}
+
+// PreparedOrigin is the origin that keys were prepared for, "" when there are none.
+func PreparedOrigin(c Config) (string, error) {
+	p, err := readPrepared(c)
+	if p == nil {
+		return "", err
+	}
+	return p.Origin, nil
+}
+
+// readPrepared is nil when no keys were prepared.
+func readPrepared(c Config) (*preparation, error) {
+	text, err := os.ReadFile(c.keyPath(filePrepared))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var p preparation
+	if err := json.Unmarshal(text, &p); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", c.keyPath(filePrepared), err)
+	}
+	return &p, nil
+}
+
+// keysOf makes the keys of a new instance, or takes those that were prepared for it.
+func keysOf(c Config, req InitRequest, p *preparation, pass keystore.Secret, now time.Time) (*sm.PrivateKey, error) {
+	if p == nil {
+		return initKeys(c, req, pass, now)
+	}
+	if p.Origin != req.Origin || p.Organization != req.Organization {
+		return nil, fmt.Errorf("the keys in %s were prepared for the log %s of %s, not for %s of %s", c.Keys, p.Origin, p.Organization, req.Origin, req.Organization)
+	}
+	return keystore.Load(c.keyPath(fileLogKey), pass)
+}
+
+// chainOf founds the embedded chain, or checks the genesis of a network.
+func chainOf(c Config, req InitRequest, pass keystore.Secret, logKey *sm.PublicKey) (anchorproof.Epoch, error) {
+	if req.Genesis == nil {
+		return initChain(c, req, pass, logKey)
+	}
+	if k := req.Genesis.Notary(req.Origin); k != nil && !k.Equal(logKey) {
+		return *req.Genesis, fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for another instance", req.Origin)
+	}
+	return *req.Genesis, nil
+}
+
+// LogKey is the public key of the instance's log, as members of a network admit it.
+func (s *Stores) LogKey() string {
+	v := s.Trust.Logs[0].Key
+	return signednote.FormatKey(v.Name(), v.Key())
+}
+
+// genesis is the pinned first epoch, which must be the instance's.
+func (in *Instance) genesis() (anchorproof.Epoch, error) {
+	g := in.Trust.Chains[0].Genesis
+	if g.Hash().String() != in.id.Epoch0 {
+		return g, fmt.Errorf("%w: the trust roots pin another chain than the instance's", ErrForeign)
+	}
+	return g, nil
+}
+
+// openNetwork prepares anchoring through nodes elsewhere. That none answers at the moment
+// stops nothing: documents are taken in, and anchored when the network is back.
+func (in *Instance) openNetwork(ctx context.Context) error {
+	genesis, err := in.genesis()
+	if err != nil {
+		return err
+	}
+	token, err := secretFile(in.Config.ChainTokenFile)
+	if err != nil {
+		return err
+	}
+	if in.network, err = chainnet.New(genesis, in.Config.chainNodes(), token, time.Now, in.log.With("part", "chain")); err != nil {
+		return err
+	}
+	in.anchors = in.anchorsOn(in.network, true)
+	err = in.anchors.Check(ctx)
+	if errors.Is(err, anchor.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		in.log.WarnContext(ctx, "the chain cannot be reached; records are received and logged, and anchored once it can", "error", err)
+		return nil
+	}
+	return err
+}
+
+// chainViews hands out what the explorer shows. A view is shared for a moment: the public
+// asks for it, and the chain's nodes must not feel that. It is safe for concurrent use.
+type chainViews struct {
+	take func(context.Context) (chainview.View, error)
+	now  func() time.Time
+
+	mu   sync.Mutex
+	at   time.Time      // guarded by mu
+	view chainview.View // guarded by mu
+	err  error          // guarded by mu
+}
+
+const (
+	viewAge  = 2 * time.Second
+	viewTime = 5 * time.Second // to ask for one
+)
+
+// View returns a view that is at most viewAge old. Callers that come meanwhile wait for the
+// one that asks.
+func (c *chainViews) View(ctx context.Context) (chainview.View, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.now(); c.at.IsZero() || now.Sub(c.at) > viewAge || now.Before(c.at) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), viewTime)
+		defer cancel()
+		c.view, c.err = c.take(ctx)
+		c.at = c.now()
+	}
+	return c.view, c.err
+}
+
+// explorer is where views of this instance's chain come from; nil where another server
+// anchors.
+func (in *Instance) explorer() func(context.Context) (chainview.View, error) {
+	c := &chainViews{now: time.Now}
+	switch {
+	case in.network != nil:
+		c.take = in.network.View
+	case in.chain != nil:
+		c.take = in.embeddedView
+	default:
+		return nil
+	}
+	return c.View
+}
+
+// embeddedView reads the chain in this process.
+func (in *Instance) embeddedView(context.Context) (chainview.View, error) {
+	n, err := in.chain.current()
+	if err != nil {
+		return chainview.View{}, fmt.Errorf("%w: %w", chainview.ErrUnavailable, err)
+	}
+	s, err := n.Status()
+	if err != nil {
+		return chainview.View{}, fmt.Errorf("%w: %w", chainview.ErrUnavailable, err)
+	}
+	src := chainview.Source{At: time.Now(), Height: s.Height, Headers: s.Headers, Pending: s.Pending}
+	for i := uint64(1); i <= s.Epoch; i++ {
+		e, err := n.Epoch(i)
+		if err != nil {
+			return chainview.View{}, err
+		}
+		src.Epochs = append(src.Epochs, e)
+	}
+	for i := max(s.Headers, chainview.MaxAnchors) - chainview.MaxAnchors; i < s.Headers; i++ {
+		e, err := n.Entry(i)
+		if err != nil {
+			return chainview.View{}, err
+		}
+		src.Entries = append(src.Entries, chainview.Entry(e))
+	}
+	src.Nodes = []chainview.Node{{Name: s.Validators[0].Name, Reachable: true, Height: s.Height}}
+	return chainview.Build(n.Genesis(), src)
+}
