@@ -62,7 +62,7 @@ var allowed = map[string]string{
 	"server/slowread":            "",
 	"server/deliver":             "notary/webhook",
 	"server/bsnhttp":             "notary/anchor/bsn",
-	"server/bsnpeer":             "notary/gateway",
+	"server/bsnpeer":             "crypto/sm notary/gateway",
 	"server/auth":                "crypto/sm notary",
 	"server/tus":                 "notary notary/upload",
 	"server/client":              "crypto/sm notary/proof", // agencies import it: nothing of the server
