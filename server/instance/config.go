@@ -47,6 +47,7 @@ type Config struct {
 	Keys           string `name:"keys" env:"STELE_KEYS" help:"Folder of the encrypted keys; default keys in the data folder." yaml:"keys"`
 	PassphraseFile string `name:"passphrase-file" env:"STELE_PASSPHRASE_FILE" help:"File with the passphrase of the keys; or set STELE_PASSPHRASE." yaml:"passphrase-file"`
 	Chain          string `name:"chain" env:"STELE_CHAIN" default:"embedded" enum:"embedded,none" help:"embedded: this server runs the validator in the data folder. none: another server of this instance does." yaml:"chain"`
+	Anchors        string `name:"anchors" env:"STELE_ANCHORS" help:"YAML file of the anchor policy: which chains, how often, which are required; default anchors.yaml in the data folder, if it is there." yaml:"anchors"`
 
 	MaxDocument       int64         `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
 	MaxPublicUpload   int64         `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`

@@ -16,11 +16,9 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/anchor"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
 	"stele/notary/chain"
-	"stele/notary/checkpoint"
 	"stele/notary/fsck"
 	"stele/notary/intake"
 	"stele/notary/people"
@@ -41,8 +39,11 @@ type Stores struct {
 	Objects ObjectStore
 	Trust   *proof.Trust
 	Tiles   *batchlog.Tiles
+	Policy  AnchorPolicy
 	id      identity
 	trust   []byte
+
+	trustChanged bool // the policy names gateways that the file of the trust roots lacks
 }
 
 // OpenStores opens database, object store and trust roots and checks that they belong to
@@ -62,6 +63,9 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 	}
 	if s.Trust, err = proof.ParseTrust(s.trust); err != nil {
 		return s, fmt.Errorf("%s: %w", c.TrustPath(), err)
+	}
+	if err = s.pinGateways(); err != nil {
+		return s, err
 	}
 	if s.DB, err = c.openDB(ctx, false); err != nil {
 		return s, err
@@ -162,7 +166,7 @@ type Instance struct {
 	batch    *batchlog.Log
 	holder   string
 	chain    *chainKeeper // nil when another server runs the validator
-	anchors  *anchor.Loop
+	loops    []chainLoop  // one for each chain that is anchored on
 	usage    *auth.Usage
 	webhooks *webhooks
 	people   *people.People
@@ -197,6 +201,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 			return nil, err
 		}
 	}
+	if err := in.openAnchors(ctx, pass); err != nil {
+		return nil, err
+	}
 	if err := in.openWebhooks(ctx, pass); err != nil {
 		return nil, err
 	}
@@ -216,9 +223,7 @@ func (in *Instance) openLog(ctx context.Context, pass keystore.Secret) error {
 	}
 	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: signer, Holder: in.holder, Now: time.Now, Log: in.log, OnAdvance: func() {
 		in.Progress.Notify()
-		if in.anchors != nil {
-			in.anchors.Wake()
-		}
+		in.wakeLoops()
 	}})
 	return in.batch.Check(ctx)
 }
@@ -246,15 +251,7 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	if err != nil {
 		return fmt.Errorf("start the chain: %w", err)
 	}
-	verifier := in.Trust.Logs[0].Key
-	in.anchors = anchor.NewLoop(in.DB, in.chain, anchor.Options{Required: true, Nodes: in.Tiles.Nodes, Log: in.log,
-		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, verifier) },
-		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
-			_, err := proof.VerifyAnchor(in.Trust, c, evidence)
-			return err
-		},
-		OnAnchored: in.Progress.Notify})
-	return in.anchors.Check(ctx)
+	return nil
 }
 
 // start runs the background work. Close stops it in this order: intake answers what it has
@@ -273,8 +270,10 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret) {
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)
 	in.run(background, "sequencer", in.batch.Run)
+	for _, l := range in.loops {
+		in.run(background, "anchoring on "+l.title, l.run(in))
+	}
 	if in.chain != nil {
-		in.run(background, "anchoring", in.anchors.Run)
 		in.run(background, "chain", in.chain.run)
 	}
 	in.run(background, "uploads", in.Uploads.Run)
