@@ -3,7 +3,6 @@ package bsnpeer
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -240,14 +239,20 @@ func (p *Peer) sign(h gateway.AnswerHeader, body any, fault Fault) ([]byte, erro
 	return json.Marshal(gateway.Answer{Header: h, Mac: mac, Body: raw})
 }
 
-var (
-	errQueue     = errors.New("the request queue is full, try again later")
-	errBadMac    = errors.New(gateway.MsgBadMac)
-	errNoSuchTx  = errors.New("the transaction does not exist")
-	errNoBlock   = errors.New("the block does not exist")
-	errNoPath    = errors.New("the interface does not exist")
-	errBadBody   = errors.New("the request body is malformed")
-	errNonce     = errors.New("the nonce must be 24 bytes in base64")
-	errDuplicate = errors.New("the transaction exists already: the nonce was used before")
-	errChainCode = errors.New("the chaincode is not deployed")
+// refusal is what a gateway says when it does not do what was asked: the msg of its answer.
+type refusal string
+
+// Error implements error.
+func (r refusal) Error() string { return string(r) }
+
+const (
+	errQueue     refusal = "the request queue is full, try again later"
+	errBadMac    refusal = gateway.MsgBadMac
+	errNoSuchTx  refusal = "the transaction does not exist"
+	errNoBlock   refusal = "the block does not exist"
+	errNoPath    refusal = "the interface does not exist"
+	errBadBody   refusal = "the request body is malformed"
+	errNonce     refusal = "the nonce must be 24 bytes in base64"
+	errDuplicate refusal = "the transaction exists already: the nonce was used before"
+	errChainCode refusal = "the chaincode is not deployed"
 )

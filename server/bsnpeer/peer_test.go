@@ -68,6 +68,11 @@ func start(t testing.TB, algorithm gateway.Algorithm, change ...func(*bsnpeer.Co
 }
 
 func (n *network) client(t testing.TB, gateways ...string) *bsn.Target {
+	return n.impatient(t, 5*time.Second, gateways...)
+}
+
+// impatient is a client that gives up a call after a while.
+func (n *network) impatient(t testing.TB, timeout time.Duration, gateways ...string) *bsn.Target {
 	t.Helper()
 	post, err := bsnhttp.New(bsnhttp.Options{})
 	fatalIfErr(t, err)
@@ -75,7 +80,7 @@ func (n *network) client(t testing.TB, gateways ...string) *bsn.Target {
 		gateways = []string{n.server.URL}
 	}
 	target, err := bsn.New(bsn.Config{Gateways: gateways, UserCode: user, App: app, ChainCode: "cc_" + app + "_00", Key: n.key, GatewayKey: n.conf.Key.Public(), Post: post,
-		Now: time.Now, Timeout: 250 * time.Millisecond, Poll: 2 * time.Millisecond, Patience: 150 * time.Millisecond})
+		Now: time.Now, Timeout: timeout, Poll: 2 * time.Millisecond, Patience: 150 * time.Millisecond})
 	fatalIfErr(t, err)
 	return target
 }
@@ -183,6 +188,9 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			n := start(t, gateway.SM2)
 			target := n.client(t)
+			if fault == bsnpeer.Hang {
+				target = n.impatient(t, 200*time.Millisecond)
+			}
 			n.anchored(t, target, mark(1))
 			n.anchored(t, target, mark(2))
 			sizes := []uint64{1, 2}

@@ -65,9 +65,9 @@ type Target struct {
 	conf Config
 
 	mu      sync.Mutex
-	current int    // guarded by mu: the gateway that is asked first
-	known   entry  // guarded by mu: the newest entry that was seen; never an older one again
-	flight  flight // guarded by mu: the last submission, while its end is not known
+	current int              // guarded by mu: the gateway that is asked first
+	known   map[string]entry // guarded by mu: by log, the newest entry that was seen; never an older one again
+	flight  flight           // guarded by mu: the last submission, while its end is not known
 }
 
 var _ anchor.Target = (*Target)(nil)
@@ -105,7 +105,7 @@ func New(c Config) (*Target, error) {
 			*d.set = d.to
 		}
 	}
-	return &Target{conf: c}, nil
+	return &Target{conf: c, known: map[string]entry{}}, nil
 }
 
 // Kind is the kind of the evidence.
@@ -128,7 +128,7 @@ func (t *Target) Head(ctx context.Context, origin string) (uint64, merkle.Hash, 
 // there, halving finds the last that is. Usually that is one question.
 func (t *Target) head(ctx context.Context, origin string) (entry, error) {
 	t.mu.Lock()
-	last := t.known
+	last := t.known[origin]
 	t.mu.Unlock()
 	absent := uint64(0)
 	for step := uint64(1); absent == 0 || absent > last.n+1; {
@@ -151,8 +151,8 @@ func (t *Target) head(ctx context.Context, origin string) (entry, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if last.n > t.known.n {
-		t.known = last
+	if last.n > t.known[origin].n {
+		t.known[origin] = last
 	}
 	if t.flight.n <= last.n {
 		t.flight = flight{}
@@ -203,13 +203,13 @@ func (t *Target) history(ctx context.Context, origin string, n uint64) (bsnproof
 }
 
 // Submit writes the checkpoint as the next entry. While an earlier submission of that entry
-// may still come into a block, no other is made.
+// may still come into a block, no other is made. The newest entry is the one that Head found.
 func (t *Target) Submit(ctx context.Context, s anchor.Submission) error {
 	c := s.Checkpoint
-	last, err := t.head(ctx, c.Origin)
+	t.mu.Lock()
+	last := t.known[c.Origin]
+	t.mu.Unlock()
 	switch {
-	case err != nil:
-		return err
 	case last.c == c:
 		return nil
 	case last.c.Size != s.OldSize || last.n >= bsnproof.MaxEntries:
