@@ -121,14 +121,23 @@ func TestVectorsInWebAssembly(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build for js/wasm: %v\n%s", err, out)
 	}
-	run := exec.Command(filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "go_js_wasm_exec"), program, vectorsDir)
+	attested := attestedVectors(t)
+	dir := filepath.Join(t.TempDir(), "attested")
+	fatalIfErr(t, attested.Write(dir))
+	for folder, set := range map[string]*vectors.Set{vectorsDir: loadVectors(t), dir: attested} {
+		compareInWebAssembly(t, exec.Command(filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "go_js_wasm_exec"), program, folder), set)
+	}
+}
+
+func compareInWebAssembly(t *testing.T, run *exec.Cmd, set *vectors.Set) {
+	t.Helper()
 	var stderr bytes.Buffer
 	run.Stderr = &stderr
 	out, err := run.Output()
 	if err != nil {
 		t.Fatalf("run in node: %v\n%s", err, stderr.Bytes())
 	}
-	set, lines := loadVectors(t), bytes.Split(bytes.TrimSuffix(out, []byte("\n")), []byte("\n"))
+	lines := bytes.Split(bytes.TrimSuffix(out, []byte("\n")), []byte("\n"))
 	if len(lines) != len(set.Index.Vectors) {
 		t.Fatalf("%d reports for %d vectors\n%s", len(lines), len(set.Index.Vectors), stderr.Bytes())
 	}
