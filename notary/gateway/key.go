@@ -11,9 +11,6 @@ import (
 	"fmt"
 	"math/big"
 
-	"github.com/decred/dcrd/dcrec/secp256k1/v4"
-	k1ecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
-
 	"stele/crypto/sm"
 )
 
@@ -41,7 +38,7 @@ type PublicKey struct {
 	point     []byte // uncompressed
 	sm2       *sm.PublicKey
 	r1        *ecdsa.PublicKey
-	k1        *secp256k1.PublicKey
+	k1        *k1Point
 }
 
 var (
@@ -112,7 +109,7 @@ func publicKey(algorithm Algorithm, point []byte) (*PublicKey, error) {
 		case Secp256r1:
 			k.r1, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 		case Secp256k1:
-			k.k1, err = secp256k1.ParsePubKey(point)
+			k.k1, err = parseK1(point)
 		}
 	}
 	if err != nil {
@@ -155,11 +152,12 @@ func (k *PublicKey) Verify(text string, mac []byte) bool {
 		return k.sm2.Verify(digest[:], mac)
 	case Secp256r1:
 		digest := sha256.Sum256([]byte(text))
-		return lowS(mac) && ecdsa.VerifyASN1(k.r1, digest[:], mac)
+		sig, ok := parseSignature(mac)
+		return ok && sig.S.Cmp(halfOrder) <= 0 && ecdsa.VerifyASN1(k.r1, digest[:], mac)
 	case Secp256k1:
 		digest := sha256.Sum256([]byte(text))
-		sig, err := k1ecdsa.ParseDERSignature(mac)
-		return err == nil && bytes.Equal(sig.Serialize(), mac) && sig.Verify(digest[:], k.k1) // Serialize writes the smaller s
+		sig, ok := parseSignature(mac)
+		return ok && k.k1.verify(digest[:], sig)
 	}
 	return false
 }
@@ -169,12 +167,12 @@ type derSignature struct{ R, S *big.Int }
 // halfOrder is half the order of secp256r1, rounded down.
 var halfOrder = new(big.Int).Rsh(elliptic.P256().Params().N, 1)
 
-func lowS(der []byte) bool {
-	var sig derSignature
+// parseSignature reads the one DER spelling of a signature.
+func parseSignature(der []byte) (sig derSignature, ok bool) {
 	rest, err := asn1.Unmarshal(der, &sig)
-	if err != nil || len(rest) != 0 || sig.S.Cmp(halfOrder) > 0 {
-		return false
+	if err != nil || len(rest) != 0 {
+		return sig, false
 	}
 	again, err := asn1.Marshal(sig)
-	return err == nil && bytes.Equal(again, der)
+	return sig, err == nil && bytes.Equal(again, der)
 }
