@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/asn1"
 	"encoding/pem"
@@ -37,8 +35,7 @@ type PublicKey struct {
 	algorithm Algorithm
 	point     []byte // uncompressed
 	sm2       *sm.PublicKey
-	r1        *ecdsa.PublicKey
-	k1        *k1Point
+	ecdsa     *point // on the curve of an ECDSA algorithm
 }
 
 var (
@@ -107,9 +104,9 @@ func publicKey(algorithm Algorithm, point []byte) (*PublicKey, error) {
 		case SM2:
 			k.sm2, err = sm.ParsePublicKey(point)
 		case Secp256r1:
-			k.r1, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+			k.ecdsa, err = r1.parse(point)
 		case Secp256k1:
-			k.k1, err = parseK1(point)
+			k.ecdsa, err = k1.parse(point)
 		}
 	}
 	if err != nil {
@@ -153,19 +150,16 @@ func (k *PublicKey) Verify(text string, mac []byte) bool {
 	case Secp256r1:
 		digest := sha256.Sum256([]byte(text))
 		sig, ok := parseSignature(mac)
-		return ok && sig.S.Cmp(halfOrder) <= 0 && ecdsa.VerifyASN1(k.r1, digest[:], mac)
+		return ok && r1.verify(*k.ecdsa, digest[:], sig)
 	case Secp256k1:
 		digest := sha256.Sum256([]byte(text))
 		sig, ok := parseSignature(mac)
-		return ok && k.k1.verify(digest[:], sig)
+		return ok && k1.verify(*k.ecdsa, digest[:], sig)
 	}
 	return false
 }
 
 type derSignature struct{ R, S *big.Int }
-
-// halfOrder is half the order of secp256r1, rounded down.
-var halfOrder = new(big.Int).Rsh(elliptic.P256().Params().N, 1)
 
 // parseSignature reads the one DER spelling of a signature.
 func parseSignature(der []byte) (sig derSignature, ok bool) {

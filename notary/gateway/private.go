@@ -1,3 +1,5 @@
+//go:build !js
+
 package gateway
 
 import (
@@ -15,7 +17,8 @@ import (
 	"stele/crypto/sm"
 )
 
-// PrivateKey makes macs. It is immutable.
+// PrivateKey makes macs. It is immutable. Browsers only verify: the libraries that sign would
+// add half a megabyte to what they load.
 type PrivateKey struct {
 	public *PublicKey
 	scalar []byte // 32 bytes, big endian
@@ -133,8 +136,8 @@ func (k *PrivateKey) Sign(text string) ([]byte, error) {
 	if _, err := asn1.Unmarshal(der, &sig); err != nil {
 		return nil, err
 	}
-	if sig.S.Cmp(halfOrder) > 0 {
-		sig.S.Sub(elliptic.P256().Params().N, sig.S)
+	if sig.S.Cmp(r1.half) > 0 {
+		sig.S.Sub(r1.n, sig.S)
 	}
 	return asn1.Marshal(sig)
 }

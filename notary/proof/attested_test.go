@@ -1,3 +1,5 @@
+//go:build !js
+
 package proof_test
 
 import (
@@ -114,7 +116,7 @@ func TestAttestedAnchor(t *testing.T) {
 
 // Every byte of attested evidence counts.
 func TestEveryByteOfAttestedEvidenceCounts(t *testing.T) {
-	a := newAttester(t, gateway.Secp256k1)
+	a := newAttester(t, gateway.SM2)
 	_, b, trust, document := attestedWorld(t, a)
 	digest, raw := sm.Sum(document), b.Encode()
 	first := bytes.Index(raw, []byte(`{"kind":"bsn/`))
@@ -129,7 +131,7 @@ func TestEveryByteOfAttestedEvidenceCounts(t *testing.T) {
 
 // What the answers do not say, a gateway does not attest.
 func TestAttestedAnswersMustAgree(t *testing.T) {
-	a := newAttester(t, gateway.Secp256k1)
+	a := newAttester(t, gateway.SM2)
 	for name, change := range map[string]func(*answers){
 		"another key":             func(x *answers) { x.key = bsnproof.Key("other.example", 3) },
 		"entry 0":                 func(x *answers) { x.key = bsnproof.Key("log.stele.example", 0) },

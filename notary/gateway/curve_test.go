@@ -14,7 +14,7 @@ import (
 // TestK1AgainstLibrary compares the verification of secp256k1 macs with a library's, on sound
 // signatures, changed ones and those of other keys.
 func TestK1AgainstLibrary(t *testing.T) {
-	for range 60 {
+	for range 40 {
 		key, err := gateway.GenerateKey(gateway.Secp256k1)
 		if err != nil {
 			t.Fatal(err)
