@@ -30,7 +30,9 @@ var allowed = map[string]string{
 	"notary/statement":           "crypto/sm crypto/merkle notary notary/canonical",
 	"notary/checkpoint":          "crypto/merkle crypto/signednote",
 	"notary/anchorproof":         "crypto/sm crypto/merkle crypto/signednote notary/checkpoint",
-	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof",
+	"notary/gateway":             "crypto/sm",
+	"notary/bsnproof":            "crypto/merkle crypto/sm notary/canonical notary/checkpoint notary/gateway",
+	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/bsnproof notary/gateway",
 	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof/...",
 	"notary/proof/carrier":       "",
 	"notary/proof/exhibit":       "crypto/... notary/anchorproof notary/checkpoint notary/proof notary/statement",
@@ -53,6 +55,7 @@ var allowed = map[string]string{
 	"notary/chain":               "crypto/merkle crypto/sm crypto/signednote notary/anchorproof notary/checkpoint",
 	"notary/chain/ceremony":      "crypto/signednote crypto/sm notary/anchorproof notary/canonical notary/chain",
 	"notary/chainview":           "crypto/merkle notary/anchorproof notary/checkpoint",
+	"notary/anchor/bsn":          "crypto/merkle notary/anchor notary/bsnproof notary/checkpoint notary/gateway",
 	"notary/fsck":                "crypto/... notary notary/batchlog notary/checkpoint notary/proof notary/statement",
 	"notary/webhook":             "crypto/seal crypto/sm notary",
 	"notary/upload":              "crypto/sm notary",
@@ -67,6 +70,8 @@ var allowed = map[string]string{
 	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof notary/proof/carrier notary/proof/exhibit ui/fill ui/wasm/...",
 	"server/slowread":            "",
 	"server/deliver":             "notary/webhook",
+	"server/bsnhttp":             "notary/anchor/bsn",
+	"server/bsnpeer":             "crypto/sm notary/gateway",
 	"server/auth":                "crypto/sm notary",
 	"server/tus":                 "notary notary/upload",
 	"server/clamd":               "notary",
@@ -88,7 +93,7 @@ var allowed = map[string]string{
 
 // pure packages are the verifier and what it stands on: they build for a browser. Directly
 // they name none of these; through the standard library crypto/x509 alone brings in net.
-const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof notary/proof/carrier notary/proof/exhibit"
+const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/gateway notary/bsnproof notary/proof notary/proof/carrier notary/proof/exhibit"
 
 var (
 	notPure       = []string{"net", "net/http", "database/sql", "crypto/tls", "os", "os/exec", "log/slog"}

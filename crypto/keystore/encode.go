@@ -16,7 +16,6 @@ import (
 	"github.com/emmansun/gmsm/pkcs"
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
-	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"stele/crypto/sm"
@@ -177,6 +176,9 @@ func (e *envelope) decrypt(passphrase Secret) (privateKey, error) {
 
 func parsePKCS8(der []byte) (privateKey, error) {
 	parsed, err := smx509.ParsePKCS8PrivateKey(der)
+	if key, ok := parseEC(der); ok {
+		return key, nil
+	}
 	if err != nil {
 		// The library's text may quote what it read.
 		return nil, fmt.Errorf("%w: the decrypted content is no key that is known here", ErrDamaged)
@@ -191,7 +193,7 @@ func parsePKCS8(der []byte) (privateKey, error) {
 	case ed25519.PrivateKey:
 		return ed25519Key{k}, nil
 	}
-	return nil, fmt.Errorf("%w: neither SM2 nor Ed25519", ErrKeyType)
+	return nil, fmt.Errorf("%w: neither an elliptic-curve key nor Ed25519", ErrKeyType)
 }
 
 // publicHalfMatches demands the public key inside a PKCS#8 SM2 key (RFC 5915 section 3) and
@@ -199,17 +201,8 @@ func parsePKCS8(der []byte) (privateKey, error) {
 // does not authenticate lets damage to it pass as another, valid key. OpenSSL, Java and we
 // write the public key; a key without it can be converted with "openssl pkey".
 func publicHalfMatches(der []byte, key *sm.PrivateKey) bool {
-	attributes, curve, public := contextTag(0), contextTag(0), contextTag(1)
-	in := cryptobyte.String(der)
-	var info, octets, fields, bits, skip cryptobyte.String
-	var point []byte
-	return in.ReadASN1(&info, cbasn1.SEQUENCE) && in.Empty() && // PrivateKeyInfo
-		info.ReadASN1(&skip, cbasn1.INTEGER) && info.ReadASN1(&skip, cbasn1.SEQUENCE) &&
-		info.ReadASN1(&octets, cbasn1.OCTET_STRING) && info.SkipOptionalASN1(attributes) && info.Empty() &&
-		octets.ReadASN1(&fields, cbasn1.SEQUENCE) && octets.Empty() && // ECPrivateKey
-		fields.ReadASN1(&skip, cbasn1.INTEGER) && fields.ReadASN1(&skip, cbasn1.OCTET_STRING) &&
-		fields.SkipOptionalASN1(curve) && fields.ReadASN1(&bits, public) && fields.Empty() &&
-		bits.ReadASN1BitStringAsBytes(&point) && bits.Empty() && bytes.Equal(point, key.Public().Bytes())
+	point, ok := ecPoint(der)
+	return ok && bytes.Equal(point, key.Public().Bytes())
 }
 
 func contextTag(n uint8) cbasn1.Tag { return cbasn1.Tag(n).Constructed().ContextSpecific() }

@@ -3,7 +3,8 @@
 //
 //	openssl pkey -in notary.key -passin file:passphrase -noout -text
 //
-// Keys are SM2 (what signs evidence) and Ed25519 (the chain's transport). What [Load]
+// Keys are SM2 (what signs evidence), Ed25519 (the chain's transport), and those of other
+// curves that another system demands. What [Load]
 // returns signs in memory; a key device would be another type with the same two methods,
 // Public and Sign, and its users declare the interface.
 //

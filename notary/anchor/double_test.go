@@ -153,7 +153,7 @@ func newFixture(t *testing.T, b storagetest.Backend) *fixture {
 func (f *fixture) newLoop(target anchor.Target) *anchor.Loop {
 	trust := f.World.Trust()
 	tiles := batchlog.NewTiles(f.Objects, 0)
-	return anchor.NewLoop(f.db, target, anchor.Options{Required: true, Nodes: tiles.Nodes, Log: slog.New(f.logged),
+	return anchor.NewLoop(f.db, target, anchor.Options{Required: []string{"stele/egov/v1"}, Nodes: tiles.Nodes, Log: slog.New(f.logged),
 		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, &f.LogKey.Verifier) },
 		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
 			_, err := proof.VerifyAnchor(trust, c, evidence)

@@ -14,18 +14,20 @@ import (
 
 // State is what the database knows about one chain.
 type State struct {
-	Note     []byte // the log's newest signed checkpoint
-	Anchored uint64 // size of the newest checkpoint whose evidence is stored, 0 for none
+	Note     []byte    // the log's newest signed checkpoint
+	Anchored uint64    // size of the newest checkpoint whose evidence is stored, 0 for none
+	At       time.Time // when that was
 }
 
 // Store keeps finished evidence. Methods are safe for concurrent use and do not retry.
 //
 // AnchorState reads. SaveEvidence stores evidence for the checkpoint of this size, durably
-// and at most once; where the chain is required for records to be anchored, the same
-// transaction moves the log's anchored size and writes the outbox row.
+// and at most once. required are the chains that records must be on to count as anchored: in
+// the same transaction the log's anchored size moves as far as all of them are, and the
+// outbox row is written.
 type Store interface {
 	AnchorState(ctx context.Context, target string) (State, error)
-	SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required bool) error
+	SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required []string) error
 }
 
 // Signature extracts the log key's signature from a signed checkpoint.
@@ -33,7 +35,11 @@ type Signature func(note []byte) ([]byte, error)
 
 // Options are what a [Loop] needs beside its store and chain.
 type Options struct {
-	Required   bool // records are anchored when this chain has them
+	Name       string        // of the chain in the database; default the target's kind
+	Required   []string      // names of the chains that records must be on to count as anchored
+	Every      time.Duration // pause between two anchors while fewer than Records are waiting; 0 for none
+	Records    uint64        // so many waiting are not kept waiting; 0 for any number
+	Now        func() time.Time
 	Nodes      func(ctx context.Context, size uint64) merkle.NodeReader
 	Signature  Signature
 	Verify     func(c checkpoint.Checkpoint, evidence []byte) error // own evidence is checked before it is stored
@@ -85,6 +91,9 @@ func NewLoop(store Store, target Target, o Options) *Loop {
 	}
 	if o.Resubmit == 0 {
 		o.Resubmit = defaultResubmit
+	}
+	if o.Name == "" {
+		o.Name = target.Kind()
 	}
 	if o.OnAnchored == nil {
 		o.OnAnchored = func() {}
@@ -141,7 +150,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case err == nil:
 			failures, stale = 0, 0
 		case errors.Is(err, ErrMismatch), errors.Is(err, ErrFork):
-			l.opt.Log.ErrorContext(ctx, "the chain holds another history than the database", "chain", l.target.Kind(), "error", err)
+			l.opt.Log.ErrorContext(ctx, "the chain holds another history than the database", "chain", l.opt.Name, "error", err)
 			return err
 		case errors.Is(err, ErrStale) && stale < maxStale:
 			// Another server was faster, or an earlier submission is in flight: look again soon.
@@ -150,7 +159,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			continue
 		case ctx.Err() == nil:
 			failures++
-			l.opt.Log.LogAttrs(ctx, levelOf(err), "anchoring failed, will try again", slog.String("chain", l.target.Kind()), slog.Any("error", err), slog.Int("failures", failures))
+			l.opt.Log.LogAttrs(ctx, levelOf(err), "anchoring failed, will try again", slog.String("chain", l.opt.Name), slog.Any("error", err), slog.Int("failures", failures))
 			pause(ctx, min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second))
 			continue
 		}
@@ -185,7 +194,7 @@ func (l *Loop) tell(size uint64) {
 }
 
 func (l *Loop) newest(ctx context.Context) (State, checkpoint.Checkpoint, error) {
-	st, err := l.store.AnchorState(ctx, l.target.Kind())
+	st, err := l.store.AnchorState(ctx, l.opt.Name)
 	if err != nil {
 		return st, checkpoint.Checkpoint{}, fmt.Errorf("read anchor state: %w", err)
 	}
@@ -201,7 +210,7 @@ func (l *Loop) round(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	l.tell(st.Anchored)
-	if c.Size <= st.Anchored {
+	if c.Size <= st.Anchored || !l.due(st, c) {
 		return true, nil
 	}
 	if err := l.submit(ctx, st, c); err != nil {
@@ -220,13 +229,18 @@ func (l *Loop) round(ctx context.Context) (done bool, err error) {
 	// A crash before this is stored costs nothing: the chain gives the evidence again.
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := l.store.SaveEvidence(ctx, l.target.Kind(), c.Size, evidence, l.opt.Required); err != nil {
+	if err := l.store.SaveEvidence(ctx, l.opt.Name, c.Size, evidence, l.opt.Required); err != nil {
 		return false, fmt.Errorf("store evidence: %w", err)
 	}
 	l.covered = c.Size - st.Anchored
-	l.opt.Log.DebugContext(ctx, "anchored", "chain", l.target.Kind(), "size", c.Size)
+	l.opt.Log.DebugContext(ctx, "anchored", "chain", l.opt.Name, "size", c.Size)
 	l.tell(c.Size)
 	return false, nil
+}
+
+// due reports whether the chain's turn has come: some are paid for by the transaction.
+func (l *Loop) due(st State, c checkpoint.Checkpoint) bool {
+	return l.opt.Every == 0 || l.opt.Records > 0 && c.Size-st.Anchored >= l.opt.Records || l.opt.Now().Sub(st.At) >= l.opt.Every
 }
 
 // read is newest with a limit of its own.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"stele/crypto/merkle"
@@ -41,11 +42,19 @@ type Stored struct {
 	Anchored     *AnchoredCheckpoint
 }
 
-// AnchoredCheckpoint is the first checkpoint that holds an entry and is anchored.
+// AnchoredCheckpoint is the first checkpoint that holds an entry and is anchored: where there
+// is one, the first with evidence that proves itself.
 type AnchoredCheckpoint struct {
 	Size    uint64
 	Note    []byte
-	Anchors []json.RawMessage
+	Anchors []json.RawMessage // evidence for this checkpoint
+	Later   []LaterAnchor     // of the other chains, for their first later checkpoint
+}
+
+// LaterAnchor is evidence for a larger checkpoint.
+type LaterAnchor struct {
+	Size     uint64
+	Evidence json.RawMessage
 }
 
 // Store is the database as the read side needs it. Methods are safe for concurrent use and
@@ -166,9 +175,34 @@ func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index uint64
 	size := head.Size
 	if s.Anchored != nil {
 		e.Anchors, e.Log.Checkpoint, size = s.Anchored.Anchors, s.Anchored.Note, s.Anchored.Size
+		if e.Anchors, err = a.withLater(ctx, *s.Anchored, head.Size); err != nil {
+			return nil, err
+		}
 	}
 	e.Log.Path, err = a.path(ctx, index, size, head.Size)
 	return e, err
+}
+
+// withLater adds the evidence of other chains, each with the proof that its checkpoint grew
+// out of the bundle's. So the time of the first anchor stays what it was.
+func (a *Archive) withLater(ctx context.Context, anchored AnchoredCheckpoint, headSize uint64) ([]json.RawMessage, error) {
+	out := slices.Clone(anchored.Anchors)
+	for _, l := range anchored.Later {
+		var path []merkle.Hash
+		err := a.steady(ctx, headSize, func(headSize uint64) (err error) {
+			path, err = merkle.ConsistencyProof(anchored.Size, l.Size, a.tiles.Nodes(ctx, headSize))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		evidence, err := proof.Later(l.Evidence, path)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrOwnBundle, err)
+		}
+		out = append(out, evidence)
+	}
+	return out, nil
 }
 
 // path reads an inclusion path.

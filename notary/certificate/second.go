@@ -145,11 +145,12 @@ func digestLines(hex string) []string {
 }
 
 func (s *sheet) anchor(a proof.AnchorReport) {
-	kind := "自证 self-proving"
 	if a.Strength != proof.SelfProving {
-		kind = "由网关出具 attested by a gateway"
+		s.row(words{"上级链", "Chain above"}, fmt.Sprintf("%s（%s），区块 block %s，由网关声明 attested by its gateway", a.Gateway, a.Chain, thousands(a.Height)), 2)
+		s.row(words{"交易时间", "Gateway's time"}, chineseTime(instant(a.Time))+"（北京时间）  "+utcTime(instant(a.Time)), 1)
+		return
 	}
-	s.row(words{"电子政务链", "Chain"}, fmt.Sprintf("%s，区块 block %s，第 %d 期节点名单 epoch，%s", a.Chain, thousands(a.Height), a.Epoch, kind), 2)
+	s.row(words{"电子政务链", "Chain"}, fmt.Sprintf("%s，区块 block %s，第 %d 期节点名单 epoch，自证 self-proving", a.Chain, thousands(a.Height), a.Epoch), 2)
 	s.row(words{"区块时间", "Block time"}, chineseTime(instant(a.Time))+"（北京时间）  "+utcTime(instant(a.Time)), 1)
 	s.row(words{"共签节点", "Cosigners"}, fmt.Sprintf("%d 个节点，表决权 votes %s / %s：%s", len(a.Cosigners), thousands(a.Power), thousands(a.TotalPower), strings.Join(a.Cosigners, "、")), 2)
 }

@@ -74,7 +74,8 @@ type Comparison struct {
 type AnchorReport struct {
 	Kind       string   `json:"kind"`
 	Strength   string   `json:"strength"`
-	Chain      string   `json:"chain"`
+	Gateway    string   `json:"gateway,omitempty"` // attested: who says so
+	Chain      string   `json:"chain"`             // chain id, or the application behind the gateway
 	Height     uint64   `json:"height"`
 	Time       string   `json:"time"`
 	Epoch      uint64   `json:"epoch"`

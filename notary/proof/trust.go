@@ -10,8 +10,9 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/notary/anchorproof"
+	"stele/notary/bsnproof"
 	"stele/notary/canonical"
-	"stele/notary/checkpoint"
+	"stele/notary/gateway"
 )
 
 // TrustFormat is the value of a trust file's first key.
@@ -21,18 +22,19 @@ const TrustFormat = "stele/trust/v1"
 const MaxTrustSize = 4 << 20
 
 // Kinds of anchors that bundle v1 may carry. Any other kind makes a bundle malformed; the
-// two BSN kinds are reserved and not checked by this version.
+// one of FISCO BCOS is reserved and not checked by this version.
 const (
 	KindEgov      = anchorproof.Kind
-	KindBSNFabric = "bsn/fabric/v1"
+	KindBSNFabric = bsnproof.KindFabric
 	KindBSNFISCO  = "bsn/fisco/v1"
 )
 
 // Trust is what a verifier pins. It is immutable once parsed and safe for concurrent use.
 type Trust struct {
-	Roots  [][]byte // DER root certificates
-	Logs   []TrustedLog
-	Chains []TrustedChain
+	Roots    [][]byte // DER root certificates
+	Logs     []TrustedLog
+	Chains   []TrustedChain
+	Gateways []TrustedGateway
 }
 
 // TrustedLog is a log key with the time in which it may have signed. A zero NotAfter is open.
@@ -47,6 +49,15 @@ type TrustedChain struct {
 	Genesis anchorproof.Epoch
 }
 
+// TrustedGateway is a key that a BSN gateway signs answers about an application with. After a
+// change of keys an application has several.
+type TrustedGateway struct {
+	Kind string // of the evidence
+	App  string
+	Name string // what people call the chain behind it
+	Key  *gateway.PublicKey
+}
+
 // ErrTrust is wrapped by every error about a trust file's form.
 var ErrTrust = errors.New("malformed trust roots")
 
@@ -56,7 +67,8 @@ const trustTime = time.RFC3339
 //
 //	{"format":"stele/trust/v1","roots":[b64 DER,…],
 //	 "logs":[{"key":"<name>+<id>+<b64>","notBefore":"<RFC 3339>"[,"notAfter":"<RFC 3339>"]},…],
-//	 "chains":[{"kind":"stele/egov/v1","genesis":"<epoch text>"},…]}
+//	 "chains":[{"kind":"stele/egov/v1","genesis":"<epoch text>"},…]
+//	 [,"gateways":[{"kind":"bsn/fabric/v1","app":"<name>","name":"<name>","key":"<b64 DER>"},…]]}
 func (t *Trust) Encode() []byte {
 	b := append([]byte(nil), `{"format":"`+TrustFormat+`","roots":`...)
 	b = canonical.AppendList(b, t.Roots, canonical.AppendBytes)
@@ -78,6 +90,10 @@ func (t *Trust) Encode() []byte {
 		b = canonical.AppendString(b, c.Genesis.Text())
 		return append(b, '}')
 	})
+	if len(t.Gateways) > 0 { // files of those that have none are as they were before there were any
+		b = append(b, `,"gateways":`...)
+		b = canonical.AppendList(b, t.Gateways, appendGateway)
+	}
 	return append(b, '}')
 }
 
@@ -93,6 +109,7 @@ type wireTrust struct {
 		Kind    string `json:"kind"`
 		Genesis string `json:"genesis"`
 	} `json:"chains"`
+	Gateways []wireGateway `json:"gateways"`
 }
 
 // ParseTrust is the inverse of [Trust.Encode]; one newline at the end is allowed, for files.
@@ -142,6 +159,9 @@ func ParseTrust(data []byte) (*Trust, error) {
 		}
 		t.Chains = append(t.Chains, TrustedChain{Genesis: g})
 	}
+	if err := t.addGateways(w.Gateways); err != nil {
+		return nil, err
+	}
 	if err := canonical.Check(data, t.Encode()); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrTrust, err)
 	}
@@ -179,19 +199,4 @@ func (t *Trust) chain(id string) (anchorproof.Epoch, bool) {
 		}
 	}
 	return anchorproof.Epoch{}, false
-}
-
-// VerifyAnchor checks the evidence of one e-government anchor for a checkpoint against the
-// pinned chains. [Verify] does the same for the anchors in a bundle; this serves whoever
-// stores evidence and checks it before.
-func VerifyAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) (anchorproof.Anchored, error) {
-	e, err := anchorproof.ParseEvidence(evidence)
-	if err != nil {
-		return anchorproof.Anchored{}, err
-	}
-	genesis, ok := t.chain(e.Header.Chain)
-	if !ok {
-		return anchorproof.Anchored{}, fmt.Errorf("the chain %q is not among the trust roots", e.Header.Chain)
-	}
-	return e.Verify(genesis, c)
 }

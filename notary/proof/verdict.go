@@ -105,10 +105,20 @@ func (r *Report) decide(digest *sm.Digest) *Report {
 	case digest == nil:
 		r.set(Unverifiable, fmt.Sprintf("The evidence of certificate %s holds, but no file was compared with it.", r.Number))
 	default:
-		r.set(Genuine, fmt.Sprintf("This file is exactly the one that %s registered on %s; it was anchored at %s.", r.Agency.Name, r.IssuedAt, r.AnchoredAt))
+		r.set(Genuine, fmt.Sprintf("This file is exactly the one that %s registered on %s; %s.", r.Agency.Name, r.IssuedAt, r.anchoredText()))
 		r.Proves = provesText
 	}
 	return r
+}
+
+// anchoredText says when, and on whose word where no anchor proves itself.
+func (r *Report) anchoredText() string {
+	for _, a := range r.Anchors {
+		if a.Strength == SelfProving {
+			return "it was anchored at " + r.AnchoredAt
+		}
+	}
+	return fmt.Sprintf("the gateway %q attests that it was anchored at %s", r.Anchors[0].Gateway, r.AnchoredAt)
 }
 
 func (r *Report) set(v Verdict, summary string) { r.Verdict, r.Summary = v, summary }

@@ -187,43 +187,42 @@ func (v *verifier) inclusion(e *Evidence) (checkpoint.Checkpoint, bool) {
 
 // anchors checks each anchor and returns the keys that the proven chains admit for the log
 // (after the log's key was rotated, the epochs lead from the pinned set to the new key),
-// and the earliest proven time, or zero.
+// and the earliest time, or zero: a proven one if there is any, else one that is attested.
 func (v *verifier) anchors(e *Evidence, c checkpoint.Checkpoint, s statement.Statement) (keys []*signednote.Verifier, earliest time.Time) {
 	if len(e.Anchors) == 0 {
 		v.report.skip(StepAnchor, "not_anchored", "The log has not been anchored at this size yet.")
 		return nil, time.Time{}
 	}
-	seen := map[string]bool{}
+	seen, proven := map[string]bool{}, false
 	for _, raw := range e.Anchors {
 		step, a := v.anchor(raw, c)
+		chain := a.report.Kind + " " + a.report.Chain
 		switch {
 		case step.Status != Passed:
-		case a.Time.Before(s.IssuedAt.Add(-clockTolerance)):
+		case a.at.Before(s.IssuedAt.Add(-clockTolerance)) && step.Strength == Attested:
+			// The clock is the gateway's own, and nobody else vouched for it: an anchor that does
+			// not count must not spoil those that do.
+			step.Status, step.Reason, step.Detail = NotChecked, "time_order", "The gateway's time lies before the time at which the statement says it was issued; this anchor does not count."
+		case a.at.Before(s.IssuedAt.Add(-clockTolerance)):
 			step.Status, step.Reason = Failed, "time_order"
 			step.Detail = "The chain's time lies before the time at which the statement says it was issued."
-		case seen[a.Chain]:
+		case seen[chain]:
 			step.Status, step.Reason, step.Detail = Failed, "duplicate", "The bundle already holds an anchor of this chain."
 		}
 		v.report.add(step)
 		if step.Status != Passed {
 			continue
 		}
-		seen[a.Chain] = true
-		if earliest.IsZero() || a.Time.Before(earliest) {
-			earliest = a.Time
-			v.report.AnchoredAt = a.Time.Format(reportTime)
+		seen[chain] = true
+		better := step.Strength == SelfProving && !proven
+		if better || a.at.Before(earliest) && (step.Strength == SelfProving) == proven || earliest.IsZero() {
+			earliest, proven = a.at, step.Strength == SelfProving
+			v.report.AnchoredAt = a.at.Format(reportTime)
 		}
-		v.report.Anchors = append(v.report.Anchors, AnchorReport{Kind: KindEgov, Strength: SelfProving, Chain: a.Chain, Height: a.Height, Time: a.Time.Format(reportTime),
-			Epoch: a.Epoch, Cosigners: a.Validators, Power: a.Signed, TotalPower: a.Total})
+		v.report.Anchors = append(v.report.Anchors, a.report)
 		keys = append(keys, a.notaries...)
 	}
 	return keys, earliest
-}
-
-// anchored is a proven anchor with the keys that the chain's epochs admit for the log.
-type anchored struct {
-	anchorproof.Anchored
-	notaries []*signednote.Verifier
 }
 
 func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) {
@@ -231,9 +230,7 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 	switch kind := anchorKind(raw); kind {
 	case KindEgov:
 	case KindBSNFabric, KindBSNFISCO:
-		step.Strength, step.Status, step.Reason = Attested, NotChecked, "kind_not_supported"
-		step.Detail = fmt.Sprintf("Anchors of kind %s are not checked by this version.", kind)
-		return step, anchored{}
+		return v.attested(raw, c)
 	default:
 		step.Status, step.Reason, step.Detail = Failed, "malformed", fmt.Sprintf("%q is no kind of anchor.", kind)
 		return step, anchored{}
@@ -263,7 +260,8 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 		step.Status, step.Reason, step.Detail = Failed, "bad_evidence", err.Error()
 		return step, anchored{}
 	}
-	a := anchored{Anchored: proven}
+	a := anchored{at: proven.Time, report: AnchorReport{Kind: KindEgov, Strength: SelfProving, Chain: proven.Chain, Height: proven.Height, Time: proven.Time.Format(reportTime),
+		Epoch: proven.Epoch, Cosigners: proven.Validators, Power: proven.Signed, TotalPower: proven.Total}}
 	epochs := []anchorproof.Epoch{genesis}
 	for _, next := range ev.Epochs {
 		epochs = append(epochs, next.Epoch)
@@ -276,8 +274,8 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 		}
 	}
 	step.Status = Passed
-	step.Detail = fmt.Sprintf("Validators with %d of %d votes of the chain signed the block that holds this checkpoint.", a.Signed, a.Total)
-	step.Compared = []Comparison{{"chain", a.Chain}, {"block", fmt.Sprint(a.Height)}, {"time", a.Time.Format(reportTime)}, {"header", ev.Header.Text()}}
+	step.Detail = fmt.Sprintf("Validators with %d of %d votes of the chain signed the block that holds this checkpoint.", proven.Signed, proven.Total)
+	step.Compared = []Comparison{{"chain", proven.Chain}, {"block", fmt.Sprint(proven.Height)}, {"time", proven.Time.Format(reportTime)}, {"header", ev.Header.Text()}}
 	return step, a
 }
 

@@ -50,7 +50,7 @@ func facts(r *proof.Report) string {
 	line("issued", r.IssuedAt)
 	line("supersedes", r.Supersedes)
 	for _, a := range r.Anchors {
-		line("anchored", fmt.Sprintf("%s on %s, block %d, %s, by %s", a.Time, a.Chain, a.Height, a.Strength, strings.Join(a.Cosigners, ", ")))
+		line("anchored", fmt.Sprintf("%s on %s, block %d, %s, by %s", a.Time, a.Chain, a.Height, a.Strength, vouchers(a)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
 		line(name, r.Fields[name])
@@ -59,6 +59,14 @@ func facts(r *proof.Report) string {
 		b.WriteString("\n" + r.Proves + "\n")
 	}
 	return b.String()
+}
+
+// vouchers are those whose word an anchor stands on.
+func vouchers(a proof.AnchorReport) string {
+	if a.Strength == proof.Attested {
+		return "the gateway " + a.Gateway
+	}
+	return strings.Join(a.Cosigners, ", ")
 }
 
 var marks = map[proof.Status]string{proof.Passed: "ok", proof.Failed: "FAILED", proof.Skipped: "skipped", proof.NotChecked: "unchecked"}

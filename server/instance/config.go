@@ -52,6 +52,7 @@ type Config struct {
 	Chain          string `name:"chain" env:"STELE_CHAIN" default:"embedded" enum:"embedded,nodes,none" help:"embedded: this server runs the validator in the data folder. nodes: validators run elsewhere, see chain-nodes. none: another server of this instance anchors." yaml:"chain"`
 	ChainNodes     string `name:"chain-nodes" env:"STELE_CHAIN_NODES" help:"Nodes of the chain for chain=nodes, as http://host:port with commas between them; any of them may be away." yaml:"chain-nodes"`
 	ChainTokenFile string `name:"chain-token-file" env:"STELE_CHAIN_TOKEN_FILE" help:"File with the token that those nodes want." yaml:"chain-token-file"`
+	Anchors        string `name:"anchors" env:"STELE_ANCHORS" help:"YAML file of the anchor policy: which chains, how often, which are required; default anchors.yaml in the data folder, if it is there." yaml:"anchors"`
 
 	MaxDocument       int64         `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
 	MaxPublicUpload   int64         `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`

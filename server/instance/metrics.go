@@ -55,12 +55,13 @@ var (
 	descBehind  = prometheus.NewDesc("stele_webhook_outbox_behind", "Outbox rows that the last enabled webhook endpoint has before it.", nil, nil)
 	descNode    = prometheus.NewDesc("stele_chain_node_up", "Whether a node of the chain answers this server.", []string{"node"}, nil)
 	descLied    = prometheus.NewDesc("stele_chain_node_lied_total", "Answers of a node of the chain that did not verify.", []string{"node"}, nil)
+	descTarget  = prometheus.NewDesc("stele_anchored_entries", "Entries that have evidence of a chain, by chain.", []string{"chain"}, nil)
 	descChain   = prometheus.NewDesc("stele_chain_height", "Height of the embedded chain.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *progressCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descEntries, descDue, descBehind, descNode, descLied, descChain} {
+	for _, d := range []*prometheus.Desc{descEntries, descDue, descBehind, descNode, descLied, descTarget, descChain} {
 		ch <- d
 	}
 }
@@ -72,6 +73,11 @@ func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
 	if p, err := c.in.DB.Progress(ctx); err == nil {
 		for state, n := range map[string]uint64{"received": p.Received, "logged": p.Logged, "anchored": p.Anchored} {
 			ch <- prometheus.MustNewConstMetric(descEntries, prometheus.GaugeValue, float64(n), state)
+		}
+	}
+	for _, l := range c.in.loops {
+		if st, err := c.in.DB.AnchorState(ctx, l.name); err == nil {
+			ch <- prometheus.MustNewConstMetric(descTarget, prometheus.GaugeValue, float64(st.Anchored), l.name)
 		}
 	}
 	if due, behind, err := c.in.DB.DeliveryLag(ctx); err == nil {

@@ -14,7 +14,6 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchor"
 	"stele/notary/anchorproof"
 	"stele/notary/chainview"
 	"stele/server/chainnet"
@@ -157,15 +156,7 @@ func (in *Instance) openNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if in.network, err = chainnet.New(genesis, in.Config.chainNodes(), token, time.Now, in.log.With("part", "chain")); err != nil {
-		return err
-	}
-	in.anchors = in.anchorsOn(in.network, true)
-	err = in.anchors.Check(ctx)
-	if errors.Is(err, anchor.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
-		in.log.WarnContext(ctx, "the chain cannot be reached; records are received and logged, and anchored once it can", "error", err)
-		return nil
-	}
+	in.network, err = chainnet.New(genesis, in.Config.chainNodes(), token, time.Now, in.log.With("part", "chain"))
 	return err
 }
 

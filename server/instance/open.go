@@ -16,12 +16,10 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/anchor"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
 	"stele/notary/bulk"
 	"stele/notary/chain"
-	"stele/notary/checkpoint"
 	"stele/notary/class"
 	"stele/notary/erasure"
 	"stele/notary/filing"
@@ -47,8 +45,11 @@ type Stores struct {
 	Objects ObjectStore
 	Trust   *proof.Trust
 	Tiles   *batchlog.Tiles
+	Policy  AnchorPolicy
 	id      identity
 	trust   []byte
+
+	trustChanged bool // the policy names gateways that the file of the trust roots lacks
 }
 
 // OpenStores opens database, object store and trust roots and checks that they belong to
@@ -68,6 +69,9 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 	}
 	if s.Trust, err = proof.ParseTrust(s.trust); err != nil {
 		return s, fmt.Errorf("%s: %w", c.TrustPath(), err)
+	}
+	if err = s.pinGateways(); err != nil {
+		return s, err
 	}
 	if s.DB, err = c.openDB(ctx, false); err != nil {
 		return s, err
@@ -176,7 +180,7 @@ type Instance struct {
 	holder   string
 	chain    *chainKeeper     // nil unless this server runs the validator
 	network  *chainnet.Target // nil unless validators run elsewhere
-	anchors  *anchor.Loop
+	loops    []chainLoop      // one for each chain that is anchored on
 	usage    *auth.Usage
 	webhooks *webhooks
 	people   *people.People
@@ -217,6 +221,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	if err != nil {
 		return nil, err
 	}
+	if err := in.openAnchors(ctx, pass); err != nil {
+		return nil, err
+	}
 	if err := in.openWebhooks(ctx, pass); err != nil {
 		return nil, err
 	}
@@ -243,9 +250,7 @@ func (in *Instance) openLog(ctx context.Context, pass keystore.Secret) error {
 	}
 	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: signer, Holder: in.holder, Now: time.Now, Log: in.log, OnAdvance: func() {
 		in.Progress.Notify()
-		if in.anchors != nil {
-			in.anchors.Wake()
-		}
+		in.wakeLoops()
 	}})
 	return in.batch.Check(ctx)
 }
@@ -273,20 +278,7 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	if err != nil {
 		return fmt.Errorf("start the chain: %w", err)
 	}
-	in.anchors = in.anchorsOn(in.chain, false)
-	return in.anchors.Check(ctx)
-}
-
-// anchorsOn is the loop that feeds a chain.
-func (in *Instance) anchorsOn(target anchor.Target, mayLag bool) *anchor.Loop {
-	verifier := in.Trust.Logs[0].Key
-	return anchor.NewLoop(in.DB, target, anchor.Options{Required: true, MayLag: mayLag, Nodes: in.Tiles.Nodes, Log: in.log,
-		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, verifier) },
-		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
-			_, err := proof.VerifyAnchor(in.Trust, c, evidence)
-			return err
-		},
-		OnAnchored: in.Progress.Notify})
+	return nil
 }
 
 // start runs the background work. Close stops it in this order: what is left of the audit trail
@@ -308,8 +300,8 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)
 	in.run(background, "sequencer", in.batch.Run)
-	if in.anchors != nil {
-		in.run(background, "anchoring", in.anchors.Run)
+	for _, l := range in.loops {
+		in.run(background, "anchoring on "+l.title, l.run(in))
 	}
 	if in.chain != nil {
 		in.run(background, "chain", in.chain.run)

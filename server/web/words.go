@@ -200,6 +200,9 @@ func stepWords(c *ui.Catalogue, r *proof.Report, s proof.Step) step {
 		if s.Name == proof.StepStanding && r.Standing != nil && r.Standing.State != "valid" {
 			key = "step.standing.passed_later"
 		}
+		if s.Strength == proof.Attested {
+			key += "_attested"
+		}
 		out.Text = c.Text(key)
 		if s.Strength != "" {
 			out.Strength = c.Text("strength." + s.Strength)

@@ -176,15 +176,22 @@ func (db *DB) AnchorState(ctx context.Context, target string) (anchor.State, err
 	if err != nil {
 		return anchor.State{}, err
 	}
-	var done int64
-	if err := db.read.GetContext(ctx, &done, `SELECT coalesce(max(size), 0) FROM anchors WHERE target = $1`, target); err != nil {
+	st := anchor.State{Note: []byte(log.Note)}
+	var newest []struct {
+		Size      int64 `db:"size"`
+		CreatedAt int64 `db:"created_at"`
+	}
+	if err := db.read.SelectContext(ctx, &newest, `SELECT size, created_at FROM anchors WHERE target = $1 ORDER BY size DESC LIMIT 1`, target); err != nil {
 		return anchor.State{}, fmt.Errorf("read anchors: %w", err)
 	}
-	return anchor.State{Note: []byte(log.Note), Anchored: uint64(done)}, nil
+	for _, a := range newest {
+		st.Anchored, st.At = uint64(a.Size), fromMicros(a.CreatedAt)
+	}
+	return st, nil
 }
 
 // SaveEvidence implements [anchor.Store].
-func (db *DB) SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required bool) error {
+func (db *DB) SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required []string) error {
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
 		log, err := db.lockLog(ctx, tx)
 		if err != nil {
@@ -195,12 +202,42 @@ func (db *DB) SaveEvidence(ctx context.Context, target string, size uint64, evid
 		if err != nil {
 			return fmt.Errorf("save evidence: %w", err)
 		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 || !required || int64(size) <= log.Anchored {
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE log SET anchored = $1, events = events + 1`, int64(size)); err != nil {
-			return fmt.Errorf("save evidence: %w", err)
-		}
-		return db.event(ctx, tx, log.Events, kindAnchored, log.Anchored, int64(size)-1)
+		return db.moveAnchored(ctx, tx, log, required)
 	})
+}
+
+// SettleAnchored moves the log's anchored size as far as all required chains are: after a
+// change of the policy that may be further than before.
+func (db *DB) SettleAnchored(ctx context.Context, required []string) error {
+	return db.tx(ctx, func(tx *sqlx.Tx) error {
+		log, err := db.lockLog(ctx, tx)
+		if err != nil {
+			return fmt.Errorf("lock the log: %w", err)
+		}
+		return db.moveAnchored(ctx, tx, log, required)
+	})
+}
+
+// moveAnchored moves the anchored size, never back: what was told is not taken back.
+func (db *DB) moveAnchored(ctx context.Context, tx *sqlx.Tx, log logRow, required []string) error {
+	size := int64(0)
+	for i, target := range required {
+		var on int64
+		if err := tx.GetContext(ctx, &on, `SELECT coalesce(max(size), 0) FROM anchors WHERE target = $1`, target); err != nil {
+			return fmt.Errorf("read anchors: %w", err)
+		}
+		if i == 0 || on < size {
+			size = on
+		}
+	}
+	if size <= log.Anchored {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE log SET anchored = $1, events = events + 1`, size); err != nil {
+		return fmt.Errorf("move the anchored size: %w", err)
+	}
+	return db.event(ctx, tx, log.Events, kindAnchored, log.Anchored, size-1)
 }

@@ -15,6 +15,7 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/anchorproof"
 	"stele/notary/archive"
 	"stele/notary/statement"
 )
@@ -301,22 +302,52 @@ func (db *DB) Evidence(ctx context.Context, index uint64) (archive.Stored, error
 	return s, err
 }
 
-// anchoredOver returns the smallest anchored checkpoint that holds the entry, with all the
-// evidence there is for it, or nil.
+// anchoredOver returns the smallest checkpoint that holds the entry and has evidence that
+// proves itself, or any where there is none of that; with what there is for it, and what
+// there is first on each other chain for a later one. It returns nil when there is nothing.
 func (db *DB) anchoredOver(ctx context.Context, index uint64) (*archive.AnchoredCheckpoint, error) {
-	var rows []struct {
-		Size     int64  `db:"size"`
-		Note     string `db:"note"`
-		Evidence string `db:"evidence"`
-	}
-	err := db.read.SelectContext(ctx, &rows, `SELECT a.size, c.note, a.evidence FROM anchors a JOIN checkpoints c ON c.size = a.size
-		WHERE a.size = (SELECT min(size) FROM anchors WHERE size > $1) ORDER BY a.created_at, a.target`, int64(index))
-	if err != nil || len(rows) == 0 {
+	base, err := db.firstAnchors(ctx, index+1)
+	if err != nil || len(base) == 0 {
 		return nil, err
 	}
-	out := &archive.AnchoredCheckpoint{Size: uint64(rows[0].Size), Note: []byte(rows[0].Note)}
+	size := base[0].Size
+	for _, r := range base {
+		if r.Target == anchorproof.Kind {
+			size = r.Size
+			break
+		}
+		size = min(size, r.Size)
+	}
+	rows, err := db.firstAnchors(ctx, uint64(size))
+	if err != nil {
+		return nil, err
+	}
+	out := &archive.AnchoredCheckpoint{Size: uint64(size)}
 	for _, r := range rows {
-		out.Anchors = append(out.Anchors, json.RawMessage(r.Evidence))
+		if r.Size == size {
+			out.Note = []byte(r.Note)
+			out.Anchors = append(out.Anchors, json.RawMessage(r.Evidence))
+		} else {
+			out.Later = append(out.Later, archive.LaterAnchor{Size: uint64(r.Size), Evidence: json.RawMessage(r.Evidence)})
+		}
 	}
 	return out, nil
+}
+
+type anchorRow struct {
+	Target   string `db:"target"`
+	Size     int64  `db:"size"`
+	Note     string `db:"note"`
+	Evidence string `db:"evidence"`
+}
+
+// firstAnchors returns for each chain its smallest anchor of at least this size. The names of
+// the chains are found by steps through the index: a chain may have millions of anchors.
+func (db *DB) firstAnchors(ctx context.Context, size uint64) ([]anchorRow, error) {
+	var rows []anchorRow
+	err := db.read.SelectContext(ctx, &rows, `WITH RECURSIVE chains(target) AS (SELECT min(target) FROM anchors
+			UNION ALL SELECT (SELECT min(target) FROM anchors WHERE target > chains.target) FROM chains WHERE chains.target IS NOT NULL)
+		SELECT a.target, a.size, c.note, a.evidence FROM chains t JOIN anchors a ON a.target = t.target JOIN checkpoints c ON c.size = a.size
+		WHERE a.size = (SELECT min(size) FROM anchors WHERE target = t.target AND size >= $1) ORDER BY a.created_at, a.target`, int64(size))
+	return rows, err
 }

@@ -23,7 +23,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"FindRecord": testFindRecord, "ListRecords": testListRecords, "ExistingRecords": testExistingRecords, "Evidence": testEvidence,
 		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "Seals": testSeals, "SealBook": testSealBook, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims, "Prepared": testPrepared,
 		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Lease": testLease, "SaveEvidence": testSaveEvidence,
-		"SaveEvidenceRace": testSaveEvidenceRace, "Marks": testMarks, "Entries": testEntries,
+		"SaveEvidenceRace": testSaveEvidenceRace, "RequiredChains": testRequiredChains, "Marks": testMarks, "Entries": testEntries,
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
 		"Uploads": testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord, "UploadLimit": testUploadLimit,
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,

@@ -11,6 +11,7 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/notary"
+	"stele/notary/anchorproof"
 	"stele/notary/batchlog"
 	"stele/notary/checkpoint"
 	"stele/storage/sqldb"
@@ -161,22 +162,23 @@ func testSaveEvidence(t *testing.T, s *Site) {
 	for _, size := range []uint64{2, 4, 6} {
 		s.advance(t, size)
 	}
-	save := func(target string, size uint64, evidence string, required bool) {
+	onA := []string{"a"}
+	save := func(target string, size uint64, evidence string, required []string) {
 		t.Helper()
 		fatalIfErr(t, s.DB.SaveEvidence(t.Context(), target, size, json.RawMessage(evidence), required))
 	}
-	save("a", 4, `{"n":1}`, true)
+	save("a", 4, `{"n":1}`, onA)
 	wantAnchored(t, s, "a", 4, 4)
-	save("a", 4, `{"n":2}`, true) // at most once: the first one stays
-	save("a", 2, `{"n":3}`, true) // late: anchored never goes back
+	save("a", 4, `{"n":2}`, onA) // at most once: the first one stays
+	save("a", 2, `{"n":3}`, onA) // late: anchored never goes back
 	wantAnchored(t, s, "a", 4, 4)
-	save("b", 6, `{"n":4}`, false)
+	save("b", 6, `{"n":4}`, onA)
 	wantAnchored(t, s, "b", 4, 6)
-	save("b", 4, `{"n":5}`, false)
-	save("a", 6, `{"n":6}`, true)
+	save("b", 4, `{"n":5}`, nil)
+	save("a", 6, `{"n":6}`, onA)
 	wantAnchored(t, s, "a", 6, 6)
 	wantAnchored(t, s, "c", 6, 0)
-	if err := s.DB.SaveEvidence(t.Context(), "a", 5, json.RawMessage(`{}`), true); err == nil {
+	if err := s.DB.SaveEvidence(t.Context(), "a", 5, json.RawMessage(`{}`), onA); err == nil {
 		t.Error("evidence for a size that was never a checkpoint")
 	}
 	wantAnchored(t, s, "a", 6, 6)
@@ -192,6 +194,35 @@ func testSaveEvidence(t *testing.T, s *Site) {
 	wantEvents(t, s, "record.anchored", 2)
 }
 
+// testRequiredChains: records are anchored when each required chain has them, in whatever
+// order the chains come, and a change of the policy takes nothing back.
+func testRequiredChains(t *testing.T, s *Site) {
+	s.Receive(t, 9)
+	for _, size := range []uint64{2, 4, 6} {
+		s.advance(t, size)
+	}
+	both := []string{"a", "b"}
+	for _, step := range []struct {
+		target   string
+		size     uint64
+		anchored uint64
+	}{{"a", 2, 0}, {"b", 4, 2}, {"c", 6, 2}, {"a", 6, 4}, {"b", 2, 4}, {"b", 6, 6}} {
+		fatalIfErr(t, s.DB.SaveEvidence(t.Context(), step.target, step.size, json.RawMessage(`{}`), both))
+		if p, err := s.DB.Progress(t.Context()); err != nil || p.Anchored != step.anchored {
+			t.Errorf("after %+v: anchored %d, %v", step, p.Anchored, err)
+		}
+	}
+	wantEvents(t, s, "record.anchored", 3)
+	s.advance(t, 8)
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 8, json.RawMessage(`{}`), both))
+	wantAnchored(t, s, "a", 6, 8)
+	fatalIfErr(t, s.DB.SettleAnchored(t.Context(), []string{"a"}))
+	wantAnchored(t, s, "a", 8, 8)
+	fatalIfErr(t, s.DB.SettleAnchored(t.Context(), both))
+	fatalIfErr(t, s.DB.SettleAnchored(t.Context(), []string{"d"}))
+	wantAnchored(t, s, "b", 8, 6)
+}
+
 // testSaveEvidenceRace: two servers with one chain store the same evidence.
 func testSaveEvidenceRace(t *testing.T, s *Site) {
 	s.Receive(t, 9)
@@ -201,7 +232,7 @@ func testSaveEvidenceRace(t *testing.T, s *Site) {
 	dbs := []*sqldb.DB{s.DB, s.another(t)}
 	errs := together(8, func(n int) error {
 		for _, size := range []uint64{1, uint64(n + 1), 8} {
-			if err := dbs[n%2].SaveEvidence(t.Context(), "a", size, json.RawMessage(`{}`), true); err != nil {
+			if err := dbs[n%2].SaveEvidence(t.Context(), "a", size, json.RawMessage(`{}`), []string{"a"}); err != nil {
 				return err
 			}
 		}
@@ -219,7 +250,7 @@ func testMarks(t *testing.T, s *Site) {
 		s.advance(t, size)
 		sizes = append(sizes, size)
 		for _, target := range []string{"a", "b", "c"} {
-			fatalIfErr(t, s.DB.SaveEvidence(t.Context(), target, size, json.RawMessage(`{}`), target == "a"))
+			fatalIfErr(t, s.DB.SaveEvidence(t.Context(), target, size, json.RawMessage(`{}`), []string{"a"}))
 		}
 	}
 	var got []uint64
@@ -269,11 +300,11 @@ func testEvidence(t *testing.T, s *Site) {
 	for _, size := range []uint64{2, 4, 6} {
 		s.advance(t, size)
 	}
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "b", 6, json.RawMessage(`{"b":6}`), false))
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "b", 6, json.RawMessage(`{"b":6}`), nil))
 	s.Pass(time.Second)
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 6, json.RawMessage(`{"a":6}`), true))
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 2, json.RawMessage(`{"a":2}`), true))
-	for i, want := range []string{`2[{"a":2}]`, `2[{"a":2}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, ""} {
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 6, json.RawMessage(`{"a":6}`), []string{"a"}))
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 2, json.RawMessage(`{"a":2}`), []string{"a"}))
+	for i, want := range []string{`2[{"a":2}]+6{"b":6}`, `2[{"a":2}]+6{"b":6}`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, ""} {
 		st, err := s.DB.Evidence(t.Context(), uint64(i))
 		fatalIfErr(t, err)
 		if string(st.Entry.Encode()) != string(items[i].Entry.Encode()) || len(st.Certificates) != 2 {
@@ -282,6 +313,9 @@ func testEvidence(t *testing.T, s *Site) {
 		got := ""
 		if a := st.Anchored; a != nil {
 			got = fmt.Sprintf("%d%s", a.Size, a.Anchors)
+			for _, l := range a.Later {
+				got += fmt.Sprintf("+%d%s", l.Size, l.Evidence)
+			}
 			if c, _, err := checkpoint.Open(a.Note, &s.LogKey.Verifier); err != nil || c.Size != a.Size {
 				t.Errorf("entry %d: the note is of size %d, %v", i, c.Size, err)
 			}
@@ -290,7 +324,14 @@ func testEvidence(t *testing.T, s *Site) {
 			t.Errorf("entry %d: anchored %s, want %s", i, got, want)
 		}
 	}
-	_, err := s.DB.Evidence(t.Context(), 7)
+	// The chain that proves itself says which checkpoint it is, however early others were.
+	s.advance(t, 7)
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), anchorproof.Kind, 7, json.RawMessage(`{"e":7}`), nil))
+	st, err := s.DB.Evidence(t.Context(), 0)
+	if err != nil || st.Anchored.Size != 7 || len(st.Anchored.Anchors) != 1 || len(st.Anchored.Later) != 0 {
+		t.Errorf("%+v, %v", st.Anchored, err)
+	}
+	_, err = s.DB.Evidence(t.Context(), 7)
 	wantErr(t, err, notary.ErrNotFound)
 }
 

@@ -141,6 +141,6 @@ func (f *FaultyDB) AnchorState(ctx context.Context, target string) (anchor.State
 }
 
 // SaveEvidence implements anchor.Store.
-func (f *FaultyDB) SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required bool) error {
+func (f *FaultyDB) SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required []string) error {
 	return faultyErr(ctx, f, OpSaveEvidence, func() error { return f.DB.SaveEvidence(ctx, target, size, evidence, required) })
 }

@@ -208,7 +208,7 @@ func (s *Site) Anchor(t testing.TB) checkpoint.Checkpoint {
 	c, err := checkpoint.ParseUnsafe(head.Note)
 	fatalIfErr(t, err)
 	evidence := prooftest.Encode(s.World.Chain.Evidence(s.Now(), []checkpoint.Checkpoint{c}, 0))
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "stele/egov/v1", c.Size, evidence, true))
+	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "stele/egov/v1", c.Size, evidence, []string{"stele/egov/v1"}))
 	return c
 }
 

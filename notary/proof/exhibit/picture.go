@@ -327,6 +327,12 @@ func (d *drawing) block(left int, a *anchored) {
 	c.text(centre, d.y+11, "pp-mono", "middle", r.Chain, width-left-margin-16)
 	c.close()
 	d.y += boxHeight
+	if r.Strength == proof.Attested { // nobody cosigned what a gateway says
+		d.y += 18
+		c.text(centre, d.y, "pp-soft", "middle", w("picture.attested", "gateway", r.Gateway), width-left-margin)
+		d.y += 18
+		return
+	}
 	d.cities(left, a)
 }
 

@@ -47,6 +47,10 @@ func (d *drawing) description() string {
 			told(a.status, "picture.link_anchor", "picture.say.open", "what", w("picture.link_anchor"))
 			continue
 		}
+		if a.report.Strength == proof.Attested {
+			say("picture.say.attested", "chain", a.report.Chain, "height", strconv.FormatUint(a.report.Height, 10), "gateway", a.report.Gateway)
+			continue
+		}
 		signed, absent := a.names(true), a.names(false)
 		say("picture.say.anchor", "chain", a.report.Chain, "height", strconv.FormatUint(a.report.Height, 10), "signed", strconv.Itoa(len(signed)),
 			"total", strconv.Itoa(len(a.validators)), "names", d.list(signed))

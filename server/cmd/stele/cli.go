@@ -46,6 +46,8 @@ type cli struct {
 	Verify       verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
 	Fsck         fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
 	RebuildTiles rebuildCmd     `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`
+	BSN          bsnCmd         `cmd:"" name:"bsn" help:"Make keys for applications of BSN."`
+	BSNPeer      bsnPeerCmd     `cmd:"" name:"bsn-peer" help:"Run a BSN gateway with an application of its own, for tests and demos."`
 	Bench        benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
 	Config       configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
 	Healthcheck  healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is ready."`

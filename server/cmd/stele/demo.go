@@ -21,7 +21,8 @@ import (
 
 type demoCmd struct {
 	instance.Config `embed:""`
-	Validators      int `default:"0" help:"Make a chain of so many validators, each a process of its own on this machine, instead of one inside the server. Only where there is no instance yet."`
+	Validators      int  `default:"0" help:"Make a chain of so many validators, each a process of its own on this machine, instead of one inside the server. Only where there is no instance yet."`
+	BSN             bool `name:"bsn" help:"Start a BSN gateway beside the demo, and anchor there too."`
 }
 
 // The demo agency. The credit code is made up, with a valid check character.
@@ -74,6 +75,11 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 		cfg.LogLevel = "warn" // the start message is for a person
 	}
 	cfg.Demo = true
+	if c.BSN && cfg.Anchors == "" {
+		if cfg.Anchors, err = demoPeer(ctx, cfg); err != nil {
+			return err
+		}
+	}
 	return serve(ctx, cfg, logger(cfg, s.err), func(addr string) error {
 		trust, err := filepath.Abs(cfg.TrustPath())
 		if err != nil {

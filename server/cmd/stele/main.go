@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	var c cli
 	code := exitOK
 	parser, err := kong.New(&c, kong.Name("stele"), kong.Description(description), kong.Writers(stdout, stderr), kong.UsageOnError(),
-		kong.Exit(func(n int) { panic(exit(n)) }), kong.Vars{"version": version}, kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Exit(func(n int) { panic(exit(n)) }), kong.Vars{"version": version, "peerApp": peerApp, "peerUser": peerUser, "faults": faultNames()}, kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&streams{in: stdin, out: stdout, err: stderr, code: &code}), kong.Resolvers(configFile(args)))
 	if err != nil {
 		fmt.Fprintln(stderr, "stele:", err)

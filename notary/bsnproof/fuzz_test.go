@@ -1,0 +1,56 @@
+package bsnproof_test
+
+import (
+	"bytes"
+	"testing"
+
+	"stele/crypto/merkle"
+	"stele/crypto/sm"
+	"stele/notary/bsnproof"
+	"stele/notary/checkpoint"
+	"stele/notary/gateway"
+)
+
+func mark(size uint64) checkpoint.Checkpoint {
+	return checkpoint.Checkpoint{Origin: "log.example/2026", Size: size, Root: sm.Sum([]byte("root"))}
+}
+
+// FuzzParseFabric: what is read has one spelling, and its verification ends in a verdict.
+func FuzzParseFabric(f *testing.F) {
+	key, err := gateway.GenerateKey(gateway.Secp256k1)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, e := range []bsnproof.Fabric{{App: "app1"}, {App: "app2", Path: []merkle.Hash{{1}}, History: bsnproof.Signed[gateway.ChainCodeAnswer]{Msg: "处理成功",
+		Body: gateway.ChainCodeAnswer{CCRes: gateway.CCRes{CCCode: gateway.CCOK, CCData: `[{"txId":"00","dataInfo":"{}"}]`}}, Mac: []byte{1}},
+		Block: bsnproof.Signed[gateway.BlockAnswer]{Body: gateway.BlockAnswer{BlockNumber: 1, Transactions: []gateway.BlockTransaction{{TxID: "00"}}}}}} {
+		b, err := e.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(b))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := bsnproof.ParseFabric(data)
+		if err != nil {
+			return
+		}
+		again, err := e.Marshal()
+		if err != nil || !bytes.Equal(again, data) {
+			t.Errorf("%q became %q: %v", data, again, err)
+		}
+		if _, err := e.Verify(key.Public(), mark(3)); err == nil {
+			t.Errorf("%q is attested by a key that signed nothing", data)
+		}
+	})
+}
+
+// FuzzParseValue: an entry has one spelling.
+func FuzzParseValue(f *testing.F) {
+	f.Add(bsnproof.Value(mark(7), []byte("signature")))
+	f.Fuzz(func(t *testing.T, value string) {
+		if c, sig, err := bsnproof.ParseValue(value); err == nil && bsnproof.Value(c, sig) != value {
+			t.Errorf("%q has a second spelling", value)
+		}
+	})
+}

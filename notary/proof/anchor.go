@@ -1,0 +1,180 @@
+package proof
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"stele/crypto/merkle"
+	"stele/crypto/signednote"
+	"stele/notary/anchorproof"
+	"stele/notary/bsnproof"
+	"stele/notary/canonical"
+	"stele/notary/checkpoint"
+	"stele/notary/gateway"
+)
+
+const maxGatewayName = 120 // bytes
+
+type wireGateway struct {
+	Kind string `json:"kind"`
+	App  string `json:"app"`
+	Name string `json:"name"`
+	Key  []byte `json:"key"`
+}
+
+func appendGateway(b []byte, g TrustedGateway) []byte {
+	b = append(b, `{"kind":`...)
+	b = canonical.AppendString(b, g.Kind)
+	b = append(b, `,"app":`...)
+	b = canonical.AppendString(b, g.App)
+	b = append(b, `,"name":`...)
+	b = canonical.AppendString(b, g.Name)
+	b = append(b, `,"key":`...)
+	b = canonical.AppendBytes(b, g.Key.DER())
+	return append(b, '}')
+}
+
+// Check reports whether the gateway can stand in trust roots.
+func (g TrustedGateway) Check() error {
+	switch {
+	case g.Kind != KindBSNFabric:
+		return fmt.Errorf("unknown kind %q", g.Kind)
+	case !bsnproof.ValidApp(g.App):
+		return fmt.Errorf("%q is no name of an application", g.App)
+	case g.Name == "" || len(g.Name) > maxGatewayName || strings.TrimSpace(g.Name) != g.Name || strings.ContainsFunc(g.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Errorf("the name must have 1 to %d printable bytes", maxGatewayName)
+	}
+	return nil
+}
+
+func (t *Trust) addGateways(list []wireGateway) error {
+	for i, w := range list {
+		key, err := gateway.ParsePublicKey(w.Key)
+		if err != nil {
+			return fmt.Errorf("%w: gateway %d: %v", ErrTrust, i, err)
+		}
+		g := TrustedGateway{Kind: w.Kind, App: w.App, Name: w.Name, Key: key}
+		if err := g.Check(); err != nil {
+			return fmt.Errorf("%w: gateway %d: %v", ErrTrust, i, err)
+		}
+		if !t.Pin(g) {
+			return fmt.Errorf("%w: gateway %d: the key stands there twice", ErrTrust, i)
+		}
+	}
+	return nil
+}
+
+// Pin adds a gateway's key and reports whether it was new. It is for whoever makes trust roots:
+// a trust that others use must not be changed.
+func (t *Trust) Pin(g TrustedGateway) bool {
+	for _, have := range t.Gateways {
+		if have.Kind == g.Kind && have.App == g.App && have.Key.Equal(g.Key) {
+			return false
+		}
+	}
+	t.Gateways = append(t.Gateways, g)
+	return true
+}
+
+// VerifyAnchor checks the evidence of one e-government anchor for a checkpoint against the
+// pinned chains. [Verify] does the same for the anchors in a bundle; this serves whoever
+// stores evidence and checks it before.
+func VerifyAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) (anchorproof.Anchored, error) {
+	e, err := anchorproof.ParseEvidence(evidence)
+	if err != nil {
+		return anchorproof.Anchored{}, err
+	}
+	genesis, ok := t.chain(e.Header.Chain)
+	if !ok {
+		return anchorproof.Anchored{}, fmt.Errorf("the chain %q is not among the trust roots", e.Header.Chain)
+	}
+	return e.Verify(genesis, c)
+}
+
+// CheckAnchor checks evidence of any kind that this version knows for a checkpoint. Evidence
+// about a later checkpoint that grew out of this one carries the proof of that.
+func CheckAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) error {
+	if anchorKind(evidence) == KindEgov {
+		_, err := VerifyAnchor(t, c, evidence)
+		return err
+	}
+	v := verifier{trust: t}
+	step, _ := v.attested(evidence, c)
+	if step.Status != Passed {
+		return errors.New(step.Detail)
+	}
+	return nil
+}
+
+// Later returns evidence that is to stand beside an older checkpoint than the one that it is
+// about; path is the consistency proof from the older to the newer. Only attested evidence can
+// be brought there.
+func Later(evidence json.RawMessage, path []merkle.Hash) (json.RawMessage, error) {
+	if anchorKind(evidence) != KindBSNFabric {
+		return nil, fmt.Errorf("evidence of the kind %q speaks of one checkpoint alone", anchorKind(evidence))
+	}
+	return bsnproof.WithPath(evidence, path)
+}
+
+// attested checks an anchor that a gateway vouches for.
+func (v *verifier) attested(raw []byte, c checkpoint.Checkpoint) (Step, anchored) {
+	kind := anchorKind(raw)
+	step := Step{Name: StepAnchor, Strength: Attested}
+	end := func(s Status, reason, detail string) (Step, anchored) {
+		step.Status, step.Reason, step.Detail = s, reason, detail
+		return step, anchored{}
+	}
+	if kind != KindBSNFabric {
+		return end(NotChecked, "kind_not_supported", fmt.Sprintf("Anchors of kind %s are not checked by this version.", kind))
+	}
+	if v.trust == nil || len(v.trust.Gateways) == 0 {
+		return end(NotChecked, "unknown_gateway", "There is no gateway among your trust roots.")
+	}
+	e, err := bsnproof.ParseFabric(raw)
+	if err != nil {
+		return end(Failed, "malformed", err.Error())
+	}
+	if err := e.Consistent(c.Origin); err != nil {
+		return end(Failed, "bad_evidence", err.Error())
+	}
+	known := false
+	for _, g := range v.trust.Gateways {
+		if g.Kind != kind || g.App != e.App {
+			continue
+		}
+		known = true
+		if e.Macs(g.Key) == 0 {
+			continue // of another key: perhaps before or after a change of keys
+		}
+		a, err := e.Verify(g.Key, c)
+		if err != nil {
+			return end(Failed, "bad_evidence", err.Error())
+		}
+		step.Compared = []Comparison{{"gateway", g.Name}, {"application", a.App}, {"block", fmt.Sprint(a.Height)}, {"time", a.Time.Format(reportTime)}, {"size of the log there", fmt.Sprint(a.Checkpoint.Size)}}
+		step.Status = Passed
+		step.Detail = fmt.Sprintf("The gateway %q attests that block %d holds this checkpoint%s. Its signed answers are all that proves it.", g.Name, a.Height, grown(c, a.Checkpoint))
+		return step, anchored{at: a.Time, report: AnchorReport{Kind: kind, Strength: Attested, Gateway: g.Name, Chain: a.App, Height: a.Height, Time: a.Time.Format(reportTime), Cosigners: []string{}}}
+	}
+	if known {
+		return end(NotChecked, "unknown_gateway_key", fmt.Sprintf("The answers about the application %q are signed with a key that is not among your trust roots.", e.App))
+	}
+	return end(NotChecked, "unknown_gateway", fmt.Sprintf("The application %q is not among your trust roots.", e.App))
+}
+
+func grown(c, in checkpoint.Checkpoint) string {
+	if in == c {
+		return ""
+	}
+	return " inside a later one that grew out of it"
+}
+
+// anchored is an anchor that holds, with the keys that the chain's epochs admit for the log.
+type anchored struct {
+	report   AnchorReport
+	at       time.Time
+	notaries []*signednote.Verifier
+}

@@ -1,0 +1,195 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/crypto/signednote"
+	"stele/notary/anchor"
+	"stele/notary/anchor/bsn"
+	"stele/notary/anchorproof"
+	"stele/notary/checkpoint"
+	"stele/notary/gateway"
+	"stele/notary/proof"
+	"stele/server/bsnhttp"
+)
+
+// gatewayResubmit is how long evidence of a gateway is waited for before the loop looks anew:
+// blocks are cut every few seconds there.
+const gatewayResubmit = 15 * time.Second
+
+// chainLoop anchors on one chain.
+type chainLoop struct {
+	name  string // in the database and in reports of health
+	title string // for people
+	loop  *anchor.Loop
+	// final says that a chain with another history ends the server: it is the chain of this
+	// instance. Any other stops alone, and never holds back the rest.
+	final bool
+	// away says that the chain is run elsewhere: that it cannot be reached, or is behind, keeps
+	// the server from nothing.
+	away bool
+}
+
+// pinGateways adds the gateways of the policy to the trust roots; those of earlier policies
+// stay, since old evidence needs them.
+func (s *Stores) pinGateways() error {
+	var err error
+	if s.Policy, err = ReadAnchorPolicy(s.Config); err != nil {
+		return err
+	}
+	changed := false
+	for _, b := range s.Policy.BSN {
+		g, err := b.trusted()
+		if err != nil {
+			return err
+		}
+		changed = s.Trust.Pin(g) || changed
+	}
+	if changed {
+		s.trust, s.trustChanged = append(s.Trust.Encode(), '\n'), true
+	}
+	return nil
+}
+
+// publishTrust writes the trust roots when they have grown, whole or not at all.
+func (s *Stores) publishTrust() error {
+	if !s.trustChanged {
+		return nil
+	}
+	tmp, err := os.CreateTemp(s.Config.Data, "trust-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(s.trust)
+	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write the trust roots: %w", err)
+	}
+	return os.Rename(tmp.Name(), s.Config.TrustPath())
+}
+
+// addLoop makes the loop of one chain.
+func (in *Instance) addLoop(l chainLoop, target anchor.Target, p ChainPolicy, resubmit time.Duration) {
+	verifier := in.Trust.Logs[0].Key
+	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away,
+		Nodes: in.Tiles.Nodes, Log: in.log,
+		Signature:  func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, verifier) },
+		Verify:     func(c checkpoint.Checkpoint, evidence []byte) error { return proof.CheckAnchor(in.Trust, c, evidence) },
+		OnAnchored: in.Progress.Notify})
+	in.loops = append(in.loops, l)
+}
+
+// openAnchors makes the loops of the policy and compares database and chains. A gateway that
+// is away does not keep the server from starting: it is compared with when it is back.
+func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error {
+	if err := in.publishTrust(); err != nil {
+		return err
+	}
+	if in.chain != nil {
+		in.addLoop(chainLoop{name: anchorproof.Kind, title: in.id.Chain, final: true}, in.chain, in.Policy.Egov, 0)
+	}
+	if in.network != nil {
+		in.addLoop(chainLoop{name: anchorproof.Kind, title: in.id.Chain, final: true, away: true}, in.network, in.Policy.Egov, 0)
+	}
+	for _, b := range in.Policy.BSN {
+		target, err := b.open(in.Config, pass)
+		if err != nil {
+			return fmt.Errorf("bsn chain %s: %w", b.Name, err)
+		}
+		in.addLoop(chainLoop{name: b.target(), title: b.Name}, target, b.ChainPolicy, gatewayResubmit)
+	}
+	for _, l := range in.loops {
+		err := l.loop.Check(ctx)
+		down := errors.Is(err, anchor.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+		if err != nil && (l.away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) && !errors.Is(err, anchor.ErrFork)) {
+			in.log.WarnContext(ctx, "a chain cannot be compared with the database now", "chain", l.title, "error", err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.title, err)
+		}
+	}
+	return in.DB.SettleAnchored(ctx, in.Policy.required())
+}
+
+// open makes the client of an application.
+func (b BSNPolicy) open(c Config, pass keystore.Secret) (*bsn.Target, error) {
+	der, err := keystore.LoadEC(b.keyPath(c), pass)
+	if err != nil {
+		return nil, fmt.Errorf("the application's access key: %w", err)
+	}
+	defer clear(der)
+	key, err := gateway.ParsePrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("the application's access key: %w", err)
+	}
+	trusted, err := b.trusted()
+	if err != nil {
+		return nil, err
+	}
+	post, err := bsnhttp.New(bsnhttp.Options{CA: []byte(b.CA), Insecure: b.InsecureTLS})
+	if err != nil {
+		return nil, err
+	}
+	return bsn.New(bsn.Config{Gateways: b.Gateways, UserCode: b.User, App: b.App, ChainCode: b.ChainCode, UserName: b.UserName, Key: key, GatewayKey: trusted.Key, Post: post, Now: time.Now})
+}
+
+// run anchors until ctx ends.
+func (l chainLoop) run(in *Instance) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := l.loop.Run(ctx)
+		if err != nil && !l.final {
+			in.log.ErrorContext(ctx, "nothing is anchored any more on a chain that holds another history; the others go on", "chain", l.title, "error", err)
+			return nil
+		}
+		return err
+	}
+}
+
+// wakeLoops tells every chain's loop that there is a new checkpoint.
+func (in *Instance) wakeLoops() {
+	for _, l := range in.loops {
+		l.loop.Wake()
+	}
+}
+
+// NewBSNKey makes an application's access key and returns the public half as the portal takes it.
+func NewBSNKey(c Config, app string, algorithm gateway.Algorithm) ([]byte, error) {
+	pass, err := c.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	key, err := gateway.GenerateKey(algorithm)
+	if err != nil {
+		return nil, err
+	}
+	der, err := key.PKCS8()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(der)
+	return key.Public().PEM(), keystore.CreateEC(c.keyPath(BSNKeyFile(app)), der, pass)
+}
+
+// BSNKey reads the public half of an application's access key.
+func BSNKey(c Config, app string) (*gateway.PublicKey, error) {
+	pass, err := c.passphrase()
+	if err != nil {
+		return nil, err
+	}
+	der, err := keystore.LoadEC(c.keyPath(BSNKeyFile(app)), pass)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(der)
+	key, err := gateway.ParsePrivateKey(der)
+	if err != nil {
+		return nil, err
+	}
+	return key.Public(), nil
+}
