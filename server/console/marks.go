@@ -160,7 +160,7 @@ func (v *visit) stampProblem(err error) string {
 	if errors.As(err, &plan) {
 		text := v.t("console.stamp." + string(plan.Problem))
 		if plan.Mark > 0 {
-			text = v.t("console.marks.of", "n", strconv.Itoa(plan.Mark)) + text
+			text = v.t("console.marks.of", "n", strconv.Itoa(plan.Mark), "text", text)
 		}
 		return text
 	}

@@ -2,7 +2,7 @@
 // form follow. Without this the numbers are typed.
 
 const form = document.querySelector('[data-marks]');
-const sheet = form?.querySelector('svg.outline');
+const sheet = form?.querySelector('svg');
 
 const field = (row, name) => form.elements[`m${row}.${name}`];
 
