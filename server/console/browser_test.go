@@ -368,7 +368,7 @@ func TestKeyboard(t *testing.T) {
 	fatalIfErr(t, err)
 	d.Wait(`document.querySelector('.numbers')`)
 	var seen []string
-	for range 16 { // the links of the frame
+	for range 17 { // the links of the frame
 		var at string
 		d.Run(chromedp.KeyEvent(kb.Tab))
 		d.Eval(`(() => { const e = document.activeElement; const s = getComputedStyle(e); return (e.className || e.textContent.trim()) + (s.outlineStyle === 'none' ? ' without a ring' : ''); })()`, &at)
@@ -377,7 +377,7 @@ func TestKeyboard(t *testing.T) {
 		}
 		seen = append(seen, at)
 	}
-	if want := "skip|brand|中文|Sign out|Overview|Upload|Desk|Bulk|Records|Document classes|API keys|Webhooks|People|Single sign-on|Audit trail|My account"; !strings.HasPrefix(strings.Join(seen, "|"), want) {
+	if want := "skip|brand|中文|Sign out|Overview|Upload|Desk|Bulk|Records|Document classes|Seals|API keys|Webhooks|People|Single sign-on|Audit trail|My account"; !strings.HasPrefix(strings.Join(seen, "|"), want) {
 		t.Errorf("the order is %q", seen)
 	}
 }

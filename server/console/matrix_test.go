@@ -39,6 +39,7 @@ var matrix = map[string]string{
 	"GET /console/bulk": "cadu", "POST /console/bulk": "cad", "GET /console/bulk/template": "cadu", "GET /console/bulk/{job}": "cadu", "GET /console/bulk/{job}/rows": "cadu",
 	"GET /console/bulk/{job}/rows/{row}": "cadu", "POST /console/bulk/{job}/files": "cad", "POST /console/bulk/{job}/start": "cad", "POST /console/bulk/{job}/recall": "cad",
 	"POST /console/bulk/{job}/retry": "cad", "POST /console/bulk/{job}/drop": "cad", "POST /console/bulk/{job}/approve": "a", "POST /console/bulk/{job}/return": "a",
+	"GET /console/seals": "du", "POST /console/seals": "d", "POST /console/seals/{picture}/show": "d", "POST /console/seals/{picture}/end": "d",
 	"GET /console/keys": "du", "POST /console/keys": "d", "POST /console/keys/{key}/rotate": "d", "POST /console/keys/{key}/end": "d",
 	"GET /console/webhooks": "du", "POST /console/webhooks": "d", "GET /console/webhooks/{webhook}": "du", "POST /console/webhooks/{webhook}": "d",
 	"POST /console/webhooks/{webhook}/enabled": "d", "POST /console/webhooks/{webhook}/test": "d", "POST /console/webhooks/{webhook}/secret": "d",
@@ -79,6 +80,7 @@ func (o *office) things(agencyID string) things {
 	fatalIfErr(o.t, err)
 	out["upload"] = up.ID
 	out["paper"] = o.paper(agencyID, u, "公告.pdf", samplePDF(o.t)).ID
+	out["picture"] = "none"
 	out["class"] = "class-of-" + agencyID[len(agencyID)-6:]
 	c := class.Ready()[1]
 	c.ID, c.AgencyID = out["class"], agencyID

@@ -5,6 +5,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/archive"
+	"stele/notary/filing"
 	"stele/ui"
 )
 
@@ -19,6 +20,7 @@ type overviewPage struct {
 	Lag      time.Duration // how long the first of them has waited
 	Chart    chart
 	Newest   []recordLine
+	Papers   int // that wait for approval
 }
 
 // count is a number that was counted to a limit.
@@ -57,6 +59,11 @@ func (v *visit) overview() error {
 }
 
 func (v *visit) agencyNumbers(page *overviewPage, now time.Time) error {
+	papers, err := v.Papers.Count(v.r.Context(), v.agency.ID)
+	if err != nil {
+		return err
+	}
+	page.Papers = papers[filing.Waiting]
 	ctx := v.r.Context()
 	days, err := v.Statistics.Days(ctx, v.agency.ID, now, chartDays)
 	if err != nil {

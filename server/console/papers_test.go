@@ -256,6 +256,10 @@ func TestDesk(t *testing.T) {
 			}
 			d.submit("header form button")
 			d.signIn("admin")
+			d.at("/console/seals")
+			d.says("公章")
+			d.says(stamped.Number)
+			d.good("seals")
 			d.at("/console/classes")
 			d.good("classes")
 			d.submit(".offers form button")
@@ -285,4 +289,32 @@ func (d *desk) stamp(id string) {
 	d.submit("button[value=stamp]")
 	d.Wait(`document.querySelector('a[href$="?original"]')`)
 	d.good("paper-stamped")
+}
+
+// An admin adds a seal and ends it; what is no picture is refused, and leaves nothing.
+func TestSealsPage(t *testing.T) {
+	o := openOffice(t, false)
+	admin := o.as("admin")
+	picture, err := certificate.DemonstrationSeal(o.agency.Name)
+	fatalIfErr(t, err)
+	fields := map[string]string{"name": "业务专用章", "owner": "张三", "until": "2099-12-31", "certificates": "yes"}
+	if a := admin.sendFiles("/console/seals", "s1", fields, []byte("document"), []byte("<svg onload=alert(1)>")); a.status != http.StatusUnprocessableEntity {
+		t.Error("no picture:", a.status)
+	}
+	if a := admin.sendFiles("/console/seals", "s2", fields, []byte("document"), picture); a.status != http.StatusSeeOther {
+		t.Fatal(a.status, a.body)
+	}
+	seals, err := o.in.DB.Seals(t.Context(), o.agency.ID)
+	if err != nil || len(seals) != 1 || seals[0].Name != "业务专用章" || !seals[0].Demonstration || seals[0].Certificates.IsZero() || seals[0].Until.IsZero() {
+		t.Fatalf("%+v %v", seals, err)
+	}
+	if a := o.as("neighbour").post("/console/seals/"+seals[0].ID+"/end", nil); a.status != http.StatusNotFound {
+		t.Error("a neighbour ends it:", a.status)
+	}
+	if a := admin.post("/console/seals/"+seals[0].ID+"/end", nil); a.status != http.StatusSeeOther {
+		t.Error(a.status)
+	}
+	if seals, err = o.in.DB.Seals(t.Context(), o.agency.ID); err != nil || seals[0].Ended.IsZero() {
+		t.Error(seals, err)
+	}
 }

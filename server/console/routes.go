@@ -146,6 +146,11 @@ func table() []route {
 		{method: http.MethodPost, path: "/bulk/{job}/approve", section: "bulk", roles: approvers, act: "bulk_approve", page: (*visit).bulkJob, do: (*visit).approveBulk},
 		{method: http.MethodPost, path: "/bulk/{job}/return", section: "bulk", roles: approvers, act: "bulk_return", tells: []string{"remark"}, page: (*visit).bulkJob, do: (*visit).returnBulk},
 
+		{method: http.MethodGet, path: "/seals", section: "seals", roles: seesKeys, do: (*visit).stamps},
+		{method: http.MethodPost, path: "/seals", section: "seals", roles: admins, files: true, act: "seal_add", tells: []string{"name", "owner", "from", "until", "certificates"}, sensitive: true, page: (*visit).stamps, do: (*visit).addSeal},
+		{method: http.MethodPost, path: "/seals/{picture}/show", section: "seals", roles: admins, act: "seal_show", page: (*visit).stamps, do: (*visit).showSeal},
+		{method: http.MethodPost, path: "/seals/{picture}/end", section: "seals", roles: admins, act: "seal_end", sensitive: true, page: (*visit).stamps, do: (*visit).endSeal},
+
 		{method: http.MethodGet, path: "/keys", section: "keys", roles: seesKeys, do: (*visit).keys},
 		{method: http.MethodPost, path: "/keys", section: "keys", roles: admins, act: "key_create", tells: []string{"name", "scope", "networks", "expires"}, sensitive: true, page: (*visit).keys, do: (*visit).createKey},
 		{method: http.MethodPost, path: "/keys/{key}/rotate", section: "keys", roles: admins, act: "key_rotate", sensitive: true, page: (*visit).keys, do: (*visit).rotateKey},
@@ -186,4 +191,4 @@ func table() []route {
 var classFields = []string{"id", "zh", "en", "print", "approval", "withdrawal", "keep", "ended"}
 
 // sections of the side bar, in their order; a role sees those that have a page for it.
-var sections = []string{"overview", "upload", "papers", "bulk", "records", "classes", "keys", "webhooks", "users", "sso", "audit", "account"}
+var sections = []string{"overview", "upload", "papers", "bulk", "records", "classes", "seals", "keys", "webhooks", "users", "sso", "audit", "account"}

@@ -171,10 +171,6 @@ func (v *visit) knownPapers(digests []sm.Digest, out map[string]known) error {
 
 func paperPath(p filing.Paper) string { return folder + "/papers/" + url.PathEscape(p.ID) }
 
-func (v *visit) maker() filing.Person {
-	return filing.Person{ID: v.user.ID, Login: v.user.Login, Name: v.user.Name}
-}
-
 // taken is a paper that was made of an upload.
 type taken struct {
 	Paper string `json:"paper"`
@@ -184,7 +180,7 @@ type taken struct {
 
 // takeUpload makes a paper of an upload that has arrived. Asked again it tells of the same paper.
 func (v *visit) takeUpload() error {
-	p, err := v.Papers.Take(v.r.Context(), v.agency.ID, v.maker(), v.r.PostFormValue("upload"), v.r.PostFormValue("class"))
+	p, err := v.Papers.Take(v.r.Context(), v.agency.ID, v.me(), v.r.PostFormValue("upload"), v.r.PostFormValue("class"))
 	if err != nil {
 		return err
 	}
@@ -252,7 +248,7 @@ func (v *visit) takeFile() error {
 	if _, err := v.Uploads.Append(ctx, v.agency.ID, up.ID, 0, body); err != nil {
 		return errors.Join(err, v.Uploads.Drop(context.WithoutCancel(ctx), v.agency.ID, up.ID))
 	}
-	p, err := v.Papers.Take(ctx, v.agency.ID, v.maker(), up.ID, v.r.PostFormValue("class"))
+	p, err := v.Papers.Take(ctx, v.agency.ID, v.me(), up.ID, v.r.PostFormValue("class"))
 	if err != nil {
 		// There is no script that would come back for it.
 		return errors.Join(err, v.Uploads.Drop(context.WithoutCancel(ctx), v.agency.ID, up.ID))

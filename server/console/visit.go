@@ -188,7 +188,7 @@ const maxDetail = 2000
 // deed is what stands in the audit trail: the fields of the form that the table names.
 func (v *visit) deed() people.Deed {
 	var about, detail []string
-	for _, name := range []string{"record", "upload", "key", "webhook", "delivery", "user", "paper", "class", "passkey", "job"} {
+	for _, name := range []string{"record", "upload", "key", "webhook", "delivery", "user", "paper", "class", "passkey", "job", "picture"} {
 		if id := v.param(name); id != "" {
 			about = append(about, id)
 		}

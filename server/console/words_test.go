@@ -79,7 +79,7 @@ func TestTexts(t *testing.T) {
 		want = append(want, "papers.list."+l, "papers.none_"+l)
 	}
 	want = append(want, "paper.true", "paper.false")
-	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing", "act.seal_add", "act.seal_show", "act.seal_end")
+	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing")
 	for _, act := range people.Acts {
 		want = append(want, "act."+string(act))
 	}
