@@ -162,7 +162,8 @@ func TestEveryFormIsOurs(t *testing.T) {
 			t.Errorf("%s from another site: %d", rt.Path, a.status)
 		}
 		for _, form := range []string{"-", stranger.form} {
-			if a := admin.post(path, url.Values{"form": {form}}); !rt.Open && a.status != http.StatusForbidden {
+			// A form that brings files is not even read in this encoding.
+			if a := admin.post(path, url.Values{"form": {form}}); !rt.Open && a.status != http.StatusForbidden && a.status != http.StatusBadRequest {
 				t.Errorf("%s with the token %q: %d", rt.Path, form, a.status)
 			}
 		}
