@@ -1,12 +1,15 @@
 package bsnpeer_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"stele/notary/anchor"
+	"stele/notary/anchor/bsn"
 	"stele/notary/bsnproof"
 	"stele/notary/gateway"
 	"stele/server/bsnhttp"
@@ -75,6 +78,43 @@ func TestSecondRow(t *testing.T) {
 	}
 }
 
+// forgetful shows each question to select the first answer that there ever was to it.
+type forgetful struct {
+	bsn.Poster
+	first map[string][]byte
+}
+
+func (f forgetful) Post(ctx context.Context, url string, body []byte, limit int64) ([]byte, error) {
+	var q struct{ Body gateway.ContractRequest }
+	if err := json.Unmarshal(body, &q); err != nil {
+		return nil, err
+	}
+	if old := f.first[q.Body.FuncParam]; old != nil && q.Body.FuncName == gateway.FuncSelect {
+		return old, nil
+	}
+	answer, err := f.Poster.Post(ctx, url, body, limit)
+	f.first[q.Body.FuncParam] = answer
+	return answer, err
+}
+
+// A row that is in a block is not written again, however long select does not show it.
+func TestRowIsNotShown(t *testing.T) {
+	n := startFISCO(t, gateway.SM2)
+	post, err := bsnhttp.New(bsnhttp.Options{})
+	fatalIfErr(t, err)
+	clock := time.Now()
+	target, err := bsn.New(bsn.Config{Framework: bsn.FISCO, Gateways: []string{n.server.URL}, UserCode: user, App: app, ChainCode: "BsnBaseGlobalContract", Contract: contract, Key: n.key, GatewayKey: n.conf.Key.Public(),
+		Post: forgetful{post, map[string][]byte{}}, Now: func() time.Time { return clock }})
+	fatalIfErr(t, err)
+	for range 4 {
+		if _, err := round(t.Context(), target, mark(3)); err == nil {
+			t.Error("evidence of a row that is not shown")
+		}
+		clock = clock.Add(2 * time.Minute)
+	}
+	n.wantEntries(t, 3)
+}
+
 // The transaction of a row that the client did not see being written is found far above the
 // height that the row bears.
 func TestTransactionIsFound(t *testing.T) {
@@ -88,7 +128,7 @@ func TestTransactionIsFound(t *testing.T) {
 
 // The calls that the client does not need answer too.
 func TestOtherCalls(t *testing.T) {
-	n := startFISCO(t, gateway.SM2)
+	n := startFISCO(t, gateway.Secp256k1)
 	n.insert(t, "id", "value")
 	if _, a := ask[gateway.DataAnswer](t, n, gateway.PathFISCOTxCount, nil); a.Data != `{"txSum":1,"blockNumber":1,"txSumRaw":"0x1","blockNumberRaw":"0x1"}` {
 		t.Error(a)
@@ -108,4 +148,5 @@ func TestOtherCalls(t *testing.T) {
 	if h, _ := ask[gateway.LedgerAnswer](t, n, gateway.PathLedgerInfo, nil); h.Code != gateway.CodeFailed {
 		t.Error("a call of Fabric")
 	}
+	n.anchored(t, n.client(t), mark(3))
 }
