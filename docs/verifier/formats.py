@@ -202,14 +202,17 @@ def parse_trust(data):
         return e
 
     def gateway():
-        r.lit('{"kind":"bsn/fabric/v1","app":')
+        r.lit('{"kind":')
+        kind = r.string()
+        r.lit(',"app":')
         app = r.string()
+        need(kind in KINDS[1:] and (kind == KINDS[1] or re.fullmatch("0x[0-9a-f]{40}", app)), "gateway")
         r.lit(',"name":')
         name = r.string()
         r.lit(',"key":')
         key = r.b64()
         r.lit("}")
-        return app, name, key
+        return kind, app, name, key
 
     r.lit('{"format":"stele/trust/v1","roots":')
     roots = r.list(r.b64)
@@ -217,10 +220,12 @@ def parse_trust(data):
     logs = r.list(log)
     r.lit(',"chains":')
     chains = r.list(chain)
-    if r.maybe(',"gateways":'):  # read and not used: this program checks no attested anchors
-        need(r.list(gateway), "gateways")
+    gateways = []
+    if r.maybe(',"gateways":'):
+        gateways = r.list(gateway)
+        need(gateways, "gateways")
     r.lit("}")
     r.end()
     need(all(verify_root(x) for x in roots) and len(set(roots)) == len(roots), "roots")
     need(len({(x["origin"], x["key"]) for x in logs}) == len(logs) and len({x["chain"] for x in chains}) == len(chains), "something is pinned twice")
-    return {"roots": roots, "logs": logs, "chains": {x["chain"]: x for x in chains}}
+    return {"roots": roots, "logs": logs, "gateways": gateways, "chains": {x["chain"]: x for x in chains}}

@@ -55,7 +55,7 @@ def check_certificate(e, s, signer, trust):
 def check_anchor(raw, c, s, trust, seen, keys):
     """Returns status, reason and, where it passed, the anchor's time."""
     if kind_of(raw) != KINDS[0]:
-        return "not_checked", "kind_not_supported", None
+        return "not_checked", "kind_not_supported" if trust["gateways"] else "unknown_gateway", None  # no attested anchors here
     try:
         ev = parse_evidence(raw)
     except Malformed:

@@ -9,7 +9,8 @@
 // The log's checkpoints are entries of the application's base chaincode, whose set creates a
 // key once and never again. The keys of a log are numbered without gaps ([Key]), so the
 // entries are a list that only grows: two servers cannot write two entries under one number,
-// and whoever reads it finds the newest.
+// and whoever reads it finds the newest. The base contract of FISCO BCOS appends rows instead:
+// there the first row of a number is the entry.
 //
 // The package is pure and safe for concurrent use; it is built for browsers.
 package bsnproof

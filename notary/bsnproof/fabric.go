@@ -1,7 +1,6 @@
 package bsnproof
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,28 +15,6 @@ import (
 
 // KindFabric names the evidence of a Fabric application inside a bundle.
 const KindFabric = "bsn/fabric/v1"
-
-// Limits. Parsers refuse what exceeds them before they look at it.
-const (
-	// MaxEvidenceSize is the longest evidence in bytes: 2 KB as a rule, and 200 bytes for each
-	// other transaction of the block.
-	MaxEvidenceSize = 256 << 10
-	// MaxApp is the longest name of an application in bytes.
-	MaxApp = 64
-)
-
-// Signed is an answer of a gateway with its mac. Only successful answers are evidence, so the
-// header's code is 0 and not written down.
-type Signed[T any] struct {
-	Msg  string `json:"msg"`
-	Body T      `json:"body"`
-	Mac  []byte `json:"mac"`
-}
-
-// Verify reports whether the answer bears a mac of this key.
-func (s Signed[T]) Verify(key *gateway.PublicKey) bool {
-	return key.Verify(gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeOK, Msg: s.Msg}, s.Body), s.Mac)
-}
 
 // Fabric is what attests that a checkpoint was anchored on a Fabric application. It is
 // canonical JSON, keys in this order, no white space, no HTML escaping, at most
@@ -73,40 +50,11 @@ type wireFabric struct {
 // Marshal returns the canonical JSON. It fails when the evidence exceeds a limit, which
 // [ParseFabric] would refuse; it does not verify.
 func (e Fabric) Marshal() (json.RawMessage, error) {
-	w := wireFabric{Kind: KindFabric, App: e.App, Path: make([][]byte, len(e.Path)), History: e.History, Block: e.Block, Ledger: e.Ledger}
-	for i := range e.Path {
-		w.Path[i] = e.Path[i][:]
-	}
+	w := wireFabric{Kind: KindFabric, App: e.App, Path: wirePath(e.Path), History: e.History, Block: e.Block, Ledger: e.Ledger}
 	// What is absent must not become null, a second spelling.
 	w.History.Mac, w.Block.Mac, w.Ledger.Mac = notNil(w.History.Mac), notNil(w.Block.Mac), notNil(w.Ledger.Mac)
 	w.Block.Body.Transactions = notNil(w.Block.Body.Transactions)
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(w); err != nil {
-		return nil, fmt.Errorf("encode evidence: %w", err)
-	}
-	out := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	switch {
-	case len(out) > MaxEvidenceSize:
-		return nil, fmt.Errorf("%w evidence: longer than %d bytes", ErrFormat, MaxEvidenceSize)
-	case bytes.Contains(out, []byte(`\u202`)):
-		return nil, fmt.Errorf("%w evidence: a line separator, which JSON can write in two ways", ErrFormat)
-	case len(e.Path) > merkle.MaxPath:
-		return nil, fmt.Errorf("%w evidence: the path is too long", ErrFormat)
-	case !ValidApp(e.App):
-		return nil, fmt.Errorf("%w evidence: %q is no name of an application", ErrFormat, e.App)
-	}
-	return out, nil
-}
-
-func notNil[T any](list []T) []T { return append([]T{}, list...) }
-
-const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-// ValidApp reports whether s can name an application: letters and digits.
-func ValidApp(s string) bool {
-	return s != "" && len(s) <= MaxApp && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters, r) })
+	return marshal(w, e.App, e.Path)
 }
 
 // ParseFabric is the inverse of [Fabric.Marshal] and accepts no other spelling. It verifies
@@ -120,78 +68,32 @@ func ParseFabric(b []byte) (Fabric, error) {
 		return Fabric{}, fmt.Errorf("%w evidence: kind must be %q", ErrFormat, KindFabric)
 	}
 	e := Fabric{App: w.App, History: w.History, Block: w.Block, Ledger: w.Ledger}
-	for _, h := range w.Path {
-		if len(h) != merkle.HashSize {
-			return Fabric{}, fmt.Errorf("%w evidence: a path holds hashes of %d bytes", ErrFormat, merkle.HashSize)
-		}
-		e.Path = append(e.Path, merkle.Hash(h))
-	}
-	again, err := e.Marshal()
-	if err != nil {
+	var err error
+	if e.Path, err = readPath(w.Path); err != nil {
 		return Fabric{}, err
 	}
-	if err := canonical.Check(b, again); err != nil {
-		return Fabric{}, fmt.Errorf("%w evidence: %v", ErrFormat, err)
-	}
-	return e, nil
+	return e, canonicalOf(b, e)
 }
 
-// Attested is what verified evidence says.
-type Attested struct {
-	App        string
-	Height     uint64    // of the block
-	Time       time.Time // of the proposal by the gateway's clock, UTC, milliseconds
-	Entry      uint64    // number of the log's entry
-	Checkpoint checkpoint.Checkpoint
-}
-
-// Verify checks that the gateway with this key attests, finally, an entry with the checkpoint
-// or a later one that grew out of it. It uses no clock and no network, and does not check the
-// log's own signature.
+// Verify implements [Evidence].
 func (e Fabric) Verify(key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested, error) {
-	if n := e.Macs(key); n != Answers {
-		return Attested{}, fmt.Errorf("%w: of %d answers %d bear one", ErrMac, Answers, n)
-	}
-	a, err := e.entry(c.Origin)
-	if err != nil {
-		return a, err
-	}
-	return a, follows(c, a.Checkpoint, e.Path)
+	return verify(e, key, c, e.Path)
 }
 
-// Answers is the number of answers in evidence.
-const Answers = 3
-
-// Macs counts the answers that bear a mac of this key. None: the evidence is of a holder of
-// another key; some: it was changed.
+// Macs implements [Evidence].
 func (e Fabric) Macs(key *gateway.PublicKey) (n int) {
-	for _, ok := range []bool{e.History.Verify(key), e.Block.Verify(key), e.Ledger.Verify(key)} {
-		if ok {
-			n++
-		}
-	}
-	return n
+	return count(e.History.Verify(key), e.Block.Verify(key), e.Ledger.Verify(key))
 }
 
-// follows checks that the entry's checkpoint is this one, or grew out of it.
-func follows(c, in checkpoint.Checkpoint, path []merkle.Hash) error {
-	switch {
-	case in.Size == c.Size && len(path) == 0:
-		if in.Root != c.Root {
-			return fmt.Errorf("%w: the entry has another root for the size %d", ErrContent, c.Size)
-		}
-		return nil
-	case in.Size <= c.Size:
-		return fmt.Errorf("%w: the entry has the size %d, the checkpoint %d", ErrContent, in.Size, c.Size)
-	}
-	if err := merkle.VerifyConsistency(c.Size, in.Size, c.Root, in.Root, path); err != nil {
-		return fmt.Errorf("%w: the entry's log of size %d did not grow out of this one: %v", ErrContent, in.Size, err)
-	}
-	return nil
+// Application implements [Evidence].
+func (e Fabric) Application() string { return e.App }
+
+func (e Fabric) withPath(path []merkle.Hash) Evidence {
+	e.Path = path
+	return e
 }
 
-// Consistent reports whether the evidence agrees with itself, whoever signed it: it tells
-// edited evidence from that of a gateway that is not known.
+// Consistent implements [Evidence].
 func (e Fabric) Consistent(origin string) error {
 	_, err := e.entry(origin)
 	return err
@@ -252,23 +154,4 @@ func (e Fabric) final(a *Attested, txID string) error {
 	}
 	a.Height, a.Time = block.BlockNumber, time.Unix(t.TimeSpanSec, t.TimeSpanNsec).UTC().Truncate(time.Millisecond)
 	return nil
-}
-
-// maxUnix is the last second of the year 9999, the last that RFC 3339 can write.
-const maxUnix = 253402300799
-
-// hash reports whether s is a hash as Fabric writes them: 64 lower-case hex digits.
-func hash(s string) bool {
-	return len(s) == 64 && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
-}
-
-// WithPath returns evidence that stands beside an older checkpoint of its log: path is the
-// consistency proof from that one to the evidence's own.
-func WithPath(evidence []byte, path []merkle.Hash) (json.RawMessage, error) {
-	e, err := ParseFabric(evidence)
-	if err != nil {
-		return nil, err
-	}
-	e.Path = path
-	return e.Marshal()
 }

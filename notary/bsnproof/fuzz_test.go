@@ -54,3 +54,51 @@ func FuzzParseValue(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseFISCO: the same for evidence of FISCO BCOS.
+func FuzzParseFISCO(f *testing.F) {
+	key, err := gateway.GenerateKey(gateway.Secp256k1)
+	if err != nil {
+		f.Fatal(err)
+	}
+	n := int64(7)
+	for _, e := range []bsnproof.FISCO{{App: "0x1"}, {App: "0x2", Path: []merkle.Hash{{1}}, Row: bsnproof.Signed[gateway.ContractAnswer]{Msg: "处理成功",
+		Body: gateway.ContractAnswer{Constant: true, QueryInfo: `[["a"],[1],["b"]]`, BlockNumber: &n}, Mac: []byte{1}},
+		Receipt: bsnproof.Signed[gateway.ReceiptAnswer]{Body: gateway.ReceiptAnswer{TxID: "0x00", Logs: `[{"address":"0x2","topics":[],"data":"0x"}]`}},
+		Block:   bsnproof.Signed[gateway.ContractBlockAnswer]{Body: gateway.ContractBlockAnswer{BlockNumber: 1, Transactions: []gateway.ContractTransaction{{TxID: "0x00"}}}}}} {
+		b, err := e.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(b))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := bsnproof.ParseFISCO(data)
+		if err != nil {
+			return
+		}
+		again, err := e.Marshal()
+		if err != nil || !bytes.Equal(again, data) {
+			t.Errorf("%q became %q: %v", data, again, err)
+		}
+		_ = e.Consistent("log.example/2026")
+		if _, err := e.Verify(key.Public(), mark(3)); err == nil {
+			t.Errorf("%q is attested by a key that signed nothing", data)
+		}
+	})
+}
+
+// FuzzRows: what select returned is read without a panic, row by row.
+func FuzzRows(f *testing.F) {
+	f.Add(`[["a","a"],[1,2],["v","w"]]`)
+	f.Add(`[[],[],[]]`)
+	f.Add(`[["a"],[1e3],null]`)
+	f.Fuzz(func(t *testing.T, info string) {
+		rows, err := bsnproof.Rows(info)
+		for _, r := range rows {
+			if err == nil {
+				bsnproof.Inserted("0x1", info, r)
+			}
+		}
+	})
+}

@@ -103,6 +103,10 @@ func TestStringsOfVectors(t *testing.T) {
 		}
 		return string(b)
 	}
+	txCount := `{"txSum":5,"blockNumber":5,"txSumRaw":"0x5","blockNumberRaw":"0x5"}`
+	if b, err := json.Marshal(gateway.TxCount{TxSum: 5, BlockNumber: 5, TxSumRaw: "0x5", BlockNumberRaw: "0x5"}); err != nil || string(b) != txCount {
+		t.Errorf("%s %v", b, err)
+	}
 	const block7 = "ab9366cf63881228863c884527fceefabc9ad2e375aa0bcbf71f17f75c7d3ff5"
 	for id, got := range map[string]string{
 		"V1": gateway.RequestText(u1, nil),
@@ -113,13 +117,17 @@ func TestStringsOfVectors(t *testing.T) {
 			FuncName: gateway.FuncSet, Args: []string{set("test2020048", "this is string ")}, TransientData: map[string]string{}}),
 		"S3": gateway.RequestText(u2, gateway.ChainCodeRequest{Nonce: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", ChainCode: "cc_app0001202004161017141233920_00",
 			FuncName: gateway.FuncSet, Args: []string{set("doc-20240101-0001", "公文存证")}, TransientData: map[string]string{"k1": "v1"}}),
-		"R1": gateway.AnswerText(done, gateway.AppInfo{AppName: "sdk测试-密钥非托管", AppType: "fabric", CAType: 2, AlgorithmType: 2, MSPID: "OrgbNodeMSP", ChannelID: u1.AppCode}),
-		"R2": gateway.AnswerText(done, gateway.User{Name: "user01", Secret: "123456"}),
-		"R3": gateway.AnswerText(done, gateway.TransactionAnswer{BlockHash: block7, BlockNumber: 7, CreateName: "test02@" + u1.AppCode, TimeSpanSec: 1587445821, TimeSpanNsec: 249139700}),
-		"R4": gateway.AnswerText(done, gateway.LedgerAnswer{BlockHash: block7, Height: 8, PreBlockHash: "fc83c306677925efee540b4d7b7ca73e06f144cae34c706f1101d6b395ada2da"}),
-		"R5": gateway.AnswerText(success, query("c75091475e9cdab5af1f8325d19069c9aab865862d9434a5f772f1159d569048", "test2")),
-		"S4": gateway.AnswerText(success, query("c75091475e9cdab5af1f8325d19069c9aab865862d9434a5f772f1159d569048", gateway.CCSuccess)),
-		"S5": gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeFailed, Msg: gateway.MsgBadMac}, nil),
+		"R1":  gateway.AnswerText(done, gateway.AppInfo{AppName: "sdk测试-密钥非托管", AppType: "fabric", CAType: 2, AlgorithmType: 2, MSPID: "OrgbNodeMSP", ChannelID: u1.AppCode}),
+		"R2":  gateway.AnswerText(done, gateway.User{Name: "user01", Secret: "123456"}),
+		"R3":  gateway.AnswerText(done, gateway.TransactionAnswer{BlockHash: block7, BlockNumber: 7, CreateName: "test02@" + u1.AppCode, TimeSpanSec: 1587445821, TimeSpanNsec: 249139700}),
+		"R4":  gateway.AnswerText(done, gateway.LedgerAnswer{BlockHash: block7, Height: 8, PreBlockHash: "fc83c306677925efee540b4d7b7ca73e06f144cae34c706f1101d6b395ada2da"}),
+		"R5":  gateway.AnswerText(success, query("c75091475e9cdab5af1f8325d19069c9aab865862d9434a5f772f1159d569048", "test2")),
+		"S4":  gateway.AnswerText(success, query("c75091475e9cdab5af1f8325d19069c9aab865862d9434a5f772f1159d569048", gateway.CCSuccess)),
+		"R8":  gateway.AnswerText(done, gateway.UserAnswer{UserID: "100003", UserAddress: "0x14647a48303b5e1c77934583883ebc327ba3b297"}),
+		"R9":  gateway.AnswerText(done, gateway.DataAnswer{Data: "4"}),
+		"R10": gateway.AnswerText(done, gateway.DataAnswer{Data: txCount}),
+		"R11": gateway.AnswerText(done, gateway.DataAnswer{Data: "1"}),
+		"S5":  gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeFailed, Msg: gateway.MsgBadMac}, nil),
 	} {
 		if got != want[id] {
 			t.Errorf("%s: %q, want %q", id, got, want[id])

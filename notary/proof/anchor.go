@@ -41,8 +41,10 @@ func appendGateway(b []byte, g TrustedGateway) []byte {
 // Check reports whether the gateway can stand in trust roots.
 func (g TrustedGateway) Check() error {
 	switch {
-	case g.Kind != KindBSNFabric:
+	case g.Kind != KindBSNFabric && g.Kind != KindBSNFISCO:
 		return fmt.Errorf("unknown kind %q", g.Kind)
+	case g.Kind == KindBSNFISCO && !bsnproof.Address(g.App):
+		return fmt.Errorf("%q is no address of a contract", g.App)
 	case !bsnproof.ValidApp(g.App):
 		return fmt.Errorf("%q is no name of an application", g.App)
 	case g.Name == "" || len(g.Name) > maxGatewayName || strings.TrimSpace(g.Name) != g.Name || strings.ContainsFunc(g.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
@@ -114,10 +116,11 @@ func CheckAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) error {
 // about; path is the consistency proof from the older to the newer. Only attested evidence can
 // be brought there.
 func Later(evidence json.RawMessage, path []merkle.Hash) (json.RawMessage, error) {
-	if anchorKind(evidence) != KindBSNFabric {
-		return nil, fmt.Errorf("evidence of the kind %q speaks of one checkpoint alone", anchorKind(evidence))
+	kind := anchorKind(evidence)
+	if kind == KindEgov {
+		return nil, fmt.Errorf("evidence of the kind %q speaks of one checkpoint alone", kind)
 	}
-	return bsnproof.WithPath(evidence, path)
+	return bsnproof.WithPath(kind, evidence, path)
 }
 
 // attested checks an anchor that a gateway vouches for.
@@ -128,13 +131,10 @@ func (v *verifier) attested(raw []byte, c checkpoint.Checkpoint) (Step, anchored
 		step.Status, step.Reason, step.Detail = s, reason, detail
 		return step, anchored{}
 	}
-	if kind != KindBSNFabric {
-		return end(NotChecked, "kind_not_supported", fmt.Sprintf("Anchors of kind %s are not checked by this version.", kind))
-	}
 	if v.trust == nil || len(v.trust.Gateways) == 0 {
 		return end(NotChecked, "unknown_gateway", "There is no gateway among your trust roots.")
 	}
-	e, err := bsnproof.ParseFabric(raw)
+	e, err := bsnproof.Parse(kind, raw)
 	if err != nil {
 		return end(Failed, "malformed", err.Error())
 	}
@@ -143,7 +143,7 @@ func (v *verifier) attested(raw []byte, c checkpoint.Checkpoint) (Step, anchored
 	}
 	known := false
 	for _, g := range v.trust.Gateways {
-		if g.Kind != kind || g.App != e.App {
+		if g.Kind != kind || g.App != e.Application() {
 			continue
 		}
 		known = true
@@ -160,9 +160,9 @@ func (v *verifier) attested(raw []byte, c checkpoint.Checkpoint) (Step, anchored
 		return step, anchored{at: a.Time, report: AnchorReport{Kind: kind, Strength: Attested, Gateway: g.Name, Chain: a.App, Height: a.Height, Time: a.Time.Format(reportTime), Cosigners: []string{}}}
 	}
 	if known {
-		return end(NotChecked, "unknown_gateway_key", fmt.Sprintf("The answers about the application %q are signed with a key that is not among your trust roots.", e.App))
+		return end(NotChecked, "unknown_gateway_key", fmt.Sprintf("The answers about the application %q are signed with a key that is not among your trust roots.", e.Application()))
 	}
-	return end(NotChecked, "unknown_gateway", fmt.Sprintf("The application %q is not among your trust roots.", e.App))
+	return end(NotChecked, "unknown_gateway", fmt.Sprintf("The application %q is not among your trust roots.", e.Application()))
 }
 
 func grown(c, in checkpoint.Checkpoint) string {

@@ -21,12 +21,11 @@ const TrustFormat = "stele/trust/v1"
 // MaxTrustSize is the longest trust file in bytes.
 const MaxTrustSize = 4 << 20
 
-// Kinds of anchors that bundle v1 may carry. Any other kind makes a bundle malformed; the
-// one of FISCO BCOS is reserved and not checked by this version.
+// Kinds of anchors that bundle v1 may carry. Any other kind makes a bundle malformed.
 const (
 	KindEgov      = anchorproof.Kind
 	KindBSNFabric = bsnproof.KindFabric
-	KindBSNFISCO  = "bsn/fisco/v1"
+	KindBSNFISCO  = bsnproof.KindFISCO
 )
 
 // Trust is what a verifier pins. It is immutable once parsed and safe for concurrent use.
@@ -53,7 +52,7 @@ type TrustedChain struct {
 // change of keys an application has several.
 type TrustedGateway struct {
 	Kind string // of the evidence
-	App  string
+	App  string // app code; address of the base contract under FISCO BCOS
 	Name string // what people call the chain behind it
 	Key  *gateway.PublicKey
 }

@@ -63,7 +63,7 @@ var outcomes = []string{
 	"inclusion failed malformed", "inclusion failed not_included",
 	"checkpoint failed bad_signature", "checkpoint failed key_not_valid", "checkpoint not_checked unknown_log", "checkpoint not_checked unknown_log_key", "checkpoint skipped no_checkpoint",
 	"anchor failed malformed", "anchor failed bad_evidence", "anchor failed time_order", "anchor failed duplicate",
-	"anchor not_checked unknown_chain", "anchor not_checked unknown_gateway", "anchor not_checked kind_not_supported", "anchor skipped not_anchored", "anchor skipped no_checkpoint",
+	"anchor not_checked unknown_chain", "anchor not_checked unknown_gateway", "anchor skipped not_anchored", "anchor skipped no_checkpoint",
 	"standing failed malformed", "standing failed other_agency", "standing failed other_record", "standing failed time_order", "standing failed bad_evidence", "standing not_checked unknown_root",
 }
 

@@ -14,10 +14,18 @@ import (
 
 // call checks a request's mac and carries it out.
 func (a *app) call(p *Peer, path string, req gateway.Request, fault Fault) (any, error) {
-	switch path {
-	case gateway.PathAppInfo: // its request bears no mac
+	if path == gateway.PathAppInfo { // its request bears no mac
 		number := map[gateway.Algorithm]int{gateway.SM2: 1, gateway.Secp256r1: 2, gateway.Secp256k1: 3}
-		return gateway.AppInfo{AppName: a.Name, AppType: "fabric", CAType: 1, AlgorithmType: number[a.Key.Algorithm()], MSPID: "OrgbNodeMSP", ChannelID: a.AppCode}, nil
+		info := gateway.AppInfo{AppName: a.Name, AppType: "fabric", CAType: 1, AlgorithmType: number[a.Key.Algorithm()], MSPID: "OrgbNodeMSP", ChannelID: a.AppCode}
+		if a.Contract != "" {
+			info.AppType, info.MSPID, info.ChannelID = "fiscobcos", "", "1"
+		}
+		return info, nil
+	}
+	if a.Contract != "" {
+		return a.callFISCO(p, path, req, fault)
+	}
+	switch path {
 	case gateway.PathLedgerInfo:
 		if !a.Key.Verify(gateway.RequestText(req.Header, nil), req.Mac) {
 			return nil, errBadMac

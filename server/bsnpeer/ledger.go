@@ -21,7 +21,8 @@ import (
 type transaction struct {
 	gateway.BlockTransaction
 	Key  string `json:"key"`
-	Data string `json:"data"` // JSON of gateway.StoredData
+	Data string `json:"data"`          // JSON of gateway.StoredData
+	Row  int64  `json:"row,omitempty"` // FISCO BCOS: base_key of the row
 }
 
 // block is as it lies in the file, one a line.

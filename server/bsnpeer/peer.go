@@ -18,7 +18,8 @@ type App struct {
 	Name      string
 	UserCode  string
 	AppCode   string
-	ChainCode string             // deployment name
+	ChainCode string             // deployment name; name of the contract
+	Contract  string             // address of the contract, which makes it an application of FISCO BCOS
 	Key       *gateway.PublicKey // that signs its requests
 }
 
@@ -54,6 +55,7 @@ type Peer struct {
 type app struct {
 	App
 	ledger *ledger
+	users  map[string]bool // FISCO BCOS: that are registered
 }
 
 // New opens the ledgers and returns a peer.
@@ -72,7 +74,7 @@ func New(c Config) (*Peer, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.apps[a.UserCode+" "+a.AppCode] = &app{a, l}
+		p.apps[a.UserCode+" "+a.AppCode] = &app{a, l, map[string]bool{}}
 	}
 	return p, nil
 }
@@ -255,4 +257,8 @@ const (
 	errNonce     refusal = "the nonce must be 24 bytes in base64"
 	errDuplicate refusal = "the transaction exists already: the nonce was used before"
 	errChainCode refusal = "the chaincode is not deployed"
+	errUser      refusal = "user is already registered"
+	errNoUser    refusal = "the user is not registered"
+	errTimeout   refusal = "the transaction is not in a block yet"
+	errFunction  refusal = "the contract has no such function with such arguments"
 )

@@ -136,7 +136,7 @@ func (b BSNPolicy) open(c Config, pass keystore.Secret) (*bsn.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bsn.New(bsn.Config{Gateways: b.Gateways, UserCode: b.User, App: b.App, ChainCode: b.ChainCode, UserName: b.UserName, Key: key, GatewayKey: trusted.Key, Post: post, Now: time.Now})
+	return bsn.New(bsn.Config{Framework: bsn.Framework(b.Framework), Contract: b.Contract, Gateways: b.Gateways, UserCode: b.User, App: b.App, ChainCode: b.ChainCode, UserName: b.UserName, Key: key, GatewayKey: trusted.Key, Post: post, Now: time.Now})
 }
 
 // run anchors until ctx ends.

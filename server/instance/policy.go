@@ -14,6 +14,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stele/notary/anchor/bsn"
 	"stele/notary/anchorproof"
 	"stele/notary/gateway"
 	"stele/notary/proof"
@@ -43,8 +44,10 @@ type BSNPolicy struct {
 	Gateways    []string `yaml:"gateways"`     // addresses without a path, the preferred one first
 	User        string   `yaml:"user"`         // user code
 	App         string   `yaml:"app"`          // app code
-	ChainCode   string   `yaml:"chaincode"`    // deployment name of the base chaincode
-	UserName    string   `yaml:"user-name"`    // sub-user of transactions; empty for the participant
+	Framework   string   `yaml:"framework"`    // fabric, which is the default, or fisco
+	ChainCode   string   `yaml:"chaincode"`    // deployment name of the base chaincode; under fisco the contract's name
+	Contract    string   `yaml:"contract"`     // address of the base contract, under fisco alone
+	UserName    string   `yaml:"user-name"`    // sub-user of transactions; empty for the participant, under fisco for "stele"
 	Key         string   `yaml:"key"`          // file of the application's access key; default bsn-<app>.key in the key folder
 	GatewayKey  string   `yaml:"gateway-key"`  // PEM of the gateway's public key
 	CA          string   `yaml:"ca"`           // PEM of the certificates that the gateways' are issued under; empty for the system's
@@ -90,6 +93,12 @@ func (p AnchorPolicy) check() error {
 			return fmt.Errorf("bsn chain %d: the application %s stands there twice", i+1, b.App)
 		}
 		seen[b.App] = true
+		if b.Framework != "" && bsn.Framework(b.Framework) != bsn.Fabric && !b.fisco() {
+			return fmt.Errorf("bsn chain %d: %q is no framework: there are fabric and fisco", i+1, b.Framework)
+		}
+		if (b.Contract != "") != b.fisco() {
+			return fmt.Errorf("bsn chain %d: the contract's address belongs to the framework fisco, and is needed there", i+1)
+		}
 		if b.Every < 0 || len(b.Gateways) == 0 || b.User == "" || b.ChainCode == "" {
 			return fmt.Errorf("bsn chain %d: gateways, user and chaincode are needed, and no pause can be negative", i+1)
 		}
@@ -117,14 +126,32 @@ func (p AnchorPolicy) required() []string {
 }
 
 // target is the chain's name in the database.
-func (b BSNPolicy) target() string { return proof.KindBSNFabric + " " + b.App }
+func (b BSNPolicy) target() string { return b.kind() + " " + b.pinned() }
+
+func (b BSNPolicy) fisco() bool { return bsn.Framework(b.Framework) == bsn.FISCO }
+
+// kind is that of the evidence.
+func (b BSNPolicy) kind() string {
+	if b.fisco() {
+		return proof.KindBSNFISCO
+	}
+	return proof.KindBSNFabric
+}
+
+// pinned is what trust roots know the application as.
+func (b BSNPolicy) pinned() string {
+	if b.fisco() {
+		return b.Contract
+	}
+	return b.App
+}
 
 func (b BSNPolicy) trusted() (proof.TrustedGateway, error) {
 	key, err := gateway.ParsePublicKeyPEM([]byte(b.GatewayKey))
 	if err != nil {
 		return proof.TrustedGateway{}, fmt.Errorf("gateway-key: %w", err)
 	}
-	g := proof.TrustedGateway{Kind: proof.KindBSNFabric, App: b.App, Name: b.Name, Key: key}
+	g := proof.TrustedGateway{Kind: b.kind(), App: b.pinned(), Name: b.Name, Key: key}
 	return g, g.Check()
 }
 

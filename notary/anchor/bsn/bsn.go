@@ -1,4 +1,4 @@
-// Package bsn anchors checkpoints on a Fabric application behind BSN gateways, in key-trust
+// Package bsn anchors checkpoints on an application behind BSN gateways, Fabric or FISCO BCOS, in key-trust
 // mode: the gateway holds the keys that sign transactions, the application signs its requests.
 //
 // What a gateway answers counts only with its mac, checked under a pinned key before anything
@@ -6,9 +6,10 @@
 // was asked: entries carry their key, blocks their transactions. A replayed or old answer
 // costs a round, never a wrong result.
 //
-// Entries are numbered (package bsnproof) and written with the base chaincode's set, which
-// creates a key once. So a submission whose answer was lost can be made again: at most one of
-// them comes to be.
+// Entries are numbered (package bsnproof). Fabric's base chaincode creates a key once, so a
+// submission whose answer was lost can be made again: at most one of them comes to be. The
+// base contract of FISCO BCOS does not: there a submission whose end is not known is waited
+// for and looked for before another is made, and of two rows under one number the first counts.
 package bsn
 
 import (
@@ -16,7 +17,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,18 +36,30 @@ type Poster interface {
 	Post(ctx context.Context, url string, body []byte, limit int64) ([]byte, error)
 }
 
-// Config names an application. All fields but the last four are needed.
+// Framework is what an application runs on.
+type Framework string
+
+// The frameworks.
+const (
+	Fabric Framework = "fabric"
+	FISCO  Framework = "fisco"
+)
+
+// Config names an application. Framework is Fabric when it is empty; Contract is for FISCO
+// BCOS. All other fields but the last four are needed.
 type Config struct {
+	Framework  Framework
 	Gateways   []string // addresses without a path; the first that works is used
 	UserCode   string
 	App        string // app code
-	ChainCode  string // deployment name of the base chaincode, cc_<app>_NN
+	ChainCode  string // deployment name of the base chaincode, cc_<app>_NN; name of the base contract
+	Contract   string // address of the base contract
 	Key        *gateway.PrivateKey
 	GatewayKey *gateway.PublicKey
 	Post       Poster
 	Now        func() time.Time
 
-	UserName string        // sub-user that transactions are made as; empty for the participant itself
+	UserName string        // sub-user that transactions are made as; empty for the participant itself, under FISCO BCOS for [defaultUser]
 	Timeout  time.Duration // for one call
 	Poll     time.Duration // how often an unfinished transaction is asked for
 	Patience time.Duration // an unfinished transaction is given up after this
@@ -63,6 +75,7 @@ const (
 // Target is one application. It is safe for concurrent use.
 type Target struct {
 	conf Config
+	app  application
 
 	mu      sync.Mutex
 	current int              // guarded by mu: the gateway that is asked first
@@ -78,11 +91,26 @@ type entry struct {
 	c checkpoint.Checkpoint
 }
 
-// flight is a submission that was accepted and is not in a block yet, as far as is known.
+// flight is a submission that may come into a block, as far as is known.
 type flight struct {
 	n    uint64
-	txID string
+	txID string      // Fabric
+	row  gateway.Row // FISCO BCOS
 	at   time.Time
+}
+
+// application is what differs between frameworks.
+type application interface {
+	// kind of the evidence
+	kind() string
+	// entry reads the nth entry, or fails with errNoEntry
+	entry(ctx context.Context, origin string, n uint64) (entry, error)
+	// write writes the nth entry; it may come into a block when this fails too
+	write(ctx context.Context, origin string, n uint64, value string) error
+	// flying reports whether an earlier submission of the nth entry may still come into a block
+	flying(ctx context.Context, origin string, n uint64) (bool, error)
+	// evidence gathers the answers about the nth entry
+	evidence(ctx context.Context, origin string, n uint64) (bsnproof.Evidence, error)
 }
 
 // New returns the application behind gateways.
@@ -90,6 +118,10 @@ func New(c Config) (*Target, error) {
 	switch {
 	case len(c.Gateways) == 0:
 		return nil, errors.New("a gateway's address is needed")
+	case c.Framework != "" && c.Framework != Fabric && c.Framework != FISCO:
+		return nil, fmt.Errorf("%q is no framework", c.Framework)
+	case c.Framework == FISCO && !bsnproof.Address(c.Contract):
+		return nil, errors.New("the contract's address is needed: 0x and 40 lower-case hex digits")
 	case !bsnproof.ValidApp(c.App) || c.UserCode == "" || c.ChainCode == "":
 		return nil, errors.New("user code, app code and the chaincode's deployment name are needed")
 	case c.Key == nil || c.GatewayKey == nil || c.Post == nil || c.Now == nil:
@@ -105,11 +137,15 @@ func New(c Config) (*Target, error) {
 			*d.set = d.to
 		}
 	}
-	return &Target{conf: c, known: map[string]entry{}}, nil
+	t := &Target{conf: c, known: map[string]entry{}}
+	if t.app = application(fabric{t}); c.Framework == FISCO {
+		t.app = &fisco{Target: t}
+	}
+	return t, nil
 }
 
 // Kind is the kind of the evidence.
-func (t *Target) Kind() string { return bsnproof.KindFabric }
+func (t *Target) Kind() string { return t.app.kind() }
 
 // Changed is closed after a while: a gateway does not tell when a block is cut.
 func (t *Target) Changed() <-chan struct{} {
@@ -136,7 +172,7 @@ func (t *Target) head(ctx context.Context, origin string) (entry, error) {
 		if absent != 0 {
 			probe = last.n + (absent-last.n)/2
 		}
-		e, _, err := t.entry(ctx, origin, probe)
+		e, err := t.app.entry(ctx, origin, probe)
 		switch {
 		case errors.Is(err, errNoEntry):
 			absent = probe
@@ -162,46 +198,6 @@ func (t *Target) head(ctx context.Context, origin string) (entry, error) {
 
 var errNoEntry = errors.New("no such entry")
 
-// entry reads one entry, with the signed answer that says so.
-func (t *Target) entry(ctx context.Context, origin string, n uint64) (entry, gateway.HistoryEntry, error) {
-	_, written, err := t.history(ctx, origin, n)
-	if err != nil {
-		return entry{}, written, err
-	}
-	var stored gateway.StoredData
-	if err := json.Unmarshal([]byte(written.DataInfo), &stored); err != nil || stored.BaseKey != bsnproof.Key(origin, n) {
-		return entry{}, written, fmt.Errorf("%w: the gateway answered about the key %q when asked for entry %d", anchor.ErrUnavailable, stored.BaseKey, n)
-	}
-	c, _, err := bsnproof.ParseValue(stored.BaseInfo)
-	if err != nil || c.Origin != origin {
-		return entry{}, written, fmt.Errorf("%w: entry %d was written by somebody else: %v", anchor.ErrFork, n, err)
-	}
-	return entry{n, c}, written, nil
-}
-
-// history asks for everything that was ever written under an entry's key.
-func (t *Target) history(ctx context.Context, origin string, n uint64) (bsnproof.Signed[gateway.ChainCodeAnswer], gateway.HistoryEntry, error) {
-	answer, err := t.run(ctx, gateway.FuncHistory, bsnproof.Key(origin, n))
-	if err != nil {
-		return answer, gateway.HistoryEntry{}, err
-	}
-	res := answer.Body.CCRes
-	var list []gateway.HistoryEntry
-	if res.CCCode != gateway.CCOK {
-		return answer, gateway.HistoryEntry{}, fmt.Errorf("%w: getHistory: %d %s", anchor.ErrUnavailable, res.CCCode, res.CCData)
-	}
-	if err := json.Unmarshal([]byte(res.CCData), &list); err != nil {
-		return answer, gateway.HistoryEntry{}, fmt.Errorf("%w: getHistory gave no list: %v", anchor.ErrUnavailable, err)
-	}
-	switch {
-	case len(list) == 0:
-		return answer, gateway.HistoryEntry{}, errNoEntry
-	case len(list) > 1 || list[0].IsDelete:
-		return answer, gateway.HistoryEntry{}, fmt.Errorf("%w: entry %d was changed after it was written", anchor.ErrFork, n)
-	}
-	return answer, list[0], nil
-}
-
 // Submit writes the checkpoint as the next entry. While an earlier submission of that entry
 // may still come into a block, no other is made. The newest entry is the one that Head found.
 func (t *Target) Submit(ctx context.Context, s anchor.Submission) error {
@@ -215,57 +211,37 @@ func (t *Target) Submit(ctx context.Context, s anchor.Submission) error {
 	case last.c.Size != s.OldSize || last.n >= bsnproof.MaxEntries:
 		return anchor.ErrStale
 	}
-	if flying, err := t.flying(ctx, last.n+1); err != nil || flying {
+	if flying, err := t.app.flying(ctx, c.Origin, last.n+1); err != nil || flying {
 		return err
 	}
-	data, err := json.Marshal(gateway.BaseData{BaseKey: bsnproof.Key(c.Origin, last.n+1), BaseValue: bsnproof.Value(c, s.Signature)})
-	if err != nil {
-		return err
-	}
-	answer, err := t.run(ctx, gateway.FuncSet, string(data))
-	if err != nil {
-		return err
-	}
-	info, res := answer.Body.BlockInfo, answer.Body.CCRes
-	switch {
-	case res.CCCode != gateway.CCOK && strings.Contains(res.CCData, gateway.CCKeyExists):
-		return anchor.ErrStale // another server was faster, or an answer was lost: the next look shows it
-	case res.CCCode != gateway.CCOK:
-		return fmt.Errorf("%w: set: %d %s", anchor.ErrUnavailable, res.CCCode, res.CCData)
-	case info.Status > gateway.StatusValid:
-		return fmt.Errorf("%w: set: the transaction has the status %d", anchor.ErrUnavailable, info.Status)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.flight = flight{last.n + 1, info.TxID, t.conf.Now()}
-	return nil
+	return t.app.write(ctx, c.Origin, last.n+1, bsnproof.Value(c, s.Signature))
 }
 
-// flying reports whether the submission of an entry may still come into a block. What the
-// gateway cannot tell yet is not submitted again until patience ends.
-func (t *Target) flying(ctx context.Context, n uint64) (bool, error) {
+// started keeps a submission in mind; an empty one forgets the last.
+func (t *Target) started(f flight) {
 	t.mu.Lock()
-	f := t.flight
-	t.mu.Unlock()
-	if f.n != n || t.conf.Now().Sub(f.at) > t.conf.Patience {
-		return false, nil
+	defer t.mu.Unlock()
+	t.flight = f
+}
+
+// inFlight returns the submission of an entry that is kept in mind, and whether it is too
+// early to make another.
+func (t *Target) inFlight(n uint64) (f flight, early bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.flight.n != n {
+		return flight{}, false
 	}
-	block, err := call[gateway.BlockAnswer](ctx, t, gateway.PathBlockInfo, gateway.BlockRequest{TxID: f.txID}, true)
-	if errors.Is(err, errSaidNo) {
-		return true, nil // not in a block yet
+	return t.flight, t.conf.Now().Sub(t.flight.at) <= t.conf.Patience
+}
+
+// stored reads an entry's value.
+func stored(origin string, n uint64, value string) (entry, error) {
+	c, _, err := bsnproof.ParseValue(value)
+	if err != nil || c.Origin != origin {
+		return entry{}, fmt.Errorf("%w: entry %d was written by somebody else: %v", anchor.ErrFork, n, err)
 	}
-	if err != nil {
-		return false, err
-	}
-	for _, tx := range block.Body.Transactions {
-		if tx.TxID == f.txID && tx.Status > gateway.StatusValid { // it is in a block, without effect
-			t.mu.Lock()
-			t.flight = flight{}
-			t.mu.Unlock()
-			return false, nil
-		}
-	}
-	return true, nil
+	return entry{n, c}, nil
 }
 
 // Evidence returns the signed answers that attest the log's newest entry, once they say that
@@ -281,15 +257,8 @@ func (t *Target) Evidence(ctx context.Context, c checkpoint.Checkpoint) (json.Ra
 	case last.c != c:
 		return nil, anchor.ErrPending
 	}
-	e := bsnproof.Fabric{App: t.conf.App}
-	var written gateway.HistoryEntry
-	if e.History, written, err = t.history(ctx, c.Origin, last.n); err != nil {
-		return nil, err
-	}
-	if e.Block, err = call[gateway.BlockAnswer](ctx, t, gateway.PathBlockInfo, gateway.BlockRequest{TxID: written.TxID}, true); err != nil {
-		return nil, pendingIfNo(err)
-	}
-	if e.Ledger, err = call[gateway.LedgerAnswer](ctx, t, gateway.PathLedgerInfo, nil, true); err != nil {
+	e, err := t.app.evidence(ctx, c.Origin, last.n)
+	if err != nil {
 		return nil, pendingIfNo(err)
 	}
 	raw, err := e.Marshal()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"stele/crypto/keystore"
+	"stele/crypto/sm"
+	anchorbsn "stele/notary/anchor/bsn"
 	bsn "stele/notary/gateway"
 	"stele/server/bsnpeer"
 	"stele/server/instance"
@@ -56,6 +59,7 @@ type bsnPeerCmd struct {
 	AppKey     string        `required:"" help:"PEM file with the application's public key, as 'stele bsn key' prints it." placeholder:"FILE"`
 	App        string        `default:"${peerApp}" help:"App code."`
 	User       string        `default:"${peerUser}" help:"User code."`
+	Framework  string        `default:"fabric" enum:"fabric,fisco" help:"Framework of the application: fabric or fisco."`
 	BlockTime  time.Duration `default:"1s" help:"From the first transaction of a block to its end."`
 	Fault      string        `help:"Fail so: ${faults}." placeholder:"FAULT"`
 	FaultEvery int           `default:"1" help:"Each nth request meets the fault."`
@@ -72,7 +76,7 @@ func (c *bsnPeerCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	p, err := openPeer(c.Dir, bsnpeer.Config{BlockTime: c.BlockTime, Latency: c.Latency, Apps: []bsnpeer.App{peerOf(c.User, c.App, key)}})
+	p, err := openPeer(c.Dir, bsnpeer.Config{BlockTime: c.BlockTime, Latency: c.Latency, Apps: []bsnpeer.App{peerOf(c.User, c.App, anchorbsn.Framework(c.Framework), key)}})
 	if err != nil {
 		return err
 	}
@@ -106,7 +110,11 @@ func faultNames() string {
 	return strings.Join(names, ", ")
 }
 
-func peerOf(user, app string, key *bsn.PublicKey) bsnpeer.App {
+func peerOf(user, app string, framework anchorbsn.Framework, key *bsn.PublicKey) bsnpeer.App {
+	if framework == anchorbsn.FISCO {
+		d := sm.Sum([]byte(app))
+		return bsnpeer.App{Name: peerChain, UserCode: user, AppCode: app, ChainCode: "BsnBaseGlobalContract", Contract: "0x" + hex.EncodeToString(d[:20]), Key: key}
+	}
 	return bsnpeer.App{Name: peerChain, UserCode: user, AppCode: app, ChainCode: "cc_" + app + "_00", Key: key}
 }
 
@@ -160,8 +168,11 @@ func peerKey(dir string, algorithm bsn.Algorithm) (*bsn.PrivateKey, error) {
 // policy is an anchor policy for the peer at an address: the instance's own chain at once and
 // required, this one at once and not required.
 func (p *peer) policy(addr string) ([]byte, error) {
-	return instance.AnchorPolicy{Egov: instance.ChainPolicy{Required: true}, BSN: []instance.BSNPolicy{{Name: p.app.Name, Gateways: []string{"http://" + reachable(addr)},
-		User: p.app.UserCode, App: p.app.AppCode, ChainCode: p.app.ChainCode, GatewayKey: string(p.key.PEM())}}}.YAML()
+	b := instance.BSNPolicy{Name: p.app.Name, Gateways: []string{"http://" + reachable(addr)}, User: p.app.UserCode, App: p.app.AppCode, ChainCode: p.app.ChainCode, GatewayKey: string(p.key.PEM())}
+	if p.app.Contract != "" {
+		b.Framework, b.Contract = string(anchorbsn.FISCO), p.app.Contract
+	}
+	return instance.AnchorPolicy{Egov: instance.ChainPolicy{Required: true}, BSN: []instance.BSNPolicy{b}}.YAML()
 }
 
 // serve serves until ctx ends.
@@ -185,7 +196,7 @@ func demoPeer(ctx context.Context, cfg instance.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p, err := openPeer(filepath.Join(cfg.Data, "bsn-peer"), bsnpeer.Config{BlockTime: blockTime, Apps: []bsnpeer.App{peerOf(peerUser, peerApp, key)}})
+	p, err := openPeer(filepath.Join(cfg.Data, "bsn-peer"), bsnpeer.Config{BlockTime: blockTime, Apps: []bsnpeer.App{peerOf(peerUser, peerApp, anchorbsn.Fabric, key)}})
 	if err != nil {
 		return "", err
 	}

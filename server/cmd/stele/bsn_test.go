@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,5 +212,37 @@ func required(t *testing.T, here site, policy string, peer *peerProcess) {
 			t.Fatalf("state %s:\n%s", got.State, s.log)
 		}
 		s.get("/api/v1/records/"+rec.ID).json(t, &got)
+	}
+}
+
+// The same server anchors on an application of FISCO BCOS when the policy says so; stopped
+// and started again, it finds its own rows, and no entry is on the chain twice.
+func TestContractGateway(t *testing.T) {
+	here := site{data: t.TempDir()}
+	here.start(t).stop()
+	peer := newPeer(t, here)
+	fatalIfErr(t, os.WriteFile(filepath.Join(here.data, "anchors.yaml"), peer.start("--framework", "fisco"), 0o600))
+	s := here.start(t)
+	s.notarize(digestRequest(newDigest(), "", "anchored"))
+	for len(peer.entries()) == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.stop()
+	s = here.start(t)
+	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
+	r := s.both(rec)
+	if !slices.ContainsFunc(r.Anchors, func(a proof.AnchorReport) bool {
+		return a.Kind == proof.KindBSNFISCO && a.Strength == proof.Attested && a.Gateway == peerChain
+	}) {
+		t.Errorf("%+v", r.Anchors)
+	}
+	s.stop()
+	if res := here.fsck(t); res.Anchors < 3 {
+		t.Errorf("%d anchors", res.Anchors)
+	}
+	for key, n := range peer.entries() {
+		if n != 1 {
+			t.Errorf("%s is on the chain %d times", key, n)
+		}
 	}
 }

@@ -72,7 +72,7 @@ func (b *builder) good() {
 	b.add("genuine-log-key-rotated", "the log's key is not pinned, but the chain's epochs lead to it", proof.Genuine, notarized(rotated()))
 	b.add("genuine-chain-admits-log", "the log is not pinned, but the pinned epoch of the chain admits its key", proof.Genuine, notarized(four()), trustedBy("trust-no-log.json"))
 	b.add("genuine-two-chains", "anchored on two chains", proof.Genuine, twoChains())
-	b.add("genuine-attested-too", "an anchor of a kind that is not checked stands beside one that is", proof.Genuine,
+	b.add("genuine-attested-too", "an anchor of a gateway that is not pinned stands beside one of a chain that is", proof.Genuine,
 		damaged(func(b *proof.Bundle) {
 			b.Anchors = append(b.Anchors, json.RawMessage(`{"kind":"bsn/fabric/v1","receipt":"AAAA"}`))
 		}))
@@ -171,7 +171,7 @@ func (b *builder) unverifiable() {
 	b.add("unverifiable-no-log", "the log is not pinned and no chain vouches for it", proof.Unverifiable, damaged(func(b *proof.Bundle) { b.Anchors = nil }), trustedBy("trust-no-log.json"))
 	b.add("unverifiable-log-key", "signed with a newer key of the log, not anchored yet", proof.Unverifiable, changed(rotated().Notarize(document), func(b *proof.Bundle) { b.Anchors = nil }))
 	b.add("unverifiable-no-file", "everything holds, but no file was given", proof.Unverifiable, genuine().Encode(), about(""))
-	b.add("unverifiable-attested", "the only anchor is of a kind that is not checked", proof.Unverifiable, damaged(func(b *proof.Bundle) {
+	b.add("unverifiable-attested", "the only anchor is of a gateway, and none is pinned", proof.Unverifiable, damaged(func(b *proof.Bundle) {
 		b.Anchors = []json.RawMessage{json.RawMessage(`{"kind":"bsn/fisco/v1"}`)}
 	}))
 	b.add("unverifiable-standing", "the withdrawal is signed under a root that is not pinned", proof.Unverifiable, standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {

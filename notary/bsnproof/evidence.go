@@ -1,0 +1,200 @@
+package bsnproof
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"stele/crypto/merkle"
+	"stele/notary/canonical"
+	"stele/notary/checkpoint"
+	"stele/notary/gateway"
+)
+
+// Evidence is the signed answers of a gateway about one entry: [Fabric] or [FISCO].
+type Evidence interface {
+	// Application names what the answers are about, as it is pinned.
+	Application() string
+	// Macs counts the answers that bear a mac of this key, of [Answers]. None: the evidence is
+	// of a holder of another key; some: it was changed.
+	Macs(key *gateway.PublicKey) int
+	// Consistent reports whether the evidence agrees with itself, whoever signed it: it tells
+	// edited evidence from that of a gateway that is not known.
+	Consistent(origin string) error
+	// Verify checks that the gateway with this key attests, finally, an entry with the
+	// checkpoint or a later one that grew out of it. It uses no clock and no network, and does
+	// not check the log's own signature.
+	Verify(key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested, error)
+	// Marshal returns the canonical JSON. It fails when the evidence exceeds a limit, which
+	// [Parse] would refuse; it does not verify.
+	Marshal() (json.RawMessage, error)
+
+	entry(origin string) (Attested, error)
+	withPath(path []merkle.Hash) Evidence
+}
+
+// Parse reads evidence of a kind in its one spelling. It verifies nothing.
+func Parse(kind string, b []byte) (Evidence, error) {
+	switch kind {
+	case KindFabric:
+		return ParseFabric(b)
+	case KindFISCO:
+		return ParseFISCO(b)
+	}
+	return nil, fmt.Errorf("%w evidence: %q is no kind of a gateway's", ErrFormat, kind)
+}
+
+// WithPath returns evidence that stands beside an older checkpoint of its log: path is the
+// consistency proof from that one to the evidence's own.
+func WithPath(kind string, evidence []byte, path []merkle.Hash) (json.RawMessage, error) {
+	e, err := Parse(kind, evidence)
+	if err != nil {
+		return nil, err
+	}
+	return e.withPath(path).Marshal()
+}
+
+// Limits. Parsers refuse what exceeds them before they look at it.
+const (
+	// MaxEvidenceSize is the longest evidence in bytes: 2 KB as a rule, and 200 bytes for each
+	// other transaction of the block.
+	MaxEvidenceSize = 256 << 10
+	// MaxApp is the longest name of an application in bytes.
+	MaxApp = 64
+)
+
+// Signed is an answer of a gateway with its mac. Only successful answers are evidence, so the
+// header's code is 0 and not written down.
+type Signed[T any] struct {
+	Msg  string `json:"msg"`
+	Body T      `json:"body"`
+	Mac  []byte `json:"mac"`
+}
+
+// Verify reports whether the answer bears a mac of this key.
+func (s Signed[T]) Verify(key *gateway.PublicKey) bool {
+	return key.Verify(gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeOK, Msg: s.Msg}, s.Body), s.Mac)
+}
+
+// Attested is what verified evidence says.
+type Attested struct {
+	App        string
+	Height     uint64    // of the block
+	Time       time.Time // of the proposal by the gateway's clock, UTC, milliseconds
+	Entry      uint64    // number of the log's entry
+	Checkpoint checkpoint.Checkpoint
+}
+
+// Answers is the number of answers in evidence.
+const Answers = 3
+
+func count(verdicts ...bool) (n int) {
+	for _, ok := range verdicts {
+		if ok {
+			n++
+		}
+	}
+	return n
+}
+
+func verify(e Evidence, key *gateway.PublicKey, c checkpoint.Checkpoint, path []merkle.Hash) (Attested, error) {
+	if n := e.Macs(key); n != Answers {
+		return Attested{}, fmt.Errorf("%w: of %d answers %d bear one", ErrMac, Answers, n)
+	}
+	a, err := e.entry(c.Origin)
+	if err != nil {
+		return a, err
+	}
+	return a, follows(c, a.Checkpoint, path)
+}
+
+// follows checks that the entry's checkpoint is this one, or grew out of it.
+func follows(c, in checkpoint.Checkpoint, path []merkle.Hash) error {
+	switch {
+	case in.Size == c.Size && len(path) == 0:
+		if in.Root != c.Root {
+			return fmt.Errorf("%w: the entry has another root for the size %d", ErrContent, c.Size)
+		}
+		return nil
+	case in.Size <= c.Size:
+		return fmt.Errorf("%w: the entry has the size %d, the checkpoint %d", ErrContent, in.Size, c.Size)
+	}
+	if err := merkle.VerifyConsistency(c.Size, in.Size, c.Root, in.Root, path); err != nil {
+		return fmt.Errorf("%w: the entry's log of size %d did not grow out of this one: %v", ErrContent, in.Size, err)
+	}
+	return nil
+}
+
+// marshal writes evidence as canonical JSON, within the limits.
+func marshal(wire any, app string, path []merkle.Hash) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(wire); err != nil {
+		return nil, fmt.Errorf("encode evidence: %w", err)
+	}
+	out := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	switch {
+	case len(out) > MaxEvidenceSize:
+		return nil, fmt.Errorf("%w evidence: longer than %d bytes", ErrFormat, MaxEvidenceSize)
+	case bytes.Contains(out, []byte(`\u202`)):
+		return nil, fmt.Errorf("%w evidence: a line separator, which JSON can write in two ways", ErrFormat)
+	case len(path) > merkle.MaxPath:
+		return nil, fmt.Errorf("%w evidence: the path is too long", ErrFormat)
+	case !ValidApp(app):
+		return nil, fmt.Errorf("%w evidence: %q is no name of an application", ErrFormat, app)
+	}
+	return out, nil
+}
+
+// canonicalOf reports whether b is the one spelling of what was read from it.
+func canonicalOf(b []byte, e Evidence) error {
+	again, err := e.Marshal()
+	if err != nil {
+		return err
+	}
+	if err := canonical.Check(b, again); err != nil {
+		return fmt.Errorf("%w evidence: %v", ErrFormat, err)
+	}
+	return nil
+}
+
+func wirePath(path []merkle.Hash) [][]byte {
+	out := make([][]byte, len(path))
+	for i := range path {
+		out[i] = path[i][:]
+	}
+	return out
+}
+
+func readPath(wire [][]byte) ([]merkle.Hash, error) {
+	var path []merkle.Hash
+	for _, h := range wire {
+		if len(h) != merkle.HashSize {
+			return nil, fmt.Errorf("%w evidence: a path holds hashes of %d bytes", ErrFormat, merkle.HashSize)
+		}
+		path = append(path, merkle.Hash(h))
+	}
+	return path, nil
+}
+
+func notNil[T any](list []T) []T { return append([]T{}, list...) }
+
+const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// ValidApp reports whether s can name an application: letters and digits.
+func ValidApp(s string) bool {
+	return s != "" && len(s) <= MaxApp && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters, r) })
+}
+
+// maxUnix is the last second of the year 9999, the last that RFC 3339 can write.
+const maxUnix = 253402300799
+
+// hash reports whether s is a hash as Fabric writes them: 64 lower-case hex digits.
+func hash(s string) bool { return hexDigits(s, 64) }
+
+func hexDigits(s string, n int) bool {
+	return len(s) == n && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
+}

@@ -1,0 +1,206 @@
+package bsnproof
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"stele/crypto/merkle"
+	"stele/notary/canonical"
+	"stele/notary/checkpoint"
+	"stele/notary/gateway"
+)
+
+// KindFISCO names the evidence of a FISCO BCOS application inside a bundle.
+const KindFISCO = "bsn/fisco/v1"
+
+// FISCO is what attests that a checkpoint was anchored on a FISCO BCOS application. Its form
+// is that of [Fabric], with other answers:
+//
+//	{"kind":"bsn/fisco/v1","app":"0x<40 hex digits>","path":["<base64 of 32 bytes>",…],
+//	 "row":{"msg":"success","body":{"constant":true,"queryInfo":"[…]",…},"mac":"<base64 DER>"},
+//	 "receipt":{"msg":"success","body":{"txId":"0x…",…,"logs":"[…]"},"mac":"…"},
+//	 "block":{"msg":"success","body":{"blockHash":"0x…",…,"transactions":[…]},"mac":"…"}}
+//
+// app is the address of the base contract: no answer names the application. row is the answer
+// to select of the entry's id: the entry is its first row, later ones under the same id are
+// void. receipt is that of the transaction that inserted this row: it ties id and value to
+// contract, transaction and block. block ties the transaction to a time. Blocks of FISCO BCOS
+// are final (PBFT).
+type FISCO struct {
+	App     string
+	Path    []merkle.Hash
+	Row     Signed[gateway.ContractAnswer]
+	Receipt Signed[gateway.ReceiptAnswer]
+	Block   Signed[gateway.ContractBlockAnswer]
+}
+
+var _, _ Evidence = Fabric{}, FISCO{}
+
+type wireFISCO struct {
+	Kind    string                              `json:"kind"`
+	App     string                              `json:"app"`
+	Path    [][]byte                            `json:"path"`
+	Row     Signed[gateway.ContractAnswer]      `json:"row"`
+	Receipt Signed[gateway.ReceiptAnswer]       `json:"receipt"`
+	Block   Signed[gateway.ContractBlockAnswer] `json:"block"`
+}
+
+// Marshal implements [Evidence].
+func (e FISCO) Marshal() (json.RawMessage, error) {
+	w := wireFISCO{Kind: KindFISCO, App: e.App, Path: wirePath(e.Path), Row: e.Row, Receipt: e.Receipt, Block: e.Block}
+	// What is absent must not become null, a second spelling.
+	w.Row.Mac, w.Receipt.Mac, w.Block.Mac = notNil(w.Row.Mac), notNil(w.Receipt.Mac), notNil(w.Block.Mac)
+	w.Block.Body.Transactions = notNil(w.Block.Body.Transactions)
+	return marshal(w, e.App, e.Path)
+}
+
+// ParseFISCO is the inverse of [FISCO.Marshal] and accepts no other spelling. It verifies
+// nothing: see [FISCO.Verify].
+func ParseFISCO(b []byte) (FISCO, error) {
+	var w wireFISCO
+	if err := canonical.Decode(b, MaxEvidenceSize, &w); err != nil {
+		return FISCO{}, fmt.Errorf("%w evidence: %v", ErrFormat, err)
+	}
+	if w.Kind != KindFISCO {
+		return FISCO{}, fmt.Errorf("%w evidence: kind must be %q", ErrFormat, KindFISCO)
+	}
+	e := FISCO{App: w.App, Row: w.Row, Receipt: w.Receipt, Block: w.Block}
+	var err error
+	if e.Path, err = readPath(w.Path); err != nil {
+		return FISCO{}, err
+	}
+	return e, canonicalOf(b, e)
+}
+
+// Verify implements [Evidence].
+func (e FISCO) Verify(key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested, error) {
+	return verify(e, key, c, e.Path)
+}
+
+// Macs implements [Evidence].
+func (e FISCO) Macs(key *gateway.PublicKey) int {
+	return count(e.Row.Verify(key), e.Receipt.Verify(key), e.Block.Verify(key))
+}
+
+// Consistent implements [Evidence].
+func (e FISCO) Consistent(origin string) error {
+	_, err := e.entry(origin)
+	return err
+}
+
+// Application implements [Evidence].
+func (e FISCO) Application() string { return e.App }
+
+func (e FISCO) withPath(path []merkle.Hash) Evidence {
+	e.Path = path
+	return e
+}
+
+// Rows reads what select returned, the oldest row first.
+func Rows(queryInfo string) ([]gateway.Row, error) {
+	var lists []json.RawMessage
+	if err := json.Unmarshal([]byte(queryInfo), &lists); err != nil || len(lists) != 3 {
+		return nil, fmt.Errorf("%w: select returned no three lists", ErrFormat)
+	}
+	var ids, values []string
+	var keys []int64
+	for i, to := range []any{&ids, &keys, &values} {
+		if err := json.Unmarshal(lists[i], to); err != nil {
+			return nil, fmt.Errorf("%w: select returned no lists of ids, numbers and values", ErrFormat)
+		}
+	}
+	if len(keys) != len(ids) || len(values) != len(ids) {
+		return nil, fmt.Errorf("%w: select returned lists of different lengths", ErrFormat)
+	}
+	rows := make([]gateway.Row, len(ids))
+	for i := range ids {
+		rows[i] = gateway.Row{ID: ids[i], Key: keys[i], Value: values[i]}
+	}
+	return rows, nil
+}
+
+// Inserted reports whether logs say that the contract wrote this one row.
+func Inserted(contract, logs string, row gateway.Row) bool {
+	var list []gateway.Log
+	if err := json.Unmarshal([]byte(logs), &list); err != nil {
+		return false
+	}
+	want := row.InsertResult(1)
+	return slices.ContainsFunc(list, func(l gateway.Log) bool {
+		return l.Address == contract && len(l.Topics) == 1 && (l.Topics[0] == gateway.InsertTopic || l.Topics[0] == gateway.InsertTopicSM3) && l.Data == want
+	})
+}
+
+// entry reads what the answers say together.
+func (e FISCO) entry(origin string) (Attested, error) {
+	a := Attested{App: e.App}
+	for _, msg := range []string{e.Row.Msg, e.Receipt.Msg, e.Block.Msg} {
+		if !plain(msg) {
+			return a, fmt.Errorf("%w: the message %q could hide a part of another answer", ErrContent, msg)
+		}
+	}
+	rows, err := Rows(e.Row.Body.QueryInfo)
+	if err != nil {
+		return a, err
+	}
+	if !e.Row.Body.Constant || len(rows) == 0 {
+		return a, fmt.Errorf("%w: there is no row", ErrContent)
+	}
+	row, ok := rows[0], false
+	if a.Entry, ok = parseKey(origin, row.ID); !ok {
+		return a, fmt.Errorf("%w: the id %q is none of the log %s", ErrContent, row.ID, origin)
+	}
+	if a.Checkpoint, _, err = ParseValue(row.Value); err != nil {
+		return a, err
+	}
+	if a.Checkpoint.Origin != origin {
+		return a, fmt.Errorf("%w: the entry is one of the log %s", ErrContent, a.Checkpoint.Origin)
+	}
+	return a, e.final(&a, row)
+}
+
+// final checks that the row was inserted by a transaction of a block.
+func (e FISCO) final(a *Attested, row gateway.Row) error {
+	receipt, block := e.Receipt.Body, e.Block.Body
+	is := func(t gateway.ContractTransaction) bool { return t.TxID == receipt.TxID }
+	at := slices.IndexFunc(block.Transactions, is)
+	switch {
+	case !Address(e.App) || receipt.To != e.App:
+		return fmt.Errorf("%w: the transaction is one of the contract %q, not of %q", ErrContent, receipt.To, e.App)
+	case !Inserted(e.App, receipt.Logs, row):
+		return fmt.Errorf("%w: the transaction did not insert the entry", ErrContent)
+	case block.BlockNumber <= 0 || block.BlockNumber > MaxEntries || !prefixedHash(block.BlockHash) || !prefixedHash(block.ParentBlockHash) || !prefixedHash(receipt.TxID) || !Address(receipt.From):
+		return fmt.Errorf("%w: no block with hashes", ErrContent)
+	case receipt.BlockHash != block.BlockHash || receipt.BlockNumber != block.BlockNumber:
+		return fmt.Errorf("%w: the transaction is in block %d, not in %d", ErrContent, receipt.BlockNumber, block.BlockNumber)
+	case at < 0 || slices.ContainsFunc(block.Transactions[at+1:], is) || block.Transactions[at].To != e.App:
+		return fmt.Errorf("%w: the entry's transaction is not in the block once", ErrContent)
+	case block.BlockTime <= 0 || block.BlockTime > maxUnix*1000:
+		return fmt.Errorf("%w: the block has no time", ErrContent)
+	}
+	a.Height, a.Time = uint64(block.BlockNumber), time.UnixMilli(block.BlockTime).UTC()
+	return nil
+}
+
+// plain reports whether an answer's message cannot hold the beginning of what follows it in
+// the string under the mac: an answer about a contract begins with true or false, and others
+// with numbers. So an answer of one call cannot be read as one of another.
+func plain(msg string) bool {
+	return len(msg) <= maxMsg && !strings.ContainsAny(msg, `0123456789"[]{}`) && !strings.Contains(msg, "true") && !strings.Contains(msg, "false")
+}
+
+const maxMsg = 64 // bytes
+
+// Address reports whether s is an account's or a contract's: 0x and 40 lower-case hex digits.
+func Address(s string) bool {
+	digits, ok := strings.CutPrefix(s, "0x")
+	return ok && hexDigits(digits, 40)
+}
+
+func prefixedHash(s string) bool {
+	digits, ok := strings.CutPrefix(s, "0x")
+	return ok && hash(digits)
+}
