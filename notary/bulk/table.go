@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/text/encoding/simplifiedchinese"
@@ -246,20 +247,25 @@ func (b *builder) finish() (Table, error) {
 
 // formula are the first characters by which a spreadsheet takes a text for a formula, or drops
 // what is before one (OWASP, "CSV Injection").
-const formula = "=+-@\t\r"
+const formula = "=+-@\t\r\n＝＋－＠"
 
 // Plain keeps a spreadsheet from taking a text for a formula. [ReadTable] takes the mark off
 // again: a table that was written here comes back as it was.
 func Plain(s string) string {
-	if s != "" && (strings.ContainsRune(formula, rune(s[0])) || marked(s)) {
+	if s != "" && (strings.ContainsRune(formula, first(s)) || marked(s)) {
 		return "'" + s
 	}
 	return s
 }
 
+func first(s string) rune {
+	r, _ := utf8.DecodeRuneInString(s)
+	return r
+}
+
 // marked reports whether a text looks like one that Plain made.
 func marked(s string) bool {
-	return len(s) > 1 && s[0] == '\'' && strings.ContainsRune(formula+"'", rune(s[1]))
+	return len(s) > 1 && s[0] == '\'' && strings.ContainsRune(formula+"'", first(s[1:]))
 }
 
 func unplain(s string) string {

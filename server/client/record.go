@@ -58,6 +58,7 @@ type Record struct {
 	Class        string            `json:"class"`
 	Reference    string            `json:"reference,omitempty"`
 	Fields       map[string]string `json:"fields,omitempty"`
+	Erased       []string          `json:"erased,omitempty"` // names of attributes that were erased for ever
 	Stored       bool              `json:"stored,omitempty"` // the original is kept by the service
 	Index        uint64            `json:"index"`            // in the log
 	IssuedAt     time.Time         `json:"issuedAt"`

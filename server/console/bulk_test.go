@@ -265,7 +265,7 @@ func TestBulkPages(t *testing.T) {
 			d.at(path + "?show=ready")
 			d.good("bulk-decide")
 			d.submit(`form[action$="/approve"] button`)
-			d.becomes(`document.querySelector('.b-done') && document.querySelector('[data-live=""]')`)
+			d.becomes(`document.querySelector('.b-done') && document.querySelector('[data-watch=""]')`)
 			d.submit("header form button")
 			d.signIn("clerk")
 			d.at(path + "?show=settled")

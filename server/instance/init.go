@@ -71,7 +71,7 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	if !signednote.ValidName(req.Origin) || req.Genesis == nil && (!anchorproof.ValidChainID(req.ChainID) || !signednote.ValidName(req.Validator)) {
 		return errors.New("origin, chain and validator names are printable ASCII without spaces and plus signs")
 	}
-	if (req.Genesis != nil) == (c.Chain == "embedded") {
+	if req.Genesis != nil && c.Chain == "embedded" || req.Genesis == nil && c.Chain == "nodes" {
 		return errors.New("a genesis is of a network whose nodes run elsewhere: it goes with chain=nodes (or chain=none), and chain=embedded founds a chain of its own without one")
 	}
 	// What may be unreachable is tried first: a failure then leaves nothing behind.

@@ -77,18 +77,18 @@ for (const form of document.querySelectorAll('form[data-sending]')) {
 
 // What changes by itself is fetched until it changes no more; then the whole page is, for it has
 // other things to do then.
-const live = document.querySelector('[data-live]');
-if (live && live.dataset.live) {
+const watched = document.querySelector('[data-watch]');
+if (watched?.dataset.watch) {
   const look = async () => {
     try {
-      const answer = await fetch(live.dataset.at, { headers: { Accept: 'text/html' } });
+      const answer = await fetch(watched.dataset.at, { headers: { Accept: 'text/html' } });
       const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-      const next = page.querySelector('[data-live]');
-      if (!answer.ok || !next || next.dataset.live !== live.dataset.live) {
-        location.assign(live.dataset.at);
+      const next = page.querySelector('[data-watch]');
+      if (!answer.ok || !next || next.dataset.watch !== watched.dataset.watch) {
+        location.assign(watched.dataset.at);
         return;
       }
-      live.replaceChildren(...next.childNodes);
+      watched.replaceChildren(...next.childNodes);
     } catch {
       // Without a connection the page stays as it is, and looks again.
     }
