@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
-	"unicode/utf8"
 
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/text/encoding/simplifiedchinese"
