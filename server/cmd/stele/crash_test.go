@@ -155,7 +155,7 @@ func size(t *testing.T, s *server) uint64 {
 // kill -9 at random moments under load: whatever was answered stays, nothing is notarized
 // twice, the log never shrinks, and fsck is clean at every stop.
 func TestKillNine(t *testing.T) {
-	rounds := 30
+	rounds := 20
 	if testing.Short() {
 		rounds = 3
 	}
