@@ -12,10 +12,11 @@ FUZZTIME ?= 50000x
 # the console's sign in at every turn, which under the detector takes seconds a password (its
 # parts, package people among them, are watched). Stamping, certificates, evidence packages and
 # their verifiers compute in one goroutine and share nothing; the public page's tests wait for
-# browsers, and what it stands on is watched in the API's tests. They run without it, in full;
+# browsers, and what it stands on is watched in the API's tests; proofs and fsck are computed in
+# one goroutine as well. They run without it, in full;
 # everything else runs with it.
 E2E := stele/server/cmd/stele stele/server/console stele/server/web \
-	stele/notary/stamp stele/notary/certificate stele/notary/evidence stele/notary/verifier
+	stele/notary/stamp stele/notary/certificate stele/notary/evidence stele/notary/verifier stele/notary/proof stele/notary/fsck
 
 .DEFAULT_GOAL := help
 .PHONY: help run build generate test race e2e tools bench fuzz lint vectors clean

@@ -250,7 +250,10 @@ func newLAN(t *testing.T) *lan {
 			_ = exec.Command("ip", "netns", "del", l.name(n)).Run() // with all that is in it
 		}
 	})
-	l.ip("netns", "add", l.name("hub"))
+	// Some containers give root no namespaces; whatever else is missing fails.
+	if out, err := exec.Command("ip", "netns", "add", l.name("hub")).CombinedOutput(); err != nil {
+		t.Skipf("NOT RUN: this machine gives no network namespaces: %v %s", err, bytes.TrimSpace(out))
+	}
 	for _, b := range []string{"left", "right"} {
 		l.ip("-n", l.name("hub"), "link", "add", b, "type", "bridge")
 		l.ip("-n", l.name("hub"), "link", "set", b, "up")
