@@ -83,7 +83,7 @@ var allowed = map[string]string{
 	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/chainview notary/issue notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
 	"server/site":                "ui",
 	"server/webtest":             "ui",
-	"server/console":             "crypto/sm notary notary/archive notary/bulk notary/certificate notary/class notary/erasure notary/evidence notary/filing notary/intake notary/issue notary/people notary/proof notary/stamp notary/statement notary/upload notary/webhook server/auth server/passkey server/site server/slowread server/sso server/tus ui",
+	"server/console":             "crypto/sm notary notary/archive notary/bulk notary/certificate notary/class notary/erasure notary/evidence notary/filing notary/issue notary/people notary/proof notary/stamp notary/statement notary/upload notary/webhook server/auth server/passkey server/site server/slowread server/sso server/tus ui",
 	"server/passkey":             "notary notary/people",
 	"server/sso":                 "notary notary/people notary/webhook server/deliver",
 	"server/sso/ssotest":         "",

@@ -24,7 +24,6 @@ import (
 	"stele/notary/class"
 	"stele/notary/erasure"
 	"stele/notary/filing"
-	"stele/notary/intake"
 	"stele/notary/issue"
 	"stele/notary/people"
 	"stele/notary/stamp"
@@ -88,7 +87,6 @@ type Config struct {
 	Searches    Searches
 	Seals       Seals
 	Eraser      *erasure.Eraser
-	Intake      *intake.Intake
 	Classes     *class.Book
 	Papers      *filing.Desk
 	Bulk        *bulk.Jobs
