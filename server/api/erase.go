@@ -72,15 +72,10 @@ func (a *API) erase(ctx context.Context, in *eraseInput) (*eraseOutput, error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	p, err := a.Archive.Progress(ctx)
-	if err != nil {
-		return nil, a.fail(ctx, err)
-	}
-	agency, err := a.agencies.ref(ctx, rec.AgencyID)
-	if err != nil {
-		return nil, a.fail(ctx, err)
-	}
 	out := &eraseOutput{}
-	out.Body.Record, out.Body.Retained = wireRecord(res.Record, agency, p), res.Retained
+	if out.Body.Record, err = a.now(ctx, res.Record); err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	out.Body.Retained = res.Retained
 	return out, nil
 }

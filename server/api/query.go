@@ -120,15 +120,24 @@ func (a *API) get(ctx context.Context, in *idInput) (*oneOutput, error) {
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	p, err := a.Archive.Progress(ctx)
+	body, err := a.now(ctx, rec)
 	if err != nil {
 		return nil, a.fail(ctx, err)
+	}
+	return &oneOutput{Body: body}, nil
+}
+
+// now is a record as it stands, for its agency.
+func (a *API) now(ctx context.Context, rec notary.Record) (Record, error) {
+	p, err := a.Archive.Progress(ctx)
+	if err != nil {
+		return Record{}, err
 	}
 	agency, err := a.agencies.ref(ctx, rec.AgencyID)
 	if err != nil {
-		return nil, a.fail(ctx, err)
+		return Record{}, err
 	}
-	return &oneOutput{Body: wireRecord(rec, agency, p)}, nil
+	return wireRecord(rec, agency, p), nil
 }
 
 type bytesOutput struct {

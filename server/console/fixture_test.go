@@ -124,10 +124,16 @@ func (o *office) notarize(title string) record {
 	digest := sm.Sum([]byte(title))
 	body, err := json.Marshal(map[string]any{"sm3": digest.String(), "size": 2803, "title": title, "reference": "政办〔2026〕7号", "fields": map[string]string{"applicant": "张三"}})
 	fatalIfErr(o.t, err)
-	req, err := http.NewRequest(http.MethodPost, o.URL+"/api/v1/records?wait=anchored", bytes.NewReader(body))
+	return o.create("application/json", bytes.NewReader(body))
+}
+
+// create makes a record through the API, and waits for its anchor.
+func (o *office) create(contentType string, body io.Reader) record {
+	o.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, o.URL+"/api/v1/records?wait=anchored", body)
 	fatalIfErr(o.t, err)
 	req.Header.Set("Authorization", "Bearer "+o.key)
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", contentType)
 	res, err := http.DefaultClient.Do(req)
 	fatalIfErr(o.t, err)
 	defer res.Body.Close()

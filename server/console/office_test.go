@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
-	"io"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -40,21 +39,7 @@ func (o *office) keep(title, name string, data []byte, fields map[string]string)
 		_, _ = part.Write(p.data)
 	}
 	fatalIfErr(o.t, w.Close())
-	req, err := http.NewRequest(http.MethodPost, o.URL+"/api/v1/records?wait=anchored", &body)
-	fatalIfErr(o.t, err)
-	req.Header.Set("Authorization", "Bearer "+o.key)
-	req.Header.Set("Content-Type", w.FormDataContentType())
-	res, err := http.DefaultClient.Do(req)
-	fatalIfErr(o.t, err)
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	fatalIfErr(o.t, err)
-	var r record
-	if res.StatusCode != http.StatusCreated {
-		o.t.Fatalf("%d %s", res.StatusCode, text)
-	}
-	fatalIfErr(o.t, json.Unmarshal(text, &r))
-	return r
+	return o.create(w.FormDataContentType(), &body)
 }
 
 // An admin looks at the day, which goes on by itself; finds a record by words, saves the

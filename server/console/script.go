@@ -1,12 +1,9 @@
 package console
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"time"
 
 	"stele/notary"
 	"stele/notary/filing"
@@ -43,21 +40,11 @@ var scriptStatus = map[notary.Code]int{
 
 // refuse is [visit.fail] for a script. v.status may hold an answer that a protocol demands.
 func (v *visit) refuse(err error) {
-	status, code, field := http.StatusInternalServerError, string(notary.CodeInternal), ""
+	status, code := answerTo(err, statusOf, scriptStatus)
+	field := ""
 	var e *notary.Error
-	switch {
-	case errors.Is(err, errSignedOut):
-		status, code = http.StatusUnauthorized, "signed_out"
-	case errors.Is(err, errForeignForm):
-		status, code = http.StatusForbidden, "foreign_form"
-	case errors.Is(err, errNotAllowed):
-		status, code = http.StatusForbidden, "not_allowed"
-	case errors.Is(err, errBadForm):
-		status, code = http.StatusBadRequest, "bad_form"
-	case errors.As(err, &e):
-		if s := cmp.Or(statusOf[e.Code], scriptStatus[e.Code]); s != 0 {
-			status, code, field = s, string(e.Code), e.Field
-		}
+	if errors.As(err, &e) && code == string(e.Code) {
+		field = e.Field
 	}
 	if v.status != 0 {
 		status = v.status
@@ -65,9 +52,7 @@ func (v *visit) refuse(err error) {
 	if status >= http.StatusInternalServerError {
 		v.Log.ErrorContext(v.r.Context(), "request failed", "path", v.r.URL.Path, "error", err)
 	}
-	if e != nil && e.Wait > 0 {
-		v.rw.Header().Set("Retry-After", fmt.Sprint(int((e.Wait+time.Second-1)/time.Second)))
-	}
+	v.waits(e)
 	key := v.texts.First("console.refused."+field, "console.refused."+code, "console.error."+code+".heading", "console.error.internal.heading")
 	if err := v.answer(status, refusal{code, field, v.t(key, "finding", finding(err))}); err != nil {
 		v.Log.ErrorContext(v.r.Context(), "answer cannot be written", "error", err)

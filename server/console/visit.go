@@ -282,6 +282,35 @@ var statusOf = map[notary.Code]int{
 	notary.CodeRateLimited: http.StatusTooManyRequests, notary.CodeTooLarge: http.StatusRequestEntityTooLarge, notary.CodeBusy: http.StatusServiceUnavailable, notary.CodeUnavailable: http.StatusServiceUnavailable,
 }
 
+// answerTo is the status of an error's answer and the name of its text. What stands in none of
+// the tables is our fault.
+func answerTo(err error, tables ...map[notary.Code]int) (status int, name string) {
+	switch {
+	case errors.Is(err, errForeignForm):
+		return http.StatusForbidden, "foreign_form"
+	case errors.Is(err, errNotAllowed):
+		return http.StatusForbidden, "not_allowed"
+	case errors.Is(err, errBadForm):
+		return http.StatusBadRequest, "bad_form"
+	case errors.Is(err, errSignedOut):
+		return http.StatusUnauthorized, "signed_out"
+	}
+	code := notary.CodeOf(err)
+	for _, t := range tables {
+		if t[code] != 0 {
+			return t[code], string(code)
+		}
+	}
+	return http.StatusInternalServerError, string(notary.CodeInternal)
+}
+
+// waits tells the browser when trying again makes sense.
+func (v *visit) waits(e *notary.Error) {
+	if e != nil && e.Wait > 0 {
+		v.rw.Header().Set("Retry-After", fmt.Sprint(int((e.Wait+time.Second-1)/time.Second)))
+	}
+}
+
 // fail says what was not done. What is wrong with a form is said on its page, which is shown
 // again; for anything else there is a page of its own. The text of an error that is not for
 // the outside stays in the log.
@@ -290,24 +319,13 @@ func (v *visit) fail(err error) {
 		v.refuse(err)
 		return
 	}
-	status, text := http.StatusInternalServerError, "internal"
 	var e *notary.Error
-	switch {
-	case errors.Is(err, errForeignForm):
-		status, text = http.StatusForbidden, "foreign_form"
-	case errors.Is(err, errNotAllowed):
-		status, text = http.StatusForbidden, "not_allowed"
-	case errors.Is(err, errBadForm):
-		status, text = http.StatusBadRequest, "bad_form"
-	case errors.As(err, &e) && statusOf[e.Code] != 0:
-		status, text = statusOf[e.Code], string(e.Code)
-	}
+	errors.As(err, &e)
+	status, text := answerTo(err, statusOf)
 	if status >= http.StatusInternalServerError {
 		v.Log.ErrorContext(v.r.Context(), "request failed", "path", folder+v.route.path, "error", err) // the path as it came may hold a token
 	}
-	if e != nil && e.Wait > 0 {
-		v.rw.Header().Set("Retry-After", fmt.Sprint(int((e.Wait+time.Second-1)/time.Second)))
-	}
+	v.waits(e)
 	if e != nil && v.route.page != nil && v.problem == "" && status != http.StatusNotFound && status < http.StatusInternalServerError {
 		v.status, v.field = status, e.Field
 		v.problem = v.t(v.texts.First("console.wrong."+string(v.route.act)+"."+e.Field, "console.wrong."+e.Field, "console.error."+text+".heading"), "finding", finding(err), "detail", v.detail)
