@@ -243,6 +243,11 @@ func (n *Node) SubmitEpoch(ctx context.Context, e anchorproof.SignedEpoch) error
 // broadcast puts a transaction into the mempool. The engine's call ignores contexts and
 // hangs for ever once consensus has failed, so it never runs on the caller's goroutine.
 func (n *Node) broadcast(ctx context.Context, tx []byte) error {
+	// A select with several cases ready takes any: a node that has ended is asked for first, and
+	// last, since its mempool may still take what no block will ever hold.
+	if n.ended() {
+		return ErrStopped
+	}
 	if n.engine.ConsensusReactor().WaitSync() {
 		return fmt.Errorf("%w: it is catching up with the chain", ErrBusy)
 	}
@@ -271,12 +276,8 @@ func (n *Node) broadcast(ctx context.Context, tx []byte) error {
 	}()
 	select {
 	case err := <-result:
-		select {
-		case <-n.quit:
-			if err != nil { // checked against files that were being closed
-				return ErrStopped
-			}
-		default:
+		if n.ended() {
+			return ErrStopped
 		}
 		return err
 	case <-n.stopped:
@@ -285,6 +286,18 @@ func (n *Node) broadcast(ctx context.Context, tx []byte) error {
 		return ErrStopped
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// ended reports whether consensus is over or the node is being closed.
+func (n *Node) ended() bool {
+	select {
+	case <-n.stopped:
+		return true
+	case <-n.quit:
+		return true
+	default:
+		return false
 	}
 }
 

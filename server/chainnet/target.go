@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"stele/crypto/merkle"
@@ -48,7 +47,7 @@ const (
 type peer struct {
 	*Node
 	address    string
-	submitting atomic.Bool
+	submitting chan struct{} // has room for [maxSubmitting]
 
 	mu     sync.Mutex
 	status Status    // guarded by mu; the last one that it told
@@ -69,7 +68,7 @@ func New(pinned anchorproof.Epoch, addresses []string, token string, now func() 
 		if err != nil {
 			return nil, err
 		}
-		t.peers = append(t.peers, &peer{Node: n, address: a})
+		t.peers = append(t.peers, &peer{Node: n, address: a, submitting: make(chan struct{}, maxSubmitting)})
 	}
 	return t, nil
 }
@@ -228,7 +227,12 @@ func gather[T any](ctx context.Context, answers <-chan answer[T], n int, each fu
 	return came
 }
 
-var errUnderWay = errors.New("an earlier submission to this node is still under way")
+// maxSubmitting is how many submissions to one node may be under way. A slow node has several,
+// since a submission returns with the fastest; one that hangs must not gather them. Each call
+// ends by itself.
+const maxSubmitting = 16
+
+var errUnderWay = fmt.Errorf("%d earlier submissions to this node are still under way", maxSubmitting)
 
 // Submit hands a checkpoint to every node: all their mempools may have it, the chain commits
 // it once. It returns as soon as one has taken it. What a single node says against the
@@ -236,12 +240,13 @@ var errUnderWay = errors.New("an earlier submission to this node is still under 
 func (t *Target) Submit(ctx context.Context, s anchor.Submission) error {
 	peers := t.askable()
 	answers := ask(context.WithoutCancel(ctx), peers, func(ctx context.Context, p *peer) (struct{}, error) {
-		// A node that hangs must not gather submissions; each call ends by itself.
-		if !p.submitting.CompareAndSwap(false, true) {
+		select {
+		case p.submitting <- struct{}{}:
+			defer func() { <-p.submitting }()
+			return struct{}{}, p.Submit(ctx, s)
+		default:
 			return struct{}{}, fmt.Errorf("%w: %w", anchor.ErrUnavailable, errUnderWay)
 		}
-		defer p.submitting.Store(false)
-		return struct{}{}, p.Submit(ctx, s)
 	})
 	var errs []error
 	forks := 0
