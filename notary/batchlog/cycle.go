@@ -12,9 +12,11 @@ import (
 	"stele/notary/statement"
 )
 
+// LeaseName is what the server that sequences holds.
+const LeaseName = "sequencer"
+
 const (
-	leaseName = "sequencer"
-	leaseTTL  = 10 * time.Second
+	leaseTTL = 10 * time.Second
 	// leaseSlack is how long before its end a lease is renewed.
 	leaseSlack = 5 * time.Second
 	// cycleTimeout bounds one cycle: a slow store must not hold up a stop for ever.
@@ -114,7 +116,7 @@ func (l *Log) lease(ctx context.Context) (bool, error) {
 	if now.Before(l.leaseUntil.Add(-leaseSlack)) {
 		return true, nil
 	}
-	ok, err := l.store.Lease(ctx, leaseName, l.opt.Holder, leaseTTL)
+	ok, err := l.store.Lease(ctx, LeaseName, l.opt.Holder, leaseTTL)
 	if err != nil {
 		return false, fmt.Errorf("lease: %w", err)
 	}
@@ -215,7 +217,7 @@ func (l *Log) publish(ctx context.Context, head Head) error {
 		}
 		// Opened, not just read: a larger size that somebody wrote there must not keep the
 		// log from being published.
-		c, _, err := checkpoint.Open(current, &l.opt.Signer.Verifier)
+		c, _, err := checkpoint.Open(current, l.opt.Keys...)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("%w: the object store's checkpoint is of another log or damaged: %v", ErrMismatch, err)

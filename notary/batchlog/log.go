@@ -87,10 +87,11 @@ const CheckpointKey = "checkpoint"
 // Options are what a [Log] needs beside its stores.
 type Options struct {
 	Signer    *signednote.Signer
-	Holder    string        // this process, unique
-	Interval  time.Duration // least time between the starts of two cycles under load
-	Poll      time.Duration // how often to look for entries that other servers received
-	MaxGroup  uint64        // entries in one cycle
+	Keys      []*signednote.Verifier // that the log had before, and has; the signer's alone if empty
+	Holder    string                 // this process, unique
+	Interval  time.Duration          // least time between the starts of two cycles under load
+	Poll      time.Duration          // how often to look for entries that other servers received
+	MaxGroup  uint64                 // entries in one cycle
 	Now       func() time.Time
 	Log       *slog.Logger
 	OnAdvance func() // called after a checkpoint; must not block
@@ -137,6 +138,9 @@ func New(store Store, objects Objects, tiles *Tiles, o Options) *Log {
 	if o.MaxGroup == 0 {
 		o.MaxGroup = defaultMaxGroup
 	}
+	if len(o.Keys) == 0 {
+		o.Keys = []*signednote.Verifier{&o.Signer.Verifier}
+	}
 	if o.OnAdvance == nil {
 		o.OnAdvance = func() {}
 	}
@@ -179,7 +183,7 @@ func (l *Log) Check(ctx context.Context) error {
 	if noteErr != nil {
 		return fmt.Errorf("read the published checkpoint: %w", noteErr)
 	}
-	stored, _, err := checkpoint.Open(note, &l.opt.Signer.Verifier)
+	stored, _, err := checkpoint.Open(note, l.opt.Keys...)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: the object store's checkpoint is of another log or damaged (%v); check the configured directory or bucket", ErrMismatch, err)
@@ -198,14 +202,15 @@ func (l *Log) Check(ctx context.Context) error {
 	return l.publish(ctx, head)
 }
 
-// checkHead checks that the database's head is signed by our key.
+// checkHead checks that the database's head is signed by a key of the log. After a change of keys
+// that is the former one, until the log grows.
 func (l *Log) checkHead(head Head) error {
 	if head.Origin != l.opt.Signer.Name() {
 		return fmt.Errorf("%w: the database holds log %q, the key is of %q; check the configured database and key", ErrMismatch, head.Origin, l.opt.Signer.Name())
 	}
-	c, _, err := checkpoint.Open(head.Note, &l.opt.Signer.Verifier)
+	c, _, err := checkpoint.Open(head.Note, l.opt.Keys...)
 	if err != nil {
-		return fmt.Errorf("%w: the database's checkpoint is not signed by the configured log key (%v); check the configured key", ErrMismatch, err)
+		return fmt.Errorf("%w: the database's checkpoint is not signed by a key of the log (%v); check the configured key and the trust roots", ErrMismatch, err)
 	}
 	if head.Received < head.Size {
 		return fmt.Errorf("%w: the database's row says that %d entries were received and %d signed; run stele fsck", ErrMismatch, head.Received, head.Size)

@@ -137,7 +137,7 @@ func ParseTrust(data []byte) (*Trust, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: log %d: %v", ErrTrust, i, err)
 		}
-		if contains(t.logKeys(v.Name()), v) {
+		if contains(t.LogKeys(v.Name()), v) {
 			return nil, fmt.Errorf("%w: log %d: the key stands there twice", ErrTrust, i)
 		}
 		t.Logs = append(t.Logs, TrustedLog{Key: v, NotBefore: l.NotBefore.UTC(), NotAfter: l.NotAfter.UTC()})
@@ -167,8 +167,8 @@ func ParseTrust(data []byte) (*Trust, error) {
 	return t, nil
 }
 
-// logKeys returns the pinned keys of one log.
-func (t *Trust) logKeys(origin string) []*signednote.Verifier {
+// LogKeys returns the pinned keys of one log, present and former.
+func (t *Trust) LogKeys(origin string) []*signednote.Verifier {
 	var keys []*signednote.Verifier
 	for _, l := range t.Logs {
 		if l.Key.Name() == origin {
@@ -176,6 +176,32 @@ func (t *Trust) logKeys(origin string) []*signednote.Verifier {
 		}
 	}
 	return keys
+}
+
+// LogKey returns the key of a log whose validity is open, nil when there is none.
+func (t *Trust) LogKey(origin string) *signednote.Verifier {
+	for _, l := range t.Logs {
+		if l.Key.Name() == origin && l.NotAfter.IsZero() {
+			return l.Key
+		}
+	}
+	return nil
+}
+
+// ChangeLogKey ends the validity of a log's key and begins that of the next, both with some slack
+// for clocks that differ. It is for whoever makes trust roots: a trust that others use must not
+// be changed.
+func (t *Trust) ChangeLogKey(next *signednote.Verifier, at time.Time, slack time.Duration) error {
+	if contains(t.LogKeys(next.Name()), next) {
+		return fmt.Errorf("%w: the next key of %s stands there already", ErrTrust, next.Name())
+	}
+	for i, l := range t.Logs {
+		if l.Key.Name() == next.Name() && l.NotAfter.IsZero() {
+			t.Logs[i].NotAfter = at.Add(slack).UTC()
+		}
+	}
+	t.Logs = append(t.Logs, TrustedLog{Key: next, NotBefore: at.Add(-slack).UTC()})
+	return nil
 }
 
 // logKeyValid reports whether a pinned key may have made a checkpoint that holds a statement

@@ -304,7 +304,7 @@ func (v *verifier) renamed(ev anchorproof.Evidence, c checkpoint.Checkpoint) boo
 func (v *verifier) checkpoint(e *Evidence, c checkpoint.Checkpoint, s statement.Statement, proven []*signednote.Verifier, anchoredAt time.Time) {
 	var pinned []*signednote.Verifier
 	if v.trust != nil {
-		pinned = v.trust.logKeys(c.Origin)
+		pinned = v.trust.LogKeys(c.Origin)
 	}
 	step := Step{Name: StepCheckpoint, Compared: []Comparison{{"log", c.Origin}, {"size", fmt.Sprint(c.Size)}, {"root", c.Root.String()}}}
 	keys := append(append([]*signednote.Verifier(nil), pinned...), newKeys(pinned, proven)...)

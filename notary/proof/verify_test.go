@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"stele/crypto/pki"
+	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
@@ -167,6 +169,40 @@ func TestEarliestAnchorCounts(t *testing.T) {
 	report := proof.Verify(trust, &digest, first.Bundle(r, c, first.Anchor(c), early).Encode())
 	if report.Verdict != proof.Genuine || len(report.Anchors) != 2 || report.AnchoredAt != report.Anchors[1].Time {
 		t.Errorf("%s", report.JSON())
+	}
+}
+
+// A log's key changes: what each key signed in its time holds, and nothing out of it.
+func TestLogKeyChanges(t *testing.T) {
+	document := []byte("a document")
+	digest := sm.Sum(document)
+	w := prooftest.New(prooftest.Options{})
+	trust := w.Trust()
+	before := w.Bundle(w.Issue(document), w.Checkpoint()).Encode()
+	former := w.LogKey
+	w.Tick(time.Hour)
+	w.LogKey = prooftest.NewKey("the next log key")
+	next, err := signednote.NewVerifier(w.Origin(), w.LogKey.Public())
+	fatalIfErr(t, err)
+	fatalIfErr(t, trust.ChangeLogKey(next, w.Now, time.Minute))
+	if err := trust.ChangeLogKey(next, w.Now, time.Minute); !errors.Is(err, proof.ErrTrust) {
+		t.Error("one key twice:", err)
+	}
+	if trust, err = proof.ParseTrust(trust.Encode()); err != nil || trust.LogKey(w.Origin()).KeyHash() != next.KeyHash() || len(trust.LogKeys(w.Origin())) != 2 {
+		t.Fatal(err)
+	}
+	w.Tick(time.Hour)
+	r := w.Issue(document)
+	after := w.Bundle(r, w.Checkpoint()).Encode()
+	w.LogKey = former
+	late := w.Bundle(r, w.Checkpoint()).Encode()
+	for name, c := range map[string]struct {
+		bundle []byte
+		want   proof.Verdict
+	}{"the former key before": {before, proof.Pending}, "the next key after": {after, proof.Pending}, "the former key after": {late, proof.Invalid}} {
+		if report := proof.Verify(trust, &digest, c.bundle); report.Verdict != c.want {
+			t.Errorf("%s: %s: %s", name, report.Verdict, report.Summary)
+		}
 	}
 }
 

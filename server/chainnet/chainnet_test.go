@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,9 +38,10 @@ type fakeNode struct {
 	status   chainnet.Status
 	head     chainnet.Anchored // what it gives as head and as evidence
 	entries  []chainnet.Entry
-	refuse   string // code for submissions, "" takes them
-	hang     bool   // answers nothing
-	got      int    // submissions
+	epochs   []anchorproof.SignedEpoch // after the pinned one
+	refuse   string                    // code for submissions, "" takes them
+	hang     bool                      // answers nothing
+	got      int                       // submissions
 	stopping chan struct{}
 }
 
@@ -56,6 +58,13 @@ func (f *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.got++
 	}
 	entries := chainnet.Entries{Entries: f.entries}
+	var epochs chainnet.Epochs
+	if from, err := strconv.Atoi(r.URL.Query().Get("from")); err == nil {
+		for i := from - 1; i >= 0 && i < len(f.epochs); i++ {
+			text, _ := f.epochs[i].Marshal()
+			epochs.Epochs = append(epochs.Epochs, text)
+		}
+	}
 	f.mu.Unlock()
 	if hang {
 		select {
@@ -79,7 +88,7 @@ func (f *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/v1/entries":
 		write(entries)
 	case r.URL.Path == "/v1/epochs":
-		write(chainnet.Epochs{})
+		write(epochs)
 	default:
 		write(status)
 	}
@@ -302,6 +311,35 @@ func TestView(t *testing.T) {
 	}
 }
 
+// The newest epoch is the one that follows from the pinned one, whoever lags or lies.
+func TestEpoch(t *testing.T) {
+	w := newWorld(t)
+	key := prooftest.NewKey("next log key").Public()
+	real := w.Chain.HandOver(w.Chain.Members, []anchorproof.Notary{{Origin: w.Origin(), Key: key}})
+	forged := real
+	forged.Signatures = real.Signatures[:2]
+	all := [][]anchorproof.SignedEpoch{{forged}, nil, {real}, nil}
+	for i, f := range w.nodes {
+		f.set(func(f *fakeNode) { f.epochs = all[i] })
+	}
+	if e, err := w.target.Epoch(t.Context()); err != nil || e.Number != 1 || !e.Notary(w.Origin()).Equal(key) || w.lies() != 1 {
+		t.Errorf("%+v, %v, %d lies", e, err, w.lies())
+	}
+	for i, f := range w.nodes {
+		f.set(func(f *fakeNode) { f.epochs, f.hang = nil, i < 3 })
+	}
+	if e, err := w.target.Epoch(t.Context()); err != nil || e.Number != 0 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for _, f := range w.nodes {
+		f.CloseClientConnections()
+		f.Listener.Close()
+	}
+	if _, err := w.target.Epoch(t.Context()); !errors.Is(err, anchor.ErrUnavailable) {
+		t.Error(err)
+	}
+}
+
 // Whatever a node answers, nothing breaks and nothing unverified is believed.
 func FuzzAnswer(f *testing.F) {
 	w := prooftest.New(prooftest.Options{Validators: 1})
@@ -330,5 +368,8 @@ func FuzzAnswer(f *testing.F) {
 		}
 		_, _, _ = target.Head(t.Context(), w.Origin())
 		_, _ = target.View(t.Context())
+		if e, _ := target.Epoch(t.Context()); e.Number != 0 {
+			t.Errorf("believed epoch %d", e.Number)
+		}
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"stele/notary/anchor"
+	"stele/notary/anchorproof"
 	"stele/notary/chainview"
 )
 
@@ -30,6 +32,37 @@ func (t *Target) View(ctx context.Context) (chainview.View, error) {
 		t.accuse(ctx, p, err)
 	}
 	return chainview.View{Nodes: t.Nodes()}, fmt.Errorf("%w: %v", chainview.ErrUnavailable, errors.Join(errs...))
+}
+
+// Epoch is the newest epoch that a node shows and that follows from the pinned one.
+func (t *Target) Epoch(ctx context.Context) (anchorproof.Epoch, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	peers := t.askable()
+	newest, came := t.pinned, false
+	var errs []error
+	gather(ctx, ask(ctx, peers, func(ctx context.Context, p *peer) ([]anchorproof.SignedEpoch, error) { return p.Epochs(ctx, 1) }), len(peers), func(a answer[[]anchorproof.SignedEpoch]) (more bool) {
+		last, err := t.pinned, a.err
+		for i := 0; err == nil && i < len(a.value); i++ {
+			if err = last.CheckNext(a.value[i]); err == nil {
+				last = a.value[i].Epoch
+			} else {
+				t.accuse(ctx, a.peer, err)
+			}
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", a.peer.address, err))
+			return true
+		}
+		if came = true; last.Number > newest.Number {
+			newest = last
+		}
+		return true
+	})
+	if !came {
+		return newest, fmt.Errorf("%w: no node answers: %v", anchor.ErrUnavailable, errors.Join(errs...))
+	}
+	return newest, nil
 }
 
 // snapshot asks one node for everything that a view needs.

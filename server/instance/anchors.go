@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"stele/crypto/keystore"
@@ -61,27 +60,31 @@ func (s *Stores) publishTrust() error {
 	if !s.trustChanged {
 		return nil
 	}
-	tmp, err := os.CreateTemp(s.Config.Data, "trust-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(s.trust)
-	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("write the trust roots: %w", err)
-	}
-	return os.Rename(tmp.Name(), s.Config.TrustPath())
+	return replaceFile(s.Config.TrustPath(), s.trust)
 }
 
 // addLoop makes the loop of one chain.
 func (in *Instance) addLoop(l chainLoop, target anchor.Target, p ChainPolicy, resubmit time.Duration) {
-	verifier := in.Trust.Logs[0].Key
 	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away,
 		Nodes: in.Tiles.Nodes, Log: in.log,
-		Signature:  func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, verifier) },
+		Signature:  in.signature,
 		Verify:     func(c checkpoint.Checkpoint, evidence []byte) error { return proof.CheckAnchor(in.Trust, c, evidence) },
 		OnAnchored: in.Progress.Notify})
 	in.loops = append(in.loops, l)
+}
+
+// signature is what a chain is handed with a checkpoint: that of the note or, where the note is
+// from before a change of the log's key, one of the present key, which is the one that chains
+// admit. The note itself keeps its signature: evidence made before the change speaks of that key.
+func (in *Instance) signature(note []byte) ([]byte, error) {
+	text, by, err := signednote.Open(note, in.pastKeys...)
+	if err != nil {
+		return nil, err
+	}
+	if by.Key().Equal(in.signer.Key()) {
+		return signednote.SignatureOf(note, by)
+	}
+	return in.signer.Sign([]byte(text))
 }
 
 // openAnchors makes the loops of the policy and compares database and chains. A gateway that

@@ -130,16 +130,10 @@ func chainOf(c Config, req InitRequest, pass keystore.Secret, logKey *sm.PublicK
 	return *req.Genesis, nil
 }
 
-// LogKey is the public key of the instance's log, as members of a network admit it.
-func (s *Stores) LogKey() string {
-	v := s.Trust.Logs[0].Key
-	return signednote.FormatKey(v.Name(), v.Key())
-}
-
 // genesis is the pinned first epoch, which must be the instance's.
-func (in *Instance) genesis() (anchorproof.Epoch, error) {
-	g := in.Trust.Chains[0].Genesis
-	if g.Hash().String() != in.id.Epoch0 {
+func (s *Stores) genesis() (anchorproof.Epoch, error) {
+	g := s.Trust.Chains[0].Genesis
+	if g.Hash().String() != s.id.Epoch0 {
 		return g, fmt.Errorf("%w: the trust roots pin another chain than the instance's", ErrForeign)
 	}
 	return g, nil

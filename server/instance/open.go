@@ -153,15 +153,11 @@ func (s *Stores) RebuildTiles(ctx context.Context, log *slog.Logger) (int, error
 	if err != nil {
 		return 0, err
 	}
-	key, err := keystore.Load(s.Config.keyPath(fileLogKey), pass)
-	if err != nil {
-		return 0, fmt.Errorf("the log's key: %w", err)
-	}
-	signer, err := signednote.NewSigner(s.id.Origin, key)
+	signer, keys, err := s.logKeys(pass)
 	if err != nil {
 		return 0, err
 	}
-	l := batchlog.New(s.DB, s.Objects, s.Tiles, batchlog.Options{Signer: signer, Now: time.Now, Log: log})
+	l := batchlog.New(s.DB, s.Objects, s.Tiles, batchlog.Options{Signer: signer, Keys: keys, Now: time.Now, Log: log})
 	return l.Rebuild(ctx, nil)
 }
 
@@ -176,6 +172,8 @@ type Instance struct {
 	Bulk     *bulk.Jobs
 	Progress *notary.Signal
 	log      *slog.Logger
+	signer   *signednote.Signer     // of checkpoints
+	pastKeys []*signednote.Verifier // that the log has had, and has
 	batch    *batchlog.Log
 	holder   string
 	chain    *chainKeeper     // nil unless this server runs the validator
@@ -240,15 +238,11 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 }
 
 func (in *Instance) openLog(ctx context.Context, pass keystore.Secret) error {
-	key, err := keystore.Load(in.Config.keyPath(fileLogKey), pass)
-	if err != nil {
-		return fmt.Errorf("the log's key: %w", err)
-	}
-	signer, err := signednote.NewSigner(in.id.Origin, key)
-	if err != nil {
+	var err error
+	if in.signer, in.pastKeys, err = in.logKeys(pass); err != nil {
 		return err
 	}
-	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: signer, Holder: in.holder, Now: time.Now, Log: in.log, OnAdvance: func() {
+	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: in.signer, Keys: in.pastKeys, Holder: in.holder, Now: time.Now, Log: in.log, OnAdvance: func() {
 		in.Progress.Notify()
 		in.wakeLoops()
 	}})
@@ -277,6 +271,13 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 		Cosign: cosign.Sign, CosignKey: cosign.Public(), Log: in.log.With("part", "chain")}, in.log)
 	if err != nil {
 		return fmt.Errorf("start the chain: %w", err)
+	}
+	node, err := in.chain.current()
+	if err != nil {
+		return err
+	}
+	if err := admitOwnKey(ctx, node, &in.signer.Verifier, cosign); err != nil {
+		return fmt.Errorf("make the chain admit the log's key: %w", err)
 	}
 	return nil
 }
@@ -358,7 +359,7 @@ func (in *Instance) Close() error {
 	if in.batch != nil && in.holder != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		_ = in.DB.ReleaseLease(ctx, "sequencer", in.holder) // best effort: it runs out by itself
+		_ = in.DB.ReleaseLease(ctx, batchlog.LeaseName, in.holder) // best effort: it runs out by itself
 	}
 	if in.chain != nil {
 		errs = append(errs, in.chain.Close())

@@ -101,18 +101,6 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-type logKeyCmd struct {
-	instance.Config `embed:""`
-}
-
-// Run prints the public key of the log.
-func (c *logKeyCmd) Run(ctx context.Context, s *streams) error {
-	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		_, err := fmt.Fprintln(s.out, st.LogKey())
-		return err
-	})
-}
-
 // unique makes names that no other instance has: a verifier that pins one instance could
 // not tell evidence of another with the same names from a forgery.
 func unique() string { return strings.ToLower(notary.NewCode()) }

@@ -32,7 +32,7 @@ type cli struct {
 	Demo         demoCmd        `cmd:"" help:"Make a demo instance if there is none, and serve it."`
 	Init         initCmd        `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
 	Node         nodeCmd        `cmd:"" help:"Run a member of the chain, and take part in its decisions."`
-	LogKey       logKeyCmd      `cmd:"" help:"Print the public key of the instance's log, for the members of a chain that admit it."`
+	LogKey       logKeyCmd      `cmd:"" help:"The public key of the instance's log, for the members of a chain that admit it, and its change."`
 	Migrate      migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
 	Agency       agencyCmd      `cmd:"" help:"Add and list agencies."`
 	Apikey       apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`

@@ -1,0 +1,266 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/crypto/pki"
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/notary/anchorproof"
+	"stele/notary/batchlog"
+	"stele/notary/chain"
+	"stele/notary/chain/ceremony"
+	"stele/server/chainnet"
+)
+
+// Files of a log key that is to come, and the ending of those that were.
+const (
+	fileNextLogKey     = "log-next.key"
+	fileNextNotaryCert = "notary-next.crt"
+)
+
+func retiredName(name string, id uint32) string {
+	ext := filepath.Ext(name)
+	return fmt.Sprintf("%s-%08x%s", strings.TrimSuffix(name, ext), id, ext)
+}
+
+// LogKey is the public key of the instance's log, as members of a network admit it.
+func (s *Stores) LogKey() (string, error) {
+	v := s.Trust.LogKey(s.id.Origin)
+	if v == nil {
+		return "", fmt.Errorf("%w: the trust roots have no key of the log %s", ErrForeign, s.id.Origin)
+	}
+	return signednote.FormatKey(v.Name(), v.Key()), nil
+}
+
+// logKeys loads the key that signs checkpoints, and gives the public keys that the log has had.
+func (s *Stores) logKeys(pass keystore.Secret) (*signednote.Signer, []*signednote.Verifier, error) {
+	key, err := keystore.Load(s.Config.keyPath(fileLogKey), pass)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the log's key: %w", err)
+	}
+	signer, err := signednote.NewSigner(s.id.Origin, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := s.Trust.LogKey(s.id.Origin)
+	if now == nil || !now.Key().Equal(key.Public()) {
+		return nil, nil, fmt.Errorf("%w: %s is not the log's present key in the trust roots: correct the key folder; if a change of the log's key was interrupted, run 'stele log-key switch' again", ErrForeign, s.Config.keyPath(fileLogKey))
+	}
+	return signer, s.Trust.LogKeys(s.id.Origin), nil
+}
+
+// NextLogKey makes the key that is to sign the log's checkpoints after a switch, with its
+// certificate, and returns the public key. Asked again it returns the same one.
+func (s *Stores) NextLogKey(now time.Time) (string, error) {
+	c := s.Config
+	pass, err := c.passphrase()
+	if err != nil {
+		return "", err
+	}
+	key, err := keystore.Load(c.keyPath(fileNextLogKey), pass)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = newKey(c, fileNextLogKey, pass)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the log's next key: %w", err)
+	}
+	// A crash before the certificate is there leaves the key alone: asked again, this adds it.
+	if _, err := os.Stat(c.keyPath(fileNextNotaryCert)); errors.Is(err, fs.ErrNotExist) {
+		if err := s.certifyNext(key.Public(), pass, now); err != nil {
+			return "", err
+		}
+	} else if err != nil {
+		return "", err
+	}
+	return signednote.FormatKey(s.id.Origin, key.Public()), nil
+}
+
+func (s *Stores) certifyNext(key *sm.PublicKey, pass keystore.Secret, now time.Time) error {
+	rootKey, err := keystore.Load(s.Config.keyPath(fileRootKey), pass)
+	if err != nil {
+		return fmt.Errorf("the root key is needed to issue a certificate: %w", err)
+	}
+	der, err := s.Config.rootCert()
+	if err != nil {
+		return err
+	}
+	root, err := pki.Parse(der)
+	if err != nil {
+		return err
+	}
+	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary, Subject: pki.Name{Country: "CN", Organization: root.Subject().Organization, CommonName: s.id.Origin},
+		NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack), NotAfter: root.NotAfter(), PublicKey: key}, der, rootKey)
+	if err != nil {
+		return err
+	}
+	return replaceFile(s.Config.keyPath(fileNextNotaryCert), pki.EncodePEM(cert, der))
+}
+
+// SwitchLogKey makes the next key the log's key: the next start signs with it, and verifiers
+// that take the trust roots anew know until when the former one was good. No server of the
+// instance may run. Unless unadmitted is set, a network must have admitted the next key before;
+// an embedded chain does so at the next start. It returns the new public key.
+//
+// Each step can be done again, so after a crash anywhere the same call goes on:
+//
+//  1. the former files get a second name    a crash leaves a second name
+//  2. the certificate takes its place       nobody reads it but people
+//  3. the key takes its place               no server starts, since the trust roots lack it
+//  4. the trust roots name both keys        complete
+func (s *Stores) SwitchLogKey(ctx context.Context, unadmitted bool, now time.Time) (string, error) {
+	c := s.Config
+	pass, err := c.passphrase()
+	if err != nil {
+		return "", err
+	}
+	former := s.Trust.LogKey(s.id.Origin)
+	if former == nil {
+		return "", fmt.Errorf("%w: the trust roots have no key of the log %s", ErrForeign, s.id.Origin)
+	}
+	next, err := s.nextLogKey(former, pass)
+	if err != nil {
+		return "", err
+	}
+	if !unadmitted {
+		if err := s.admitted(ctx, next); err != nil {
+			return "", err
+		}
+	}
+	release, err := s.stopped(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	for _, f := range []struct{ next, now string }{{fileNextNotaryCert, fileNotaryCert}, {fileNextLogKey, fileLogKey}} {
+		if err := promote(c.keyPath(f.next), c.keyPath(f.now), c.keyPath(retiredName(f.now, former.KeyHash()))); err != nil {
+			return "", err
+		}
+	}
+	if err := s.Trust.ChangeLogKey(next, now.UTC().Truncate(time.Second), clockSlack); err != nil {
+		return "", err
+	}
+	return signednote.FormatKey(next.Name(), next.Key()), replaceFile(c.TrustPath(), append(s.Trust.Encode(), '\n'))
+}
+
+// nextLogKey is the key that waits, or the one that an interrupted switch has put in place.
+func (s *Stores) nextLogKey(former *signednote.Verifier, pass keystore.Secret) (*signednote.Verifier, error) {
+	c := s.Config
+	key, err := keystore.Load(c.keyPath(fileNextLogKey), pass)
+	if errors.Is(err, fs.ErrNotExist) {
+		if key, err = keystore.Load(c.keyPath(fileLogKey), pass); err != nil {
+			return nil, fmt.Errorf("the log's key: %w", err)
+		}
+		if key.Public().Equal(former.Key()) {
+			return nil, errors.New("there is no next key: make one with 'stele log-key next', and let the chain's members admit it")
+		}
+		if _, err := os.Stat(c.keyPath(retiredName(fileLogKey, former.KeyHash()))); err != nil {
+			return nil, fmt.Errorf("%w: %s is a key that the trust roots do not know, and no switch was interrupted: correct the key folder", ErrForeign, c.keyPath(fileLogKey))
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the log's next key: %w", err)
+	}
+	return signednote.NewVerifier(s.id.Origin, key.Public())
+}
+
+// admitted checks that the chain takes checkpoints of the next key.
+func (s *Stores) admitted(ctx context.Context, next *signednote.Verifier) error {
+	if s.Config.Chain != "nodes" {
+		return nil // the embedded chain is this instance's own; without one another server asks
+	}
+	genesis, err := s.genesis()
+	if err != nil {
+		return err
+	}
+	token, err := secretFile(s.Config.ChainTokenFile)
+	if err != nil {
+		return err
+	}
+	network, err := chainnet.New(genesis, s.Config.chainNodes(), token, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	epoch, err := network.Epoch(ctx)
+	if err != nil {
+		return fmt.Errorf("whether the chain's members have admitted the next key: %w", err)
+	}
+	if k := epoch.Notary(s.id.Origin); k == nil || !k.Equal(next.Key()) {
+		return errors.New("the chain's members have not admitted the next key: they do so by 'stele node propose --notary-add' with the key that 'stele log-key next' prints. Until then nothing could be anchored")
+	}
+	return nil
+}
+
+// stopped makes sure that no server of this instance sequences, and keeps it so until release
+// is called.
+func (s *Stores) stopped(ctx context.Context) (release func(), err error) {
+	holder := fmt.Sprintf("log-key switch/%d", os.Getpid())
+	ok, err := s.DB.Lease(ctx, batchlog.LeaseName, holder, time.Minute)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errors.New("a server of this instance runs, or ended a moment ago without a goodbye: stop all of them; after a crash wait ten seconds")
+	}
+	return func() { _ = s.DB.ReleaseLease(context.WithoutCancel(ctx), batchlog.LeaseName, holder) }, nil // it runs out by itself
+}
+
+// promote gives a file that is there another's place. The other stays under a second name.
+func promote(next, place, retired string) error {
+	if _, err := os.Stat(next); errors.Is(err, fs.ErrNotExist) {
+		return nil // done before
+	}
+	if err := os.Link(place, retired); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(next, place); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(place))
+}
+
+// admitOwnKey makes the embedded chain's one member admit the log's key after a switch. A crash
+// on the way leaves the former key admitted, and the next start does this again.
+func admitOwnKey(ctx context.Context, n *chain.Node, log *signednote.Verifier, member *sm.PrivateKey) error {
+	st, err := n.Status()
+	if err != nil {
+		return err
+	}
+	current, err := n.Epoch(st.Epoch)
+	if err != nil {
+		return err
+	}
+	if k := current.Notary(log.Name()); k != nil && k.Equal(log.Key()) {
+		return nil
+	}
+	p, err := ceremony.Propose(current.Epoch, ceremony.Change{Admit: []*signednote.Verifier{log}})
+	if err != nil {
+		return err
+	}
+	if p, err = p.Sign(member.Sign, anchorproof.Validator{Key: member.Public()}, nil); err != nil {
+		return err
+	}
+	if err := n.SubmitEpoch(ctx, p.Next); err != nil {
+		return err
+	}
+	for {
+		changed := n.Changed()
+		if st, err := n.Status(); err != nil || st.Epoch >= p.Next.Number {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
