@@ -313,6 +313,10 @@ func (c *checker) unpack(ctx context.Context, folder string) (trouble *Problem, 
 			return &Problem{Column: ColumnFile, Code: CodeZipTooLarge}, nil
 		case code != "":
 			row.wrong(ColumnFile, code, "")
+		default:
+			if err := c.scan(ctx, folder, row); err != nil {
+				return nil, err
+			}
 		}
 	}
 	c.job.Left, c.job.LeftOver = b.leftOver()
@@ -345,6 +349,36 @@ func (c *checker) unpackOne(ctx context.Context, folder string, row *Row, entry 
 	}
 	row.Item.SM3, row.Item.Size = hex.EncodeToString(h.Sum(nil)), g.n
 	return "", nil
+}
+
+// scan has a row's document looked at. One with malware is removed at once; that it could not be
+// looked at ends the check, which is made again.
+func (c *checker) scan(ctx context.Context, folder string, row *Row) error {
+	if c.o.Scanner == nil {
+		return nil
+	}
+	body, _, err := c.objects.Open(ctx, documentKey(folder, row.No), "")
+	if err != nil {
+		return storeDown(err)
+	}
+	defer body.Close()
+	finding, err := c.o.Scanner.Scan(ctx, body)
+	switch {
+	case notary.CodeOf(err) == notary.CodeTooLarge:
+		row.wrong(ColumnFile, CodeFileTooLarge, "")
+	case err != nil:
+		return notary.Wrap(notary.CodeUnavailable, err, "The files could not be checked for malware.")
+	case finding != "":
+		row.wrong(ColumnFile, CodeMalware, finding)
+	default:
+		return nil
+	}
+	row.Item.SM3, row.Item.Size = "", 0
+	// A crash before this leaves it below a folder that no job names, or that goes with its job.
+	if err := c.objects.Delete(ctx, documentKey(folder, row.No)); err != nil {
+		return storeDown(err)
+	}
+	return nil
 }
 
 // guarded counts what a reader gives, and ends it in an error where that is too much.

@@ -34,6 +34,7 @@ type Options struct {
 	Notary  Notary
 	Records Records
 	Classes *class.Book
+	Scanner filing.Scanner // nil: nothing is looked at
 	Leases  Leases
 	Holder  string // names this server among those that share the database
 	Temp    string // folder for zips while they are unpacked; empty: the system's

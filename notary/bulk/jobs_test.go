@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +38,7 @@ type office struct {
 	classes *class.Book
 	jobs    *bulk.Jobs
 	limits  bulk.Limits
+	scans   atomic.Int64 // files that were looked at
 }
 
 var (
@@ -55,13 +58,26 @@ func newOffice(t testing.TB) *office {
 	ctx, cancel := context.WithCancel(context.Background())
 	o.in = intake.New(ctx, o.db, o.objects, intake.Options{Signers: func(string) (*intake.Signer, error) { return o.Signer, nil }, Classes: o.classes, Limits: intake.DefaultLimits(), Now: o.Now, Log: storagetest.Discard})
 	t.Cleanup(func() { o.db.Heal(); o.objects.Heal(); cancel(); o.in.Wait() })
+	o.scans.Store(1)
 	o.jobs = o.server(o.DB)
 	return o
 }
 
 // server returns the jobs of one more server.
 func (o *office) server(leases bulk.Leases) *bulk.Jobs {
-	return bulk.New(o.DB, o.DB, o.objects, bulk.Options{Notary: o.in, Records: archive.New(o.DB, nil, nil), Classes: o.classes, Leases: leases, Holder: "server", Temp: o.t.TempDir(), Limits: o.limits, Now: o.Now, Log: storagetest.Discard})
+	return bulk.New(o.DB, o.DB, o.objects, bulk.Options{Notary: o.in, Records: archive.New(o.DB, nil, nil), Classes: o.classes, Leases: leases, Holder: "server", Temp: o.t.TempDir(), Limits: o.limits, Scanner: o, Now: o.Now, Log: storagetest.Discard})
+}
+
+// Scan is the scanner of the office: it can be down at the first question, and finds one word.
+func (o *office) Scan(_ context.Context, r io.Reader) (string, error) {
+	text, err := io.ReadAll(r)
+	if err != nil || o.scans.Add(1) == 1 {
+		return "", errors.Join(err, errors.New("the scanner is down"))
+	}
+	if bytes.Contains(text, []byte("malware")) {
+		return "Test.Malware", nil
+	}
+	return "", nil
 }
 
 // serve runs a server until the test, or the function that it returns, ends it.
@@ -269,13 +285,14 @@ func TestCheckNamesTheCells(t *testing.T) {
 // with a second person's name, their documents kept, and nothing is left of the job's files.
 func TestFiles(t *testing.T) {
 	o := newOffice(t)
+	o.scans.Store(0) // the scanner is down at first: nothing is taken that was not looked at
 	stop := o.serve(o.jobs)
 	ctx, agency := t.Context(), o.Agency.ID
 	old, err := o.classes.Find(ctx, agency, "e-invoice")
 	fatalIfErr(t, err)
 	old.Approval, old.ID, old.Schema, old.Print = true, "paper", class.Ready()[0].Schema, nil
 	fatalIfErr(t, o.classes.Put(ctx, old))
-	j := o.add("paper", "f", tableOf([]string{"标题", "文件名", "部门"}[:2], []string{"一", "一.pdf"}, []string{"二", "子/二.txt"}, []string{"三", "none.pdf"}, []string{"四", "large.bin"}, []string{"五", "same.txt"}))
+	j := o.add("paper", "f", tableOf([]string{"标题", "文件名", "部门"}[:2], []string{"一", "一.pdf"}, []string{"二", "子/二.txt"}, []string{"三", "none.pdf"}, []string{"四", "large.bin"}, []string{"五", "same.txt"}, []string{"六", "bad.txt"}))
 	if j.State != bulk.Gathering {
 		t.Fatal(j.State)
 	}
@@ -299,8 +316,8 @@ func TestFiles(t *testing.T) {
 			t.Error("it starts all the same:", err)
 		}
 	}
-	good := put(zipOf(t, entry{name: "一.pdf", text: "%PDF-1"}, entry{name: "子/二.txt", text: "two", gbk: true}, entry{name: "large.bin", zeros: 1<<20 + 1}, entry{name: "same.txt", text: "two"}, entry{name: "left.txt", text: "l"}))
-	want := map[string]bulk.Code{"4file": bulk.CodeNoFile, "5file": bulk.CodeFileTooLarge, "6file": bulk.CodeSame}
+	good := put(zipOf(t, entry{name: "一.pdf", text: "%PDF-1"}, entry{name: "子/二.txt", text: "two", gbk: true}, entry{name: "large.bin", zeros: 1<<20 + 1}, entry{name: "same.txt", text: "two"}, entry{name: "bad.txt", text: "malware"}, entry{name: "left.txt", text: "l"}))
+	want := map[string]bulk.Code{"4file": bulk.CodeNoFile, "5file": bulk.CodeFileTooLarge, "6file": bulk.CodeSame, "7file": bulk.CodeMalware}
 	if got := problems(o.rows(good)); !maps.Equal(got, want) || good.LeftOver != 1 || good.Left[0] != "left.txt" || good.Trouble.Code != "" {
 		t.Errorf("%v %v %+v", got, good.Left, good.Trouble)
 	}
@@ -312,7 +329,7 @@ func TestFiles(t *testing.T) {
 	body.Close()
 	o.approve(good)
 	done := o.wait(j.ID, bulk.Done)
-	if done.Count[bulk.Settled] != 2 || done.Count[bulk.Refused] != 3 {
+	if done.Count[bulk.Settled] != 2 || done.Count[bulk.Refused] != 4 {
 		t.Error(done.Count)
 	}
 	rec, err := o.DB.FindRecord(ctx, agency, o.rows(done)[1].Number)

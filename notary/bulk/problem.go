@@ -43,8 +43,9 @@ const (
 	CodeDamaged      Code = "damaged" // the file cannot be unpacked
 	CodeLocked       Code = "locked"  // it needs a password
 	CodeFileTooLarge Code = "file_too_large"
-	CodeAll          Code = "all"    // too much together; detail: why
-	CodeSchema       Code = "schema" // detail: why
+	CodeMalware      Code = "malware" // detail: what the scanner found
+	CodeAll          Code = "all"     // too much together; detail: why
+	CodeSchema       Code = "schema"  // detail: why
 )
 
 // What is wrong with a zip as a whole.
@@ -63,5 +64,5 @@ const CodeNotary Code = "notary"
 
 // RowCodes are all that a row, a zip or a class can have.
 var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
-	CodeFileTooLarge, CodeAll, CodeSchema, CodeNoZip, CodeZipTooMany, CodeZipTooLarge, CodeZipNames, CodeClass, CodeNotary,
+	CodeFileTooLarge, CodeMalware, CodeAll, CodeSchema, CodeNoZip, CodeZipTooMany, CodeZipTooLarge, CodeZipNames, CodeClass, CodeNotary,
 	"type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}
