@@ -172,6 +172,31 @@ func (c *Client) Revoke(ctx context.Context, idOrNumber, reason, idempotencyKey 
 	}{reason}))
 }
 
+// Erasure says what of a record is to be erased for ever. The reason is kept in the agency's
+// audit trail and must say nothing personal.
+type Erasure struct {
+	Fields   []string `json:"fields,omitempty"`   // names of attributes
+	All      bool     `json:"all,omitempty"`      // all attributes, and the reference
+	Document bool     `json:"document,omitempty"` // the original too, where the service keeps it
+	Reason   string   `json:"reason"`
+}
+
+// Erased is a record after an erasure.
+type Erased struct {
+	Record
+	DocumentRetained bool `json:"documentRetained,omitempty"` // the original goes when its lock ends, and is not served before
+}
+
+// Erase removes attributes for ever, and the original if asked to. Proofs still hold. It needs a
+// key with the scope erase; done again it changes nothing more.
+func (c *Client) Erase(ctx context.Context, idOrNumber string, what Erasure) (*Erased, error) {
+	out := &Erased{}
+	q := jsonBody(what)
+	q.method, q.path, q.idempotency = http.MethodPost, recordPath(idOrNumber, "/erase"), orNewKey("")
+	_, err := c.json(ctx, q, out)
+	return out, err
+}
+
 // create makes a call that makes or changes a record.
 func (c *Client) create(ctx context.Context, path, idempotencyKey string, q call) (*Record, error) {
 	r := &Record{}

@@ -78,6 +78,13 @@ func TestClientOnABadNetwork(t *testing.T) {
 		if revoked.Standing != client.Revoked || revoked.Reason != "试用" {
 			t.Errorf("%+v", revoked)
 		}
+		p.will(loses, busy)
+		erased, err := c.Erase(ctx, digest.ID, client.Erasure{All: true, Reason: "试用结束"})
+		fatalIfErr(t, err)
+		p.done(t)
+		if len(erased.Erased) == 0 || len(erased.Fields) != 0 || erased.Number != digest.Number {
+			t.Errorf("%+v", erased)
+		}
 		if n := s.count(); n != 21 {
 			t.Errorf("%d records, want 21", n)
 		}
