@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"stele/notary/people"
 	"stele/server/instance"
 )
 
@@ -46,6 +47,9 @@ func (c *logKeyNextCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
+// actLogKey is the switch in the audit trail; it is noted before it is done.
+const actLogKey people.Act = "log_key_switch"
+
 type logKeySwitchCmd struct {
 	instance.Config `embed:""`
 	Unadmitted      bool `help:"Switch although the chain's members have not admitted the next key yet, because the present one was stolen: records are logged, and anchored once the members have."`
@@ -53,7 +57,10 @@ type logKeySwitchCmd struct {
 
 // Run switches to the next key.
 func (c *logKeySwitchCmd) Run(ctx context.Context, s *streams) error {
-	return withStores(ctx, c.Config, func(st *instance.Stores) error {
+	return withPeople(ctx, c.Config, s, func(st *instance.Stores, p *people.People) error {
+		if err := noteCommand(ctx, p, actLogKey, "", "", ""); err != nil {
+			return err
+		}
 		key, err := st.SwitchLogKey(ctx, c.Unadmitted, time.Now())
 		if err != nil {
 			return err
