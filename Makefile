@@ -41,7 +41,7 @@ race:
 e2e:
 	$(GO) test -timeout 25m $(E2E)
 
-tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, Chromium, staticcheck
+tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, Chromium, Firefox, staticcheck
 	@deploy/install-test-tools.sh
 
 bench: build ## measure this machine, the program on it with SQLite and PostgreSQL, and the browser's verifier

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, clamd, Chromium with a
-# Chinese font, and staticcheck. Called by `make tools`, from the root of the checkout or anywhere.
+# Chinese font, Firefox, and staticcheck. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
 # root or sudo; the Go programs go into .tools/ of the checkout. At the end it says what
@@ -31,6 +31,8 @@ have_postgresql() {
 
 have_chromium() { have chromium || have chromium-browser || have google-chrome; }
 
+have_firefox() { have firefox-esr || have firefox; }
+
 have_chinese_font() {
 	if have fc-list; then
 		[ -n "$(fc-list :lang=zh-cn file 2>/dev/null | head -n 1)" ]
@@ -49,6 +51,7 @@ missing_packages() {
 	have unzip || echo unzip
 	have ip || echo iproute2
 	have_chromium || echo chromium
+	have_firefox || echo firefox-esr
 	have_chinese_font || echo fonts-wqy-microhei
 	have_clamd || echo clamav-daemon
 }
