@@ -47,7 +47,7 @@ var allowed = map[string]string{
 	"notary/batchlog":            "crypto/merkle crypto/signednote notary notary/checkpoint notary/statement",
 	"notary/class":               "notary notary/statement",
 	"notary/intake":              "crypto/sm notary notary/canonical notary/class notary/statement",
-	"notary/filing":              "crypto/sm notary notary/class notary/intake",
+	"notary/filing":              "crypto/sm notary notary/class notary/intake notary/statement",
 	"notary/bulk":                "crypto/sm notary notary/class notary/filing notary/intake",
 	"notary/archive":             "crypto/merkle crypto/sm notary notary/batchlog notary/checkpoint notary/proof notary/statement",
 	"notary/anchor":              "crypto/merkle notary/checkpoint",

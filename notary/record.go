@@ -72,7 +72,7 @@ type Record struct {
 	StandingIndex uint64 // index of the entry that withdrew or replaced it
 	StandingAt    time.Time
 	StandingBy    string // number of the replacing record
-	Reason        string // of a revocation
+	Reason        string // of a revocation or replacement
 }
 
 // DocumentKey is where a record's original lies in the object store: under the record's own

@@ -70,6 +70,8 @@ def parse_issue(r, s):
     if r.maybe(',"supersedes":'):
         s["supersedes"] = r.string()
         need(valid_number(s["supersedes"]) and s["supersedes"] != s["number"], "supersedes")
+        if r.maybe(',"reason":'):
+            need(valid_text(r.string(), 1000), "reason")
     r.lit(',"fields":')
     s["fields"] = r.map(r.hex32)
     need(len(s["fields"]) <= 64, "fields")

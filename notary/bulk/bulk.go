@@ -121,6 +121,7 @@ type Item struct {
 	MediaType  string            `json:"mediaType,omitempty"`
 	Reference  string            `json:"reference,omitempty"`
 	Supersedes string            `json:"supersedes,omitempty"`
+	Reason     string            `json:"reason,omitempty"`
 	Fields     map[string]string `json:"fields,omitempty"`
 }
 

@@ -81,6 +81,8 @@ func (c *checker) read(row *Row) *Item {
 			it.Reference = cell
 		case ColumnSupersedes:
 			it.Supersedes = strings.ToUpper(cell)
+		case ColumnReason:
+			it.Reason = cell
 		default:
 			if cell != "" {
 				it.Fields[column.Name] = normalForm(column.Property, cell)
@@ -139,6 +141,12 @@ func (c *checker) form(row *Row) {
 	try(ColumnMediaType, CodeMediaType, intake.Draft{MediaType: it.MediaType})
 	try(ColumnReference, CodeForm, intake.Draft{Reference: it.Reference})
 	try(ColumnSupersedes, CodeNumber, intake.Draft{Supersedes: it.Supersedes})
+	switch {
+	case it.Reason != "" && it.Supersedes == "":
+		row.wrong(ColumnSupersedes, CodeMissing, "")
+	case notary.ValidNumber(it.Supersedes):
+		try(ColumnReason, CodeForm, intake.Draft{Supersedes: it.Supersedes, Reason: it.Reason})
+	}
 	if it.File != "" {
 		try(ColumnFile, CodeForm, intake.Draft{FileName: fileName(it.File)})
 	}
@@ -257,7 +265,7 @@ func (c *checker) registered(ctx context.Context) error {
 // draftOf is what a row asks the notary for. It must be the same at every try: an idempotency key
 // stands for it.
 func (j *Jobs) draftOf(job Job, it Item) intake.Draft {
-	d := intake.Draft{AgencyID: job.AgencyID, Class: job.Class, Title: it.Title, MediaType: it.MediaType, Reference: it.Reference, Supersedes: it.Supersedes, Fields: it.Fields, Approved: job.Checker.ID != "",
+	d := intake.Draft{AgencyID: job.AgencyID, Class: job.Class, Title: it.Title, MediaType: it.MediaType, Reference: it.Reference, Supersedes: it.Supersedes, Reason: it.Reason, Fields: it.Fields, Approved: job.Checker.ID != "",
 		Origin: intake.Origin{System: originSystem, Method: "bulk", Clerk: job.Maker.Name, Approver: job.Checker.Name}}
 	if it.File != "" {
 		d.FileName = fileName(it.File)

@@ -20,6 +20,7 @@ const (
 	ColumnMediaType  = "mediaType"
 	ColumnReference  = "reference"
 	ColumnSupersedes = "supersedes"
+	ColumnReason     = "reason"
 )
 
 // errorHeadings are what the column is called that says what was wrong, in tables that came from here. It means
@@ -59,6 +60,7 @@ var own = []struct {
 	{Column{Name: ColumnMediaType, Title: class.Name{Chinese: "文件类型", English: "Media type"}}, []string{"媒体类型"}},
 	{Column{Name: ColumnReference, Title: class.Name{Chinese: "业务编号", English: "Reference"}}, []string{"文号", "参考号"}},
 	{Column{Name: ColumnSupersedes, Title: class.Name{Chinese: "替换的存证编号", English: "Replaces"}}, []string{"替换", "replaces number", "supersedes number"}},
+	{Column{Name: ColumnReason, Title: class.Name{Chinese: "替换理由", English: "Reason"}}, []string{"理由", "why"}},
 }
 
 // Columns are those that a class's table can have, in the order of a template. files says

@@ -429,7 +429,7 @@ func TestRetryAndSweep(t *testing.T) {
 	ctx, agency := t.Context(), o.Agency.ID
 	first := o.wait(o.start(o.wait(o.add("general", "a", digests(0, 1)).ID, bulk.Checked), false).ID, bulk.Done)
 	number := o.rows(first)[0].Number
-	table := tableOf([]string{"title", "file", "replaces"}, []string{"新", "a.txt", number}, []string{"另", "b.txt", ""})
+	table := tableOf([]string{"title", "file", "replaces", "reason"}, []string{"新", "a.txt", number, "印错了"}, []string{"另", "b.txt", "", ""})
 	j := o.add("general", "b", table)
 	_, err := o.jobs.AddFiles(ctx, agency, j.ID, maker.ID, bytes.NewReader(zipOf(t, entry{name: "a.txt", text: "a"}, entry{name: "b.txt", text: "b"})))
 	fatalIfErr(t, err)

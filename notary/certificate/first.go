@@ -95,6 +95,9 @@ func (s *sheet) withdrawn() {
 	if f.by != "" {
 		zh, en = "本证书已被新的登记取代", "Superseded by a later registration"
 		detail = "现行证书  Replaced by: " + f.by
+		if f.reason != "" {
+			detail += "　替换理由  Reason: " + f.reason
+		}
 	}
 	lines := s.wrap(style{regular, 9, ink, 0}, detail, inner-24, 3)
 	h := 42 + 13*float64(len(lines))

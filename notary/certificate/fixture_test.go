@@ -78,7 +78,7 @@ func (v variant) input(t testing.TB) certificate.Input {
 	case v.reason != "":
 		w.AddStanding(b, w.Revoke(r, v.reason))
 	case v.superseded:
-		w.AddStanding(b, w.Supersede(r, []byte("the document that came after")))
+		w.AddStanding(b, w.Supersede(r, []byte("the document that came after"), "更正面积"))
 	}
 	in := certificate.Input{Record: rec, Bundle: b.Encode(), PublicURL: publicURL, Seal: v.seal, Demonstration: v.demo}
 	if v.url != "" {

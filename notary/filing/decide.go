@@ -9,6 +9,7 @@ import (
 	"stele/notary"
 	"stele/notary/class"
 	"stele/notary/intake"
+	"stele/notary/statement"
 )
 
 // maxRemark bounds what somebody writes to the maker, in bytes.
@@ -59,6 +60,9 @@ func (d *Desk) needsSecond(ctx context.Context, p Paper) (bool, error) {
 		old, err := d.o.Records.Record(ctx, p.AgencyID, p.Supersedes)
 		if err != nil || old.Standing != notary.Valid {
 			return false, notary.InvalidField("supersedes", "The agency has no valid record with this number to replace. Nothing was handed on.")
+		}
+		if !statement.ValidText(p.Reason, statement.MaxReason) {
+			return false, notary.InvalidField("reason", "Say in 1 to %d bytes why the record is replaced; it will be public. Nothing was handed on.", statement.MaxReason)
 		}
 		if rule, err := d.o.Classes.Rule(ctx, p.AgencyID, old.Class); err != nil || rule != nil && rule.Withdrawal {
 			return true, errors.Join(err, s.Check(p.Fields))
@@ -229,7 +233,7 @@ func (d *Desk) notarize(ctx context.Context, p Paper) (notary.Record, error) {
 		return notary.Record{}, storeDown(err)
 	}
 	defer body.Close()
-	draft := intake.Draft{AgencyID: p.AgencyID, Title: p.Title, FileName: p.FileName, Class: p.Class, Fields: p.Fields, Supersedes: p.Supersedes, Reference: p.Reference,
+	draft := intake.Draft{AgencyID: p.AgencyID, Title: p.Title, FileName: p.FileName, Class: p.Class, Fields: p.Fields, Supersedes: p.Supersedes, Reason: p.Reason, Reference: p.Reference,
 		Expected: &f.SM3, Idempotency: idempotency(p), Approved: true,
 		Origin: intake.Origin{System: OriginSystem, Method: "upload", Clerk: p.Maker.Name, Approver: p.Checker.Name}}
 	if p.Marked.Key != "" {

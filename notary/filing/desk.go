@@ -86,20 +86,24 @@ func storeDown(err error) error {
 	return notary.Wrap(notary.CodeUnavailable, err, "The document store cannot be reached or is full. Try again.")
 }
 
+// Taking is an upload that is to become a paper, the class of it, and the number of the record
+// that the clerk has in mind to replace, or none. Everything but the upload can be changed later.
+type Taking struct{ Upload, Class, Supersedes string }
+
 // Take makes a paper of an upload that has arrived: the file is copied, looked at, and the
 // upload ends. Repeated it returns the same paper.
-func (d *Desk) Take(ctx context.Context, agencyID string, maker Person, uploadID, classID string) (Paper, error) {
+func (d *Desk) Take(ctx context.Context, agencyID string, maker Person, t Taking) (Paper, error) {
 	ctx = context.WithoutCancel(ctx) // a large file takes longer than a browser may wait
-	c, err := d.openClass(ctx, agencyID, classID)
+	c, err := d.openClass(ctx, agencyID, t.Class)
 	if err != nil {
 		return Paper{}, err
 	}
-	p := Paper{ID: newID(), AgencyID: agencyID, Kind: Issue, State: Draft, Once: "upload/" + uploadID, Class: c.ID, Maker: maker, CreatedAt: d.now()}
+	p := Paper{ID: newID(), AgencyID: agencyID, Kind: Issue, State: Draft, Once: "upload/" + t.Upload, Class: c.ID, Supersedes: t.Supersedes, Maker: maker, CreatedAt: d.now()}
 	p.ChangedAt = p.CreatedAt
-	body, known, err := d.o.Uploads.Open(ctx, agencyID, uploadID)
+	body, known, err := d.o.Uploads.Open(ctx, agencyID, t.Upload)
 	if notary.CodeOf(err) == notary.CodeNotFound {
 		// It may have ended with the paper that an earlier try made.
-		if got, err := d.store.AddPaper(ctx, p, uploadID); err == nil {
+		if got, err := d.store.AddPaper(ctx, p, t.Upload); err == nil {
 			return got, nil
 		}
 	}
@@ -123,14 +127,14 @@ func (d *Desk) Take(ctx context.Context, agencyID string, maker Person, uploadID
 		d.remove(ctx, p.File.Key)
 		return Paper{}, err
 	}
-	got, err := d.store.AddPaper(ctx, p, uploadID)
+	got, err := d.store.AddPaper(ctx, p, t.Upload)
 	if err != nil {
 		return Paper{}, rowsDown(err)
 	}
 	if got.ID != p.ID {
 		d.remove(ctx, p.File.Key)
 	}
-	d.o.Uploads.Remove(uploadID)
+	d.o.Uploads.Remove(t.Upload)
 	return got, nil
 }
 
@@ -274,8 +278,10 @@ func (d *Desk) change(ctx context.Context, agencyID, id, makerID string, seen in
 
 // Description is what a clerk says about a document.
 type Description struct {
-	Class, Title, Reference, Supersedes string
-	Fields                              map[string]string
+	Class, Title, Reference string
+	Supersedes              string // number of the record that it replaces
+	Reason                  string // why it does
+	Fields                  map[string]string
 }
 
 // Describe notes what the maker says. What is there may be incomplete until it is submitted,
@@ -288,7 +294,7 @@ func (d *Desk) Describe(ctx context.Context, agencyID, id, makerID string, seen 
 		if p.Kind != Issue {
 			return wrongState(p.State)
 		}
-		p.Class, p.Title, p.Reference, p.Supersedes, p.Fields = about.Class, about.Title, about.Reference, about.Supersedes, maps.Clone(about.Fields)
+		p.Class, p.Title, p.Reference, p.Supersedes, p.Reason, p.Fields = about.Class, about.Title, about.Reference, about.Supersedes, about.Reason, maps.Clone(about.Fields)
 		return nil
 	})
 }

@@ -100,7 +100,7 @@ func (o *office) upload(t *testing.T, text string) string {
 
 func (o *office) take(t *testing.T, text string) filing.Paper {
 	t.Helper()
-	p, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, o.upload(t, text), class.General)
+	p, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, filing.Taking{Upload: o.upload(t, text), Class: class.General})
 	fatalIfErr(t, err)
 	return p
 }
@@ -141,10 +141,10 @@ func TestBreaksOff(t *testing.T) {
 		o := newOffice(t)
 		id := o.upload(t, "%PDF-1.7 text")
 		o.objects.Inject(fault)
-		if _, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, id, class.General); notary.CodeOf(err) != notary.CodeUnavailable {
+		if _, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, filing.Taking{Upload: id, Class: class.General}); notary.CodeOf(err) != notary.CodeUnavailable {
 			t.Errorf("%s: %v", name, err)
 		}
-		p, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, id, class.General)
+		p, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, filing.Taking{Upload: id, Class: class.General})
 		fatalIfErr(t, err)
 		if p.MediaType != "application/pdf" || p.FileName != "a.pdf" || p.File.SM3 != sm.Sum([]byte("%PDF-1.7 text")) {
 			t.Errorf("%s: %+v", name, p)
@@ -224,11 +224,19 @@ func TestComesBack(t *testing.T) {
 	for _, p := range []*filing.Paper{&a, &b} {
 		*p, err = o.desk.Describe(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version, filing.Description{Class: class.General, Title: "新", Supersedes: first.Number})
 		fatalIfErr(t, err)
+		if _, err := o.desk.Submit(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version); notary.CodeOf(err) != notary.CodeInvalid {
+			t.Error("replaced without a reason:", err)
+		}
+		*p, err = o.desk.Describe(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version, filing.Description{Class: class.General, Title: "新", Supersedes: first.Number, Reason: "面积有误"})
+		fatalIfErr(t, err)
 		*p, err = o.desk.Submit(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version)
 		fatalIfErr(t, err)
 	}
 	if a, err = o.desk.Finish(ctx, a); err != nil || a.State != filing.Filed {
 		t.Fatal(a.State, err)
+	}
+	if old, err := o.DB.FindRecord(ctx, o.Agency.ID, first.Record); err != nil || old.Standing != notary.Superseded || old.Reason != "面积有误" {
+		t.Errorf("%+v, %v", old, err)
 	}
 	if b, err = o.desk.Finish(ctx, b); notary.CodeOf(err) != notary.CodeConflict || b.State != filing.Returned || b.Remark == "" {
 		t.Error("replaced twice:", b.State, b.Remark, err)
@@ -282,14 +290,14 @@ func TestScanner(t *testing.T) {
 	o := newOffice(t)
 	o.finding = "Eicar-Test"
 	id := o.upload(t, "virus")
-	if _, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, id, class.General); notary.CodeOf(err) != notary.CodeInvalid || !strings.Contains(err.Error(), "Eicar-Test") {
+	if _, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, filing.Taking{Upload: id, Class: class.General}); notary.CodeOf(err) != notary.CodeInvalid || !strings.Contains(err.Error(), "Eicar-Test") {
 		t.Error(err)
 	}
 	if left := o.objectsLeft(t); len(left) != 0 {
 		t.Error(left)
 	}
 	o.finding = ""
-	if _, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, id, class.General); err != nil {
+	if _, err := o.desk.Take(t.Context(), o.Agency.ID, clerk, filing.Taking{Upload: id, Class: class.General}); err != nil {
 		t.Error(err)
 	}
 }

@@ -89,7 +89,7 @@ type Paper struct {
 	Fields     map[string]string // the class's own attributes
 	Supersedes string            // number of the record that it replaces
 	Record     string            // id of the record that it withdraws, or, once filed, that it became
-	Reason     string            // of a withdrawal; it will be public
+	Reason     string            // of a withdrawal or replacement; it will be public
 
 	File   File // as it was handed in
 	Marked File // with its marks; zero where it is not stamped

@@ -38,7 +38,7 @@ func laterOf(index uint64, e statement.Entry) (string, *laterStanding) {
 		l.standing, l.reason = notary.Revoked, s.Reason
 		return s.Number, l
 	case s.Supersedes != "":
-		l.standing, l.by = notary.Superseded, s.Number
+		l.standing, l.by, l.reason = notary.Superseded, s.Number, s.Reason
 		return s.Supersedes, l
 	}
 	return "", nil

@@ -74,6 +74,10 @@ func (in *Intake) CheckForm(d Draft) error {
 		return notary.InvalidField("class", "The class %q is the service's own.", d.Class)
 	case d.Supersedes != "" && !notary.ValidNumber(d.Supersedes):
 		return notary.InvalidField("supersedes", "%s.", capital(notary.ErrNumber.Error()))
+	case d.Reason != "" && d.Supersedes == "":
+		return notary.InvalidField("reason", "A reason is for a record that replaces another one: name that one as supersedes, or leave the reason out.")
+	case d.Reason != "" && !statement.ValidText(d.Reason, statement.MaxReason):
+		return notary.InvalidField("reason", "A reason has at most %d bytes, no control characters and no white space at its ends; it will be public.", statement.MaxReason)
 	case d.Reference != "" && !statement.ValidText(d.Reference, maxReference):
 		return notary.InvalidField("reference", "A reference has at most %d bytes, no control characters and no white space at its ends.", maxReference)
 	case d.MediaType != "" && !statement.ValidMediaType(d.MediaType):
@@ -177,7 +181,7 @@ func (in *Intake) prepare(ctx context.Context, signer *Signer, d Draft, rec nota
 	s := statement.Statement{
 		Action: statement.Issue, Number: rec.Number, Agency: signer.Agency,
 		Document: statement.Document{SM3: rec.SM3, Size: rec.Size, MediaType: rec.MediaType},
-		Class:    rec.Class, Supersedes: rec.Supersedes, IssuedAt: at,
+		Class:    rec.Class, Supersedes: rec.Supersedes, Reason: d.Reason, IssuedAt: at,
 		Fields: make([]statement.Field, len(rec.Fields)),
 	}
 	for i, f := range rec.Fields {
@@ -234,6 +238,10 @@ func requestHash(d Draft, digest sm.Digest, size int64) sm.Digest {
 	if d.Reference != "" { // came later: requests without one stand for what they always did
 		b = canonical.AppendString(b, d.Reference)
 		b = append(b, 0)
+	}
+	if d.Reason != "" { // so did reasons
+		b = canonical.AppendString(b, d.Reason)
+		b = append(b, 1)
 	}
 	names := make([]string, 0, len(d.Fields))
 	for n := range d.Fields {

@@ -215,9 +215,15 @@ func TestRevokeAndSupersede(t *testing.T) {
 		a, _, err := f.file(t, f.draft(""), "a")
 		fatalIfErr(t, err)
 		d := f.draft("")
+		d.Reason = "area corrected"
+		_, _, err = f.file(t, d, "b")
+		wantCode(t, err, notary.CodeInvalid) // for what?
 		d.Supersedes = a.Number
 		by, _, err := f.file(t, d, "b")
 		fatalIfErr(t, err)
+		if old, err := f.DB.FindRecord(t.Context(), "", a.ID); err != nil || old.Standing != notary.Superseded || old.Reason != "area corrected" || by.Reason != "" {
+			t.Errorf("%+v, %v", old, err)
+		}
 		_, _, err = f.file(t, d, "c")
 		wantCode(t, err, notary.CodeConflict)
 		_, _, err = f.in.Revoke(t.Context(), f.Agency.ID, a.ID, "reason", "")

@@ -181,6 +181,7 @@ type Draft struct {
 	Class       string
 	Fields      map[string]string
 	Supersedes  string     // number of a record of the same agency
+	Reason      string     // why it is replaced; public, may be empty
 	Expected    *sm.Digest // refuse a document with another digest
 	MediaType   string     // empty: found out from the first bytes
 	Reference   string     // the agency's own name for the record

@@ -39,7 +39,7 @@ func (v *verifier) standing(b *Bundle, s statement.Statement) {
 	case later.Action == statement.Revoke && later.Number == s.Number:
 		st.State, st.Reason = string(Revoked), later.Reason
 	case later.Action == statement.Issue && later.Supersedes == s.Number:
-		st.State, st.By = string(Superseded), later.Number
+		st.State, st.By, st.Reason = string(Superseded), later.Number, later.Reason
 	default:
 		r.fail(StepStanding, "other_record", "The later statement speaks of another record.")
 		return
@@ -97,7 +97,7 @@ func (r *Report) decide(digest *sm.Digest) *Report {
 	case r.Standing.State == string(Revoked):
 		r.set(Revoked, fmt.Sprintf("%s withdrew certificate %s on %s: %s", r.Agency.Name, r.Number, r.Standing.At, r.Standing.Reason))
 	case r.Standing.State == string(Superseded):
-		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s on %s by %s.", r.Agency.Name, r.Number, r.Standing.At, r.Standing.By))
+		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s on %s by %s%s", r.Agency.Name, r.Number, r.Standing.At, r.Standing.By, because(r.Standing.Reason)))
 	case anchors == 0:
 		r.set(Pending, fmt.Sprintf("%s signed this record on %s and it is in the log; it is not anchored yet, which usually takes a few seconds.", r.Agency.Name, r.IssuedAt))
 	case anchored == 0:
@@ -178,4 +178,12 @@ func signedByStranger(note []byte, c checkpoint.Checkpoint, known []*signednote.
 	return !slices.ContainsFunc(known, func(k *signednote.Verifier) bool {
 		return k.KeyHash() == id || k.Verify([]byte(c.Text()), raw[4:])
 	})
+}
+
+// because ends a sentence with a reason, where there is one.
+func because(reason string) string {
+	if reason == "" {
+		return "."
+	}
+	return ": " + reason
 }

@@ -64,7 +64,7 @@ type Field struct {
 }
 
 // Statement is the decoded form. Document, Class, Supersedes and Fields belong to an issue,
-// Reason to a revocation.
+// Reason to a revocation, and to an issue that supersedes, where it may be empty.
 type Statement struct {
 	Action     Action
 	Number     string // certificate number of the record issued or revoked
@@ -126,6 +126,10 @@ func (s Statement) appendIssue(b []byte) []byte {
 	if s.Supersedes != "" {
 		b = append(b, `,"supersedes":`...)
 		b = canonical.AppendString(b, s.Supersedes)
+		if s.Reason != "" {
+			b = append(b, `,"reason":`...)
+			b = canonical.AppendString(b, s.Reason)
+		}
 	}
 	b = append(b, `,"fields":{`...)
 	for i, f := range s.Fields {
@@ -170,8 +174,10 @@ func (s Statement) validateRevoke() error {
 
 func (s Statement) validateIssue() error {
 	switch {
-	case s.Reason != "":
-		return malformed("an issue has no reason")
+	case s.Reason != "" && s.Supersedes == "":
+		return malformed("an issue that replaces no record has no reason")
+	case s.Reason != "" && !ValidText(s.Reason, MaxReason):
+		return malformed("reason must be 1 to %d bytes of text without control characters", MaxReason)
 	case s.Document.Size > canonical.MaxInt:
 		return malformed("document.size is out of range")
 	case !ValidMediaType(s.Document.MediaType):

@@ -55,7 +55,12 @@ func TestParseIsTheInverse(t *testing.T) {
 	if superseding.Supersedes, err = notary.FormatNumber("110000", 2025, 1); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []Statement{sample(), superseding, revocation()} {
+	explained := superseding
+	explained.Reason = "面积有误"
+	if b := mustEncode(t, explained); !bytes.Contains(b, []byte(`"supersedes":"`+explained.Supersedes+`","reason":"面积有误","fields":{`)) {
+		t.Errorf("%s", b)
+	}
+	for _, s := range []Statement{sample(), superseding, explained, revocation()} {
 		b := mustEncode(t, s)
 		got, err := Parse(b)
 		if err != nil {

@@ -135,7 +135,7 @@ type Data struct {
 	Standing     notary.Standing   `json:"standing,omitempty" doc:"Of record.revoked and record.superseded"`
 	StandingAt   string            `json:"standingAt,omitempty" format:"date-time"`
 	SupersededBy string            `json:"supersededBy,omitempty" doc:"Number of the record that replaces this one"`
-	Reason       string            `json:"reason,omitempty" doc:"Why it was revoked"`
+	Reason       string            `json:"reason,omitempty" doc:"Why it was revoked or replaced"`
 	Supersedes   string            `json:"supersedes,omitempty"`
 	Agency       *Agency           `json:"agency,omitempty"`
 	Document     *Document         `json:"document,omitempty"`
@@ -223,7 +223,7 @@ func MessageOf(e Event, form Form) Message {
 	case RecordRevoked:
 		m.Data.Standing, m.Data.StandingAt, m.Data.Reason = notary.Revoked, formatTime(r.StandingAt), r.Reason
 	case RecordSuperseded:
-		m.Data.Standing, m.Data.StandingAt, m.Data.SupersededBy = notary.Superseded, formatTime(r.StandingAt), r.StandingBy
+		m.Data.Standing, m.Data.StandingAt, m.Data.SupersededBy, m.Data.Reason = notary.Superseded, formatTime(r.StandingAt), r.StandingBy, r.Reason
 	}
 	return m
 }

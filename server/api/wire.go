@@ -27,7 +27,7 @@ type Record struct {
 	StandingAt   string            `json:"standingAt,omitempty" format:"date-time"`
 	SupersededBy string            `json:"supersededBy,omitempty"`
 	Supersedes   string            `json:"supersedes,omitempty"`
-	Reason       string            `json:"reason,omitempty" doc:"Why it was revoked"`
+	Reason       string            `json:"reason,omitempty" doc:"Why it was revoked or replaced"`
 	Agency       AgencyRef         `json:"agency"`
 	Document     DocumentRef       `json:"document"`
 	Class        string            `json:"class"`
@@ -95,6 +95,7 @@ type NewRecord struct {
 	Class      string            `json:"class,omitempty" maxLength:"64" doc:"Document class; general if empty"`
 	Fields     map[string]string `json:"fields,omitempty" doc:"The class's own attributes; private"`
 	Supersedes string            `json:"supersedes,omitempty" doc:"Number of the record that this one replaces"`
+	Reason     string            `json:"reason,omitempty" maxLength:"1000" doc:"Why it replaces that record; public. Only with supersedes"`
 	Reference  string            `json:"reference,omitempty" maxLength:"128" doc:"Your own name for the record, such as a case number; private, can be searched for, is not part of the proof"`
 	Upload     string            `json:"upload,omitempty" maxLength:"64" doc:"Id of an upload that is complete, in place of a file. Not with a file, not in a batch"`
 	SM3        string            `json:"sm3,omitempty" doc:"SM3 of the document, 64 lower-case hexadecimal digits. With a file or an upload: refuse any other"`
@@ -153,7 +154,7 @@ func readError(err error) error {
 
 // draft turns the JSON into what intake takes.
 func (n NewRecord) draft(agencyID, idempotency string, origin intake.Origin) (intake.Draft, error) {
-	d := intake.Draft{AgencyID: agencyID, Title: n.Title, FileName: n.Filename, Class: n.Class, Fields: n.Fields, Supersedes: n.Supersedes, Reference: n.Reference,
+	d := intake.Draft{AgencyID: agencyID, Title: n.Title, FileName: n.Filename, Class: n.Class, Fields: n.Fields, Supersedes: n.Supersedes, Reason: n.Reason, Reference: n.Reference,
 		MediaType: n.MediaType, Idempotency: idempotency, Origin: origin}
 	if n.SM3 != "" {
 		digest, err := sm.ParseDigest(n.SM3)

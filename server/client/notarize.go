@@ -25,6 +25,7 @@ type NewRecord struct {
 	Class      string            `json:"class,omitempty"`      // of the document; general if empty
 	Fields     map[string]string `json:"fields,omitempty"`     // the class's own attributes
 	Supersedes string            `json:"supersedes,omitempty"` // number of the record that this one replaces
+	Reason     string            `json:"reason,omitempty"`     // why it replaces that one; public
 	Reference  string            `json:"reference,omitempty"`  // the agency's own name for the record; not part of the proof
 	MediaType  string            `json:"mediaType,omitempty"`  // found out from a file's first bytes if empty
 

@@ -227,7 +227,7 @@ func (v *visit) describe() error {
 	if err != nil {
 		return err
 	}
-	about := filing.Description{Class: c.ID, Title: v.typed("title"), Reference: v.typed("reference"), Supersedes: v.typed("supersedes"), Fields: map[string]string{}}
+	about := filing.Description{Class: c.ID, Title: v.typed("title"), Reference: v.typed("reference"), Supersedes: v.typed("supersedes"), Reason: v.typed("reason"), Fields: map[string]string{}}
 	for _, pr := range s.Properties {
 		if text := v.typed(fieldPrefix + pr.Name); text != "" {
 			about.Fields[pr.Name] = strings.ReplaceAll(text, "\r\n", "\n")

@@ -19,6 +19,7 @@ import (
 	"stele/notary/class"
 	"stele/notary/filing"
 	"stele/notary/people"
+	"stele/notary/proof"
 	"stele/notary/stamp"
 	"stele/notary/webhook"
 	"stele/server/webtest"
@@ -32,9 +33,9 @@ func (o *office) paper(agencyID string, who people.User, name, text string) fili
 	fatalIfErr(o.t, err)
 	_, err = o.in.Uploads.Append(ctx, agencyID, u.ID, 0, strings.NewReader(text))
 	fatalIfErr(o.t, err)
-	p, err := o.in.Desk.Take(ctx, agencyID, filing.Person{ID: who.ID, Login: who.Login, Name: who.Name}, u.ID, class.General)
+	p, err := o.in.Desk.Take(ctx, agencyID, filing.Person{ID: who.ID, Login: who.Login, Name: who.Name}, filing.Taking{Upload: u.ID, Class: class.General})
 	fatalIfErr(o.t, err)
-	again, err := o.in.Desk.Take(ctx, agencyID, filing.Person{ID: who.ID}, u.ID, class.General)
+	again, err := o.in.Desk.Take(ctx, agencyID, filing.Person{ID: who.ID}, filing.Taking{Upload: u.ID, Class: class.General})
 	if err != nil || again.ID != p.ID {
 		o.t.Fatalf("taken twice: %v, %v", again.ID, err)
 	}
@@ -183,6 +184,59 @@ func TestMakerAndChecker(t *testing.T) {
 	}
 	if rec, err = o.in.Archive.Record(t.Context(), o.agency.ID, rec.ID); err != nil || rec.Standing != notary.Revoked || rec.Reason != "登记有误" {
 		t.Error(rec.Standing, rec.Reason, err)
+	}
+}
+
+// A record is replaced from its page: the number goes along, the reason is asked for, and the
+// replaced record says it to everybody.
+func TestReplacing(t *testing.T) {
+	o := openOffice(t, false)
+	clerk := o.as("clerk")
+	old := o.notarize("面积图")
+	if a := clerk.get("/console/records/" + old.Number); !strings.Contains(a.body, `href="/console/upload?replaces=`+old.Number+`"`) {
+		t.Error("the record's page does not lead to its replacement")
+	}
+	page := clerk.get("/console/upload?replaces=" + old.Number).body
+	if !strings.Contains(page, `name="replaces" value="`+old.Number+`"`) || !strings.Contains(page, `data-replaces="`+old.Number+`"`) {
+		t.Error("the page for handing in forgets what is replaced")
+	}
+	if page := clerk.get(`/console/upload?replaces="><script>`).body; strings.Contains(page, `name="replaces"`) {
+		t.Error("no number is taken for one")
+	}
+	u, err := o.in.Uploads.Create(t.Context(), o.agency.ID, 1, map[string]string{"filename": "新图.txt"})
+	fatalIfErr(t, err)
+	_, err = o.in.Uploads.Append(t.Context(), o.agency.ID, u.ID, 0, strings.NewReader("x"))
+	fatalIfErr(t, err)
+	if a := clerk.asScript("/console/papers/take", url.Values{"upload": {u.ID}, "class": {"general"}, "replaces": {old.Number}}); a.status != http.StatusOK {
+		t.Fatal(a.status, a.body)
+	}
+	var p filing.Paper
+	for _, p = range o.papers() {
+	}
+	path := "/console/papers/" + p.ID
+	if a := clerk.get(path); p.Supersedes != old.Number || !strings.Contains(a.body, `name="supersedes" class="mono" value="`+old.Number+`"`) {
+		t.Errorf("%+v", p)
+	}
+	form := url.Values{"class": {"general"}, "title": {"新图"}, "supersedes": {old.Number}, "then": {"submit"}, "version": {clerk.paperForm(p.ID)}}
+	if a := clerk.post(path, with(form)); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `id="problem"`) {
+		t.Error("replaced without a reason:", a.status)
+	}
+	form = with(form, "reason", "原图面积有误 <b>", "version", clerk.paperForm(p.ID))
+	if a := clerk.post(path, form); a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "/console/records/") {
+		t.Fatal(a.status, a.header.Get("Location"), a.body)
+	}
+	if a := clerk.get("/console/records/" + old.Number); !strings.Contains(a.body, "原图面积有误 &lt;b&gt;") {
+		t.Error("the replaced record's page does not say why")
+	}
+	rec, err := o.in.Archive.Record(t.Context(), o.agency.ID, old.Number)
+	fatalIfErr(t, err)
+	bundle, err := o.in.Archive.Bundle(t.Context(), rec, false)
+	fatalIfErr(t, err)
+	if r := proof.Verify(o.in.Trust, &rec.SM3, bundle); r.Verdict != proof.Superseded || r.Standing.Reason != "原图面积有误 <b>" {
+		t.Errorf("%s", r.JSON())
+	}
+	if a := o.call(http.MethodPost, "/records", `{"sm3":"`+rec.SM3.String()+`","size":1,"reason":"x"}`); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `"reason"`) {
+		t.Error("a reason for nothing:", a.status, a.body)
 	}
 }
 

@@ -99,7 +99,7 @@ func table() []route {
 		{method: http.MethodHead, path: "/uploads/{upload}", roles: desk, script: true, raw: true, quiet: true, do: (*visit).tus},
 		{method: http.MethodPatch, path: "/uploads/{upload}", roles: desk, script: true, raw: true, quiet: true, do: (*visit).tus},
 		{method: http.MethodDelete, path: "/uploads/{upload}", roles: desk, script: true, raw: true, act: "upload_drop", do: (*visit).tus},
-		{method: http.MethodPost, path: "/papers/take", roles: desk, script: true, act: "paper_take", tells: []string{"upload", "class"}, do: (*visit).takeUpload},
+		{method: http.MethodPost, path: "/papers/take", roles: desk, script: true, act: "paper_take", tells: []string{"upload", "class", "replaces"}, do: (*visit).takeUpload},
 		{method: http.MethodGet, path: "/papers", section: "papers", roles: office, do: (*visit).papers},
 		{method: http.MethodGet, path: "/papers/{paper}", section: "papers", roles: office, do: (*visit).paper},
 		{method: http.MethodGet, path: "/papers/{paper}/document", section: "papers", roles: office, do: (*visit).paperDocument},

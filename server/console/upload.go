@@ -27,12 +27,13 @@ import (
 
 // uploadPage is where documents are handed in.
 type uploadPage struct {
-	Classes []class.Class
-	Class   string // that is chosen
-	Words   string // the texts of the page's script, as JSON
-	Most    uint64 // bytes of a document
-	Plain   uint64 // bytes of one that is handed in without scripts
-	Whose   string // the user's id: what a browser keeps of unfinished uploads is theirs
+	Classes  []class.Class
+	Class    string // that is chosen
+	Words    string // the texts of the page's script, as JSON
+	Most     uint64 // bytes of a document
+	Plain    uint64 // bytes of one that is handed in without scripts
+	Replaces string // number of the record that is to be replaced, or empty
+	Whose    string // the user's id: what a browser keeps of unfinished uploads is theirs
 }
 
 // maxPlain bounds a file that comes in one form, in bytes: it cannot be resumed.
@@ -50,6 +51,12 @@ func (v *visit) uploadPage() error {
 	if chosen == "" {
 		chosen = v.r.URL.Query().Get("class")
 	}
+	replaces := v.replaces()
+	if replaces != "" && chosen == "" { // most often of the same class
+		if old, err := v.Archive.Record(v.r.Context(), v.agency.ID, replaces); err == nil {
+			chosen = old.Class
+		}
+	}
 	if !slices.ContainsFunc(classes, func(c class.Class) bool { return c.ID == chosen }) {
 		chosen = class.General
 	}
@@ -57,7 +64,15 @@ func (v *visit) uploadPage() error {
 	if err != nil {
 		return err
 	}
-	return v.show("upload", "console.section.upload", uploadPage{Classes: classes, Class: chosen, Words: words, Most: uint64(v.Uploads.MaxSize()), Plain: min(maxPlain, uint64(v.Uploads.MaxSize())), Whose: v.user.ID})
+	return v.show("upload", "console.section.upload", uploadPage{Classes: classes, Class: chosen, Words: words, Most: uint64(v.Uploads.MaxSize()), Plain: min(maxPlain, uint64(v.Uploads.MaxSize())), Whose: v.user.ID, Replaces: replaces})
+}
+
+// replaces is the number of the record that a document is handed in to replace, or empty.
+func (v *visit) replaces() string {
+	if n := v.r.FormValue("replaces"); notary.ValidNumber(n) {
+		return n
+	}
+	return ""
 }
 
 // wordsFor are the texts whose keys begin with one of these, as JSON: browsers do not fetch
@@ -180,7 +195,7 @@ type taken struct {
 
 // takeUpload makes a paper of an upload that has arrived. Asked again it tells of the same paper.
 func (v *visit) takeUpload() error {
-	p, err := v.Papers.Take(v.r.Context(), v.agency.ID, v.me(), v.r.PostFormValue("upload"), v.r.PostFormValue("class"))
+	p, err := v.Papers.Take(v.r.Context(), v.agency.ID, v.me(), filing.Taking{Upload: v.r.PostFormValue("upload"), Class: v.r.PostFormValue("class"), Supersedes: v.replaces()})
 	if err != nil {
 		return err
 	}
@@ -248,7 +263,7 @@ func (v *visit) takeFile() error {
 	if _, err := v.Uploads.Append(ctx, v.agency.ID, up.ID, 0, body); err != nil {
 		return errors.Join(err, v.Uploads.Drop(context.WithoutCancel(ctx), v.agency.ID, up.ID))
 	}
-	p, err := v.Papers.Take(ctx, v.agency.ID, v.me(), up.ID, v.r.PostFormValue("class"))
+	p, err := v.Papers.Take(ctx, v.agency.ID, v.me(), filing.Taking{Upload: up.ID, Class: v.r.PostFormValue("class"), Supersedes: v.replaces()})
 	if err != nil {
 		// There is no script that would come back for it.
 		return errors.Join(err, v.Uploads.Drop(context.WithoutCancel(ctx), v.agency.ID, up.ID))

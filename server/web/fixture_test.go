@@ -102,7 +102,7 @@ var founded = sync.OnceValue(func() *foundation {
 		f.bundles[string(docOf(r))] = w.Bundle(r, early, anchor).Encode()
 	}
 	f.standing(revoked, notary.Revoked, w.Revoke(f.entries[revoked], "不动产登记错误，依法撤销"), "")
-	plan := w.Supersede(f.entries[superseded], docNewPlan)
+	plan := w.Supersede(f.entries[superseded], docNewPlan, "界址调整，重新出图")
 	f.standing(superseded, notary.Superseded, plan, plan.Statement.Number)
 	f.add(plan)
 	f.standing(twice, notary.Revoked, w.Revoke(f.entries[twice], "重复登记"), "")

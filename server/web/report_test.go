@@ -78,7 +78,7 @@ func TestReports(t *testing.T) {
 		"altered":        {[]string{"sm3", hex(docUnknown), "number", number(docGenuine)}, "verdict.altered.sentence", number(docGenuine), nil},
 		"revoked":        {[]string{"sm3", hex(docRevoked)}, "verdict.revoked.sentence", number(docRevoked), []string{"不动产登记错误，依法撤销"}},
 		"old-bundle":     {[]string{"sm3", hex(docRevoked), "bundle", string(to.bundles[string(docRevoked)])}, "verdict.revoked.sentence", number(docRevoked), []string{"不动产登记错误，依法撤销"}},
-		"superseded":     {[]string{"sm3", hex(docSuperseded)}, "verdict.superseded.sentence", number(docSuperseded), []string{number(docNewPlan)}},
+		"superseded":     {[]string{"sm3", hex(docSuperseded)}, "verdict.superseded.sentence", number(docSuperseded), []string{number(docNewPlan), "界址调整，重新出图"}},
 		"not_found":      {[]string{"sm3", hex(docUnknown)}, "verdict.not_found.sentence", hex(docUnknown)[:8], []string{hex(docUnknown)[8:16]}},
 		"no-such-number": {[]string{"number", "420100-2026-00099999-X"}, "record.not_found", "420100-2026-00099999-X", nil},
 		"invalid":        {[]string{"sm3", hex(docGenuine), "bundle", broken}, "verdict.invalid.sentence", hex(docGenuine)[:8], nil},

@@ -119,7 +119,11 @@ func say(c *ui.Catalogue, f finding) (sentence string, reasons []string, next st
 		failed := firstFailed(r)
 		places = append(places, "step", c.Text("step."+string(failed.Name)+".title"), "why", reasonText(c, failed))
 	}
-	return c.Text(v+".sentence", places...), []string{c.Text(v+".reason", places...)}, c.Text(v+".next", places...)
+	reasons = []string{c.Text(v+".reason", places...)}
+	if r.Verdict == proof.Superseded && r.Standing.Reason != "" {
+		reasons = append(reasons, c.Text(v+".why", places...))
+	}
+	return c.Text(v+".sentence", places...), reasons, c.Text(v+".next", places...)
 }
 
 // firstFailed is the step that makes evidence invalid; another file than the record's is no

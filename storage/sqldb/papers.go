@@ -173,7 +173,7 @@ func (db *DB) ChangePaper(ctx context.Context, agencyID, id string, change func(
 		if err != nil {
 			return err
 		}
-		if _, err := tx.NamedExecContext(ctx, `UPDATE papers SET state = :state, version = :version, class = :class, title = :title, reference = :reference, fields = :fields, supersedes = :supersedes,
+		if _, err := tx.NamedExecContext(ctx, `UPDATE papers SET state = :state, version = :version, class = :class, title = :title, reference = :reference, fields = :fields, supersedes = :supersedes, reason = :reason,
 			record = :record, file = :file, marked = :marked, marks = :marks, number = :number, code = :code, checker = :checker, remark = :remark, submitted_at = :submitted_at, changed_at = :changed_at
 			WHERE id = :id`, row); err != nil {
 			return fmt.Errorf("change a paper: %w", err)

@@ -305,6 +305,9 @@ func (db *DB) updateStandings(ctx context.Context, tx *sqlx.Tx, rows []*row) err
 			continue
 		}
 		standing, by, at, reason := notary.Superseded, r.Record.Number, r.Record.IssuedAt, ""
+		if s, err := statement.Parse(r.Entry.Statement); err == nil {
+			reason = s.Reason
+		}
 		if r.Action == statement.Revoke {
 			standing, by, at, reason = notary.Revoked, "", r.Record.StandingAt, r.Record.Reason
 		}

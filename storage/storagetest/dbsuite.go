@@ -291,7 +291,7 @@ func testReceiveStandings(t *testing.T, s *Site) {
 	fatalIfErr(t, err)
 	by, err := s.DB.FindRecord(t.Context(), "", replaced.StandingBy)
 	fatalIfErr(t, err)
-	if replaced.Standing != notary.Superseded || replaced.StandingIndex != 7 || by.Index != 7 || by.Supersedes != recs[1].Number || !by.IssuedAt.Equal(replaced.StandingAt) {
+	if replaced.Standing != notary.Superseded || replaced.StandingIndex != 7 || by.Index != 7 || by.Supersedes != recs[1].Number || replaced.Reason != "a better copy" || by.Reason != "" || !by.IssuedAt.Equal(replaced.StandingAt) {
 		t.Errorf("replaced: %+v by %+v", replaced, by)
 	}
 	// What replaced a record can be withdrawn, and what was withdrawn stays so.

@@ -90,7 +90,7 @@ func testPapers(t *testing.T, s *Site) {
 		if p.Title == "x" {
 			t.Error("a change that failed was written")
 		}
-		p.State, p.Version, p.Title, p.Fields, p.Supersedes, p.Class = filing.Waiting, 1, "新", map[string]string{"c": "d"}, "n", "e-invoice"
+		p.State, p.Version, p.Title, p.Fields, p.Supersedes, p.Reason, p.Class = filing.Waiting, 1, "新", map[string]string{"c": "d"}, "n", "why", "e-invoice"
 		p.Marked, p.Marks, p.Number, p.Code = filing.File{Key: "k", SM3: sm.Sum(nil), Size: 3}, json.RawMessage(`{"x":1}`), "no", "co"
 		p.Checker, p.Remark, p.SubmittedAt, p.ChangedAt = filing.Person{ID: "u2", Login: "l", Name: "n"}, "r", p.CreatedAt.Add(time.Second), p.CreatedAt.Add(2*time.Second)
 		return nil

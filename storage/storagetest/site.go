@@ -147,7 +147,7 @@ func (s *Site) Replacement(t testing.TB, old notary.Record) *intake.Item {
 	rec := it.Record
 	rec.Supersedes = old.Number
 	rec.IssuedAt = s.Now().Truncate(time.Millisecond)
-	signed := s.Sign(t, rec, statement.Statement{Action: statement.Issue})
+	signed := s.Sign(t, rec, statement.Statement{Action: statement.Issue, Reason: "a better copy"})
 	return &signed
 }
 

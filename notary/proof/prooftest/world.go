@@ -182,11 +182,11 @@ func (w *World) Revoke(r *Record, reason string) *Record {
 	return w.Enter(statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: w.Agency.Agency, Reason: reason, IssuedAt: w.Tick(time.Hour)}, nil)
 }
 
-// Supersede replaces a record by one about another document.
-func (w *World) Supersede(r *Record, document []byte) *Record {
+// Supersede replaces a record by one about another document, with a reason or without.
+func (w *World) Supersede(r *Record, document []byte, reason string) *Record {
 	w.Tick(time.Hour)
 	s, fields := w.Draft(document)
-	s.Supersedes = r.Statement.Number
+	s.Supersedes, s.Reason = r.Statement.Number, reason
 	return w.Enter(s, fields)
 }
 

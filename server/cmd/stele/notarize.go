@@ -29,6 +29,7 @@ type notarizeCmd struct {
 	Field      map[string]string `help:"An attribute of the class; private. May be repeated." placeholder:"NAME=VALUE" mapsep:"none"`
 	Reference  string            `help:"Your own name for the record, such as a case number. One file only."`
 	Supersedes string            `help:"Number of the record that this one replaces. One file only." placeholder:"NUMBER"`
+	Reason     string            `help:"Why it replaces that one; it will be public." placeholder:"TEXT"`
 	MediaType  string            `help:"Such as application/pdf; found out from the first bytes if absent." placeholder:"TYPE"`
 	DigestOnly bool              `help:"Send the SM3 digest and the attributes; the document stays here."`
 	Wait       string            `help:"Return once the record is logged, or anchored." enum:",logged,anchored" default:"" placeholder:"STATE"`
@@ -206,7 +207,7 @@ func (c *notarizeCmd) follow(ctx context.Context, s *streams, cl *client.Client,
 
 // record is what the flags say of a document, with the key that stands for all of it.
 func (c *notarizeCmd) record(path string, f io.ReaderAt, digest sm.Digest, size int64) (client.NewRecord, error) {
-	r := client.NewRecord{Title: c.Title, Filename: filepath.Base(path), Class: c.Class, Fields: c.Field, Supersedes: c.Supersedes, Reference: c.Reference, MediaType: c.MediaType}
+	r := client.NewRecord{Title: c.Title, Filename: filepath.Base(path), Class: c.Class, Fields: c.Field, Supersedes: c.Supersedes, Reason: c.Reason, Reference: c.Reference, MediaType: c.MediaType}
 	if c.DigestOnly && r.MediaType == "" { // the service sees no bytes to find it out from
 		found, err := mimetype.DetectReader(io.NewSectionReader(f, 0, size))
 		if err != nil {

@@ -23,9 +23,9 @@ class Page {
   #service;
 
   constructor() {
-    const { words, whose, most: largest, worker, wasm, loader } = this.#form.dataset;
+    const { words, whose, replaces, most: largest, worker, wasm, loader } = this.#form.dataset;
     this.#t = new Texts(JSON.parse(words));
-    this.#service = new Service(this.#form.elements.namedItem('form').value, whose, () => this.#tellSession());
+    this.#service = new Service(this.#form.elements.namedItem('form').value, whose, replaces, () => this.#tellSession());
     const engine = new Engine({ worker, assets: { wasm: absolute(wasm), loader: absolute(loader) } });
     this.#list = new List({ t: this.#t, service: this.#service, engine, whose, largest: Number(largest), chosenClass: () => this.#class() });
   }

@@ -26,15 +26,18 @@ export class Service {
   #form;
   #whose;
   #tell;
+  #replaces;
   #digests = new Map(); // sm3 -> those who wait to know
   #asking = false;
 
   // lost tells whether the session is over.
   lost = false;
 
-  // form is the token of the session's forms, whose the person's id; tell is called when lost changes.
-  constructor(form, whose, tell) {
+  // form is the token of the session's forms, whose the person's id; tell is called when lost changes,
+  // and replaces is the number of the record that files are handed in to replace, or ''.
+  constructor(form, whose, replaces, tell) {
     this.#form = form;
+    this.#replaces = replaces;
     this.#whose = whose;
     this.#tell = tell;
   }
@@ -85,7 +88,7 @@ export class Service {
   }
 
   // take makes a paper of an upload, {paper, title, href}; repeated it is the same one.
-  take(upload, classID) { return this.#post('/console/papers/take', [['upload', upload], ['class', classID]], takePatience); }
+  take(upload, classID) { return this.#post('/console/papers/take', [['upload', upload], ['class', classID], ['replaces', this.#replaces]], takePatience); }
 
   #post(path, fields, time) { return this.#fetch(path, { method: 'POST', headers: { [header]: this.#form }, body: new URLSearchParams(fields) }, time); }
 

@@ -55,7 +55,9 @@ function say(t, f) {
     places.step = t.text(`step.${failed.step}.title`);
     places.why = reasonText(t, failed);
   }
-  return { sentence: t.text(`${v}.sentence`, places), reasons: [t.text(`${v}.reason`, places)], next: t.text(`${v}.next`, places) };
+  const reasons = [t.text(`${v}.reason`, places)];
+  if (r.verdict === 'superseded' && r.standing.reason) reasons.push(t.text('verdict.superseded.why', places));
+  return { sentence: t.text(`${v}.sentence`, places), reasons, next: t.text(`${v}.next`, places) };
 }
 
 function reasonText(t, step) {

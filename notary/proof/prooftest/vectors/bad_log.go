@@ -145,7 +145,7 @@ func (b *builder) badStanding() {
 		return w.Issue(otherDocument)
 	}).Encode())
 	bad("supersedes-other", "the replacement is of another record", "other_record", standing(func(w *prooftest.World, _ *prooftest.Record) *prooftest.Record {
-		return w.Supersede(w.Issue(otherDocument), document)
+		return w.Supersede(w.Issue(otherDocument), document, "")
 	}).Encode())
 	bad("other-agency", "another agency withdrew the record", "other_agency", standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
 		w.Agency = w.NewAgency(prooftest.USCC("11420100000000001"), "江城市规划局")

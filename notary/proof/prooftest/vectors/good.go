@@ -104,7 +104,7 @@ func revoke(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
 }
 
 func supersede(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
-	return w.Supersede(r, otherDocument)
+	return w.Supersede(r, otherDocument, "")
 }
 
 // standing is a genuine bundle with a later statement about the record.
@@ -120,7 +120,7 @@ func standing(later func(*prooftest.World, *prooftest.Record) *prooftest.Record)
 
 func superseding() []byte {
 	w := four()
-	r := w.Supersede(w.Issue(otherDocument), document)
+	r := w.Supersede(w.Issue(otherDocument), document, "")
 	c := w.Checkpoint()
 	return w.Bundle(r, c, w.Anchor(c)).Encode()
 }
