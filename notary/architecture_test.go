@@ -33,7 +33,7 @@ var allowed = map[string]string{
 	"notary/gateway":             "crypto/sm",
 	"notary/bsnproof":            "crypto/merkle crypto/sm notary/canonical notary/checkpoint notary/gateway",
 	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/bsnproof notary/gateway",
-	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/proof/...",
+	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/gateway notary/bsnproof notary/proof/...",
 	"notary/proof/carrier":       "",
 	"notary/proof/exhibit":       "crypto/... notary/anchorproof notary/checkpoint notary/proof notary/statement",
 	"notary/verifier":            "crypto/sm notary/proof notary/proof/carrier notary/statement",
