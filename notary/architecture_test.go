@@ -35,7 +35,7 @@ var allowed = map[string]string{
 	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/bsnproof notary/gateway",
 	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/gateway notary/bsnproof notary/proof/...",
 	"notary/proof/carrier":       "",
-	"notary/proof/exhibit":       "crypto/... notary/anchorproof notary/checkpoint notary/proof notary/statement",
+	"notary/proof/exhibit":       "crypto/... notary/anchorproof notary/bsnproof notary/checkpoint notary/gateway notary/proof notary/statement",
 	"notary/verifier":            "crypto/sm notary/proof notary/proof/carrier notary/statement",
 	"notary/certificate":         "crypto/sm notary notary/class notary/proof notary/proof/carrier",
 	"notary/stamp":               "crypto/sm notary notary/certificate notary/stamp/...",

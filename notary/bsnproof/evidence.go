@@ -17,9 +17,8 @@ import (
 type Evidence interface {
 	// Application names what the answers are about, as it is pinned.
 	Application() string
-	// Macs counts the answers that bear a mac of this key, of [Answers]. None: the evidence is
-	// of a holder of another key; some: it was changed.
-	Macs(key *gateway.PublicKey) int
+	// SignedAnswers are the answers that it is made of.
+	SignedAnswers() []Answer
 	// Consistent reports whether the evidence agrees with itself, whoever signed it: it tells
 	// edited evidence from that of a gateway that is not known.
 	Consistent(origin string) error
@@ -116,9 +115,15 @@ type Signed[T any] struct {
 	Mac  Mac    `json:"mac"`
 }
 
-// Verify reports whether the answer bears a mac of this key.
-func (s Signed[T]) Verify(key *gateway.PublicKey) bool {
-	return key.Verify(gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeOK, Msg: s.Msg}, s.Body), s.Mac)
+// Answer is a signed answer without its form.
+type Answer struct {
+	Name string // of the answer in the evidence
+	Text string // under the mac
+	Mac  []byte
+}
+
+func (s Signed[T]) named(name string) Answer {
+	return Answer{name, gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeOK, Msg: s.Msg}, s.Body), s.Mac}
 }
 
 // Attested is what verified evidence says.
@@ -130,13 +135,11 @@ type Attested struct {
 	Checkpoint checkpoint.Checkpoint
 }
 
-// Answers is the number of answers in evidence.
-const Answers = 3
-
-// count is how many are true.
-func count(verdicts ...bool) (n int) {
-	for _, ok := range verdicts {
-		if ok {
+// Macs counts the answers that bear a mac of this key. None: the evidence is of a holder of
+// another key; some of them: it was changed.
+func Macs(e Evidence, key *gateway.PublicKey) (n int) {
+	for _, a := range e.SignedAnswers() {
+		if key.Verify(a.Text, a.Mac) {
 			n++
 		}
 	}
@@ -144,8 +147,8 @@ func count(verdicts ...bool) (n int) {
 }
 
 func verify(e Evidence, key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested, error) {
-	if n := e.Macs(key); n != Answers {
-		return Attested{}, fmt.Errorf("%w: of %d answers %d bear one", ErrMac, Answers, n)
+	if n, all := Macs(e, key), len(e.SignedAnswers()); n != all {
+		return Attested{}, fmt.Errorf("%w: of %d answers %d bear one", ErrMac, all, n)
 	}
 	a, err := e.entry(c.Origin)
 	if err != nil {

@@ -45,9 +45,9 @@ func (e Fabric) Verify(key *gateway.PublicKey, c checkpoint.Checkpoint) (Atteste
 	return verify(e, key, c)
 }
 
-// Macs implements [Evidence].
-func (e Fabric) Macs(key *gateway.PublicKey) int {
-	return count(e.History.Verify(key), e.Block.Verify(key), e.Ledger.Verify(key))
+// SignedAnswers implements [Evidence].
+func (e Fabric) SignedAnswers() []Answer {
+	return []Answer{e.History.named("history"), e.Block.named("block"), e.Ledger.named("ledger")}
 }
 
 func (e Fabric) withPath(path Path) Evidence {

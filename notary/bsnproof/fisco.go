@@ -45,9 +45,9 @@ func (e FISCO) Verify(key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested
 	return verify(e, key, c)
 }
 
-// Macs implements [Evidence].
-func (e FISCO) Macs(key *gateway.PublicKey) int {
-	return count(e.Row.Verify(key), e.Receipt.Verify(key), e.Block.Verify(key))
+// SignedAnswers implements [Evidence].
+func (e FISCO) SignedAnswers() []Answer {
+	return []Answer{e.Row.named("row"), e.Receipt.named("receipt"), e.Block.named("block")}
 }
 
 func (e FISCO) withPath(path Path) Evidence {

@@ -111,7 +111,7 @@ func (s *sheet) sentence() {
 	st := style{regular, 10.5, ink, 0}
 	zh, en := "上述机关登记了下列文书的数字摘要，并将登记锚定在电子政务链上。登记内容与时间如下。", "The agency above registered the digest of the document below and anchored the registration on the e-government chain."
 	if s.in.Report.OnWordOf() != "" {
-		zh, en = "上述机关登记了下列文书的数字摘要；登记已锚定在上级链上，由该链的网关声明。登记内容与时间如下。", "The agency above registered the digest of the document below; a gateway states that the registration is anchored on its chain."
+		zh, en = "上述机关登记了下列文书的数字摘要；登记已锚定在上级链上，由网关声明。登记内容与时间如下。", "The agency above registered the digest of the document below; a gateway states that the registration is anchored on its chain."
 	}
 	s.text(left, s.y+6, st, zh)
 	s.text(left, s.y+20, small, en)
@@ -160,7 +160,7 @@ func (s *sheet) document() {
 	s.times(words{"登记时间", "Registered"}, r.IssuedAt)
 	anchored := words{"锚定时间", "Anchored"}
 	if r.OnWordOf() != "" {
-		anchored = words{"锚定（网关声明）", "Anchored, says the gateway"}
+		anchored = words{"锚定（网关声明）", "Says the gateway"}
 	}
 	s.times(anchored, r.AnchoredAt)
 	s.rule(left, s.y, right, s.y, 0.4, line)
