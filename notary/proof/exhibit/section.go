@@ -85,8 +85,9 @@ type Anchor struct {
 type Attested struct {
 	Name    string // of its folder, without the section's
 	Gateway string
-	SM2     bool // what its macs are; else ECDSA
-	Same    bool // the answers are about this very checkpoint, not a later one
+	Key     []byte // PEM
+	SM2     bool   // what its macs are; else ECDSA
+	Same    bool   // the answers are about this very checkpoint, not a later one
 	Answers []bsnproof.Answer
 }
 
@@ -278,8 +279,8 @@ func (s *Section) attested(trust *proof.Trust, raw []byte) {
 		if err != nil {
 			continue
 		}
-		a := Attested{Name: fmt.Sprintf("gateway-%d/", len(s.Attested)+1), Gateway: g.Name, SM2: g.Key.Algorithm() == gateway.SM2, Same: found.Checkpoint == s.Checkpoint, Answers: e.SignedAnswers()}
-		s.add(a.Name+"key.pem", g.Key.PEM())
+		a := Attested{Name: fmt.Sprintf("gateway-%d/", len(s.Attested)+1), Gateway: g.Name, Key: g.Key.PEM(), SM2: g.Key.Algorithm() == gateway.SM2, Same: found.Checkpoint == s.Checkpoint, Answers: e.SignedAnswers()}
+		s.add(a.Name+"key.pem", a.Key)
 		for _, answer := range a.Answers {
 			s.add(a.Name+answer.Name+".txt", []byte(answer.Text))
 			s.add(a.Name+answer.Name+".der", answer.Mac)
