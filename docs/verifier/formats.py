@@ -85,11 +85,16 @@ def entry_leaf(e):
 def parse_checkpoint(note):
     need(len(note.encode()) <= 4096, "note is too long")
     text, blank, _ = note.partition("\n\n")
-    m = re.fullmatch(r"([!-*,-~]{1,128})\n(0|[1-9][0-9]*)\n([A-Za-z0-9+/]{43}=)", text)
-    need(blank and m and int(m[2]) <= MAX_INT, "checkpoint")
+    need(blank, "checkpoint")
+    return parse_checkpoint_text(text + "\n")
+
+
+def parse_checkpoint_text(text):
+    m = re.fullmatch(r"([!-*,-~]{1,128})\n(0|[1-9][0-9]{0,15})\n([A-Za-z0-9+/]{43}=)\n", text)
+    need(m and int(m[2]) <= MAX_INT, "checkpoint")
     root = base64.b64decode(m[3])
     need(base64.b64encode(root).decode() == m[3], "root")
-    return {"origin": m[1], "size": int(m[2]), "root": root, "text": text + "\n"}
+    return {"origin": m[1], "size": int(m[2]), "root": root, "text": text}
 
 
 ALGORITHM = b"\xffsm2-sm3\0"
@@ -182,7 +187,8 @@ def parse_bundle(data):
     return b
 
 
-def parse_trust(data):
+def parse_trust(data, gateway):
+    """gateway reads one of the gateways."""
     r = Reader(data[:-1] if data.endswith(b"\n") else data, 4 << 20)
     seconds = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z"
 
@@ -203,19 +209,6 @@ def parse_trust(data):
         need(e["number"] == 0, "genesis")
         return e
 
-    def gateway():
-        r.lit('{"kind":')
-        kind = r.string()
-        r.lit(',"app":')
-        app = r.string()
-        need(kind in KINDS[1:] and (kind == KINDS[1] or re.fullmatch("0x[0-9a-f]{40}", app)), "gateway")
-        r.lit(',"name":')
-        name = r.string()
-        r.lit(',"key":')
-        key = r.b64()
-        r.lit("}")
-        return kind, app, name, key
-
     r.lit('{"format":"stele/trust/v1","roots":')
     roots = r.list(r.b64)
     r.lit(',"logs":')
@@ -224,8 +217,8 @@ def parse_trust(data):
     chains = r.list(chain)
     gateways = []
     if r.maybe(',"gateways":'):
-        gateways = r.list(gateway)
-        need(gateways, "gateways")
+        gateways = r.list(lambda: gateway(r))
+        need(gateways and len(set(gateways)) == len(gateways), "gateways")
     r.lit("}")
     r.end()
     need(all(verify_root(x) for x in roots) and len(set(roots)) == len(roots), "roots")

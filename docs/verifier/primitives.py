@@ -1,5 +1,6 @@
 """SM3, SM2, DER, the Merkle tree and canonical JSON: docs/formats.md sections 1, 2 and 4."""
 import base64
+import functools
 import json
 import os
 import re
@@ -96,6 +97,7 @@ def canonical_signature(sig):
         return False
 
 
+@functools.lru_cache(None)
 def openssl_verify(spki, message, sig, *options):
     with tempfile.TemporaryDirectory() as d:
         for name, content in (("m", message), ("s", sig),
@@ -139,6 +141,29 @@ def included(index, size, leaf, path, root):
             r = node_hash(r, p)
         fn, sn = fn >> 1, sn >> 1
     return sn == 0 and r == root
+
+
+def consistent(first, second, first_root, second_root, path):
+    """RFC 9162 section 2.1.4.2; from the empty tree the path is empty."""
+    if first == 0:
+        return not path and first_root == sm3(b"")
+    path = path if first & (first - 1) else [first_root] + path
+    if not path:
+        return False
+    fn, sn, fr, sr = first - 1, second - 1, path[0], path[0]
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    for p in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            fr, sr = node_hash(p, fr), node_hash(p, sr)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            sr = node_hash(sr, p)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and fr == first_root and sr == second_root
 
 
 ESCAPES = {'"': '"', "\\": "\\", "b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
@@ -214,9 +239,9 @@ class Reader:
         need(re.fullmatch(r"[0-9a-f]{64}", s), "hex digest")
         return bytes.fromhex(s)
 
-    def int(self):
-        m = re.compile(r"0|[1-9][0-9]*").match(self.text, self.at)
-        need(m and int(m[0]) <= MAX_INT, "number")
+    def int(self, least=0, most=MAX_INT):
+        m = re.compile(r"0|-?[1-9][0-9]{0,19}").match(self.text, self.at)
+        need(m and least <= int(m[0]) <= most, "number")
         self.at = m.end()
         return int(m[0])
 

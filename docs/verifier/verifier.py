@@ -17,11 +17,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import datetime, timedelta
 
 from carriers import bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
 from chain import parse_evidence, renamed, verify_evidence
-from formats import KINDS, entry_leaf, key_id, kind_of, note_signature, parse_bundle, parse_checkpoint, parse_statement, parse_trust
+from formats import KINDS, entry_leaf, key_id, kind_of, note_signature, parse_bundle, parse_checkpoint, parse_statement
+from formats import parse_trust as parse_trust_file
+from gateways import check_attested, parse_gateway
 from primitives import USER_ID, Malformed, Refused, included, need, sm2_verify, sm3
 
 CLOCK_TOLERANCE = 5 * 60 * 1000  # milliseconds
@@ -52,10 +55,12 @@ def check_certificate(e, s, signer, trust):
     return ("not_checked", "unknown_root") if verify_root(root) else ("failed", "bad_certificate")
 
 
-def check_anchor(raw, c, s, trust, seen, keys):
-    """Returns status, reason and, where it passed, the anchor's time."""
-    if kind_of(raw) != KINDS[0]:
-        return "not_checked", "kind_not_supported" if trust["gateways"] else "unknown_gateway", None  # no attested anchors here
+def check_anchor(raw, c, trust):
+    """Returns status, reason and, where it passed, the chain, the height, the time and the keys it vouches for."""
+    kind = kind_of(raw)
+    if kind != KINDS[0]:
+        status, reason, found = check_attested(kind, raw, c, trust["gateways"])
+        return status, reason, found and (*found, [])
     try:
         ev = parse_evidence(raw)
     except Malformed:
@@ -67,14 +72,34 @@ def check_anchor(raw, c, s, trust, seen, keys):
         verify_evidence(trust["chains"][h["chain"]], ev, c)
     except Refused:
         return "failed", "bad_evidence", None
-    if h["time"] < s["issuedAt"] - CLOCK_TOLERANCE:
-        return "failed", "time_order", None
-    if h["chain"] in seen:
-        return "failed", "duplicate", None
-    seen.add(h["chain"])
-    for epoch in [trust["chains"][h["chain"]], *ev["epochs"]]:
-        keys.extend(n["sm2"] for n in epoch["notaries"] if n["origin"] == c["origin"])
-    return "passed", "", h["time"]
+    epochs = [trust["chains"][h["chain"]], *ev["epochs"]]
+    return "passed", "", (h["chain"], h["height"], h["time"], [n["sm2"] for epoch in epochs for n in epoch["notaries"] if n["origin"] == c["origin"]])
+
+
+def check_anchors(e, c, s, trust, steps):
+    """Returns the anchors that passed, as kind, chain, height and time, and the keys they vouch for."""
+    passed, keys = [], []
+    for raw in e["anchors"]:
+        status, reason, found = check_anchor(raw, c, trust)
+        if found:
+            kind, (chain, height, at, vouched) = kind_of(raw), found
+            if at < s["issuedAt"] - CLOCK_TOLERANCE:
+                status, reason = "failed" if kind == KINDS[0] else "not_checked", "time_order"
+            elif any((kind, chain) == a[:2] for a in passed):
+                status, reason = "failed", "duplicate"
+            else:
+                passed.append((kind, chain, height, at))
+                keys += vouched
+        steps.append(("anchor", status, reason))
+    if not e["anchors"]:
+        steps.append(("anchor", "skipped", "not_anchored"))
+    return passed, keys
+
+
+def anchored_at(anchors):
+    """The earliest of the anchors that prove themselves, or of the attested ones, or None."""
+    own = [at for kind, _, _, at in anchors if kind == KINDS[0]]
+    return min(own or [at for _, _, _, at in anchors], default=None)
 
 
 def check_checkpoint(note, c, s, trust, proven, anchored):
@@ -95,6 +120,7 @@ def check_checkpoint(note, c, s, trust, proven, anchored):
 
 
 def check_evidence(e, s, user, trust, steps):
+    """Steps 5 to 10. Returns the anchors that passed."""
     try:
         signer = parse_cert(e["certificates"][0])
     except Malformed:
@@ -111,17 +137,12 @@ def check_evidence(e, s, user, trust, steps):
         c = parse_checkpoint(e["checkpoint"])
     except Malformed:
         steps += [("inclusion", "failed", "malformed"), ("checkpoint", "skipped", "no_checkpoint"), ("anchor", "skipped", "no_checkpoint")]
-        return
+        return []
     ok = included(e["index"], c["size"], entry_leaf(e), e["path"], c["root"])
     steps.append(("inclusion", "passed", "") if ok else ("inclusion", "failed", "not_included"))
-    seen, keys, times = set(), [], []
-    for raw in e["anchors"]:
-        status, reason, at = check_anchor(raw, c, s, trust, seen, keys)
-        steps.append(("anchor", status, reason))
-        times += [at] if at is not None else []
-    if not e["anchors"]:
-        steps.append(("anchor", "skipped", "not_anchored"))
-    steps.append(("checkpoint", *check_checkpoint(e["checkpoint"], c, s, trust, keys, min(times, default=None))))
+    anchors, keys = check_anchors(e, c, s, trust, steps)
+    steps.append(("checkpoint", *check_checkpoint(e["checkpoint"], c, s, trust, keys, anchored_at(anchors))))
+    return anchors
 
 
 def check_standing(b, s, trust):
@@ -151,40 +172,61 @@ def check_standing(b, s, trust):
     return ("not_checked", unknown[0], state) if unknown else ("passed", "", state)
 
 
+def unreadable(*steps):
+    known = {x[0]: x for x in steps}
+    return [known.get(n, (n, "skipped", "unreadable")) for n in STEPS]
+
+
 def verify(trust, digest, data):
-    """Returns the verdict, and of an invalid bundle the first step that failed and why."""
-    steps, state = [], "valid"
+    """Returns the verdict, all steps with status and reason, and the anchors that passed."""
     try:
         b = parse_bundle(data)
     except Malformed:
-        return "invalid", "bundle", "malformed"
+        return "invalid", unreadable(("bundle", "failed", "malformed")), []
     try:
         s = parse_statement(b["statement"])
         need(s["action"] == "issue", "action")
     except Malformed:
-        return "invalid", "statement", "malformed"
-    document = "not_checked" if digest is None else "passed" if digest == s["sm3"] else "failed"
-    steps.append(("fields", *check_fields(s, b["fields"])))
-    check_evidence(b, s, b["userId"], trust, steps)
-    status, reason, state = check_standing(b, s, trust)
-    steps.append(("standing", status, reason))
+        return "invalid", unreadable(("bundle", "passed", ""), ("statement", "failed", "malformed")), []
+    document = ("not_checked", "no_document") if digest is None else ("passed", "") if digest == s["sm3"] else ("failed", "digest_differs")
+    steps = [("bundle", "passed", ""), ("document", *document), ("fields", *check_fields(s, b["fields"]))]
+    anchors = check_evidence(b, s, b["userId"], trust, steps)
+    *found, state = check_standing(b, s, trust)
+    steps.append(("standing", *found))
     steps.sort(key=lambda x: STEPS.index(x[0]))
+    return decide(steps, document[0], state), steps, anchors
 
-    for name, status, reason in steps:
-        if status == "failed":
-            return "invalid", name, reason
-    if any(st == "not_checked" and n != "anchor" for n, st, _ in steps):
-        return "unverifiable", "", ""
+
+def decide(steps, document, state):
+    status = lambda *names: [st for n, st, _ in steps if n in names]
+    others = [n for n in STEPS if n != "document"]
+    anchors = [st for st in status("anchor") if st != "skipped"]
+    if "failed" in status(*others):
+        return "invalid"
+    if "not_checked" in status(*(n for n in others if n != "anchor")):
+        return "unverifiable"
     if document == "failed":
-        return "altered", "", ""
+        return "altered"
     if state != "valid":
-        return state, "", ""
-    anchors = [st for n, st, _ in steps if n == "anchor" and st != "skipped"]
+        return state
     if not anchors:
-        return "pending", "", ""
+        return "pending"
     if "passed" not in anchors or document == "not_checked":
-        return "unverifiable", "", ""
-    return "genuine", "", ""
+        return "unverifiable"
+    return "genuine"
+
+
+def first_failed(verdict, steps):
+    """The step that makes a bundle invalid, and why."""
+    return next((x[::2] for x in steps if verdict == "invalid" and x[0] != "document" and x[1] == "failed"), ("", ""))
+
+
+def parse_trust(data):
+    return parse_trust_file(data, parse_gateway)
+
+
+def utc(ms):
+    return (datetime(1970, 1, 1) + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"
 
 
 def read(*path):
@@ -210,8 +252,11 @@ def run_vectors(folder):
         if v["trust"] not in trusts:
             trusts[v["trust"]] = parse_trust(read(folder, v["trust"]))
         digest = bytes.fromhex(v["digest"]) if v.get("digest") else file_digest(os.path.join(folder, v["document"])) if v.get("document") else None
-        verdict, step, reason = verify(trusts[v["trust"]], digest, read(folder, v["bundle"]))
-        print(json.dumps({"name": v["name"], "verdict": verdict, "step": step, "reason": reason}), flush=True)
+        verdict, steps, anchors = verify(trusts[v["trust"]], digest, read(folder, v["bundle"]))
+        step, reason = first_failed(verdict, steps)
+        at = anchored_at(anchors)
+        print(json.dumps({"name": v["name"], "verdict": verdict, "step": step, "reason": reason, "steps": [" ".join(x).strip() for x in steps],
+                          "anchoredAt": "" if at is None else utc(at), "anchors": [f"{k} {chain} {height} {utc(t)}" for k, chain, height, t in anchors]}), flush=True)
 
 
 def main(args):
@@ -224,7 +269,8 @@ def main(args):
     except (Malformed, zipfile.BadZipFile):
         sys.exit("neither a bundle nor a certificate or package as it was issued")
     digest = file_digest(args[3]) if len(args) == 4 else packed_digest(args[2], original) if original else None
-    verdict, step, reason = verify(parse_trust(read(args[1])), digest, bundle)
+    verdict, steps, _ = verify(parse_trust(read(args[1])), digest, bundle)
+    step, reason = first_failed(verdict, steps)
     print(verdict + (f": step {step} failed: {reason}" if step else ""))
     sys.exit(0 if verdict == "genuine" else 1)
 

@@ -17,9 +17,8 @@ import (
 type Evidence interface {
 	// Application names what the answers are about, as it is pinned.
 	Application() string
-	// Macs counts the answers that bear a mac of this key, of [Answers]. None: the evidence is
-	// of a holder of another key; some: it was changed.
-	Macs(key *gateway.PublicKey) int
+	// SignedAnswers are the answers that it is made of.
+	SignedAnswers() []Answer
 	// Consistent reports whether the evidence agrees with itself, whoever signed it: it tells
 	// edited evidence from that of a gateway that is not known.
 	Consistent(origin string) error
@@ -31,17 +30,60 @@ type Evidence interface {
 	// [Parse] would refuse; it does not verify.
 	Marshal() (json.RawMessage, error)
 
+	head() Head
 	entry(origin string) (Attested, error)
-	withPath(path []merkle.Hash) Evidence
+	withPath(path Path) Evidence
 }
+
+// Head is what evidence of each kind begins with. Kind is set when it is written.
+type Head struct {
+	Kind string `json:"kind"`
+	App  string `json:"app"`  // application, as it is pinned
+	Path Path   `json:"path"` // consistency proof from the checkpoint that the evidence stands beside to the entry's; empty when they are the same
+}
+
+// Application implements [Evidence].
+func (h Head) Application() string { return h.App }
+
+func (h Head) head() Head { return h }
+
+// Path is a list of hashes, in JSON each in base64.
+type Path []merkle.Hash
+
+// MarshalJSON implements json.Marshaler. A path of none is an empty list.
+func (p Path) MarshalJSON() ([]byte, error) {
+	return canonical.AppendList(nil, p, func(b []byte, h merkle.Hash) []byte { return canonical.AppendBytes(b, h[:]) }), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *Path) UnmarshalJSON(b []byte) error {
+	var wire [][]byte
+	if err := json.Unmarshal(b, &wire); err != nil {
+		return err
+	}
+	*p = nil
+	for _, h := range wire {
+		if len(h) != merkle.HashSize {
+			return fmt.Errorf("a path holds hashes of %d bytes", merkle.HashSize)
+		}
+		*p = append(*p, merkle.Hash(h))
+	}
+	return nil
+}
+
+// Mac is a signature in DER; in JSON it is never null.
+type Mac []byte
+
+// MarshalJSON implements json.Marshaler.
+func (m Mac) MarshalJSON() ([]byte, error) { return canonical.AppendBytes(nil, m), nil }
 
 // Parse reads evidence of a kind in its one spelling. It verifies nothing.
 func Parse(kind string, b []byte) (Evidence, error) {
 	switch kind {
 	case KindFabric:
-		return ParseFabric(b)
+		return parse[Fabric](kind, b)
 	case KindFISCO:
-		return ParseFISCO(b)
+		return parse[FISCO](kind, b)
 	}
 	return nil, fmt.Errorf("%w evidence: %q is no kind of a gateway's", ErrFormat, kind)
 }
@@ -70,12 +112,18 @@ const (
 type Signed[T any] struct {
 	Msg  string `json:"msg"`
 	Body T      `json:"body"`
-	Mac  []byte `json:"mac"`
+	Mac  Mac    `json:"mac"`
 }
 
-// Verify reports whether the answer bears a mac of this key.
-func (s Signed[T]) Verify(key *gateway.PublicKey) bool {
-	return key.Verify(gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeOK, Msg: s.Msg}, s.Body), s.Mac)
+// Answer is a signed answer without its form.
+type Answer struct {
+	Name string // of the answer in the evidence
+	Text string // under the mac
+	Mac  []byte
+}
+
+func (s Signed[T]) named(name string) Answer {
+	return Answer{name, gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeOK, Msg: s.Msg}, s.Body), s.Mac}
 }
 
 // Attested is what verified evidence says.
@@ -87,27 +135,26 @@ type Attested struct {
 	Checkpoint checkpoint.Checkpoint
 }
 
-// Answers is the number of answers in evidence.
-const Answers = 3
-
-func count(verdicts ...bool) (n int) {
-	for _, ok := range verdicts {
-		if ok {
+// Macs counts the answers that bear a mac of this key. None: the evidence is of a holder of
+// another key; some of them: it was changed.
+func Macs(e Evidence, key *gateway.PublicKey) (n int) {
+	for _, a := range e.SignedAnswers() {
+		if key.Verify(a.Text, a.Mac) {
 			n++
 		}
 	}
 	return n
 }
 
-func verify(e Evidence, key *gateway.PublicKey, c checkpoint.Checkpoint, path []merkle.Hash) (Attested, error) {
-	if n := e.Macs(key); n != Answers {
-		return Attested{}, fmt.Errorf("%w: of %d answers %d bear one", ErrMac, Answers, n)
+func verify(e Evidence, key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested, error) {
+	if n, all := Macs(e, key), len(e.SignedAnswers()); n != all {
+		return Attested{}, fmt.Errorf("%w: of %d answers %d bear one", ErrMac, all, n)
 	}
 	a, err := e.entry(c.Origin)
 	if err != nil {
 		return a, err
 	}
-	return a, follows(c, a.Checkpoint, path)
+	return a, follows(c, a.Checkpoint, e.head().Path)
 }
 
 // follows checks that the entry's checkpoint is this one, or grew out of it.
@@ -128,56 +175,44 @@ func follows(c, in checkpoint.Checkpoint, path []merkle.Hash) error {
 }
 
 // marshal writes evidence as canonical JSON, within the limits.
-func marshal(wire any, app string, path []merkle.Hash) (json.RawMessage, error) {
+func marshal(e Evidence) (json.RawMessage, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(wire); err != nil {
+	if err := enc.Encode(e); err != nil {
 		return nil, fmt.Errorf("encode evidence: %w", err)
 	}
 	out := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	switch {
+	switch h := e.head(); {
 	case len(out) > MaxEvidenceSize:
 		return nil, fmt.Errorf("%w evidence: longer than %d bytes", ErrFormat, MaxEvidenceSize)
-	case bytes.Contains(out, []byte(`\u202`)):
+	case bytes.Contains(bytes.ReplaceAll(out, []byte(`\\`), nil), []byte(`\u202`)): // what follows a backslash that is escaped itself is no escape
 		return nil, fmt.Errorf("%w evidence: a line separator, which JSON can write in two ways", ErrFormat)
-	case len(path) > merkle.MaxPath:
+	case len(h.Path) > merkle.MaxPath:
 		return nil, fmt.Errorf("%w evidence: the path is too long", ErrFormat)
-	case !ValidApp(app):
-		return nil, fmt.Errorf("%w evidence: %q is no name of an application", ErrFormat, app)
+	case !ValidApp(h.App):
+		return nil, fmt.Errorf("%w evidence: %q is no name of an application", ErrFormat, h.App)
 	}
 	return out, nil
 }
 
-// canonicalOf reports whether b is the one spelling of what was read from it.
-func canonicalOf(b []byte, e Evidence) error {
+// parse reads evidence of a kind in its one spelling.
+func parse[T Evidence](kind string, b []byte) (Evidence, error) {
+	var e T
+	if err := canonical.Decode(b, MaxEvidenceSize, &e); err != nil {
+		return nil, fmt.Errorf("%w evidence: %v", ErrFormat, err)
+	}
+	if e.head().Kind != kind {
+		return nil, fmt.Errorf("%w evidence: kind must be %q", ErrFormat, kind)
+	}
 	again, err := e.Marshal()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := canonical.Check(b, again); err != nil {
-		return fmt.Errorf("%w evidence: %v", ErrFormat, err)
+		return nil, fmt.Errorf("%w evidence: %v", ErrFormat, err)
 	}
-	return nil
-}
-
-func wirePath(path []merkle.Hash) [][]byte {
-	out := make([][]byte, len(path))
-	for i := range path {
-		out[i] = path[i][:]
-	}
-	return out
-}
-
-func readPath(wire [][]byte) ([]merkle.Hash, error) {
-	var path []merkle.Hash
-	for _, h := range wire {
-		if len(h) != merkle.HashSize {
-			return nil, fmt.Errorf("%w evidence: a path holds hashes of %d bytes", ErrFormat, merkle.HashSize)
-		}
-		path = append(path, merkle.Hash(h))
-	}
-	return path, nil
+	return e, nil
 }
 
 func notNil[T any](list []T) []T { return append([]T{}, list...) }

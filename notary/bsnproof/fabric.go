@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"stele/crypto/merkle"
-	"stele/notary/canonical"
 	"stele/notary/checkpoint"
 	"stele/notary/gateway"
 )
@@ -28,67 +26,31 @@ const KindFabric = "bsn/fabric/v1"
 // history is the answer to getHistory of the entry's key: it ties key, value and transaction
 // to one another. block is the answer to getBlockInfo by that transaction: it ties the
 // transaction to the application, to a status and to a height. ledger is the answer to
-// getLedgerInfo. path is the consistency proof from the checkpoint that the evidence stands
-// beside to the larger one in the entry; it is empty when they are the same.
+// getLedgerInfo.
 type Fabric struct {
-	App     string
-	Path    []merkle.Hash
-	History Signed[gateway.ChainCodeAnswer]
-	Block   Signed[gateway.BlockAnswer]
-	Ledger  Signed[gateway.LedgerAnswer]
-}
-
-type wireFabric struct {
-	Kind    string                          `json:"kind"`
-	App     string                          `json:"app"`
-	Path    [][]byte                        `json:"path"`
+	Head
 	History Signed[gateway.ChainCodeAnswer] `json:"history"`
 	Block   Signed[gateway.BlockAnswer]     `json:"block"`
 	Ledger  Signed[gateway.LedgerAnswer]    `json:"ledger"`
 }
 
-// Marshal returns the canonical JSON. It fails when the evidence exceeds a limit, which
-// [ParseFabric] would refuse; it does not verify.
+// Marshal implements [Evidence].
 func (e Fabric) Marshal() (json.RawMessage, error) {
-	w := wireFabric{Kind: KindFabric, App: e.App, Path: wirePath(e.Path), History: e.History, Block: e.Block, Ledger: e.Ledger}
-	// What is absent must not become null, a second spelling.
-	w.History.Mac, w.Block.Mac, w.Ledger.Mac = notNil(w.History.Mac), notNil(w.Block.Mac), notNil(w.Ledger.Mac)
-	w.Block.Body.Transactions = notNil(w.Block.Body.Transactions)
-	return marshal(w, e.App, e.Path)
-}
-
-// ParseFabric is the inverse of [Fabric.Marshal] and accepts no other spelling. It verifies
-// nothing: see [Fabric.Verify].
-func ParseFabric(b []byte) (Fabric, error) {
-	var w wireFabric
-	if err := canonical.Decode(b, MaxEvidenceSize, &w); err != nil {
-		return Fabric{}, fmt.Errorf("%w evidence: %v", ErrFormat, err)
-	}
-	if w.Kind != KindFabric {
-		return Fabric{}, fmt.Errorf("%w evidence: kind must be %q", ErrFormat, KindFabric)
-	}
-	e := Fabric{App: w.App, History: w.History, Block: w.Block, Ledger: w.Ledger}
-	var err error
-	if e.Path, err = readPath(w.Path); err != nil {
-		return Fabric{}, err
-	}
-	return e, canonicalOf(b, e)
+	e.Kind, e.Block.Body.Transactions = KindFabric, notNil(e.Block.Body.Transactions) // null would be a second spelling
+	return marshal(e)
 }
 
 // Verify implements [Evidence].
 func (e Fabric) Verify(key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested, error) {
-	return verify(e, key, c, e.Path)
+	return verify(e, key, c)
 }
 
-// Macs implements [Evidence].
-func (e Fabric) Macs(key *gateway.PublicKey) (n int) {
-	return count(e.History.Verify(key), e.Block.Verify(key), e.Ledger.Verify(key))
+// SignedAnswers implements [Evidence].
+func (e Fabric) SignedAnswers() []Answer {
+	return []Answer{e.History.named("history"), e.Block.named("block"), e.Ledger.named("ledger")}
 }
 
-// Application implements [Evidence].
-func (e Fabric) Application() string { return e.App }
-
-func (e Fabric) withPath(path []merkle.Hash) Evidence {
+func (e Fabric) withPath(path Path) Evidence {
 	e.Path = path
 	return e
 }
@@ -106,19 +68,21 @@ func (e Fabric) entry(origin string) (Attested, error) {
 	if res.CCCode != gateway.CCOK {
 		return a, fmt.Errorf("%w: getHistory failed with code %d", ErrContent, res.CCCode)
 	}
-	var history []gateway.HistoryEntry
-	if err := json.Unmarshal([]byte(res.CCData), &history); err != nil || len(history) != 1 || history[0].IsDelete {
+	history, err := History(res.CCData)
+	if err != nil {
+		return a, err
+	}
+	if len(history) != 1 || history[0].IsDelete {
 		return a, fmt.Errorf("%w: the key must have been written once, and nothing else", ErrContent)
 	}
-	var stored gateway.StoredData
-	if err := json.Unmarshal([]byte(history[0].DataInfo), &stored); err != nil {
-		return a, fmt.Errorf("%w: no data of the base chaincode", ErrContent)
+	stored, err := Stored(history[0].DataInfo)
+	if err != nil {
+		return a, err
 	}
 	var ok bool
 	if a.Entry, ok = parseKey(origin, stored.BaseKey); !ok {
 		return a, fmt.Errorf("%w: the key %q is none of the log %s", ErrContent, stored.BaseKey, origin)
 	}
-	var err error
 	if a.Checkpoint, _, err = ParseValue(stored.BaseInfo); err != nil {
 		return a, err
 	}

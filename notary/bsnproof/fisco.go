@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"stele/crypto/merkle"
-	"stele/notary/canonical"
 	"stele/notary/checkpoint"
 	"stele/notary/gateway"
 )
@@ -30,19 +28,7 @@ const KindFISCO = "bsn/fisco/v1"
 // contract, transaction and block. block ties the transaction to a time. Blocks of FISCO BCOS
 // are final (PBFT).
 type FISCO struct {
-	App     string
-	Path    []merkle.Hash
-	Row     Signed[gateway.ContractAnswer]
-	Receipt Signed[gateway.ReceiptAnswer]
-	Block   Signed[gateway.ContractBlockAnswer]
-}
-
-var _, _ Evidence = Fabric{}, FISCO{}
-
-type wireFISCO struct {
-	Kind    string                              `json:"kind"`
-	App     string                              `json:"app"`
-	Path    [][]byte                            `json:"path"`
+	Head
 	Row     Signed[gateway.ContractAnswer]      `json:"row"`
 	Receipt Signed[gateway.ReceiptAnswer]       `json:"receipt"`
 	Block   Signed[gateway.ContractBlockAnswer] `json:"block"`
@@ -50,88 +36,29 @@ type wireFISCO struct {
 
 // Marshal implements [Evidence].
 func (e FISCO) Marshal() (json.RawMessage, error) {
-	w := wireFISCO{Kind: KindFISCO, App: e.App, Path: wirePath(e.Path), Row: e.Row, Receipt: e.Receipt, Block: e.Block}
-	// What is absent must not become null, a second spelling.
-	w.Row.Mac, w.Receipt.Mac, w.Block.Mac = notNil(w.Row.Mac), notNil(w.Receipt.Mac), notNil(w.Block.Mac)
-	w.Block.Body.Transactions = notNil(w.Block.Body.Transactions)
-	return marshal(w, e.App, e.Path)
-}
-
-// ParseFISCO is the inverse of [FISCO.Marshal] and accepts no other spelling. It verifies
-// nothing: see [FISCO.Verify].
-func ParseFISCO(b []byte) (FISCO, error) {
-	var w wireFISCO
-	if err := canonical.Decode(b, MaxEvidenceSize, &w); err != nil {
-		return FISCO{}, fmt.Errorf("%w evidence: %v", ErrFormat, err)
-	}
-	if w.Kind != KindFISCO {
-		return FISCO{}, fmt.Errorf("%w evidence: kind must be %q", ErrFormat, KindFISCO)
-	}
-	e := FISCO{App: w.App, Row: w.Row, Receipt: w.Receipt, Block: w.Block}
-	var err error
-	if e.Path, err = readPath(w.Path); err != nil {
-		return FISCO{}, err
-	}
-	return e, canonicalOf(b, e)
+	e.Kind, e.Block.Body.Transactions = KindFISCO, notNil(e.Block.Body.Transactions) // null would be a second spelling
+	return marshal(e)
 }
 
 // Verify implements [Evidence].
 func (e FISCO) Verify(key *gateway.PublicKey, c checkpoint.Checkpoint) (Attested, error) {
-	return verify(e, key, c, e.Path)
+	return verify(e, key, c)
 }
 
-// Macs implements [Evidence].
-func (e FISCO) Macs(key *gateway.PublicKey) int {
-	return count(e.Row.Verify(key), e.Receipt.Verify(key), e.Block.Verify(key))
+// SignedAnswers implements [Evidence].
+func (e FISCO) SignedAnswers() []Answer {
+	return []Answer{e.Row.named("row"), e.Receipt.named("receipt"), e.Block.named("block")}
+}
+
+func (e FISCO) withPath(path Path) Evidence {
+	e.Path = path
+	return e
 }
 
 // Consistent implements [Evidence].
 func (e FISCO) Consistent(origin string) error {
 	_, err := e.entry(origin)
 	return err
-}
-
-// Application implements [Evidence].
-func (e FISCO) Application() string { return e.App }
-
-func (e FISCO) withPath(path []merkle.Hash) Evidence {
-	e.Path = path
-	return e
-}
-
-// Rows reads what select returned, the oldest row first.
-func Rows(queryInfo string) ([]gateway.Row, error) {
-	var lists []json.RawMessage
-	if err := json.Unmarshal([]byte(queryInfo), &lists); err != nil || len(lists) != 3 {
-		return nil, fmt.Errorf("%w: select returned no three lists", ErrFormat)
-	}
-	var ids, values []string
-	var keys []int64
-	for i, to := range []any{&ids, &keys, &values} {
-		if err := json.Unmarshal(lists[i], to); err != nil {
-			return nil, fmt.Errorf("%w: select returned no lists of ids, numbers and values", ErrFormat)
-		}
-	}
-	if len(keys) != len(ids) || len(values) != len(ids) {
-		return nil, fmt.Errorf("%w: select returned lists of different lengths", ErrFormat)
-	}
-	rows := make([]gateway.Row, len(ids))
-	for i := range ids {
-		rows[i] = gateway.Row{ID: ids[i], Key: keys[i], Value: values[i]}
-	}
-	return rows, nil
-}
-
-// Inserted reports whether logs say that the contract wrote this one row.
-func Inserted(contract, logs string, row gateway.Row) bool {
-	var list []gateway.Log
-	if err := json.Unmarshal([]byte(logs), &list); err != nil {
-		return false
-	}
-	want := row.InsertResult(1)
-	return slices.ContainsFunc(list, func(l gateway.Log) bool {
-		return l.Address == contract && len(l.Topics) == 1 && (l.Topics[0] == gateway.InsertTopic || l.Topics[0] == gateway.InsertTopicSM3) && l.Data == want
-	})
 }
 
 // entry reads what the answers say together.

@@ -2,9 +2,9 @@ package bsnproof_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"testing"
 
-	"stele/crypto/merkle"
 	"stele/crypto/sm"
 	"stele/notary/bsnproof"
 	"stele/notary/checkpoint"
@@ -21,7 +21,7 @@ func FuzzParseFabric(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, e := range []bsnproof.Fabric{{App: "app1"}, {App: "app2", Path: []merkle.Hash{{1}}, History: bsnproof.Signed[gateway.ChainCodeAnswer]{Msg: "处理成功",
+	for _, e := range []bsnproof.Fabric{{Head: bsnproof.Head{App: "app1"}}, {Head: bsnproof.Head{App: "app2", Path: bsnproof.Path{{1}}}, History: bsnproof.Signed[gateway.ChainCodeAnswer]{Msg: "处理成功",
 		Body: gateway.ChainCodeAnswer{CCRes: gateway.CCRes{CCCode: gateway.CCOK, CCData: `[{"txId":"00","dataInfo":"{}"}]`}}, Mac: []byte{1}},
 		Block: bsnproof.Signed[gateway.BlockAnswer]{Body: gateway.BlockAnswer{BlockNumber: 1, Transactions: []gateway.BlockTransaction{{TxID: "00"}}}}}} {
 		b, err := e.Marshal()
@@ -31,7 +31,7 @@ func FuzzParseFabric(f *testing.F) {
 		f.Add([]byte(b))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := bsnproof.ParseFabric(data)
+		e, err := bsnproof.Parse(bsnproof.KindFabric, data)
 		if err != nil {
 			return
 		}
@@ -62,7 +62,7 @@ func FuzzParseFISCO(f *testing.F) {
 		f.Fatal(err)
 	}
 	n := int64(7)
-	for _, e := range []bsnproof.FISCO{{App: "0x1"}, {App: "0x2", Path: []merkle.Hash{{1}}, Row: bsnproof.Signed[gateway.ContractAnswer]{Msg: "处理成功",
+	for _, e := range []bsnproof.FISCO{{Head: bsnproof.Head{App: "0x1"}}, {Head: bsnproof.Head{App: "0x2", Path: bsnproof.Path{{1}}}, Row: bsnproof.Signed[gateway.ContractAnswer]{Msg: "处理成功",
 		Body: gateway.ContractAnswer{Constant: true, QueryInfo: `[["a"],[1],["b"]]`, BlockNumber: &n}, Mac: []byte{1}},
 		Receipt: bsnproof.Signed[gateway.ReceiptAnswer]{Body: gateway.ReceiptAnswer{TxID: "0x00", Logs: `[{"address":"0x2","topics":[],"data":"0x"}]`}},
 		Block:   bsnproof.Signed[gateway.ContractBlockAnswer]{Body: gateway.ContractBlockAnswer{BlockNumber: 1, Transactions: []gateway.ContractTransaction{{TxID: "0x00"}}}}}} {
@@ -73,7 +73,7 @@ func FuzzParseFISCO(f *testing.F) {
 		f.Add([]byte(b))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := bsnproof.ParseFISCO(data)
+		e, err := bsnproof.Parse(bsnproof.KindFISCO, data)
 		if err != nil {
 			return
 		}
@@ -99,6 +99,26 @@ func FuzzRows(f *testing.F) {
 			if err == nil {
 				bsnproof.Inserted("0x1", info, r)
 			}
+		}
+	})
+}
+
+// FuzzHistory: so is what getHistory returned. What this reader accepts, package json reads in
+// the same way.
+func FuzzHistory(f *testing.F) {
+	f.Add(`[{"txId":"00","dataInfo":"{\"BaseKey\":\"k\",\"BaseInfo\":\"v\"}","txTime":"2026-11-22 14:28:42","isDelete":false}]`)
+	f.Add(`[{"txId":"00","txid":"01","dataInfo":"","isDelete":true}]`)
+	f.Fuzz(func(t *testing.T, data string) {
+		writes, err := bsnproof.History(data)
+		if err != nil {
+			return
+		}
+		var exact []struct{ TxID, DataInfo any }
+		if err := json.Unmarshal([]byte(data), &exact); err != nil || len(exact) != len(writes) {
+			t.Errorf("%q: %d writes, package json finds %d: %v", data, len(writes), len(exact), err)
+		}
+		for _, w := range writes {
+			_, _ = bsnproof.Stored(w.DataInfo)
 		}
 	})
 }

@@ -112,8 +112,12 @@ func (s *sheet) withdrawn() {
 // sentence says it once as a sentence.
 func (s *sheet) sentence() {
 	st := style{regular, 10.5, ink, 0}
-	s.text(left, s.y+6, st, "上述机关登记了下列文书的数字摘要，并将登记锚定在电子政务链上。登记内容与时间如下。")
-	s.text(left, s.y+20, small, "The agency above registered the digest of the document below and anchored the registration on the e-government chain.")
+	zh, en := "上述机关登记了下列文书的数字摘要，并将登记锚定在电子政务链上。登记内容与时间如下。", "The agency above registered the digest of the document below and anchored the registration on the e-government chain."
+	if s.in.Report.OnWordOf() != "" {
+		zh, en = "上述机关登记了下列文书的数字摘要；登记已锚定在上级链上，由网关声明。登记内容与时间如下。", "The agency above registered the digest of the document below; a gateway states that the registration is anchored on its chain."
+	}
+	s.text(left, s.y+6, st, zh)
+	s.text(left, s.y+20, small, en)
 	s.y += 30
 }
 
@@ -157,7 +161,11 @@ func (s *sheet) document() {
 		s.row(words{"取代证书", "Supersedes"}, r.Supersedes, 1)
 	}
 	s.times(words{"登记时间", "Registered"}, r.IssuedAt)
-	s.times(words{"锚定时间", "Anchored"}, r.AnchoredAt)
+	anchored := words{"锚定时间", "Anchored"}
+	if r.OnWordOf() != "" {
+		anchored = words{"锚定（网关声明）", "Says the gateway"}
+	}
+	s.times(anchored, r.AnchoredAt)
 	s.rule(left, s.y, right, s.y, 0.4, line)
 }
 

@@ -26,9 +26,13 @@ var (
 )
 
 func (s *sheet) newBlocks() *blocks {
+	witnesses := words{"各共签节点的签名", "the cosignatures"}
+	if s.in.Report.OnWordOf() != "" {
+		witnesses = words{"网关声明的签名", "the gateway's signature"}
+	}
 	text := [2]words{
-		{"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和各共签节点的签名，任何人都可凭本文件所附证明包独立核对。",
-			"A file with the digest above is, byte for byte, the one registered at that time. Anybody can check the agency's signature, the log and the cosignatures with the attached bundle."},
+		{"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和" + witnesses.zh + "，任何人都可凭本文件所附证明包独立核对。",
+			"A file with the digest above is, byte for byte, the one registered at that time. Anybody can check the agency's signature, the log and " + witnesses.en + " with the attached bundle."},
 		{s.originText(), "Stated by the agency when it registered the document and signed by it. The evidence shows that it said so, not that it is so."},
 	}
 	b := &blocks{}
@@ -146,7 +150,7 @@ func digestLines(hex string) []string {
 
 func (s *sheet) anchor(a proof.AnchorReport) {
 	if a.Strength != proof.SelfProving {
-		s.row(words{"上级链", "Chain above"}, fmt.Sprintf("%s（%s），区块 block %s，由网关声明 attested by its gateway", a.Gateway, a.Chain, thousands(a.Height)), 2)
+		s.row(words{"上级链", "Chain above"}, fmt.Sprintf("%s（%s），区块 block %s，只由网关声明 attested by its gateway alone", a.Gateway, a.Chain, thousands(a.Height)), 2)
 		s.row(words{"交易时间", "Gateway's time"}, chineseTime(instant(a.Time))+"（北京时间）  "+utcTime(instant(a.Time)), 1)
 		return
 	}

@@ -42,6 +42,9 @@ func inputs(t testing.TB) map[string]evidence.Input {
 	for _, v := range set.Index.Vectors {
 		report, err := set.Report(v)
 		fatalIfErr(t, err)
+		if strings.HasPrefix(v.Name, "attested") && !slices.Contains([]string{"attested-both", "attested-fabric-alone", "attested-fisco-later", "attested-fisco-secp256k1"}, v.Name) {
+			continue // the others differ from these in what no command looks at
+		}
 		if report.AnchoredAt == "" || !slices.Contains([]proof.Verdict{proof.Genuine, proof.Revoked, proof.Superseded}, report.Verdict) {
 			continue
 		}
@@ -142,7 +145,15 @@ func TestCommandsOfTheReadme(t *testing.T) {
 			if got := strings.Count(out, "Signature Verified Successfully"); got < signatures {
 				t.Errorf("%d signatures were checked, there are at least %d\n%s", got, signatures, out)
 			}
-			for _, want := range []string{"document: OK", "statement.json: OK", "root is trusted: OK", "signer.pem: OK", "entry: certificate: OK", "inclusion: OK", "anchors root: OK", "is trusted: OK", "votes: ", "91350100M000100Y43"} {
+			wanted := []string{"document: OK", "statement.json: OK", "root is trusted: OK", "signer.pem: OK", "entry: certificate: OK", "inclusion: OK", "is trusted: OK", "91350100M000100Y43"}
+			for _, a := range in.Report.Anchors {
+				if a.Strength == proof.Attested {
+					wanted = append(wanted, "gateway's key is trusted: OK")
+				} else {
+					wanted = append(wanted, "anchors root: OK", "votes: ")
+				}
+			}
+			for _, want := range wanted {
 				if !strings.Contains(out, want) {
 					t.Errorf("nothing says %q\n%s", want, out)
 				}

@@ -31,7 +31,7 @@ func readme(parts *exhibit.Exhibit, original string, in Input) ([]byte, error) {
 	var b bytes.Buffer
 	r := in.Report
 	err := readmeTemplate.Execute(&b, map[string]any{
-		"Number": r.Number, "Agency": r.Agency.Name, "Code": r.Agency.Code, "Issued": bothTimes(r.IssuedAt), "Anchored": bothTimes(r.AnchoredAt), "Verdict": verdicts[r.Verdict],
+		"Number": r.Number, "Agency": r.Agency.Name, "Code": r.Agency.Code, "Issued": bothTimes(r.IssuedAt), "Anchored": bothTimes(r.AnchoredAt), "OnWordOf": r.OnWordOf(), "Verdict": verdicts[r.Verdict],
 		"Original": original, "Page": len(in.VerifyPage) > 0, "TrustSM3": sm.Sum(in.Trust), "UserID": sm.UserID, "Sections": parts.Sections,
 	})
 	return b.Bytes(), err

@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -38,13 +39,15 @@ func GenerateKey(algorithm Algorithm) (*PrivateKey, error) {
 		if _, ok := curves[algorithm]; !ok {
 			return nil, fmt.Errorf("%w: unknown algorithm %q", ErrKey, algorithm)
 		}
-		if k, err := privateKey(algorithm, scalar); err == nil && k.public.point[33] != 0 {
+		if k, err := NewPrivateKey(algorithm, scalar); err == nil && k.public.point[33] != 0 {
 			return k, nil // an error is a scalar out of range: the next one is in it
 		}
 	}
 }
 
-func privateKey(algorithm Algorithm, scalar []byte) (*PrivateKey, error) {
+// NewPrivateKey makes a key of its scalar: 32 bytes, big endian, from 1 to the curve's order
+// less 1 (less 2 under SM2).
+func NewPrivateKey(algorithm Algorithm, scalar []byte) (*PrivateKey, error) {
 	k := &PrivateKey{scalar: scalar}
 	var point []byte
 	var err error
@@ -112,13 +115,14 @@ func ParsePrivateKey(der []byte) (*PrivateKey, error) {
 	if rest, err := asn1.Unmarshal(outer.Key, &inner); err != nil || len(rest) != 0 || !ok || len(inner.Scalar) > 32 {
 		return nil, fmt.Errorf("%w: no elliptic-curve key on a curve that gateways use", ErrKey)
 	}
-	return privateKey(algorithm, new(big.Int).SetBytes(inner.Scalar).FillBytes(make([]byte, 32)))
+	return NewPrivateKey(algorithm, new(big.Int).SetBytes(inner.Scalar).FillBytes(make([]byte, 32)))
 }
 
 // Public is the public half.
 func (k *PrivateKey) Public() *PublicKey { return k.public }
 
-// Sign makes the mac over a string: a DER signature, see [Algorithm].
+// Sign makes the mac over a string: a DER signature, see [Algorithm]. Under the ECDSA curves the
+// same string gets the same mac every time (RFC 6979).
 func (k *PrivateKey) Sign(text string) ([]byte, error) {
 	if k.sm2 != nil {
 		digest := sm.Sum([]byte(text))
@@ -128,7 +132,7 @@ func (k *PrivateKey) Sign(text string) ([]byte, error) {
 	if k.k1 != nil {
 		return k1ecdsa.Sign(k.k1, digest[:]).Serialize(), nil
 	}
-	der, err := ecdsa.SignASN1(rand.Reader, k.r1, digest[:])
+	der, err := k.r1.Sign(nil, digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, err
 	}

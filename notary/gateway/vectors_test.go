@@ -43,7 +43,7 @@ func loadVectors(t *testing.T) vectorFile {
 	if err := json.Unmarshal(text, &f); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.ECDSA) != 20 || len(f.SM2) != 5 {
+	if len(f.ECDSA) == 0 || len(f.SM2) == 0 {
 		t.Fatalf("%d and %d vectors", len(f.ECDSA), len(f.SM2))
 	}
 	return f
@@ -83,7 +83,23 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestStringsOfVectors builds the strings from the messages: the order of the fields is right.
+// The messages of events, which Stele does not use: the strings under their macs are made by the same rule.
+type (
+	eventRequest         struct{ ChainCode, EventKey, NotifyURL, AttachArgs string }
+	contractEventRequest struct {
+		EventType                                            int
+		ContractAddress, ContractName, NotifyURL, AttachArgs string
+	}
+	eventAnswer  struct{ EventID string }
+	notification struct {
+		EventID, OrgCode, AppCode, AttachArgs, NonceStr string
+		EventType                                       int
+		EventData                                       string
+	}
+)
+
+// TestStringsOfVectors builds the string of every vector in the file from its message: the order of
+// the fields is right. A vector that it does not know fails it.
 func TestStringsOfVectors(t *testing.T) {
 	f := loadVectors(t)
 	want := map[string]string{}
@@ -107,9 +123,22 @@ func TestStringsOfVectors(t *testing.T) {
 	if b, err := json.Marshal(gateway.TxCount{TxSum: 5, BlockNumber: 5, TxSumRaw: "0x5", BlockNumberRaw: "0x5"}); err != nil || string(b) != txCount {
 		t.Errorf("%s %v", b, err)
 	}
+	u3 := gateway.RequestHeader{UserCode: "lessing", AppCode: "CL20191107112252"}
+	u4 := gateway.RequestHeader{UserCode: "USER0001202006042321579692440", AppCode: "app0001202006042323057101002"}
+	const history = "6e275137a31cb9f6f34c7ca94ff21d7177c2f3c87dc8c04e5dfde771ae90e57f"
+	_, list, _ := strings.Cut(want["R6"], history+"0200")
 	const block7 = "ab9366cf63881228863c884527fceefabc9ad2e375aa0bcbf71f17f75c7d3ff5"
-	for id, got := range map[string]string{
+	built := map[string]string{
 		"V1": gateway.RequestText(u1, nil),
+		"S2": gateway.RequestText(u1, nil),
+		"V6": gateway.RequestText(u4, contractEventRequest{1, "0x866aefc204b8f8fdc3e45b908fd43d76667d7f76", "BsnBaseContractk1", "http://127.0.0.1:18080", "abc=123"}),
+		"V7": gateway.RequestText(u3, eventRequest{"cc_bsn_test_00", "test01", "http://192.168.6.128:8080/api/event/notifyUrl", "name=张三&age=20"}),
+		"V8": gateway.RequestText(u3, nil),
+		"R6": gateway.AnswerText(success, query(history, list)),
+		"R7": gateway.AnswerText(success, eventAnswer{"002f0e1f0b0f4331ab541461547a38d6"}),
+		"N1": gateway.RequestText(u4, notification{"5b5b865f8dc94ae59d215cf26aa81d69", "ORG2020041114171692360", u4.AppCode, "abc=123", "52f080f27ff045eb87e21812d12cee40", 1,
+			`{"appId":"app0001202006042323057101002","blockNumber":17,"eventType":1,"groupId":135}`}),
+		"S1": gateway.Text("abc", 123), // of no message
 		"V2": gateway.RequestText(u1, gateway.TransactionRequest{TxID: "c3c6523958c3811192b8d358dd2617f1b14cb661de6b022c1a822269e8a8c48d"}),
 		"V3": gateway.RequestText(u1, gateway.User{Name: "user01", Secret: "123456"}),
 		"V4": gateway.RequestText(u1, gateway.BlockRequest{BlockNumber: 6}),
@@ -128,9 +157,15 @@ func TestStringsOfVectors(t *testing.T) {
 		"R10": gateway.AnswerText(done, gateway.DataAnswer{Data: txCount}),
 		"R11": gateway.AnswerText(done, gateway.DataAnswer{Data: "1"}),
 		"S5":  gateway.AnswerText(gateway.AnswerHeader{Code: gateway.CodeFailed, Msg: gateway.MsgBadMac}, nil),
-	} {
-		if got != want[id] {
-			t.Errorf("%s: %q, want %q", id, got, want[id])
+	}
+	for id := range built {
+		if _, there := want[id]; !there {
+			t.Errorf("the file has no vector %s any more", id)
+		}
+	}
+	for id, text := range want {
+		if got, known := built[id]; !known || got != text {
+			t.Errorf("%s: known %v, %q, want %q", id, known, got, text)
 		}
 	}
 }

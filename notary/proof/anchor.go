@@ -147,7 +147,7 @@ func (v *verifier) attested(raw []byte, c checkpoint.Checkpoint) (Step, anchored
 			continue
 		}
 		known = true
-		if e.Macs(g.Key) == 0 {
+		if bsnproof.Macs(e, g.Key) == 0 {
 			continue // of another key: perhaps before or after a change of keys
 		}
 		a, err := e.Verify(g.Key, c)

@@ -16,7 +16,9 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary/anchorproof"
+	"stele/notary/bsnproof"
 	"stele/notary/checkpoint"
+	"stele/notary/gateway"
 	"stele/notary/proof"
 	"stele/notary/statement"
 )
@@ -85,6 +87,19 @@ func TestWorkedExample(t *testing.T) {
 	}
 	line("anchors root", "%s", ev.Header.Anchors)
 	line("cosignature of validator 0", "%s", base64.StdEncoding.EncodeToString(ev.Cosignatures[0].Signature))
+
+	attested, err := proof.ParseBundle(set.Files["attested-fabric-alone.json"])
+	fatalIfErr(t, err)
+	e, err := bsnproof.Parse(proof.KindBSNFabric, attested.Anchors[0])
+	fatalIfErr(t, err)
+	pinned, err := proof.ParseTrust(set.Files["trust-gateways.json"])
+	fatalIfErr(t, err)
+	ledger := e.(bsnproof.Fabric).Ledger
+	under := gateway.AnswerText(gateway.AnswerHeader{Msg: ledger.Msg}, ledger.Body)
+	line("gateway's key", "%s", base64.StdEncoding.EncodeToString(pinned.Gateways[0].Key.DER()))
+	line("string under a mac", "%s", under)
+	line("M = SM3 of it", "%s", sm.Sum([]byte(under)))
+	line("mac", "%s", base64.StdEncoding.EncodeToString(ledger.Mac))
 
 	if want := "```text\n" + out.String() + "```\n"; !strings.Contains(readFormats(t), want) {
 		t.Errorf("%s should contain\n%s", formats, want)

@@ -113,12 +113,25 @@ func (r *Report) decide(digest *sm.Digest) *Report {
 
 // anchoredText says when, and on whose word where no anchor proves itself.
 func (r *Report) anchoredText() string {
+	if by := r.OnWordOf(); by != "" {
+		return fmt.Sprintf("the gateway %q attests that it was anchored at %s", by, r.AnchoredAt)
+	}
+	return "it was anchored at " + r.AnchoredAt
+}
+
+// OnWordOf is the gateway that alone says when the record was anchored: the one whose anchor is
+// the earliest. It is empty where an anchor proves itself, and where there is none.
+func (r *Report) OnWordOf() string {
+	by := ""
 	for _, a := range r.Anchors {
 		if a.Strength == SelfProving {
-			return "it was anchored at " + r.AnchoredAt
+			return ""
+		}
+		if by == "" || a.Time == r.AnchoredAt {
+			by = a.Gateway
 		}
 	}
-	return fmt.Sprintf("the gateway %q attests that it was anchored at %s", r.Anchors[0].Gateway, r.AnchoredAt)
+	return by
 }
 
 func (r *Report) set(v Verdict, summary string) { r.Verdict, r.Summary = v, summary }

@@ -79,7 +79,7 @@ func steps(r *proof.Report) string {
 		if s.Reason != "" {
 			fmt.Fprintf(&b, " [%s]", s.Reason)
 		}
-		if s.Status == proof.Passed && s.Strength != "" {
+		if s.Strength != "" {
 			fmt.Fprintf(&b, " (%s)", s.Strength)
 		}
 		b.WriteString("\n")

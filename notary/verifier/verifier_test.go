@@ -102,6 +102,11 @@ func TestEveryVerdict(t *testing.T) {
 		{"pending", 5, []string{"pending: ", "  skipped   anchor "}},
 		{"revoked", 6, []string{"revoked: ", "依法撤销"}},
 		{"superseded", 7, []string{"superseded: ", "420100-2026-00000019-7"}},
+		{"attested-both", 0, []string{"; it was anchored at", "self-proving, by city-0", "attested, by the gateway 省主干网", "Its signed answers are all that proves it. (attested)"}},
+		{"attested-fisco-alone", 0, []string{`the gateway "省主干网" attests that it was anchored at`, "(attested)"}},
+		{"attested-bad-beside-chain", 3, []string{"  ok        anchor       Validators with 10 of 10 votes", "  FAILED    anchor ", "[bad_evidence] (attested)"}},
+		{"attested-bad-chain-beside", 3, []string{"attests that block 7 holds this checkpoint", "  FAILED    anchor ", "[bad_evidence] (self-proving)"}},
+		{"attested-unknown-key", 4, []string{"  unchecked anchor ", "[unknown_gateway_key] (attested)"}},
 	} {
 		v := set.Index.Vectors[slices.IndexFunc(set.Index.Vectors, func(v vectors.Vector) bool { return v.Name == tc.vector })]
 		files := []string{v.Bundle}

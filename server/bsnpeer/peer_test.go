@@ -248,13 +248,15 @@ func meet(t *testing.T, n *network, fault bsnpeer.Fault, rounds int) {
 // Two servers with one log: entries stay gapless, ascending and single.
 func TestTwoServers(t *testing.T) {
 	n := start(t, gateway.SM2)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	var wg sync.WaitGroup
 	for range 2 {
 		target := n.client(t)
 		wg.Go(func() {
-			for size := uint64(1); size <= 6; {
-				_, err := round(t.Context(), target, mark(size))
-				head, _, herr := target.Head(t.Context(), origin)
+			for size := uint64(1); size <= 6 && ctx.Err() == nil; {
+				_, err := round(ctx, target, mark(size))
+				head, _, herr := target.Head(ctx, origin)
 				if err == nil || herr == nil && head >= size {
 					size = max(size, head) + 1
 				}
@@ -267,8 +269,13 @@ func TestTwoServers(t *testing.T) {
 			t.Errorf("%d times on the chain: %s", count, data)
 		}
 	}
-	if head, _, err := n.client(t).Head(t.Context(), origin); err != nil || head != 6 {
+	target := n.client(t)
+	if head, _, err := target.Head(t.Context(), origin); err != nil || head != 6 {
 		t.Errorf("head %d, %v", head, err)
+	}
+	// A server that is behind must not write: an entry that is smaller than the one before would be a fork for ever.
+	if err := target.Submit(t.Context(), anchor.Submission{Checkpoint: mark(2), Signature: []byte("signature"), OldSize: 6}); !errors.Is(err, anchor.ErrStale) {
+		t.Errorf("a checkpoint that is smaller than the newest entry's: %v", err)
 	}
 }
 
@@ -342,7 +349,7 @@ func TestLaterCheckpoint(t *testing.T) {
 		return checkpoint.Checkpoint{Origin: origin, Size: uint64(size), Root: merkle.ListRoot(leaves[:size])}
 	}
 	evidence := n.anchored(t, n.client(t), at(9))
-	e, err := bsnproof.ParseFabric(evidence)
+	e, err := bsnproof.Parse(bsnproof.KindFabric, evidence)
 	fatalIfErr(t, err)
 	if _, err := e.Verify(n.conf.Key.Public(), at(5)); !errors.Is(err, bsnproof.ErrContent) {
 		t.Errorf("without a path: %v", err)
@@ -351,7 +358,7 @@ func TestLaterCheckpoint(t *testing.T) {
 	fatalIfErr(t, err)
 	later, err := bsnproof.WithPath(bsnproof.KindFabric, evidence, path)
 	fatalIfErr(t, err)
-	e, err = bsnproof.ParseFabric(later)
+	e, err = bsnproof.Parse(bsnproof.KindFabric, later)
 	fatalIfErr(t, err)
 	if a, err := e.Verify(n.conf.Key.Public(), at(5)); err != nil || a.Checkpoint.Size != 9 {
 		t.Errorf("%+v, %v", a, err)

@@ -66,11 +66,15 @@ type town struct {
 	explore func(context.Context) (chainview.View, error) // what the chain's page shows
 }
 
-// newTown serves a copy of the town: what a test does to it, other tests do not see.
-func newTown(t testing.TB, limits web.Limits) *town {
+// newTown serves a copy of the town: what a test does to it, other tests do not see. change is
+// done before it is served.
+func newTown(t testing.TB, limits web.Limits, change ...func(*town)) *town {
 	t.Helper()
 	f := founded()
 	to := &town{moved: new(notary.Signal), stop: make(chan struct{}), store: &store{fixed: f.fixed}, bundles: f.bundles, numbers: f.numbers, trust: f.trust}
+	for _, f := range change {
+		f(to)
+	}
 	roots, err := proof.ParseTrust(to.trust)
 	fatalIfErr(t, err)
 	to.Server = httptest.NewServer(to.routes(t, archive.New(to.store, batchlog.NewTiles(to.store, 0), roots), limits))

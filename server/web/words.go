@@ -117,11 +117,14 @@ func say(c *ui.Catalogue, f finding) (sentence string, reasons []string, next st
 			[]string{c.Text("cause."+cause+".reason", places...)}, c.Text("cause."+cause+".next", places...)
 	case proof.Invalid:
 		failed := firstFailed(r)
-		places = append(places, "step", c.Text("step."+string(failed.Name)+".title"), "why", reasonText(c, failed))
+		places = append(places, "step", stepTitle(c, failed), "why", reasonText(c, failed))
 	}
 	reasons = []string{c.Text(v+".reason", places...)}
 	if r.Verdict == proof.Superseded && r.Standing.Reason != "" {
 		reasons = append(reasons, c.Text(v+".why", places...))
+	}
+	if by := r.OnWordOf(); by != "" && r.Verdict == proof.Genuine {
+		reasons = append(reasons, c.Text("verdict.genuine.attested", "gateway", by))
 	}
 	return c.Text(v+".sentence", places...), reasons, c.Text(v+".next", places...)
 }
@@ -163,7 +166,11 @@ func facts(c *ui.Catalogue, r *proof.Report) []fact {
 	add("agency", r.Agency.Name, "text")
 	add("code", r.Agency.Code, "text")
 	add("issued", r.IssuedAt, "time")
-	add("anchored", r.AnchoredAt, "time")
+	anchored := "anchored"
+	if r.OnWordOf() != "" {
+		anchored = "anchored_attested"
+	}
+	add(anchored, r.AnchoredAt, "time")
 	if r.Standing != nil {
 		add("standing", c.Text("standing."+r.Standing.State), "text")
 	}
@@ -197,8 +204,7 @@ func known(c *ui.Catalogue, key, word string) string {
 }
 
 func stepWords(c *ui.Catalogue, r *proof.Report, s proof.Step) step {
-	out := step{Status: string(s.Status), StatusText: c.Text("status." + string(s.Status)), Title: c.Text("step." + string(s.Name) + ".title"),
-		Text: reasonText(c, s), Technical: s.Detail}
+	out := step{Status: string(s.Status), StatusText: c.Text("status." + string(s.Status)), Title: stepTitle(c, s), Text: reasonText(c, s), Technical: s.Detail}
 	if s.Status == proof.Passed {
 		key := "step." + string(s.Name) + ".passed"
 		if s.Name == proof.StepStanding && r.Standing != nil && r.Standing.State != "valid" {
@@ -209,7 +215,7 @@ func stepWords(c *ui.Catalogue, r *proof.Report, s proof.Step) step {
 		}
 		out.Text = c.Text(key)
 		if s.Strength != "" {
-			out.Strength = c.Text("strength." + s.Strength)
+			out.Strength = c.Text("strength."+s.Strength, "gateway", compared(s, "gateway"))
 		}
 	}
 	for _, v := range s.Compared {
@@ -219,8 +225,28 @@ func stepWords(c *ui.Catalogue, r *proof.Report, s proof.Step) step {
 	return out
 }
 
+// stepTitle tells an anchor that a gateway vouches for from one of the e-government chain.
+func stepTitle(c *ui.Catalogue, s proof.Step) string {
+	if s.Strength == proof.Attested {
+		return c.Text("step.anchor.title_attested")
+	}
+	return c.Text("step." + string(s.Name) + ".title")
+}
+
+func compared(s proof.Step, what string) string {
+	i := slices.IndexFunc(s.Compared, func(v proof.Comparison) bool { return v.What == what })
+	if i < 0 {
+		return ""
+	}
+	return s.Compared[i].Value
+}
+
 func reasonText(c *ui.Catalogue, s proof.Step) string {
-	return c.Text(c.First("reason."+string(s.Name)+"."+s.Reason, "reason."+s.Reason, "reason.other"))
+	key := "reason." + string(s.Name) + "." + s.Reason
+	if s.Strength == proof.Attested {
+		key = c.First(key+"_attested", key)
+	}
+	return c.Text(c.First(key, "reason."+s.Reason, "reason.other"))
 }
 
 // slug turns a report's English label into the end of a key.

@@ -208,7 +208,7 @@ func (t *Target) Submit(ctx context.Context, s anchor.Submission) error {
 	switch {
 	case last.c == c:
 		return nil
-	case last.c.Size != s.OldSize || last.n >= bsnproof.MaxEntries:
+	case last.c.Size != s.OldSize || last.c.Size >= c.Size || last.n >= bsnproof.MaxEntries: // an entry that is no larger would make a fork of the chain for good
 		return anchor.ErrStale
 	}
 	if flying, err := t.app.flying(ctx, c.Origin, last.n+1); err != nil || flying {

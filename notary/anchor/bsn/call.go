@@ -95,7 +95,7 @@ func readAnswer[T any](key *gateway.PublicKey, raw []byte) (gateway.AnswerHeader
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return a.Header, out, fmt.Errorf("%w: %v", errAnswer, err)
 	}
-	out.Msg, out.Mac = a.Header.Msg, a.Mac
+	out.Msg, out.Mac = a.Header.Msg, bsnproof.Mac(a.Mac)
 	var body any
 	if len(a.Body) > 0 && !bytes.Equal(a.Body, []byte("null")) {
 		if err := json.Unmarshal(a.Body, &out.Body); err != nil {

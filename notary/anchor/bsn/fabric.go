@@ -24,8 +24,8 @@ func (t fabric) entry(ctx context.Context, origin string, n uint64) (entry, erro
 	if err != nil {
 		return entry{}, err
 	}
-	var data gateway.StoredData
-	if err := json.Unmarshal([]byte(written.DataInfo), &data); err != nil || data.BaseKey != bsnproof.Key(origin, n) {
+	data, err := bsnproof.Stored(written.DataInfo)
+	if err != nil || data.BaseKey != bsnproof.Key(origin, n) {
 		return entry{}, fmt.Errorf("%w: the gateway answered about the key %q when asked for entry %d", anchor.ErrUnavailable, data.BaseKey, n)
 	}
 	return stored(origin, n, data.BaseInfo)
@@ -38,12 +38,12 @@ func (t fabric) history(ctx context.Context, origin string, n uint64) (bsnproof.
 		return answer, gateway.HistoryEntry{}, err
 	}
 	res := answer.Body.CCRes
-	var list []gateway.HistoryEntry
 	if res.CCCode != gateway.CCOK {
 		return answer, gateway.HistoryEntry{}, fmt.Errorf("%w: getHistory: %d %s", anchor.ErrUnavailable, res.CCCode, res.CCData)
 	}
-	if err := json.Unmarshal([]byte(res.CCData), &list); err != nil {
-		return answer, gateway.HistoryEntry{}, fmt.Errorf("%w: getHistory gave no list: %v", anchor.ErrUnavailable, err)
+	list, err := bsnproof.History(res.CCData)
+	if err != nil {
+		return answer, gateway.HistoryEntry{}, fmt.Errorf("%w: %w", anchor.ErrUnavailable, err)
 	}
 	switch {
 	case len(list) == 0:
@@ -100,7 +100,7 @@ func (t fabric) flying(ctx context.Context, _ string, n uint64) (bool, error) {
 }
 
 func (t fabric) evidence(ctx context.Context, origin string, n uint64) (bsnproof.Evidence, error) {
-	e := bsnproof.Fabric{App: t.conf.App}
+	e := bsnproof.Fabric{Head: bsnproof.Head{App: t.conf.App}}
 	var written gateway.HistoryEntry
 	var err error
 	if e.History, written, err = t.history(ctx, origin, n); err != nil {

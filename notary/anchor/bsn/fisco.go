@@ -116,7 +116,7 @@ func (t *fisco) flying(ctx context.Context, _ string, n uint64) (bool, error) {
 }
 
 func (t *fisco) evidence(ctx context.Context, origin string, n uint64) (bsnproof.Evidence, error) {
-	e := bsnproof.FISCO{App: t.conf.Contract}
+	e := bsnproof.FISCO{Head: bsnproof.Head{App: t.conf.Contract}}
 	var row gateway.Row
 	var err error
 	if e.Row, row, err = t.row(ctx, origin, n); err != nil {

@@ -210,6 +210,24 @@ func headerCommands(sec *Section, a *Anchor) string {
 	return s.String()
 }
 
+// gatewayCommands check the mac of each answer of a gateway.
+func gatewayCommands(sec *Section, a *Attested) string {
+	s := newScript("", "verify")
+	s.files(sec, a.Name+"key.pem")
+	key := flat(a.Name) + "key.pem"
+	for _, answer := range a.Answers {
+		s.files(sec, a.Name+answer.Name+".txt", a.Name+answer.Name+".der")
+		name := flat(a.Name) + answer.Name
+		if !a.SM2 {
+			s.line("openssl dgst -sha256 -verify %s -signature %s.der %s.txt", key, name, name)
+			continue
+		}
+		s.line("openssl dgst -sm3 -binary %s.txt > digest.bin", name)
+		s.line("verify -pubin -inkey %s -in digest.bin -sigfile %s.der", key, name)
+	}
+	return s.String()
+}
+
 func flat(folder string) string { return strings.ReplaceAll(folder, "/", "-") }
 
 // voters are the files that the helper votes needs for signatures of an epoch's validators

@@ -95,6 +95,9 @@ func (x *Exhibit) Parts(words Words) []Part {
 		for i := range s.Anchors {
 			t.anchor(s, &s.Anchors[i])
 		}
+		for i := range s.Attested {
+			t.attested(s, &s.Attested[i])
+		}
 	}
 	return t.parts
 }
@@ -243,6 +246,16 @@ func (t *teller) anchor(s *Section, a *Anchor) {
 		}
 	}
 	t.part("epochs", of, title("exhibit.epochs.title"), values, epochCommands(s, a))
+}
+
+// attested shows what a gateway signed: nothing else stands behind its anchor.
+func (t *teller) attested(s *Section, a *Attested) {
+	w := t.words
+	values := []Value{block(w("exhibit.gateway.key"), string(a.Key))}
+	for _, answer := range a.Answers {
+		values = append(values, block(w("exhibit.gateway.answer", "name", answer.Name), answer.Text), base64Of(w("exhibit.gateway.mac", "name", answer.Name), answer.Mac))
+	}
+	t.part("", strings.TrimSuffix(a.Name, "/"), w("exhibit.gateway.title", "gateway", a.Gateway), values, gatewayCommands(s, a))
 }
 
 // votes are the signatures of an epoch's validators, and who gave none.

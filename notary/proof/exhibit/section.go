@@ -11,7 +11,9 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary/anchorproof"
+	"stele/notary/bsnproof"
 	"stele/notary/checkpoint"
+	"stele/notary/gateway"
 	"stele/notary/proof"
 	"stele/notary/statement"
 )
@@ -48,7 +50,8 @@ type Section struct {
 	LogKey      *signednote.Verifier
 	LogPinned   bool // the log's key is among the trust roots, not one that the chain vouches for
 
-	Anchors []Anchor
+	Anchors  []Anchor
+	Attested []Attested
 }
 
 // Link is a certificate and the one that it is issued under, as files.
@@ -76,6 +79,16 @@ type Anchor struct {
 	Path     []Sibling
 	Epochs   []Epoch // from the pinned one to the one whose validators cosigned
 	Last     uint64  // number of the latter
+}
+
+// Attested is the evidence of a gateway that is pinned.
+type Attested struct {
+	Name    string // of its folder, without the section's
+	Gateway string
+	Key     []byte // PEM
+	SM2     bool   // what its macs are; else ECDSA
+	Same    bool   // the answers are about this very checkpoint, not a later one
+	Answers []bsnproof.Answer
 }
 
 // Epoch is a term of the chain with what made it follow from the one before.
@@ -220,8 +233,9 @@ func (s *Section) checkpoint(trust *proof.Trust) error {
 func (s *Section) anchors(trust *proof.Trust) (err error) {
 	for _, raw := range s.Evidence.Anchors {
 		ev, err := anchorproof.ParseEvidence(raw)
-		if err != nil {
-			continue // of another kind
+		if err != nil { // of another kind
+			s.attested(trust, raw)
+			continue
 		}
 		epochs := epochsOf(trust, ev)
 		if len(epochs) == 0 || len(epochs) > maxEpochs {
@@ -251,6 +265,29 @@ func (s *Section) anchors(trust *proof.Trust) (err error) {
 		s.Anchors = append(s.Anchors, a)
 	}
 	return nil
+}
+
+// attested takes the evidence of a gateway apart: each string under a mac with the mac, and the
+// pinned key that they verify under.
+func (s *Section) attested(trust *proof.Trust, raw []byte) {
+	for _, g := range trust.Gateways {
+		e, err := bsnproof.Parse(g.Kind, raw)
+		if err != nil || g.App != e.Application() {
+			continue
+		}
+		found, err := e.Verify(g.Key, s.Checkpoint)
+		if err != nil {
+			continue
+		}
+		a := Attested{Name: fmt.Sprintf("gateway-%d/", len(s.Attested)+1), Gateway: g.Name, Key: g.Key.PEM(), SM2: g.Key.Algorithm() == gateway.SM2, Same: found.Checkpoint == s.Checkpoint, Answers: e.SignedAnswers()}
+		s.add(a.Name+"key.pem", a.Key)
+		for _, answer := range a.Answers {
+			s.add(a.Name+answer.Name+".txt", []byte(answer.Text))
+			s.add(a.Name+answer.Name+".der", answer.Mac)
+		}
+		s.Attested = append(s.Attested, a)
+		return
+	}
 }
 
 // epochsOf are those from the pinned one to the one that cosigned; none when the chain is

@@ -229,6 +229,13 @@ func (w *World) Path(index, size uint64) []merkle.Hash {
 	return path
 }
 
+// Consistency is the proof from the log at a size to the log as it is now.
+func (w *World) Consistency(size uint64) []merkle.Hash {
+	path, err := merkle.ConsistencyProof(size, uint64(len(w.leaves)), merkle.ListReader(w.leaves))
+	must(err)
+	return path
+}
+
 // Evidence puts together what proves a record.
 func (w *World) Evidence(r *Record, c Checkpoint, anchors ...json.RawMessage) proof.Evidence {
 	return proof.Evidence{Statement: r.Bytes, Signature: r.Signature, Certificates: r.Certificates,

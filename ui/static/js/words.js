@@ -52,16 +52,32 @@ function say(t, f) {
   }
   if (r.verdict === 'invalid') {
     const failed = r.steps.find((s) => s.status === 'failed' && s.step !== 'document') ?? { step: 'bundle', reason: 'other' };
-    places.step = t.text(`step.${failed.step}.title`);
+    places.step = stepTitle(t, failed);
     places.why = reasonText(t, failed);
   }
   const reasons = [t.text(`${v}.reason`, places)];
   if (r.verdict === 'superseded' && r.standing.reason) reasons.push(t.text('verdict.superseded.why', places));
+  const by = onWordOf(r);
+  if (by && r.verdict === 'genuine') reasons.push(t.text('verdict.genuine.attested', { gateway: by }));
   return { sentence: t.text(`${v}.sentence`, places), reasons, next: t.text(`${v}.next`, places) };
 }
 
+// onWordOf is the gateway that alone says when a record was anchored; '' where an anchor proves
+// itself, and where there is none.
+function onWordOf(r) {
+  const anchors = r.anchors ?? [];
+  if (anchors.some((a) => a.strength === 'self-proving')) return '';
+  return (anchors.findLast((a) => a.time === r.anchoredAt) ?? anchors[0])?.gateway ?? '';
+}
+
 function reasonText(t, step) {
-  return t.text(t.first(`reason.${step.step}.${step.reason}`, `reason.${step.reason}`, 'reason.other'));
+  const key = `reason.${step.step}.${step.reason}`;
+  return t.text(t.first(step.strength === 'attested' ? `${key}_attested` : key, key, `reason.${step.reason}`, 'reason.other'));
+}
+
+// stepTitle tells an anchor that a gateway vouches for from one of the e-government chain.
+function stepTitle(t, s) {
+  return t.text(s.strength === 'attested' ? 'step.anchor.title_attested' : `step.${s.step}.title`);
 }
 
 function facts(t, r) {
@@ -76,7 +92,7 @@ function facts(t, r) {
   add('agency', r.agency.name);
   add('code', r.agency.code);
   add('issued', r.issuedAt, 'time');
-  add('anchored', r.anchoredAt, 'time');
+  add(onWordOf(r) ? 'anchored_attested' : 'anchored', r.anchoredAt, 'time');
   if (r.standing) add('standing', t.text(`standing.${r.standing.state}`));
   add('class', t.known(`class.${r.class}`, r.class));
   add('size', t.size(r.document.size));
@@ -92,11 +108,11 @@ function attributes(t, r) {
 }
 
 function stepWords(t, r, s) {
-  const out = { status: s.status, statusText: t.text(`status.${s.status}`), title: t.text(`step.${s.step}.title`), text: '', technical: s.detail, strength: '' };
+  const out = { status: s.status, statusText: t.text(`status.${s.status}`), title: stepTitle(t, s), text: '', technical: s.detail, strength: '' };
   if (s.status === 'passed') {
     const later = s.step === 'standing' && r.standing && r.standing.state !== 'valid';
-    out.text = t.text(later ? 'step.standing.passed_later' : `step.${s.step}.passed`);
-    if (s.strength) out.strength = t.text(`strength.${s.strength}`);
+    out.text = t.text(later ? 'step.standing.passed_later' : `step.${s.step}.passed${s.strength === 'attested' ? '_attested' : ''}`);
+    if (s.strength) out.strength = t.text(`strength.${s.strength}`, { gateway: s.compared?.find((v) => v.what === 'gateway')?.value ?? '' });
   } else {
     out.text = reasonText(t, s);
   }

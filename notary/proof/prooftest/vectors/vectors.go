@@ -47,28 +47,6 @@ type Set struct {
 	Files map[string][]byte // by name, without the index
 }
 
-// Build makes all vectors.
-func Build() *Set {
-	b := &builder{set: &Set{Index: Index{Format: Format}, Files: map[string][]byte{}}, names: map[string]bool{}}
-	b.trusts()
-	b.set.Files[documentFile] = document
-	b.set.Files[otherFile] = otherDocument
-	b.set.Files[emptyFile] = []byte{}
-	b.good()
-	b.unverifiable()
-	b.badForm()
-	b.badFields()
-	b.badStatement()
-	b.badSignature()
-	b.badCertificate()
-	b.badInclusion()
-	b.badCheckpoint()
-	b.badAnchor()
-	b.badEpochs()
-	b.badStanding()
-	return b.set
-}
-
 // Report verifies one vector natively.
 func (s *Set) Report(v Vector) (*proof.Report, error) {
 	trust, err := proof.ParseTrust(s.Files[v.Trust])
