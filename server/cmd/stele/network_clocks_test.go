@@ -40,7 +40,7 @@ func TestClocksApart(t *testing.T) {
 			h, logs := newShifted(t, c.shifts)
 			l := logs[0]
 			if c.shifts[1] != 0 {
-				h.awaitsClocks(l)
+				h.awaitsClocks(l, c.shifts)
 				return
 			}
 			var took []time.Duration
@@ -90,13 +90,10 @@ func newShifted(t *testing.T, seconds []int32) (*hosts, []*plainLog) {
 	t.Helper()
 	net := newLAN(t)
 	h, logs := newCities(t)
-	for i, name := range h.names {
-		h.start = func(_ string, cmd *exec.Cmd) error {
-			return net.hosts[i].do(func() error { return startShifted(cmd, seconds[i]) })
-		}
+	net.attach(h, func(host int, cmd *exec.Cmd) error { return startShifted(cmd, seconds[host-1]) })
+	for _, name := range h.names {
 		h.run(name)
 	}
-	h.start = func(name string, cmd *exec.Cmd) error { return net.start(slices.Index(h.names, name)+1, cmd) }
 	for i, name := range h.names {
 		if off := time.Until(h.now(name).Now) - time.Duration(seconds[i])*time.Second; off.Abs() > 8*time.Second {
 			t.Fatalf("the clock of %s is %v from where it should be", name, off)
@@ -107,11 +104,11 @@ func newShifted(t *testing.T, seconds []int32) (*hosts, []*plainLog) {
 
 // awaitsClocks hands in what too few members can vouch for: it becomes headers and no evidence.
 // When the clocks are set, what comes then is anchored with the right time.
-func (h *hosts) awaitsClocks(l *plainLog) {
+func (h *hosts) awaitsClocks(l *plainLog, seconds []int32) {
 	t := h.t
 	t.Helper()
 	for _, name := range h.names[2:] {
-		h.await(name, "its start", func(s chainnet.Status) bool { return !s.CatchingUp && s.Height > 0 })
+		h.await(name, "its start", started)
 	}
 	for i := range 3 {
 		fatalIfErr(t, h.target.Submit(t.Context(), l.next(t)))
@@ -124,6 +121,7 @@ func (h *hosts) awaitsClocks(l *plainLog) {
 			t.Errorf("%s has %d headers, and %d without a quorum", name, s.Headers, s.Pending)
 		}
 	}
+	clear(seconds)
 	for _, name := range h.names[:2] {
 		h.nodes[name]()
 		h.run(name)

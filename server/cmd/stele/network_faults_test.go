@@ -59,16 +59,21 @@ func newCities(t *testing.T) (*hosts, []*plainLog) {
 	return newHosts(t, dir), logs
 }
 
-// newHostsOn runs the cities, each on a host of its own.
+// newHostsOn runs the cities, each on a host of its own, until they have a block in common.
 func newHostsOn(t *testing.T, net *lan) (*hosts, []*plainLog) {
 	t.Helper()
 	h, logs := newCities(t)
-	h.start = func(name string, cmd *exec.Cmd) error { return net.start(slices.Index(h.names, name)+1, cmd) }
+	net.attach(h, func(_ int, cmd *exec.Cmd) error { return cmd.Start() })
 	for _, name := range h.names {
 		h.run(name)
 	}
+	for _, name := range h.names {
+		h.await(name, "its start", started)
+	}
 	return h, logs
 }
+
+func started(s chainnet.Status) bool { return !s.CatchingUp && s.Height > 0 }
 
 // now is a node's state.
 func (h *hosts) now(name string) chainnet.Status {
