@@ -178,6 +178,9 @@ func TestChainGuide(t *testing.T) {
 	before := n.notarize(digestRequest(newDigest(), "", "anchored"))
 	g.sh(g.take("stele node submit"), of(yichang)...)
 	n.await(second.node, "its office", func(s chainnet.Status) bool { return s.Validating && s.Epoch == 2 })
+	if out := g.sh("stele node status --home " + second.home); !strings.Contains(out, "yichang on hubei-egov, votes") {
+		t.Error(out)
+	}
 	n.await(yichang.node, "the end of its office", func(s chainnet.Status) bool { return !s.Validating && s.Epoch == 2 })
 
 	// The old keys sign no proposal any more, and the new ones are needed: without them what is
@@ -189,6 +192,12 @@ func TestChainGuide(t *testing.T) {
 		t.Error(refused)
 	}
 	n.killNode(yichang.node)
+	g.sh(g.take("stele node peers"), of(xiangyang)...)
+	n.killNode(xiangyang.node)
+	n.startNode(xiangyang.node)
+	n.await(xiangyang.node, "the new node among its peers", func(s chainnet.Status) bool {
+		return slices.ContainsFunc(s.Peers, func(p chainnet.Peer) bool { return p.Name == "yichang" && p.Connected })
+	})
 	n.killNode(enshi.node)
 	after := n.notarize(digestRequest(newDigest(), "", "anchored"))
 	for _, rec := range append(records(), first, before, after) {
