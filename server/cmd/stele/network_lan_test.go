@@ -60,7 +60,7 @@ func lanAddress(host int) string { return fmt.Sprintf("10.77.0.%d:26656", host) 
 
 // lan is four hosts, each in a network namespace of its own, whose only device leads to this
 // process. It hands IP packets on as the wiring says: the kernels' TCP meets what it would meet
-// on such lines. A namespace has no name: it ends with its thread and its processes.
+// on such lines. A namespace has no name: it ends with the last that holds it.
 //
 // Where a machine gives no namespaces the hosts share its network, and [relays] stand between them.
 type lan struct {
@@ -72,37 +72,24 @@ type lan struct {
 	relays *relays // nil where there are namespaces
 }
 
-// lanHost is a namespace: the thread that is in it, and its device.
-type lanHost struct {
-	calls  chan func() // for the thread
-	device *os.File
-}
+// lanHost is a namespace and its device; both nil where there are relays.
+type lanHost struct{ space, device *os.File }
 
 func newLAN(t *testing.T) *lan {
 	t.Helper()
-	l := &lan{}
+	l := &lan{hosts: [lanHosts]*lanHost{{}, {}, {}, {}}}
 	l.rewire(everywhere(link{}))
-	for i := range l.hosts {
-		h := &lanHost{calls: make(chan func())}
-		l.hosts[i] = h
-		t.Cleanup(func() { close(h.calls) })
-		go func() {
-			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-			for f := range h.calls {
-				f()
-			}
-		}()
-	}
 	t.Cleanup(l.wg.Wait)
 	for i, h := range l.hosts {
 		err := h.do(func() error { return h.isolate(i + 1) })
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOSYS) {
 			t.Logf("relays instead of hosts of their own: no network namespaces or no TUN devices here: %v", err)
+			l.hosts = [lanHosts]*lanHost{{}, {}, {}, {}}
 			l.relays = newRelays(t, l)
 			return l
 		}
 		fatalIfErr(t, err)
-		t.Cleanup(func() { _ = h.device.Close() }) // ends its reader, and that the queues
+		t.Cleanup(func() { _, _ = h.space.Close(), h.device.Close() }) // ends its reader, and that the queues
 	}
 	for i := range l.hosts {
 		l.wg.Go(func() { l.carry(i + 1) })
@@ -110,7 +97,7 @@ func newLAN(t *testing.T) *lan {
 	return l
 }
 
-// attach has the nodes of a network run on the hosts, each started by begin on its host's thread.
+// attach has the nodes of a network run on the hosts, each started by begin on a thread in its host's network.
 func (l *lan) attach(h *hosts, begin func(host int, cmd *exec.Cmd) error) {
 	h.start = func(name string, cmd *exec.Cmd) error {
 		i := slices.Index(h.names, name)
@@ -139,17 +126,40 @@ func (k link) travel() time.Duration {
 // rewire changes all links at once; packets on their way are handed over.
 func (l *lan) rewire(w wiring) { l.wired.Store(&w) }
 
-// do calls f on the host's thread: a process that it starts is born into the host's network.
-func (h *lanHost) do(f func() error) error {
-	done := make(chan error)
-	h.calls <- func() { done <- f() }
-	return <-done
+const threadSpace = "/proc/thread-self/ns/net"
+
+// do calls f on a thread in the host's network: a process that it starts is born there. The
+// thread goes back afterwards. It must not end instead: with it would end the processes that
+// others have started from it, which are to die with their parent.
+func (h *lanHost) do(f func() error) (err error) {
+	runtime.LockOSThread()
+	home, err := os.Open(threadSpace)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer func() {
+		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); h.space != nil && back != nil {
+			panic(back) // nothing may run on this thread any more
+		}
+		runtime.UnlockOSThread()
+		err = errors.Join(err, home.Close())
+	}()
+	if h.space != nil {
+		if err := unix.Setns(int(h.space.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+	}
+	return f()
 }
 
 // isolate puts this thread into a new network and makes its device.
-func (h *lanHost) isolate(host int) error {
+func (h *lanHost) isolate(host int) (err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("unshare: %w", err)
+	}
+	if h.space, err = os.Open(threadSpace); err != nil {
+		return err
 	}
 	const path, name = "/dev/net/tun", "lan0"
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
