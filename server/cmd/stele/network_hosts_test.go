@@ -108,12 +108,13 @@ func (h *hosts) run(name string) {
 	var log lockedBuffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	fatalIfErr(h.t, h.start(name, cmd))
-	h.nodes[name] = sync.OnceFunc(func() {
+	kill := sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	h.nodes[name] = kill
 	h.t.Cleanup(func() {
-		h.nodes[name]()
+		kill()
 		if h.t.Failed() {
 			h.t.Logf("%s:\n%s", name, log.String())
 		}
