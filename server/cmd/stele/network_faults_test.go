@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -236,6 +237,7 @@ func TestStreamsThroughFaults(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	streams := make([][]anchor.Submission, len(logs))
+	var anchored atomic.Int64
 	for i, l := range logs {
 		wg.Go(func() {
 			for ctx.Err() == nil { // the last one is waited for
@@ -245,11 +247,12 @@ func TestStreamsThroughFaults(t *testing.T) {
 					return
 				}
 				streams[i] = append(streams[i], s)
+				anchored.Add(1)
 			}
 		})
 	}
 	var faults []string
-	for range 4 {
+	for len(faults) < 4 || anchored.Load() < int64(3*len(logs)) && !t.Failed() {
 		host := 1 + rand.IntN(lanHosts)
 		c := []struct {
 			name string
