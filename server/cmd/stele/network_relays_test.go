@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -142,9 +141,7 @@ func (r *relays) pump(out, in net.Conn, from, to int) {
 			r.l.moved.Add(1)
 		}
 		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				_ = in.Close()
-			}
+			_ = in.Close()
 			return
 		}
 	}
