@@ -1,17 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +20,6 @@ import (
 	"stele/crypto/sm"
 	"stele/notary/anchor"
 	"stele/notary/anchorproof"
-	"stele/notary/chainview"
 	"stele/notary/checkpoint"
 	"stele/server/chainnet"
 	"stele/server/node"
@@ -36,11 +33,8 @@ type plainLog struct {
 	last   uint64 // size of the newest checkpoint that was made
 }
 
-func newPlainLog(t testing.TB, origin string) *plainLog {
-	t.Helper()
-	key, err := sm.GenerateKey()
-	fatalIfErr(t, err)
-	return &plainLog{origin: origin, key: key}
+func newPlainLog(origin string) *plainLog {
+	return &plainLog{origin: origin, key: must(sm.GenerateKey())}
 }
 
 // next grows the log by one leaf and makes the checkpoint that follows the last one.
@@ -66,21 +60,31 @@ type hosts struct {
 	genesis anchorproof.Epoch
 	target  *chainnet.Target
 	pass    string
-	program string
+	start   func(name string, cmd *exec.Cmd) error // in another network, or with another clock
+	nodes   map[string]func()                      // kill what runs
 }
 
-func newHosts(t *testing.T, addresses map[string]string, logs ...*plainLog) *hosts {
-	t.Helper()
-	h := &hosts{t: t, dir: t.TempDir(), program: must(binary())}
-	h.pass = filepath.Join(h.dir, "passphrase")
-	pass, err := keystore.CreatePassphrase(h.pass)
-	fatalIfErr(t, err)
+// found does the ceremony in a folder.
+func found(dir string, addresses map[string]string, logs ...*plainLog) error {
+	pass, err := keystore.CreatePassphrase(filepath.Join(dir, "passphrase"))
+	if err != nil {
+		return err
+	}
 	var keys []string
 	for _, l := range logs {
 		keys = append(keys, signednote.FormatKey(l.origin, l.key.Public()))
 	}
-	h.genesis, err = trialNetwork(h.dir, "egov-hosts", addresses, keys, pass)
+	_, err = trialNetwork(dir, "egov-hosts", addresses, keys, pass)
+	return err
+}
+
+// newHosts is the network of a folder; none of its nodes runs yet.
+func newHosts(t *testing.T, dir string) *hosts {
+	t.Helper()
+	genesis, err := node.ReadGenesis(filepath.Join(dir, "genesis.txt"))
 	fatalIfErr(t, err)
+	h := &hosts{t: t, dir: dir, genesis: genesis, pass: filepath.Join(dir, "passphrase"), nodes: map[string]func(){}}
+	h.start = func(_ string, cmd *exec.Cmd) error { return cmd.Start() }
 	var sockets []string
 	for _, v := range h.genesis.Validators {
 		h.names = append(h.names, v.Name)
@@ -95,31 +99,41 @@ func newHosts(t *testing.T, addresses map[string]string, logs ...*plainLog) *hos
 	return h
 }
 
-// run starts the node of a home, under a command if there is one; it is killed with the test.
-func (h *hosts) run(name string, under ...string) {
+// run starts the node of a home; it is killed with the test.
+func (h *hosts) run(name string) {
 	h.t.Helper()
-	args := append(slices.Clone(under), h.program, "node", "run", "--home", filepath.Join(h.dir, name), "--passphrase-file", h.pass, "--log-level", "warn")
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.Command(must(binary()), "node", "run", "--home", filepath.Join(h.dir, name), "--passphrase-file", h.pass, "--log-level", "warn")
 	cmd.Env = childEnvironment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var log lockedBuffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	fatalIfErr(h.t, cmd.Start())
-	h.t.Cleanup(func() {
+	fatalIfErr(h.t, h.start(name, cmd))
+	kill := sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+	})
+	h.nodes[name] = kill
+	h.t.Cleanup(func() {
+		kill()
 		if h.t.Failed() {
 			h.t.Logf("%s:\n%s", name, log.String())
 		}
 	})
 }
 
-func (h *hosts) status(name string) (chainnet.Status, error) {
+// client reaches a node by the socket in its home.
+func (h *hosts) client(name string) *chainnet.Node {
+	h.t.Helper()
 	n, err := chainnet.NewNode("unix:"+node.Home(filepath.Join(h.dir, name)).Socket(), "")
 	fatalIfErr(h.t, err)
+	return n
+}
+
+func (h *hosts) status(name string) (chainnet.Status, error) {
+	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return n.Status(ctx)
+	return h.client(name).Status(ctx)
 }
 
 func (h *hosts) await(name, what string, ok func(chainnet.Status) bool) chainnet.Status {
@@ -173,9 +187,11 @@ func TestJoinAfterTenThousandAnchors(t *testing.T) {
 	const logs, rounds = 250, 40
 	var all []*plainLog
 	for i := range logs {
-		all = append(all, newPlainLog(t, fmt.Sprintf("log.example/province-%d", i)))
+		all = append(all, newPlainLog(fmt.Sprintf("log.example/province-%d", i)))
 	}
-	h := newHosts(t, map[string]string{"city": "127.0.0.1:" + freePort(t)}, all...)
+	dir := t.TempDir()
+	fatalIfErr(t, found(dir, map[string]string{"city": "127.0.0.1:" + freePort(t)}, all...))
+	h := newHosts(t, dir)
 	h.run("city")
 	h.await("city", "its start", func(chainnet.Status) bool { return true })
 	begin := time.Now()
@@ -230,127 +246,4 @@ func folderSize(t testing.TB, dir string) (n int64) {
 		return err
 	}))
 	return n
-}
-
-// lan is four hosts of their own on two switches, in network namespaces: a host that is moved
-// to the other switch is cut off from those that are not.
-type lan struct {
-	t      *testing.T
-	prefix string
-}
-
-func newLAN(t *testing.T) *lan {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
-	l := &lan{t, fmt.Sprintf("stele%d", os.Getpid())}
-	t.Cleanup(func() {
-		for _, n := range append([]string{"hub"}, "1", "2", "3", "4") {
-			_ = exec.Command("ip", "netns", "del", l.name(n)).Run() // with all that is in it
-		}
-	})
-	// Some containers give root no namespaces; whatever else is missing fails.
-	if out, err := exec.Command("ip", "netns", "add", l.name("hub")).CombinedOutput(); err != nil {
-		t.Skipf("NOT RUN: this machine gives no network namespaces: %v %s", err, bytes.TrimSpace(out))
-	}
-	for _, b := range []string{"left", "right"} {
-		l.ip("-n", l.name("hub"), "link", "add", b, "type", "bridge")
-		l.ip("-n", l.name("hub"), "link", "set", b, "up")
-	}
-	for i := 1; i <= 4; i++ {
-		n := l.name(fmt.Sprint(i))
-		l.ip("netns", "add", n)
-		l.ip("-n", n, "link", "set", "lo", "up")
-		l.ip("-n", n, "link", "add", "eth0", "type", "veth", "peer", "name", port(i), "netns", l.name("hub"))
-		l.ip("-n", n, "addr", "add", fmt.Sprintf("10.77.0.%d/24", i), "dev", "eth0")
-		l.ip("-n", n, "link", "set", "eth0", "up")
-		l.ip("-n", l.name("hub"), "link", "set", port(i), "master", "left", "up")
-	}
-	return l
-}
-
-func port(i int) string { return fmt.Sprintf("port%d", i) }
-
-func (l *lan) name(n string) string { return l.prefix + "-" + n }
-
-func (l *lan) ip(args ...string) {
-	l.t.Helper()
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-		l.t.Fatalf("ip %s: %v %s: this test needs iproute2 and a kernel with network namespaces, veth and bridges", strings.Join(args, " "), err, bytes.TrimSpace(out))
-	}
-}
-
-// split moves hosts to the other switch; all others stand on the first.
-func (l *lan) split(away ...int) {
-	l.t.Helper()
-	for i := 1; i <= 4; i++ {
-		to := "left"
-		if slices.Contains(away, i) {
-			to = "right"
-		}
-		l.ip("-n", l.name("hub"), "link", "set", port(i), "master", to)
-	}
-}
-
-// Four hosts of their own. Cut off 3|1, the three go on and the one catches up when it is back.
-// Cut off 2|2, nothing is anchored until they meet again; then everything is, on one history,
-// with a time after they met.
-func TestPartitions(t *testing.T) {
-	t.Parallel()
-	net := newLAN(t)
-	l := newPlainLog(t, "log.example/a")
-	addresses := map[string]string{}
-	for i := 1; i <= 4; i++ {
-		addresses[fmt.Sprintf("city-%d", i)] = fmt.Sprintf("10.77.0.%d:26656", i)
-	}
-	h := newHosts(t, addresses, l)
-	for i, name := range h.names {
-		h.run(name, "ip", "netns", "exec", net.name(fmt.Sprint(i+1)))
-	}
-	if a := h.anchored(l.next(t)); a.Signed < 3 {
-		t.Fatalf("%+v", a)
-	}
-	net.split(4)
-	alone := h.await("city-4", "its own height", func(chainnet.Status) bool { return true }).Height
-	for range 2 {
-		if a := h.anchored(l.next(t)); slices.Contains(a.Validators, "city-4") {
-			t.Errorf("%+v", a)
-		}
-	}
-	if s := h.await("city-4", "its own height", func(chainnet.Status) bool { return true }); s.Height > alone+2 {
-		t.Errorf("the host that was cut off went on from %d to %d", alone, s.Height)
-	}
-	net.split()
-	h.await("city-4", "it to catch up", func(s chainnet.Status) bool { return s.Headers == 3 && s.Pending == 0 })
-
-	net.split(3, 4)
-	s := l.next(t)
-	cut := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if a, err := h.submit(ctx, s); err == nil {
-		t.Fatalf("two of four anchored: %+v", a)
-	}
-	met := time.Now()
-	net.split()
-	a := h.anchored(s)
-	if a.Time.Before(met.Add(-2 * time.Second)) {
-		t.Errorf("the evidence says %v; the hosts met again at %v", a.Time, met)
-	}
-	t.Logf("2|2: handed in %v before the hosts met, anchored %v after; the evidence's time is %v after they met", met.Sub(cut).Round(time.Millisecond), time.Since(met).Round(time.Millisecond), a.Time.Sub(met).Round(time.Millisecond))
-	var entries [][]chainview.Entry
-	for _, name := range h.names {
-		h.await(name, "all headers", func(s chainnet.Status) bool { return s.Headers == 4 && s.Pending == 0 })
-		n, err := chainnet.NewNode("unix:"+node.Home(filepath.Join(h.dir, name)).Socket(), "")
-		fatalIfErr(t, err)
-		entries = append(entries, must(n.Entries(t.Context(), 0)))
-	}
-	for i := range entries {
-		for j := range entries[i] {
-			if entries[i][j].Header != entries[0][j].Header {
-				t.Errorf("%s has another header %d", h.names[i], j)
-			}
-		}
-	}
 }

@@ -358,6 +358,9 @@ func TestMembersChange(t *testing.T) {
 	for range 4 {
 		last = n.notarize(digestRequest(newDigest(), "", "anchored"))
 	}
+	n.await(0, "the last anchor, which the server may have from another node", func(s chainnet.Status) bool {
+		return s.Pending == 0 && holds(s, map[string]uint64{n.trust.Logs[0].Key.Name(): last.Index + 1})
+	})
 	report := n.verdict(last) // with the first epoch pinned
 	if report.Verdict != proof.Genuine || !strings.Contains(string(must(n.client(0).Evidence(t.Context(), n.trust.Logs[0].Key.Name(), last.Index+1)).Evidence), `"epochs":[{`) {
 		t.Errorf("%s: %s", report.Verdict, report.Summary)
