@@ -47,6 +47,10 @@ func (b *builder) badStatement() {
 	bad("supersedes-itself", "the record replaces itself", func(_ *prooftest.World, r *prooftest.Record) {
 		r.Bytes = replaceIn(r.Bytes, `"class":"general"`, `"class":"general","supersedes":"`+r.Statement.Number+`"`)
 	})
+	text("reason-alone", "a reason in an issue that replaces nothing", `"class":"general"`, `"class":"general","reason":"x"`)
+	bad("reason-empty", "an empty reason", func(_ *prooftest.World, r *prooftest.Record) {
+		r.Bytes = replaceIn(r.Bytes, `"class":"general"`, `"class":"general","supersedes":"420100-2026-00000017-0","reason":""`)
+	})
 	bad("time-zone", "the time has an offset", func(_ *prooftest.World, r *prooftest.Record) {
 		r.Bytes = replaceIn(r.Bytes, r.IssuedAt.Format("15:04:05.000Z"), r.IssuedAt.Add(8*time.Hour).Format("15:04:05.000")+"+08:00")
 	})

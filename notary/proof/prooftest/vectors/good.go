@@ -91,6 +91,9 @@ func (b *builder) good() {
 	b.add("revoked-no-file", "withdrawn, and no file given", proof.Revoked, standing(revoke).Encode(), about(""))
 	b.add("revoked-pending", "the withdrawal is logged, not anchored yet", proof.Revoked, changed(standing(revoke), func(b *proof.Bundle) { b.Standing.Anchors = nil }))
 	b.add("superseded", "the agency replaced the record", proof.Superseded, standing(supersede).Encode())
+	b.add("superseded-reason", "the agency replaced the record and said why", proof.Superseded, standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
+		return w.Supersede(r, otherDocument, "面积有误，重新出证")
+	}).Encode())
 	b.add("revoked-altered", "withdrawn, and the file is another one", proof.Altered, standing(revoke).Encode(), about(otherFile))
 }
 
