@@ -28,6 +28,9 @@ const (
 	fileNextNotaryCert = "notary-next.crt"
 )
 
+// switchTime is how long a switch keeps servers from sequencing, at most; it takes milliseconds.
+const switchTime = 10 * time.Second
+
 func retiredName(name string, id uint32) string {
 	ext := filepath.Ext(name)
 	return fmt.Sprintf("%s-%08x%s", strings.TrimSuffix(name, ext), id, ext)
@@ -204,7 +207,7 @@ func (s *Stores) admitted(ctx context.Context, next *signednote.Verifier) error 
 // is called.
 func (s *Stores) stopped(ctx context.Context) (release func(), err error) {
 	holder := fmt.Sprintf("log-key switch/%d", os.Getpid())
-	ok, err := s.DB.Lease(ctx, batchlog.LeaseName, holder, time.Minute)
+	ok, err := s.DB.Lease(ctx, batchlog.LeaseName, holder, switchTime)
 	if err != nil {
 		return nil, err
 	}
