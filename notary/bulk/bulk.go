@@ -204,7 +204,7 @@ type Objects interface {
 type Notary interface {
 	CheckForm(d intake.Draft) error
 	File(ctx context.Context, d intake.Draft, r io.Reader, size int64) (notary.Record, bool, error)
-	Batch(ctx context.Context, items []intake.BatchItem) iter.Seq2[int, intake.BatchResult]
+	Batch(ctx context.Context, items []intake.BatchItem) (iter.Seq2[int, intake.BatchResult], error)
 }
 
 // Records finds the records of an agency; see package archive.

@@ -250,7 +250,11 @@ func (j *Jobs) notarize(ctx context.Context, job Job, rows []Row) (again error) 
 		}
 		items[i] = intake.BatchItem{Draft: j.rowDraft(job, r), Digest: digest, Size: uint64(r.Item.Size)}
 	}
-	for i, r := range j.o.Notary.Batch(ctx, items) {
+	results, err := j.o.Notary.Batch(ctx, items)
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
 		note(i, r.Record, r.Err)
 	}
 	return again

@@ -27,6 +27,7 @@ type committer struct {
 	in   *Intake
 	done chan struct{}
 	wake chan struct{} // capacity 1: a hint that the queue is not empty
+	room notary.Signal // there may be room in the queue, or no more at all
 
 	mu       sync.Mutex
 	queue    []*waiter // guarded by mu
@@ -59,8 +60,27 @@ var (
 )
 
 // admit lets a batch in as a whole, so that it is never refused half-way: it may fill the
-// queue beyond its limit by its own size. What is not enqueued afterwards is given back.
-func (c *committer) admit(n int) error {
+// queue beyond its limit by its own size. What is not enqueued afterwards is given back. It waits
+// for room, so that a few senders of large batches come in turn instead of being sent away.
+func (c *committer) admit(ctx context.Context, n int) error {
+	timer := time.NewTimer(c.in.limits.BatchWait)
+	defer timer.Stop()
+	for {
+		changed := c.room.Changed()
+		if err := c.promise(n); !errors.Is(err, errBusy) {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return errBusy
+		case <-ctx.Done():
+			return errBusy
+		}
+	}
+}
+
+func (c *committer) promise(n int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -77,6 +97,7 @@ func (c *committer) giveBack(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.promised -= n
+	c.room.Notify()
 }
 
 // enqueue takes an item on; promised is one of a batch that was admitted.
@@ -133,6 +154,9 @@ func (c *committer) take() ([]*waiter, bool) {
 	n := min(len(c.queue), c.in.limits.GroupSize)
 	group := c.queue[:n:n]
 	c.queue = c.queue[n:]
+	if n > 0 {
+		c.room.Notify()
+	}
 	return group, c.closed
 }
 
@@ -155,6 +179,7 @@ func (c *committer) signLoop(ctx context.Context, signed chan<- []*waiter) {
 			c.mu.Lock()
 			c.closed = true
 			c.mu.Unlock()
+			c.room.Notify()
 		}
 	}
 }

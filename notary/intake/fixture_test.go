@@ -146,7 +146,11 @@ func (f *fixture) hold() *storagetest.Injected {
 // run notarizes a batch and collects the results, which come in order.
 func (f *fixture) run(ctx context.Context, items []intake.BatchItem) []intake.BatchResult {
 	out := make([]intake.BatchResult, 0, len(items))
-	for i, r := range f.in.Batch(ctx, items) {
+	results, err := f.in.Batch(ctx, items)
+	if err != nil {
+		return []intake.BatchResult{{Err: err}}
+	}
+	for i, r := range results {
 		if i != len(out) {
 			panic("results out of order")
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"stele/crypto/sm"
 	"stele/notary"
@@ -107,7 +108,7 @@ func TestAuditRowComesFirst(t *testing.T) {
 
 // A full queue refuses; a batch is let in as a whole or not at all; nobody waits for ever.
 func TestQueueLimit(t *testing.T) {
-	f := newFixture(t, storagetest.Embedded, func(l *intake.Limits) { l.MaxQueue, l.GroupSize = 5, 2 })
+	f := newFixture(t, storagetest.Embedded, func(l *intake.Limits) { l.MaxQueue, l.GroupSize, l.BatchWait = 5, 2, 0 })
 	held := f.hold()
 	all := make(chan answer, 100)
 	collect := func(from <-chan answer, n int) {
@@ -158,6 +159,55 @@ func (f *fixture) batch(n, bad int) []intake.BatchItem {
 		}
 	}
 	return items
+}
+
+// A batch that comes while the queue is full waits for room, unless its caller leaves or the
+// server stops.
+func TestBatchWaitsForRoom(t *testing.T) {
+	f := newFixture(t, storagetest.Embedded, func(l *intake.Limits) { l.MaxQueue, l.GroupSize, l.BatchWait = 5, 2, time.Hour })
+	held := f.hold()
+	first := f.submit(t.Context(), 1, noKey)
+	<-held.Hit()
+	rest := f.submit(t.Context(), 5, noKey)
+	await(t, func() bool { return f.in.Queued() == 5 })
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for _, r := range f.run(gone, f.batch(3, -1)) {
+		wantCode(t, r.Err, notary.CodeBusy)
+	}
+	batch := make(chan []intake.BatchResult, 1)
+	go func() { batch <- f.run(t.Context(), f.batch(4, -1)) }()
+	held.Release()
+	results := <-batch
+	if len(results) != 4 {
+		t.Fatalf("%d results: %v", len(results), results[0].Err)
+	}
+	for _, r := range results {
+		fatalIfErr(t, r.Err)
+	}
+	for range 5 {
+		fatalIfErr(t, (<-rest).err)
+	}
+	fatalIfErr(t, (<-first).err)
+
+	held = f.hold()
+	first = f.submit(t.Context(), 1, noKey)
+	<-held.Hit()
+	rest = f.submit(t.Context(), 5, noKey)
+	await(t, func() bool { return f.in.Queued() == 5 })
+	go func() { batch <- f.run(t.Context(), f.batch(3, -1)) }()
+	f.stop()
+	held.Release()
+	for _, r := range <-batch {
+		if r.Err != nil {
+			wantCode(t, r.Err, notary.CodeBusy)
+		}
+	}
+	for range 5 {
+		fatalIfErr(t, (<-rest).err)
+	}
+	fatalIfErr(t, (<-first).err)
+	f.in.Wait()
 }
 
 // A stop answers everybody: what was taken on is written, what comes later is refused.

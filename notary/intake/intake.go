@@ -20,7 +20,6 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"slices"
 	"time"
 
 	"stele/crypto/sm"
@@ -119,6 +118,7 @@ type Limits struct {
 	MaxDocument int64         // bytes of one document
 	MaxBatch    int           // items of one batch call
 	MaxQueue    int           // statements waiting to be written; more are refused as busy
+	BatchWait   time.Duration // how long a batch waits for room among them before it is refused
 	GroupSize   int           // statements in one transaction
 	MaxAttrs    int           // bytes of a record's attributes, names and values
 	SweepAfter  time.Duration // age at which an object without a row is garbage
@@ -128,7 +128,7 @@ type Limits struct {
 // form from what is waiting: a large one means a flood, in which it saves writing the same
 // index pages again and again.
 func DefaultLimits() Limits {
-	return Limits{MaxDocument: 16 << 30, MaxBatch: 10_000, MaxQueue: 20_000, GroupSize: 2048, MaxAttrs: 64 << 10, SweepAfter: 24 * time.Hour}
+	return Limits{MaxDocument: 16 << 30, MaxBatch: 10_000, MaxQueue: 20_000, BatchWait: 5 * time.Second, GroupSize: 2048, MaxAttrs: 64 << 10, SweepAfter: 24 * time.Hour}
 }
 
 // Intake takes documents in. It is safe for concurrent use.
@@ -375,15 +375,13 @@ type BatchResult struct {
 
 // Batch notarizes many digests. Each item succeeds or fails alone. The results come in the
 // order of the items, each as soon as it and those before it are durable. Items are taken on
-// all together, before the first result: whoever stops listening undoes nothing.
-func (in *Intake) Batch(ctx context.Context, items []BatchItem) iter.Seq2[int, BatchResult] {
-	results := make([]BatchResult, len(items))
-	if err := in.group.admit(len(items)); err != nil {
-		for i := range results {
-			results[i].Err = err
-		}
-		return slices.All(results)
+// all together, before the first result: whoever stops listening undoes nothing. An error is
+// that nothing was taken on: a busy service lets a batch wait for a while, and then refuses it.
+func (in *Intake) Batch(ctx context.Context, items []BatchItem) (iter.Seq2[int, BatchResult], error) {
+	if err := in.group.admit(ctx, len(items)); err != nil {
+		return nil, err
 	}
+	results := make([]BatchResult, len(items))
 	waits, enqueued := make([]*waiter, len(items)), 0
 	for i, it := range items {
 		signer, item, prior, err := in.prepareDigest(ctx, it.Draft, it.Digest, it.Size)
@@ -409,7 +407,7 @@ func (in *Intake) Batch(ctx context.Context, items []BatchItem) iter.Seq2[int, B
 				return
 			}
 		}
-	}
+	}, nil
 }
 
 // Revoke withdraws a record of an agency. The reason is public.

@@ -66,7 +66,7 @@ func (a *API) registerBatch() {
 			"application/json":  {Schema: schemas.Schema(reflect.TypeFor[BatchResponse](), true, "BatchResponse")},
 			"application/jsonl": {Schema: &huma.Schema{Type: "string", Description: "Each line is a BatchResult, see the components"}}}}},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(reflect.TypeFor[BatchRequest](), true, "BatchRequest")}}},
-		Errors:      []int{400, 408, 413, 415, 422},
+		Errors:      []int{400, 408, 413, 415, 422, 503},
 	}), a.createBatch)
 }
 
@@ -97,6 +97,11 @@ func (a *API) createBatch(ctx context.Context, in *batchInput) (*huma.StreamResp
 	if err := a.Usage.Spend(ctx, caller(ctx), uint64(len(b.items))); err != nil {
 		return nil, a.fail(ctx, err)
 	}
+	var err error
+	if b.running, err = a.Intake.Batch(ctx, b.items); err != nil {
+		a.Usage.GiveBack(caller(ctx), uint64(len(b.items)))
+		return nil, a.fail(ctx, err)
+	}
 	if strings.Contains(in.request.Header.Get("Accept"), "application/jsonl") {
 		return &huma.StreamResponse{Body: func(c huma.Context) { b.lines(ctx, c) }}, nil
 	}
@@ -116,14 +121,21 @@ type batch struct {
 	items   []intake.BatchItem // those that are in form
 	at      []int              // their places in the call
 	results []BatchResult
+	running iter.Seq2[int, intake.BatchResult]
 }
 
 // run notarizes and fills in the results. It yields how many of them, from the first, are final.
 func (b *batch) run(ctx context.Context) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		last, unspent := uint64(0), uint64(0)
-		defer func() { b.Usage.GiveBack(caller(ctx), unspent) }()
-		for k, res := range b.Intake.Batch(ctx, b.items) {
+		last, unspent, failed := uint64(0), uint64(0), 0
+		var why error // of the first that failed here
+		defer func() {
+			b.Usage.GiveBack(caller(ctx), unspent)
+			if failed > 0 { // one line: there may be thousands
+				b.log.WarnContext(ctx, "items of a batch failed", "items", failed, "of", len(b.items), "error", why)
+			}
+		}()
+		for k, res := range b.running {
 			if res.Err != nil || res.Replay {
 				unspent++
 			}
@@ -132,7 +144,10 @@ func (b *batch) run(ctx context.Context) iter.Seq[int] {
 				b.results[b.at[k]] = issuedItem(res)
 			} else {
 				if problemOf(res.Err).Status >= 500 {
-					b.log.WarnContext(ctx, "batch item failed", "error", res.Err)
+					failed++
+					if why == nil {
+						why = res.Err
+					}
 				}
 				b.results[b.at[k]] = failedItem(res.Err)
 			}

@@ -429,8 +429,12 @@ func (s *benchServer) batches(ctx context.Context, d time.Duration) (float64, er
 			for time.Since(start) < d {
 				select {
 				case body := <-bodies:
-					if _, err := s.post(making, "/api/v1/records/batch", "application/json", bytes.NewReader(body)); err != nil {
+					answer, err := s.post(making, "/api/v1/records/batch", "application/json", bytes.NewReader(body))
+					if err != nil {
 						return err
+					}
+					if bytes.Contains(answer, []byte(`"problem"`)) {
+						return fmt.Errorf("items of a batch failed: %.500s", answer)
 					}
 					n.Add(size)
 					s.records.Add(size)
