@@ -228,6 +228,7 @@ func TestReplacing(t *testing.T) {
 	if a := clerk.get("/console/records/" + old.Number); !strings.Contains(a.body, "原图面积有误 &lt;b&gt;") {
 		t.Error("the replaced record's page does not say why")
 	}
+	o.notarize("a later document") // once it is anchored, so is what came before
 	rec, err := o.in.Archive.Record(t.Context(), o.agency.ID, old.Number)
 	fatalIfErr(t, err)
 	bundle, err := o.in.Archive.Bundle(t.Context(), rec, false)
