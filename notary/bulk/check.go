@@ -16,6 +16,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/class"
+	"stele/notary/filing"
 	"stele/notary/intake"
 )
 
@@ -279,21 +280,21 @@ func (c *checker) draft(it Item) intake.Draft { return c.draftOf(c.job, it) }
 func (c *checker) unpack(ctx context.Context, folder string) (trouble *Problem, err error) {
 	body, obj, err := c.objects.Open(ctx, c.job.Zip, "")
 	if err != nil {
-		return nil, storeDown(err)
+		return nil, filing.StoreDown(err)
 	}
 	defer body.Close()
 	// A zip is read from its end, which the store cannot do: it is copied to a file that has no
 	// name any more, so that a crash leaves nothing.
 	f, err := os.CreateTemp(c.o.Temp, "bulk-*.zip")
 	if err != nil {
-		return nil, storeDown(err)
+		return nil, filing.StoreDown(err)
 	}
 	defer f.Close()
 	if err := os.Remove(f.Name()); err != nil {
-		return nil, storeDown(err)
+		return nil, filing.StoreDown(err)
 	}
 	if n, err := io.Copy(f, body); err != nil || n != obj.Size {
-		return nil, storeDown(errors.Join(err, io.ErrUnexpectedEOF))
+		return nil, filing.StoreDown(errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	b, trouble := openBag(f, obj.Size)
 	if trouble != nil {
@@ -353,7 +354,7 @@ func (c *checker) unpackOne(ctx context.Context, folder string, row *Row, entry 
 	case g.err != nil:
 		return CodeDamaged, nil
 	case err != nil:
-		return "", storeDown(err)
+		return "", filing.StoreDown(err)
 	}
 	row.Item.SM3, row.Item.Size = hex.EncodeToString(h.Sum(nil)), g.n
 	return "", nil
@@ -367,7 +368,7 @@ func (c *checker) scan(ctx context.Context, folder string, row *Row) error {
 	}
 	body, _, err := c.objects.Open(ctx, documentKey(folder, row.No), "")
 	if err != nil {
-		return storeDown(err)
+		return filing.StoreDown(err)
 	}
 	defer body.Close()
 	finding, err := c.o.Scanner.Scan(ctx, body)
@@ -384,7 +385,7 @@ func (c *checker) scan(ctx context.Context, folder string, row *Row) error {
 	row.Item.SM3, row.Item.Size = "", 0
 	// A crash before this leaves it below a folder that no job names, or that goes with its job.
 	if err := c.objects.Delete(ctx, documentKey(folder, row.No)); err != nil {
-		return storeDown(err)
+		return filing.StoreDown(err)
 	}
 	return nil
 }

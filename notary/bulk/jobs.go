@@ -66,18 +66,7 @@ var (
 )
 
 func rowsDown(err error) error {
-	var known *notary.Error
-	switch {
-	case err == nil || errors.As(err, &known):
-		return err
-	case errors.Is(err, notary.ErrNotFound):
-		return errNoJob
-	}
-	return notary.Wrap(notary.CodeUnavailable, err, "The jobs cannot be reached. Look what is there before you try again.")
-}
-
-func storeDown(err error) error {
-	return notary.Wrap(notary.CodeUnavailable, err, "The document store cannot be reached or is full. Try again.")
+	return filing.RowsDown(err, errNoJob, "The jobs cannot be reached. Look what is there before you try again.")
 }
 
 func (j *Jobs) now() time.Time { return j.o.Now().UTC().Truncate(time.Microsecond) }
@@ -161,7 +150,7 @@ func (j *Jobs) AddFiles(ctx context.Context, agencyID, id, makerID string, r io.
 		case g.err != nil:
 			return job, notary.Wrap(notary.CodeInvalid, g.err, "The zip did not arrive whole. Send it again.")
 		}
-		return job, storeDown(err)
+		return job, filing.StoreDown(err)
 	}
 	seen := job.Version
 	job, err = j.store.ChangeBulk(ctx, agencyID, id, func(job *Job) error {
@@ -219,7 +208,7 @@ func (j *Jobs) Open(ctx context.Context, job Job, no int) (io.ReadCloser, Row, e
 		return nil, Row{}, errNoJob
 	}
 	if err != nil {
-		return nil, Row{}, storeDown(err)
+		return nil, Row{}, filing.StoreDown(err)
 	}
 	return body, rows[0], nil
 }

@@ -274,7 +274,7 @@ func (j *Jobs) file(ctx context.Context, job Job, r Row) (notary.Record, error) 
 		return j.fileAgain(ctx, job, r, err)
 	}
 	if err != nil {
-		return notary.Record{}, storeDown(err)
+		return notary.Record{}, filing.StoreDown(err)
 	}
 	defer body.Close()
 	d := j.rowDraft(job, r)

@@ -230,7 +230,7 @@ func (d *Desk) notarize(ctx context.Context, p Paper) (notary.Record, error) {
 	f := p.Document()
 	body, _, err := d.objects.Open(ctx, f.Key, "")
 	if err != nil {
-		return notary.Record{}, storeDown(err)
+		return notary.Record{}, StoreDown(err)
 	}
 	defer body.Close()
 	draft := intake.Draft{AgencyID: p.AgencyID, Title: p.Title, FileName: p.FileName, Class: p.Class, Fields: p.Fields, Supersedes: p.Supersedes, Reason: p.Reason, Reference: p.Reference,

@@ -70,19 +70,25 @@ func wrongState(s State) error {
 	return notary.Errorf(notary.CodeConflict, "A paper that is %s does not take this step. Nothing was done.", s)
 }
 
-// rowsDown turns errors of the store into errors for the outside.
 func rowsDown(err error) error {
+	return RowsDown(err, errNoPaper, "The papers cannot be reached. Look what is there before you try again.")
+}
+
+// RowsDown turns an error of a store of rows into one for the outside: missing for what is not
+// there, and what down says for everything that is not for the outside already.
+func RowsDown(err error, missing *notary.Error, down string) error {
 	var known *notary.Error
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
 	case errors.Is(err, notary.ErrNotFound):
-		return errNoPaper
+		return missing
 	}
-	return notary.Wrap(notary.CodeUnavailable, err, "The papers cannot be reached. Look what is there before you try again.")
+	return notary.Wrap(notary.CodeUnavailable, err, "%s", down)
 }
 
-func storeDown(err error) error {
+// StoreDown turns an error of the object store into one for the outside.
+func StoreDown(err error) error {
 	return notary.Wrap(notary.CodeUnavailable, err, "The document store cannot be reached or is full. Try again.")
 }
 
@@ -176,7 +182,7 @@ func (d *Desk) copy(ctx context.Context, r io.Reader, size int64, f *File) error
 		if errors.As(err, &known) {
 			return known
 		}
-		return storeDown(err)
+		return StoreDown(err)
 	}
 	f.SM3, f.Size = sm.Digest(h.Sum(nil)), n.n
 	return nil
@@ -195,7 +201,7 @@ func (d *Desk) scan(ctx context.Context, key string) error {
 	}
 	body, _, err := d.objects.Open(ctx, key, "")
 	if err != nil {
-		return storeDown(err)
+		return StoreDown(err)
 	}
 	defer body.Close()
 	finding, err := d.o.Scanner.Scan(ctx, body)
@@ -253,7 +259,7 @@ func (d *Desk) Open(ctx context.Context, p Paper, original bool) (io.ReadCloser,
 	}
 	body, _, err := d.objects.Open(ctx, f.Key, "")
 	if err != nil {
-		return nil, f, storeDown(err)
+		return nil, f, StoreDown(err)
 	}
 	return body, f, nil
 }
@@ -378,7 +384,7 @@ func (d *Desk) Markable(ctx context.Context, p Paper) ([]byte, error) {
 	defer body.Close()
 	document, err := io.ReadAll(io.LimitReader(body, MaxMarked+1))
 	if err != nil {
-		return nil, storeDown(err)
+		return nil, StoreDown(err)
 	}
 	if sm.Sum(document) != p.File.SM3 {
 		return nil, notary.Errorf(notary.CodeConflict, "The file that is kept here is not the one that was handed in. Hand it in again.")
