@@ -242,6 +242,14 @@ func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm
 	return writeFile(c.TrustPath(), append(t.Encode(), '\n'), 0o644)
 }
 
+func (c Config) rootKey(pass keystore.Secret) (*sm.PrivateKey, error) {
+	key, err := keystore.Load(c.keyPath(fileRootKey), pass)
+	if err != nil {
+		return nil, fmt.Errorf("the root key is needed to issue a certificate: %w", err)
+	}
+	return key, nil
+}
+
 func (c Config) rootCert() ([]byte, error) {
 	text, err := os.ReadFile(c.keyPath(fileRootCert))
 	if err != nil {
@@ -324,9 +332,9 @@ func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, n
 	if err != nil {
 		return a, err
 	}
-	rootKey, err := keystore.Load(c.keyPath(fileRootKey), pass)
+	rootKey, err := c.rootKey(pass)
 	if err != nil {
-		return a, fmt.Errorf("the root key is needed to issue a certificate: %w", err)
+		return a, err
 	}
 	root, err := c.rootCert()
 	if err != nil {
@@ -372,9 +380,9 @@ func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, h
 	if err != nil {
 		return time.Time{}, err
 	}
-	rootKey, err := keystore.Load(c.keyPath(fileRootKey), pass)
+	rootKey, err := c.rootKey(pass)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("the root key is needed to issue a certificate: %w", err)
+		return time.Time{}, err
 	}
 	if home == nil {
 		key, err := keystore.Load(c.keyPath(agencyKeyFile(a.ID)), pass)

@@ -38,11 +38,20 @@ func retiredName(name string, id uint32) string {
 
 // LogKey is the public key of the instance's log, as members of a network admit it.
 func (s *Stores) LogKey() (string, error) {
-	v := s.Trust.LogKey(s.id.Origin)
-	if v == nil {
-		return "", fmt.Errorf("%w: the trust roots have no key of the log %s", ErrForeign, s.id.Origin)
+	v, err := s.presentLogKey()
+	if err != nil {
+		return "", err
 	}
 	return signednote.FormatKey(v.Name(), v.Key()), nil
+}
+
+// presentLogKey is the log's key that the trust roots name without an end.
+func (s *Stores) presentLogKey() (*signednote.Verifier, error) {
+	v := s.Trust.LogKey(s.id.Origin)
+	if v == nil {
+		return nil, fmt.Errorf("%w: the trust roots have no key of the log %s", ErrForeign, s.id.Origin)
+	}
+	return v, nil
 }
 
 // logKeys loads the key that signs checkpoints, and gives the public keys that the log has had.
@@ -89,9 +98,9 @@ func (s *Stores) NextLogKey(now time.Time) (string, error) {
 }
 
 func (s *Stores) certifyNext(key *sm.PublicKey, pass keystore.Secret, now time.Time) error {
-	rootKey, err := keystore.Load(s.Config.keyPath(fileRootKey), pass)
+	rootKey, err := s.Config.rootKey(pass)
 	if err != nil {
-		return fmt.Errorf("the root key is needed to issue a certificate: %w", err)
+		return err
 	}
 	der, err := s.Config.rootCert()
 	if err != nil {
@@ -126,9 +135,9 @@ func (s *Stores) SwitchLogKey(ctx context.Context, unadmitted bool, now time.Tim
 	if err != nil {
 		return "", err
 	}
-	former := s.Trust.LogKey(s.id.Origin)
-	if former == nil {
-		return "", fmt.Errorf("%w: the trust roots have no key of the log %s", ErrForeign, s.id.Origin)
+	former, err := s.presentLogKey()
+	if err != nil {
+		return "", err
 	}
 	next, err := s.nextLogKey(former, pass)
 	if err != nil {
