@@ -39,6 +39,16 @@ func (s *server) genuineFor(trusts map[string]*proof.Trust, bundles map[string][
 	}
 }
 
+// becomesGenuine waits for a record's anchor.
+func (s *server) becomesGenuine(rec record) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); s.verdict(rec).Verdict != proof.Genuine; time.Sleep(20 * time.Millisecond) { // between two questions
+		if time.Now().After(deadline) {
+			s.t.Fatalf("record %s is not anchored\n%s", rec.Number, s.log)
+		}
+	}
+}
+
 // succeeds runs a command that must.
 func (s site) succeeds(t testing.TB, verb ...string) string {
 	t.Helper()
@@ -173,11 +183,7 @@ func TestLogKeyChangesOnNetwork(t *testing.T) {
 	s.succeeds(t, "log-key", "switch")
 
 	srv = s.start(t)
-	for deadline := time.Now().Add(time.Minute); srv.verdict(records["between"]).Verdict != proof.Genuine; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) { // nothing but the switch has happened since it was logged
-			t.Fatalf("what waited is not anchored\n%s", srv.log)
-		}
-	}
+	srv.becomesGenuine(records["between"]) // nothing but the switch has happened since it was logged
 	records["after"] = srv.notarize(digestRequest(newDigest(), "", "anchored"))
 	trusts["the trust roots after the change"] = srv.trust
 	bundles := map[string][]byte{}
@@ -198,11 +204,7 @@ func TestLogKeyChangesOnNetwork(t *testing.T) {
 	urgent := srv.notarize(digestRequest(newDigest(), "", "logged"))
 	srv.demand(urgent, proof.Pending)
 	n.admit(next)
-	for deadline := time.Now().Add(time.Minute); srv.verdict(urgent).Verdict != proof.Genuine; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it is not anchored although its key is admitted\n%s", srv.log)
-		}
-	}
+	srv.becomesGenuine(urgent)
 	srv.stop()
 	s.fsck(t)
 }
