@@ -17,6 +17,21 @@ func Read(rgba []byte, width, height int) (text string) {
 	if width <= 0 || height <= 0 || width > MaxPixels/height || len(rgba) != 4*width*height {
 		return ""
 	}
+	// Two codes in a thousand hold dark squares that the library takes for marks of the code,
+	// however steady the picture is, because it reads rows and in their order. Turned, the
+	// same code is read.
+	grey := luminance(rgba)
+	for range 4 {
+		if text = decode(grey, width, height); text != "" {
+			return text
+		}
+		grey, width, height = turned(grey, width, height)
+	}
+	return ""
+}
+
+// decode looks at a grey picture once.
+func decode(grey []byte, width, height int) (text string) {
 	// The library indexes by what it believes to see in a picture. A picture that leads it
 	// out of bounds holds no code; it must not end the program.
 	defer func() {
@@ -24,7 +39,7 @@ func Read(rgba []byte, width, height int) (text string) {
 			text = ""
 		}
 	}()
-	source, err := gozxing.NewPlanarYUVLuminanceSource(luminance(rgba), width, height, 0, 0, width, height, false)
+	source, err := gozxing.NewPlanarYUVLuminanceSource(grey, width, height, 0, 0, width, height, false)
 	if err != nil {
 		return ""
 	}
@@ -37,6 +52,17 @@ func Read(rgba []byte, width, height int) (text string) {
 		return ""
 	}
 	return found.GetText()
+}
+
+// turned is a picture turned by a quarter, clockwise.
+func turned(grey []byte, width, height int) ([]byte, int, int) {
+	out := make([]byte, 0, len(grey))
+	for x := range width {
+		for y := height - 1; y >= 0; y-- {
+			out = append(out, grey[y*width+x])
+		}
+	}
+	return out, height, width
 }
 
 // luminance makes a grey picture, with the weights of ITU-R BT.601 in 1/256.

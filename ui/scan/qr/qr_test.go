@@ -1,6 +1,7 @@
 package qr_test
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
@@ -38,6 +39,33 @@ func TestRead(t *testing.T) {
 	p := picture(t, "文书存证", 300, color.White)
 	if got := qr.Read(p.Pix, p.Rect.Dx(), p.Rect.Dy()); got != "文书存证" {
 		t.Errorf("Chinese text: %q", got)
+	}
+}
+
+// TestReadTurned reads codes that the library reads in some positions only.
+func TestReadTurned(t *testing.T) {
+	for _, text := range []string{
+		"http://user@127.0.0.1:20012/",
+		"http://user@127.0.0.1:20107/",
+		"http://user@127.0.0.1:20203/",
+		"javascript:alert(1)//http://127.0.0.1:20435/r/420100-2026-00000017-0",
+		"javascript:alert(1)//http://127.0.0.1:20773/r/420100-2026-00000017-0",
+	} {
+		p := picture(t, text, 240, color.Gray{210})
+		if got := qr.Read(p.Pix, p.Rect.Dx(), p.Rect.Dy()); got != text {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
+}
+
+// TestReadEvery reads the codes of many certificates: none may be one that nobody can scan.
+func TestReadEvery(t *testing.T) {
+	for i := range 400 {
+		text := fmt.Sprintf("https://stele.example/r/420100-2026-%08d-%d?code=7KQ2M9XD", i*i*i, i%10)
+		p := picture(t, text, 240, color.Gray{210})
+		if got := qr.Read(p.Pix, p.Rect.Dx(), p.Rect.Dy()); got != text {
+			t.Errorf("%s: %q", text, got)
+		}
 	}
 }
 
