@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
@@ -35,6 +36,7 @@ type double struct {
 	fail     map[string]error // of every call of a method
 	lose     int              // so many submissions are accepted and forgotten
 	pending  bool             // nothing that is submitted is finished
+	never    uint64           // checkpoints up to this size are never finished
 	bad      bool             // evidence is another chain's
 	hook     func(method string)
 }
@@ -123,7 +125,7 @@ func (d *double) Evidence(_ context.Context, c checkpoint.Checkpoint) (json.RawM
 	defer d.mu.Unlock()
 	e, ok := d.evidence[c]
 	switch {
-	case !ok || d.pending:
+	case !ok || d.pending || c.Size <= d.never:
 		return nil, anchor.ErrPending
 	case d.bad:
 		return json.RawMessage(strings.Replace(string(e), `"position":0`, `"position":1`, 1)), nil
@@ -139,6 +141,7 @@ type fixture struct {
 	loop     *anchor.Loop
 	anchored notary.Signal
 	told     []uint64 // under chain.mu
+	overdue  func(size uint64) error
 	logged   *levels
 }
 
@@ -146,6 +149,7 @@ func newFixture(t *testing.T, b storagetest.Backend) *fixture {
 	t.Helper()
 	f := &fixture{Site: storagetest.NewSite(t, b), logged: &levels{}}
 	f.db, f.chain = storagetest.NewFaultyDB(f.DB), newDouble(f.Site)
+	f.overdue = func(uint64) error { return nil }
 	f.loop = f.newLoop(f.chain)
 	return f
 }
@@ -153,7 +157,7 @@ func newFixture(t *testing.T, b storagetest.Backend) *fixture {
 func (f *fixture) newLoop(target anchor.Target) *anchor.Loop {
 	trust := f.World.Trust()
 	tiles := batchlog.NewTiles(f.Objects, 0)
-	return anchor.NewLoop(f.db, target, anchor.Options{Required: []string{"stele/egov/v1"}, Nodes: tiles.Nodes, Log: slog.New(f.logged),
+	return anchor.NewLoop(f.db, target, anchor.Options{Required: []string{"stele/egov/v1"}, Nodes: tiles.Nodes, Log: slog.New(f.logged), Now: time.Now,
 		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, &f.LogKey.Verifier) },
 		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
 			_, err := proof.VerifyAnchor(trust, c, evidence)
@@ -168,7 +172,8 @@ func (f *fixture) newLoop(target anchor.Target) *anchor.Loop {
 			f.told = append(f.told, p.Anchored)
 			f.chain.mu.Unlock()
 			f.anchored.Notify()
-		}})
+		},
+		Overdue: func(_ context.Context, size uint64) error { return f.overdue(size) }})
 }
 
 // grow logs n more records and returns the checkpoint.

@@ -48,6 +48,12 @@ type Options struct {
 	Log        *slog.Logger
 	MayLag     bool   // the target may show an older state of the chain: a head behind the stored evidence is no contradiction
 	OnAnchored func() // called after evidence was stored; must not block
+
+	// Overdue gives the log an entry, when the chain has held the newest checkpoint, of this
+	// size, without evidence for OverdueAfter; again after twice that time, and so on, up to an
+	// hour. nil: nothing is done about it.
+	Overdue      func(ctx context.Context, size uint64) error
+	OverdueAfter time.Duration // default 30 s
 }
 
 const (
@@ -82,6 +88,7 @@ type Loop struct {
 	// Owned by Run.
 	covered uint64 // records that the last anchor brought
 	told    uint64 // largest size that OnAnchored was called for
+	overdue overdue
 }
 
 // NewLoop returns a loop for one chain.
@@ -91,6 +98,9 @@ func NewLoop(store Store, target Target, o Options) *Loop {
 	}
 	if o.Resubmit == 0 {
 		o.Resubmit = defaultResubmit
+	}
+	if o.OverdueAfter == 0 {
+		o.OverdueAfter = defaultOverdue
 	}
 	if o.Name == "" {
 		o.Name = target.Kind()
@@ -213,7 +223,8 @@ func (l *Loop) round(ctx context.Context) (done bool, err error) {
 	if c.Size <= st.Anchored || !l.due(st, c) {
 		return true, nil
 	}
-	if err := l.submit(ctx, st, c); err != nil {
+	held, err := l.submit(ctx, st, c)
+	if err != nil {
 		return false, err
 	}
 	evidence, err := l.await(ctx, c)
@@ -221,8 +232,12 @@ func (l *Loop) round(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	if evidence == nil {
+		if held {
+			l.late(ctx, c.Size)
+		}
 		return false, nil // not answered in time: submit again, by then perhaps a newer one
 	}
+	l.overdue.settled()
 	if err := l.opt.Verify(c, evidence); err != nil {
 		return false, fmt.Errorf("the chain's evidence for size %d does not verify: %w", c.Size, err)
 	}
@@ -250,12 +265,14 @@ func (l *Loop) read(ctx context.Context) (State, checkpoint.Checkpoint, error) {
 	return l.newest(ctx)
 }
 
-func (l *Loop) submit(ctx context.Context, st State, c checkpoint.Checkpoint) error {
+// submit hands the chain what it does not have yet. It reports whether the chain held the
+// checkpoint already.
+func (l *Loop) submit(ctx context.Context, st State, c checkpoint.Checkpoint) (held bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	size, root, err := l.target.Head(ctx, c.Origin)
 	if err != nil {
-		return fmt.Errorf("read the chain's head: %w", err)
+		return false, fmt.Errorf("read the chain's head: %w", err)
 	}
 	switch {
 	case size > c.Size:
@@ -263,26 +280,26 @@ func (l *Loop) submit(ctx context.Context, st State, c checkpoint.Checkpoint) er
 		// if the database still is behind, it is not the one that this chain belongs to.
 		_, again, err := l.newest(ctx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if again.Size >= size {
-			return ErrStale
+			return false, ErrStale
 		}
-		return fmt.Errorf("%w: the chain has the log at size %d, the database at %d", ErrMismatch, size, c.Size)
+		return false, fmt.Errorf("%w: the chain has the log at size %d, the database at %d", ErrMismatch, size, c.Size)
 	case size == c.Size && root == c.Root:
-		return nil
+		return true, nil
 	case size == c.Size && size > 0:
-		return fmt.Errorf("%w: the chain has root %s for size %d, the database %s", ErrMismatch, root, size, c.Root)
+		return false, fmt.Errorf("%w: the chain has root %s for size %d, the database %s", ErrMismatch, root, size, c.Root)
 	}
 	proof, err := l.proof(ctx, size, root, c)
 	if err != nil {
-		return err
+		return false, err
 	}
 	sig, err := l.opt.Signature(st.Note)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return l.target.Submit(ctx, Submission{Checkpoint: c, Signature: sig, OldSize: size, Proof: proof})
+	return false, l.target.Submit(ctx, Submission{Checkpoint: c, Signature: sig, OldSize: size, Proof: proof})
 }
 
 // proof builds and checks the proof that the newest checkpoint grew out of the chain's head.

@@ -37,6 +37,7 @@ type app struct {
 	onCommit func()                                // after each commit; must not block
 	hooks    hooks
 	refused  tally
+	warned   uint64 // headers before this one are not warned of any more
 
 	meta   *meta // as of the last commit
 	staged *block

@@ -127,7 +127,10 @@ func (a *app) cosignItems(number uint64, headers []anchorproof.Header) ([]extens
 	var items []extensionItem
 	for _, h := range headers {
 		if !a.vouches(h) {
-			a.log.Warn("abstaining from a header whose time the own clock does not vouch for", "index", h.Index, "time", h.Time(), "now", a.clock())
+			if h.Index >= a.warned { // once: a header that waits for ever comes with every vote
+				a.warned = h.Index + 1
+				a.log.Warn("abstaining from a header whose time the own clock does not vouch for", "index", h.Index, "time", h.Time(), "now", a.clock())
+			}
 			continue
 		}
 		h.Epoch = number

@@ -13,6 +13,7 @@ import (
 	"stele/notary/anchorproof"
 	"stele/notary/checkpoint"
 	"stele/notary/gateway"
+	"stele/notary/people"
 	"stele/notary/proof"
 	"stele/server/bsnhttp"
 )
@@ -65,12 +66,29 @@ func (s *Stores) publishTrust() error {
 
 // addLoop makes the loop of one chain.
 func (in *Instance) addLoop(l chainLoop, target anchor.Target, p ChainPolicy, resubmit time.Duration) {
-	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away,
+	var overdue func(context.Context, uint64) error
+	if l.final { // a gateway vouches for no time: another entry would not help there
+		overdue = in.coverOverdue
+	}
+	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Overdue: overdue, Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away,
 		Nodes: in.Tiles.Nodes, Log: in.log,
 		Signature:  in.signature,
 		Verify:     func(c checkpoint.Checkpoint, evidence []byte) error { return proof.CheckAnchor(in.Trust, c, evidence) },
 		OnAnchored: in.Progress.Notify})
 	in.loops = append(in.loops, l)
+}
+
+// actOverdue is a line of the operators' trail that the server writes itself.
+const actOverdue people.Act = "anchor_overdue"
+
+// coverOverdue gives the log an entry where the anchor of this size is overdue: the audit trail
+// says so, and is sealed at once. A crash between the two leaves a line that is sealed with the
+// next ones; several servers may each write one.
+func (in *Instance) coverOverdue(ctx context.Context, size uint64) error {
+	if err := in.people.Note(ctx, people.Deed{Login: "stele", Act: actOverdue, About: in.id.Chain, Detail: fmt.Sprintf("size %d", size), Network: "local"}); err != nil {
+		return err
+	}
+	return in.sealer.Seal(ctx)
 }
 
 // signature is what a chain is handed with a checkpoint: that of the note or, where the note is

@@ -42,11 +42,20 @@ func (s *server) genuineFor(trusts map[string]*proof.Trust, bundles map[string][
 // becomesGenuine waits for a record's anchor.
 func (s *server) becomesGenuine(rec record) {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); s.verdict(rec).Verdict != proof.Genuine; time.Sleep(20 * time.Millisecond) { // between two questions
+	if !s.genuineWithin(rec, time.Minute) {
+		s.t.Fatalf("record %s is not anchored\n%s", rec.Number, s.log)
+	}
+}
+
+// genuineWithin waits so long for the same.
+func (s *server) genuineWithin(rec record, patience time.Duration) bool {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); s.verdict(rec).Verdict != proof.Genuine; time.Sleep(20 * time.Millisecond) { // between two questions
 		if time.Now().After(deadline) {
-			s.t.Fatalf("record %s is not anchored\n%s", rec.Number, s.log)
+			return false
 		}
 	}
+	return true
 }
 
 // succeeds runs a command that must.
@@ -138,24 +147,34 @@ func crashes(t *testing.T, s site) {
 	fatalIfErr(t, os.WriteFile(trust, after, 0o644))
 }
 
-// admit has the members of a network admit a log's key: three of four sign.
+// admit has the members of a network admit a log's key.
 func (n *network) admit(key string) {
 	n.t.Helper()
+	var homes []string
+	for _, city := range n.info.Nodes {
+		homes = append(homes, city.Home)
+	}
+	admit(n.t, key, filepath.Join(n.data, "keys", "passphrase"), homes)
+}
+
+// admit has three members of four admit a log's key, by commands in their homes.
+func admit(t testing.TB, key, passphrase string, homes []string) {
+	t.Helper()
 	stele := func(args ...string) {
-		n.t.Helper()
+		t.Helper()
 		cmd := exec.Command(must(binary()), args...)
 		cmd.Env = childEnvironment()
 		if out, err := cmd.CombinedOutput(); err != nil {
-			n.t.Fatalf("stele %s: %v\n%s", strings.Join(args, " "), err, out)
+			t.Fatalf("stele %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	proposal := filepath.Join(n.t.TempDir(), "proposal.json")
-	stele("node", "propose", "--home", n.info.Nodes[0].Home, "--notary-add", key, "-o", proposal)
+	proposal := filepath.Join(t.TempDir(), "proposal.json")
+	stele("node", "propose", "--home", homes[0], "--notary-add", key, "-o", proposal)
 	fingerprint := must(readProposal(proposal)).Next.Hash().String()
-	for _, city := range n.info.Nodes[:3] {
-		stele("node", "sign", "--home", city.Home, "--passphrase-file", filepath.Join(n.data, "keys", "passphrase"), "--fingerprint", fingerprint, proposal)
+	for _, home := range homes[:3] {
+		stele("node", "sign", "--home", home, "--passphrase-file", passphrase, "--fingerprint", fingerprint, proposal)
 	}
-	stele("node", "submit", "--home", n.info.Nodes[0].Home, proposal)
+	stele("node", "submit", "--home", homes[0], proposal)
 }
 
 // On a network the members admit the next key first. What is received between their decision

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,17 +18,13 @@ import (
 
 	"stele/notary/anchorproof"
 	"stele/server/chainnet"
+	"stele/server/node"
 )
 
 // What the evidence's time is when the clocks of machines differ.
 func TestClocksApart(t *testing.T) {
 	t.Parallel()
-	if runtime.GOARCH != "amd64" {
-		t.Skip("NOT RUN: the clock that this test puts into a process is machine code for amd64")
-	}
-	if err := canShift(); err != nil {
-		t.Skipf("NOT RUN: this machine lets nobody trace a child, or its kernel has no vDSO: %v", err)
-	}
+	needsShift(t)
 	for _, c := range []struct {
 		name   string
 		shifts []int32 // seconds, by host
@@ -131,6 +128,63 @@ func (h *hosts) awaitsClocks(l *plainLog, seconds []int32) {
 	}
 	_, took := h.vouched(l)
 	t.Logf("clocks set, nodes started again: anchored after %v", took.Round(time.Millisecond))
+}
+
+// One clock is slow and one member is away: the chain takes a checkpoint in with a time that
+// nobody vouches for. When the member is back the record is anchored, without another document:
+// the server makes an entry of its own, which the audit trail explains.
+func TestOverdueAnchor(t *testing.T) {
+	t.Parallel()
+	needsShift(t)
+	h, _ := newShifted(t, []int32{-30, 0, 0, 0})
+	var homes, sockets []string
+	for _, name := range h.names {
+		h.await(name, "its start", started)
+		homes = append(homes, filepath.Join(h.dir, name))
+		sockets = append(sockets, "unix:"+node.Home(filepath.Join(h.dir, name)).Socket())
+	}
+	s := site{data: t.TempDir(), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(sockets, ",")}}
+	s.succeeds(t, "init", "--new-passphrase", "--origin", "overdue.example/"+unique(), "--genesis", filepath.Join(h.dir, "genesis.txt"), "--fingerprint", h.genesis.Hash().String())
+	admit(t, s.succeeds(t, "log-key"), h.pass, homes)
+	srv := s.start(t)
+
+	h.nodes[h.names[1]]()
+	// The first blocks after a right one follow it closely, whatever the slow clock says: their
+	// time is right enough, and what waits for it is vouched for when the member is back.
+	waits, begin := record{}, time.Now()
+	for falsely := false; !falsely; falsely = !srv.genuineWithin(waits, 5*time.Second) && h.lastTime(h.names[3]).Before(time.Now().Add(-15*time.Second)) {
+		if time.Since(begin) > 2*time.Minute {
+			t.Fatal("no anchor with the slow clock's time")
+		}
+		waits = srv.notarize(digestRequest(newDigest(), "", "logged"))
+	}
+	h.run(h.names[1])
+	// One more entry is not enough where the slow clock's vote is in the block again.
+	if !srv.genuineWithin(waits, 4*time.Minute) {
+		t.Fatalf("record %s is not anchored\n%s", waits.Number, srv.log)
+	}
+	if !strings.Contains(srv.log.String(), "an anchor is overdue") {
+		t.Error("the log does not say that an anchor was overdue")
+	}
+	srv.stop()
+	s.fsck(t)
+}
+
+// lastTime is the time of a node's newest header.
+func (h *hosts) lastTime(name string) time.Time {
+	h.t.Helper()
+	entries := must(h.client(name).Entries(h.t.Context(), h.now(name).Headers-1))
+	return entries[len(entries)-1].Header.Time()
+}
+
+func needsShift(t *testing.T) {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("NOT RUN: the clock that this test puts into a process is machine code for amd64")
+	}
+	if err := canShift(); err != nil {
+		t.Skipf("NOT RUN: this machine lets nobody trace a child, or its kernel has no vDSO: %v", err)
+	}
 }
 
 // startShifted starts a process whose time of day is wrong by so many seconds, and whose
