@@ -42,12 +42,13 @@ type Limits struct {
 	MaxPublicUpload int64         // bytes of a file that anybody may have hashed here
 	LookupsPerMin   int           // lookups and verifications per address and minute
 	ReadTimeout     time.Duration // a body that is silent for this long is given up
+	PublicTime      time.Duration // and one from anybody that is not done after this long
 	MaxWait         time.Duration // what ?wait= may wait at most
 }
 
 // DefaultLimits are those of a deployment that sets none.
 func DefaultLimits() Limits {
-	return Limits{MaxPublicUpload: 256 << 20, LookupsPerMin: 120, ReadTimeout: 30 * time.Second, MaxWait: 30 * time.Second}
+	return Limits{MaxPublicUpload: 256 << 20, LookupsPerMin: 120, ReadTimeout: 30 * time.Second, PublicTime: 30 * time.Minute, MaxWait: 30 * time.Second}
 }
 
 // Config is what the API needs.
@@ -224,7 +225,7 @@ func (b *rawBody) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-// patient reads a request's body with a rolling deadline.
+// patient reads the body of an agency's request with a rolling deadline: it may take hours.
 func (a *API) patient(w http.ResponseWriter, r io.Reader) io.Reader {
 	return slowread.New(w, r, slowread.Limits{Silence: a.Limits.ReadTimeout}, a.Now)
 }

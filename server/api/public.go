@@ -17,6 +17,7 @@ import (
 	"stele/notary/archive"
 	"stele/notary/proof"
 	"stele/server/auth"
+	"stele/server/slowread"
 )
 
 // Match is a record that a lookup found, with its proof.
@@ -209,7 +210,7 @@ func (a *API) readVerify(in *verifyInput) (*sm.Digest, []byte, error) {
 	if err != nil {
 		media = ""
 	}
-	body := a.patient(in.response, in.request.Body)
+	body := slowread.New(in.response, in.request.Body, slowread.Limits{Silence: a.Limits.ReadTimeout, Whole: a.Limits.PublicTime}, a.Now)
 	switch media {
 	case "application/json":
 		return readVerifyJSON(body)

@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/csv"
 	"errors"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strconv"
@@ -92,6 +93,10 @@ func (v *visit) exportAudit() error {
 		return errBadForm
 	}
 	f.Limit = 1000
+	deeds, err := v.People.Deeds(v.r.Context(), f)
+	if err != nil {
+		return err
+	}
 	var write func(people.Deed) error
 	finish := func() error { return nil }
 	name := "audit-" + v.Now().In(ui.Beijing).Format("20060102-150405")
@@ -116,11 +121,6 @@ func (v *visit) exportAudit() error {
 		}
 	}
 	for {
-		deeds, err := v.People.Deeds(v.r.Context(), f)
-		if err != nil {
-			v.Log.WarnContext(v.r.Context(), "an export broke off", "error", err)
-			return nil
-		}
 		for _, d := range deeds {
 			if err := write(d); err != nil {
 				return nil // the person has left
@@ -131,6 +131,9 @@ func (v *visit) exportAudit() error {
 			return nil
 		}
 		f.Before = deeds[len(deeds)-1].ID
+		if deeds, err = v.People.Deeds(v.r.Context(), f); err != nil {
+			v.breakOff(slog.LevelWarn, brokeOff, err)
+		}
 	}
 }
 

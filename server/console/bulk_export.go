@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/csv"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strconv"
@@ -54,15 +55,13 @@ func (v *visit) exportBulk() error {
 			}
 			cells, err := write(job, r, strings.Join(said, " "))
 			if err != nil {
-				v.Log.WarnContext(v.r.Context(), "an export broke off", "error", err)
-				return nil
+				v.breakOff(slog.LevelWarn, brokeOff, err)
 			}
 			put(cells)
 		}
 		q.After = rows[len(rows)-1].No
 		if rows, err = v.Bulk.Rows(v.r.Context(), q); err != nil {
-			v.Log.WarnContext(v.r.Context(), "an export broke off", "error", err)
-			return nil
+			v.breakOff(slog.LevelWarn, brokeOff, err)
 		}
 	}
 	w.Flush()

@@ -135,9 +135,16 @@ func (v *visit) evidence() error {
 		if errors.Is(err, evidence.ErrOriginal) {
 			level = slog.LevelError
 		}
-		v.Log.Log(ctx, level, "sending an evidence package broke off", "record", rec.ID, "error", err)
-		// Ending the answer in order would make a broken package look whole.
-		panic(http.ErrAbortHandler)
+		v.breakOff(level, "sending an evidence package broke off", err, "record", rec.ID)
 	}
 	return nil
+}
+
+const brokeOff = "an export broke off"
+
+// breakOff ends an answer that has begun and cannot be finished. Ending it in order would make
+// what is there look whole. It does not return.
+func (v *visit) breakOff(level slog.Level, what string, err error, attrs ...any) {
+	v.Log.Log(v.r.Context(), level, what, append(attrs, "error", err)...)
+	panic(http.ErrAbortHandler)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -223,16 +224,15 @@ func (v *visit) exportRecords() error {
 		return errBadForm
 	}
 	f.Limit = 1000
+	records, err := v.Archive.List(ctx, f)
+	if err != nil {
+		return err
+	}
 	v.attach("text/csv; charset=utf-8", "records-"+v.Now().In(ui.Beijing).Format("20060102-150405")+".csv")
 	_, _ = v.rw.Write([]byte(spreadsheetMark))
 	w := csv.NewWriter(v.rw)
 	_ = w.Write(recordColumns) // an error stays and is returned below
 	for {
-		records, err := v.Archive.List(ctx, f)
-		if err != nil {
-			v.Log.WarnContext(ctx, "an export broke off", "error", err)
-			return nil
-		}
 		for _, r := range records {
 			row := []string{r.Number, fieldOf(r, "title"), fieldOf(r, "fileName"), r.Class, string(p.StateOf(r.Index)), string(r.Standing), r.Reference, fieldOf(r, "originSystem"), r.IssuedAt.UTC().Format(time.RFC3339),
 				r.SM3.String(), strconv.FormatUint(r.Size, 10), r.MediaType, r.Reason, r.Supersedes}
@@ -245,6 +245,9 @@ func (v *visit) exportRecords() error {
 			return nil // all is sent, or the person has left
 		}
 		f.Before = &records[len(records)-1].Index
+		if records, err = v.Archive.List(ctx, f); err != nil {
+			v.breakOff(slog.LevelWarn, brokeOff, err)
+		}
 	}
 }
 

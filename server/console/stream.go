@@ -7,6 +7,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"time"
 
 	"stele/notary"
 	"stele/notary/bulk"
@@ -19,19 +20,19 @@ type stream struct {
 	next *multipart.Part // a file that was met, not read yet; nil at the end
 }
 
+// partCost is what a field of a form counts beside its name and text, in bytes: one without
+// either takes memory as well.
+const partCost = 128
+
 // readStream reads the fields of a form up to its first file.
 func (v *visit) readStream() error {
 	if kind, _, err := mime.ParseMediaType(v.r.Header.Get("Content-Type")); err != nil || kind != "multipart/form-data" {
-		v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm) // a form without its files is refused by what needs them
-		return v.r.ParseForm()
+		return v.readForm() // a form without its files is refused by what needs them
 	}
 	l := v.Bulk.Limits()
 	v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm+l.Table+l.Total)
 	// The line may be slow: only silence ends it.
-	v.r.Body = struct {
-		io.Reader
-		io.Closer
-	}{slowread.New(v.rw, v.r.Body, slowread.Limits{Silence: v.ReadTimeout}, v.Now), v.r.Body}
+	v.patient(0)
 	form, err := v.r.MultipartReader()
 	if err != nil {
 		return err
@@ -51,13 +52,32 @@ func (v *visit) readStream() error {
 			break
 		}
 		text, err := io.ReadAll(io.LimitReader(part, left+1))
-		if left -= int64(len(text) + len(part.FormName())); err != nil || left < 0 {
+		if left -= int64(len(text) + len(part.FormName()) + partCost); err != nil || left < 0 {
 			return errors.Join(err, errBadForm)
 		}
 		fields.Add(part.FormName(), string(text))
 	}
 	v.r.PostForm, v.r.Form = fields, fields
 	return nil
+}
+
+// formTime is how long a form without files may take to arrive. It is small, but lines are slow.
+const formTime = 2 * time.Minute
+
+// readForm reads a form without files.
+func (v *visit) readForm() error {
+	v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm)
+	v.patient(formTime)
+	return v.r.ParseForm()
+}
+
+// patient has the body read with a rolling deadline, and one for the whole of it, 0 for none:
+// whoever sends nothing must not hold a connection.
+func (v *visit) patient(whole time.Duration) {
+	v.r.Body = struct {
+		io.Reader
+		io.Closer
+	}{slowread.New(v.rw, v.r.Body, slowread.Limits{Silence: v.ReadTimeout, Whole: whole}, v.Now), v.r.Body}
 }
 
 // part returns the next file of the form, if it has this name; nil otherwise.

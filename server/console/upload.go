@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -20,7 +19,6 @@ import (
 	"stele/notary/class"
 	"stele/notary/filing"
 	"stele/notary/upload"
-	"stele/server/slowread"
 	"stele/server/tus"
 	"stele/ui"
 )
@@ -207,11 +205,8 @@ var errPlainSize = notary.InvalidField("size", "A file that is handed in by a fo
 
 // readFile reads a form that brings a file; the file itself goes into a temporary one.
 func (v *visit) readFile() error {
-	body := http.MaxBytesReader(v.rw, v.r.Body, maxPlain+maxForm)
-	v.r.Body = struct {
-		io.Reader
-		io.Closer
-	}{slowread.New(v.rw, body, slowread.Limits{Silence: v.ReadTimeout}, v.Now), body}
+	v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxPlain+maxForm)
+	v.patient(0)
 	err := v.r.ParseMultipartForm(maxForm)
 	var large *http.MaxBytesError
 	switch {

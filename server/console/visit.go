@@ -49,13 +49,9 @@ var (
 // serve does what the route's line in the table says, in this order: who is it, may they, is
 // the form theirs, are they still there; then the trail; then the act.
 func (v *visit) serve() error {
-	if v.route.streams && v.r.Method == http.MethodPost {
-		if err := v.readStream(); err != nil {
-			return errBadForm
-		}
-	} else if v.r.Method == http.MethodPost && !v.route.raw && !v.route.files {
-		v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm)
-		if err := v.r.ParseForm(); err != nil {
+	posts := v.r.Method == http.MethodPost
+	if posts && !v.route.raw && !v.route.files && !v.route.streams {
+		if err := v.readForm(); err != nil {
 			return errBadForm
 		}
 	}
@@ -84,12 +80,17 @@ func (v *visit) serve() error {
 	if v.r.Method == http.MethodGet || v.r.Method == http.MethodHead && !v.route.script {
 		return v.route.do(v)
 	}
+	// A large body is read only for somebody who may send it.
 	if v.route.files {
-		// A large body is read only for somebody who may send it.
 		if err := v.readFile(); err != nil {
 			return err
 		}
 		defer v.removeFile()
+	}
+	if v.route.streams && posts {
+		if err := v.readStream(); err != nil {
+			return errBadForm
+		}
 	}
 	return v.act()
 }

@@ -25,9 +25,9 @@ import (
 	"stele/ui"
 )
 
-// Time-outs of the HTTP server. Bodies have rolling deadlines of their own, see package api;
-// a header that takes longer than this, or a client that reads nothing for minutes, is no
-// honest one.
+// Time-outs of the HTTP server. Bodies have rolling deadlines of their own, see package
+// slowread, and so have answers, see [countedConn]; a header that takes longer than this is
+// from no honest client.
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 90 * time.Second

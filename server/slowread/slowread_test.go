@@ -1,0 +1,93 @@
+package slowread_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"stele/server/slowread"
+)
+
+// ended is how the reading of a body ended.
+type ended struct {
+	n   int
+	err error
+	ctx error // of the request, four silences after its body was read
+}
+
+// serve reads bodies with limits.
+func serve(t *testing.T, l slowread.Limits) (*httptest.Server, <-chan ended) {
+	t.Helper()
+	out := make(chan ended, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(slowread.New(w, r.Body, l, time.Now))
+		if err == nil {
+			select {
+			case <-r.Context().Done():
+			case <-time.After(4 * l.Silence):
+			}
+		}
+		out <- ended{len(b), err, r.Context().Err()}
+	}))
+	t.Cleanup(srv.Close)
+	return srv, out
+}
+
+// send announces a body of so many bytes, sends pieces of it with a pause between them, and then
+// holds the line.
+func send(t *testing.T, srv *httptest.Server, announced int, pause time.Duration, pieces ...string) {
+	t.Helper()
+	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", announced)
+	for _, p := range pieces {
+		if _, err := io.WriteString(c, p); err != nil {
+			return // it was given up
+		}
+		time.Sleep(pause) // a slow line
+	}
+}
+
+// A slow body may take longer than a silence, and what is done with it as well.
+func TestSlow(t *testing.T) {
+	srv, out := serve(t, slowread.Limits{Silence: 200 * time.Millisecond})
+	go send(t, srv, 10, 40*time.Millisecond, strings.Split("0123456789", "")...)
+	if e := <-out; e.n != 10 || e.err != nil || e.ctx != nil {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestGivenUp(t *testing.T) {
+	for what, c := range map[string]struct {
+		limits slowread.Limits
+		pieces int
+	}{
+		"silent":    {slowread.Limits{Silence: 100 * time.Millisecond}, 3},
+		"trickling": {slowread.Limits{Silence: 10 * time.Second, Whole: 300 * time.Millisecond}, 1000},
+	} {
+		t.Run(what, func(t *testing.T) {
+			srv, out := serve(t, c.limits)
+			go send(t, srv, 2000, 10*time.Millisecond, strings.Split(strings.Repeat("a", c.pieces), "")...)
+			select {
+			case e := <-out:
+				if !slowread.IsTimeout(e.err) || e.n == 0 {
+					t.Errorf("%+v", e)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("the body is still being read")
+			}
+		})
+	}
+	if slowread.IsTimeout(context.Canceled) {
+		t.Error("what was cancelled is no time-out")
+	}
+}
