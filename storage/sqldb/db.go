@@ -56,7 +56,7 @@ type DB struct {
 // URL is postgres://user@host/name?sslmode=… (the password better in a file, see password)
 // or sqlite:path. It never creates a database, see [Init].
 func Open(ctx context.Context, dbURL, password string, now func() time.Time) (*DB, error) {
-	db, err := connect(ctx, dbURL, password, false, now)
+	db, err := connect(ctx, dbURL, password, false, statementTimeout, now)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func Open(ctx context.Context, dbURL, password string, now func() time.Time) (*D
 // Init creates the schema in an empty database (for SQLite also the file) and returns it. A
 // database that has the schema already is refused.
 func Init(ctx context.Context, dbURL, password string, now func() time.Time) (*DB, error) {
-	db, err := connect(ctx, dbURL, password, true, now)
+	db, err := connect(ctx, dbURL, password, true, statementTimeout, now)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func Probe(ctx context.Context, dbURL, password string) error {
 		}
 		return nil
 	}
-	db, err := connect(ctx, dbURL, password, false, time.Now)
+	db, err := connect(ctx, dbURL, password, false, statementTimeout, time.Now)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,8 @@ func Probe(ctx context.Context, dbURL, password string) error {
 	return nil
 }
 
-func connect(ctx context.Context, dbURL, password string, create bool, now func() time.Time) (*DB, error) {
+// connect opens a database. patience is how long a statement may take on PostgreSQL, 0 for any time.
+func connect(ctx context.Context, dbURL, password string, create bool, patience time.Duration, now func() time.Time) (*DB, error) {
 	if path, ok := strings.CutPrefix(dbURL, "sqlite:"); ok {
 		return connectSQLite(path, create, now)
 	}
@@ -145,7 +146,7 @@ func connect(ctx context.Context, dbURL, password string, create bool, now func(
 	q := u.Query()
 	q.Set("connect_timeout", fmt.Sprint(int(connectTimeout.Seconds())))
 	q.Set("idle_in_transaction_session_timeout", fmt.Sprint(idleTxTimeout.Milliseconds()))
-	q.Set("statement_timeout", fmt.Sprint(statementTimeout.Milliseconds()))
+	q.Set("statement_timeout", fmt.Sprint(patience.Milliseconds()))
 	u.RawQuery = q.Encode()
 	db, err := sqlx.Open("postgres", u.String())
 	if err != nil {
@@ -191,10 +192,15 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	return &DB{write: write, read: read, path: path, now: now, schema: migrations}, nil
 }
 
+// toMigrate connects without a limit for statements: an index of a large log takes its time.
+func toMigrate(ctx context.Context, dbURL, password string) (*DB, error) {
+	return connect(ctx, dbURL, password, false, 0, time.Now)
+}
+
 // Migrate opens a database that has the schema in some version and brings it up to this
 // program's.
 func Migrate(ctx context.Context, dbURL, password string) error {
-	db, err := connect(ctx, dbURL, password, false, time.Now)
+	db, err := toMigrate(ctx, dbURL, password)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,11 @@ package sqldb
 import (
 	"context"
 	"io/fs"
-	"time"
 )
 
 // WithSchema connects to a database as a program with other migrations does.
 func WithSchema(ctx context.Context, url string, schema fs.FS) (*DB, error) {
-	db, err := connect(ctx, url, "", false, time.Now)
+	db, err := toMigrate(ctx, url, "")
 	if err == nil {
 		db.schema = schema
 	}

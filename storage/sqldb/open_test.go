@@ -132,6 +132,21 @@ func TestSchemaVersions(t *testing.T) {
 	})
 }
 
+// A migration of a large log may take longer than a statement of the service.
+func TestMigrationsTakeTheirTime(t *testing.T) {
+	newer, _ := newerSchema(t, "CREATE TABLE limits (statement TEXT NOT NULL CHECK (statement = '0'));\nINSERT INTO limits VALUES (current_setting('statement_timeout'));")
+	eachKind(t, func(t *testing.T, url string) {
+		if strings.HasPrefix(url, "sqlite:") {
+			return // has no such limit
+		}
+		storagetest.NewSiteOn(t, url, storagetest.NewDir(t))
+		next, err := sqldb.WithSchema(t.Context(), url, newer)
+		fatalIfErr(t, err)
+		defer next.Close()
+		fatalIfErr(t, next.Upgrade(t.Context()))
+	})
+}
+
 // A database of the second version is refused until it is migrated, and keeps what it holds:
 // certificates show the seals that they showed, which have become seals with a name.
 func TestOldDatabase(t *testing.T) {
