@@ -264,7 +264,7 @@ func (j *Jobs) notarize(ctx context.Context, job Job, rows []Row) (again error) 
 // breaks off and however many servers try.
 func (j *Jobs) rowDraft(job Job, r Row) intake.Draft {
 	d := j.draftOf(job, *r.Item)
-	d.Idempotency = documentKey("bulk-"+job.ID+"-", r.No)
+	d.Own, d.Idempotency = true, documentKey("bulk-"+job.ID+"-", r.No)
 	return d
 }
 

@@ -234,7 +234,7 @@ func (d *Desk) notarize(ctx context.Context, p Paper) (notary.Record, error) {
 	}
 	defer body.Close()
 	draft := intake.Draft{AgencyID: p.AgencyID, Title: p.Title, FileName: p.FileName, Class: p.Class, Fields: p.Fields, Supersedes: p.Supersedes, Reason: p.Reason, Reference: p.Reference,
-		Expected: &f.SM3, Idempotency: idempotency(p), Approved: true,
+		Expected: &f.SM3, Idempotency: idempotency(p), Own: true, Approved: true,
 		Origin: intake.Origin{System: OriginSystem, Method: "upload", Clerk: p.Maker.Name, Approver: p.Checker.Name}}
 	if p.Marked.Key != "" {
 		draft.Origin.Method, draft.Origin.Unmarked = "stamp", p.File.SM3.String()

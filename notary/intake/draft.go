@@ -111,8 +111,11 @@ func (in *Intake) CheckForm(d Draft) error {
 	return CheckIdempotency(d.Idempotency)
 }
 
-// checkRule refuses what the document class does not allow.
+// checkRule refuses what the document class does not allow, or that of a record which is replaced.
 func (in *Intake) checkRule(ctx context.Context, d *Draft) error {
+	if err := in.checkReplaced(ctx, d); err != nil {
+		return err
+	}
 	rule, err := in.rule(ctx, *d)
 	switch {
 	case err != nil || rule == nil:
@@ -123,6 +126,24 @@ func (in *Intake) checkRule(ctx context.Context, d *Draft) error {
 		return notary.InvalidField("class", "Records of the class %q need an approver: hand the document in at the console. Nothing was saved.", d.Class)
 	}
 	return rule.Schema.Check(d.Fields)
+}
+
+// checkReplaced refuses to replace alone what one may not withdraw alone.
+func (in *Intake) checkReplaced(ctx context.Context, d *Draft) error {
+	if d.Supersedes == "" || d.Approved || in.classes == nil {
+		return nil
+	}
+	old, err := in.store.FindRecord(ctx, d.AgencyID, d.Supersedes)
+	if errors.Is(err, notary.ErrNotFound) {
+		return nil // the transaction refuses it
+	} else if err != nil {
+		return notFound(err)
+	}
+	rule, err := in.rule(ctx, Draft{AgencyID: old.AgencyID, Class: old.Class})
+	if err == nil && rule != nil && rule.Withdrawal {
+		err = notary.Errorf(notary.CodeConflict, "Records of the class %q are replaced by two people, at the console. Nothing was saved.", old.Class)
+	}
+	return err
 }
 
 // rule is what the document class demands; nil for nothing.
@@ -192,7 +213,7 @@ func (in *Intake) prepare(ctx context.Context, signer *Signer, d Draft, rec nota
 		return nil, notary.Wrap(notary.CodeInvalid, err, "The record does not fit into a statement: use fewer or shorter fields.")
 	}
 	return &Item{Record: rec, Action: statement.Issue, Entry: statement.Entry{Statement: encoded, Certificate: signer.Certificate},
-		Idempotency: d.Idempotency, RequestHash: requestHash(d, rec.SM3, int64(rec.Size))}, nil
+		Idempotency: d.key(), RequestHash: requestHash(d, rec.SM3, int64(rec.Size))}, nil
 }
 
 // Certificate numbers carry the year of the agency's wall clock.
@@ -277,7 +298,24 @@ func (in *Intake) prior(ctx context.Context, d Draft) (*Prior, error) {
 	if d.Idempotency == "" {
 		return nil, nil
 	}
-	return in.findPrior(ctx, d.AgencyID, d.Idempotency)
+	return in.findPrior(ctx, d.AgencyID, d.key())
+}
+
+// key is the draft's idempotency key as it is stored.
+func (d Draft) key() string {
+	if d.Own {
+		return ownKey(d.Idempotency)
+	}
+	return d.Idempotency
+}
+
+// ownKey sets a key of the service's own apart: no caller's can be the same, for they are
+// printable.
+func ownKey(key string) string {
+	if key == "" {
+		return ""
+	}
+	return "\x04" + key
 }
 
 func (in *Intake) findPrior(ctx context.Context, agencyID, key string) (*Prior, error) {

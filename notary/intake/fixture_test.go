@@ -12,6 +12,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/class"
 	"stele/notary/intake"
 	"stele/notary/upload"
 	"stele/storage/storagetest"
@@ -30,7 +31,12 @@ type fixture struct {
 
 	sign atomic.Pointer[func(message []byte) ([]byte, error)] // instead of the agency's key
 	home atomic.Bool                                          // the agency keeps its key
+
+	rules map[string]*class.Rule // of the agency's classes
 }
+
+// Rule implements intake.Classes.
+func (f *fixture) Rule(_ context.Context, _, id string) (*class.Rule, error) { return f.rules[id], nil }
 
 func newFixture(t *testing.T, b storagetest.Backend, change ...func(*intake.Limits)) *fixture {
 	t.Helper()
@@ -62,7 +68,7 @@ func newFixture(t *testing.T, b storagetest.Backend, change ...func(*intake.Limi
 	f.uploads = upload.New(f.DB, f.DB, f.objects, upload.Options{Limits: upload.DefaultLimits(), Now: f.Now, Log: storagetest.Discard})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	f.stop = cancel
-	f.in = intake.New(ctx, f.db, f.objects, intake.Options{Signers: signers, Prepared: f.db, Uploads: f.uploads, Limits: limits, Now: f.Now, Log: storagetest.Discard, OnNew: func() { f.news.Add(1) }})
+	f.in = intake.New(ctx, f.db, f.objects, intake.Options{Signers: signers, Prepared: f.db, Uploads: f.uploads, Classes: f, Limits: limits, Now: f.Now, Log: storagetest.Discard, OnNew: func() { f.news.Add(1) }})
 	t.Cleanup(func() {
 		f.db.Heal()
 		f.objects.Heal()

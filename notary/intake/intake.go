@@ -186,9 +186,10 @@ type Draft struct {
 	MediaType   string     // empty: found out from the first bytes
 	Reference   string     // the agency's own name for the record
 	Idempotency string
+	Own         bool // the key is one of the service's own, beside those of callers
 	Origin      Origin
 	Reserved    Reserved // the number that it gets, where that was needed before; zero: the next one
-	Approved    bool     // a second person has agreed, where the class demands one
+	Approved    bool     // a second person has agreed, where its class or that of the record it replaces demands one
 }
 
 // Reserved is a certificate number, and its code, that stand in the document itself.
@@ -415,7 +416,8 @@ func (in *Intake) Revoke(ctx context.Context, agencyID, idOrNumber, reason, idem
 	return in.revoke(ctx, agencyID, idOrNumber, reason, idempotency, false)
 }
 
-// RevokeApproved is [Intake.Revoke] where a second person has agreed.
+// RevokeApproved is [Intake.Revoke] where a second person has agreed, under a key of the
+// service's own.
 func (in *Intake) RevokeApproved(ctx context.Context, agencyID, idOrNumber, reason, idempotency string) (notary.Record, bool, error) {
 	return in.revoke(ctx, agencyID, idOrNumber, reason, idempotency, true)
 }
@@ -447,6 +449,9 @@ func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, re
 	rec, err := in.store.FindRecord(ctx, signer.AgencyID, idOrNumber)
 	if err != nil {
 		return nil, nil, notFound(err)
+	}
+	if approved {
+		idempotency = ownKey(idempotency)
 	}
 	item := &Item{Action: statement.Revoke, Idempotency: idempotency, RequestHash: sm.Sum([]byte("revoke\x00"), []byte(rec.ID), []byte{0}, []byte(reason))}
 	if idempotency != "" {

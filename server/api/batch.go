@@ -127,17 +127,17 @@ type batch struct {
 // run notarizes and fills in the results. It yields how many of them, from the first, are final.
 func (b *batch) run(ctx context.Context) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		last, unspent, failed := uint64(0), uint64(0), 0
+		last, back, failed := uint64(0), uint64(0), 0
 		var why error // of the first that failed here
 		defer func() {
-			b.Usage.GiveBack(caller(ctx), unspent)
+			b.Usage.GiveBack(caller(ctx), back)
 			if failed > 0 { // one line: there may be thousands
 				b.log.WarnContext(ctx, "items of a batch failed", "items", failed, "of", len(b.items), "error", why)
 			}
 		}()
 		for k, res := range b.running {
-			if res.Err != nil || res.Replay {
-				unspent++
+			if unspent(res.Err, res.Replay) {
+				back++
 			}
 			if res.Err == nil {
 				last = max(last, res.Record.Index)

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -61,13 +62,19 @@ func (a *API) create(ctx context.Context, in *createInput) (*recordOutput, error
 		return nil, a.fail(ctx, err)
 	}
 	rec, replayed, err := a.take(ctx, in)
-	if err != nil || replayed {
+	if unspent(err, replayed) {
 		a.Usage.GiveBack(caller(ctx), 1)
 	}
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	return a.answer(ctx, rec, replayed, in.Wait)
+}
+
+// unspent reports whether a record that was counted was not made. Where that is not known it
+// counts: else a client that hangs up at the right moment would have no limit.
+func unspent(err error, replayed bool) bool {
+	return replayed || err != nil && !errors.Is(err, notary.ErrUnknownOutcome)
 }
 
 func (a *API) answer(ctx context.Context, rec notary.Record, replayed bool, wait string) (*recordOutput, error) {

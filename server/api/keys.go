@@ -213,8 +213,8 @@ func (a *API) rotateKey(ctx context.Context, in *rotateInput) (*issuedKeyOutput,
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	if !slices.Equal(old.Scopes, commonScopes(old.Scopes, caller(ctx).Scopes)) {
-		return nil, a.fail(ctx, notary.Errorf(notary.CodeForbidden, "The calling key lacks a scope that this key has. Nothing was saved."))
+	if err := mayRotate(caller(ctx), old); err != nil {
+		return nil, a.fail(ctx, err)
 	}
 	id, err := a.claim(ctx, in.Idempotency, "rotate-key "+in.ID, in.Body, auth.NewKeyID())
 	if err != nil {
@@ -228,6 +228,22 @@ func (a *API) rotateKey(ctx context.Context, in *rotateInput) (*issuedKeyOutput,
 	}
 	text, next, err := a.Desk.Rotate(ctx, old, id, until)
 	return a.issuedKey(ctx, text, next, err)
+}
+
+// mayRotate refuses a key that would get another one that may do more than itself, from more
+// places, or for longer.
+func mayRotate(own, old notary.APIKey) error {
+	switch {
+	case own.ID == old.ID:
+		return nil
+	case !slices.Equal(old.Scopes, commonScopes(old.Scopes, own.Scopes)):
+		return notary.Errorf(notary.CodeForbidden, "The calling key lacks a scope that this key has. Nothing was saved.")
+	case within(old.Networks, own.Networks) != nil:
+		return notary.Errorf(notary.CodeForbidden, "The calling key is bound to networks that this key is not bound to. Nothing was saved.")
+	case !own.ExpiresAt.IsZero() && (old.ExpiresAt.IsZero() || old.ExpiresAt.After(own.ExpiresAt)):
+		return notary.Errorf(notary.CodeForbidden, "The calling key ends before this key. Nothing was saved.")
+	}
+	return nil
 }
 
 func commonScopes(all, own []notary.Scope) []notary.Scope {

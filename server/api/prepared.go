@@ -123,7 +123,7 @@ func (a *API) sign(ctx context.Context, in *signatureInput) (*recordOutput, erro
 		return nil, a.fail(ctx, err)
 	}
 	rec, replayed, err := a.Intake.Complete(ctx, key.AgencyID, in.ID, in.Body.Signature, key.May(notary.ScopeRevoke))
-	if err != nil || replayed || rec.Standing == notary.Revoked {
+	if unspent(err, replayed) || rec.Standing == notary.Revoked {
 		a.Usage.GiveBack(key, 1)
 	}
 	if err != nil {

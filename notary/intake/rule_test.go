@@ -1,0 +1,67 @@
+package intake_test
+
+import (
+	"testing"
+
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/class"
+	"stele/notary/intake"
+	"stele/storage/storagetest"
+)
+
+// What two people have to withdraw is not replaced by one, whatever the new record's class is.
+func TestReplacedByTwo(t *testing.T) {
+	f := newFixture(t, storagetest.Embedded)
+	schema, err := class.ParseSchema(nil)
+	fatalIfErr(t, err)
+	f.rules = map[string]*class.Rule{"permit": {Class: class.Class{Withdrawal: true}, Schema: schema}}
+	permit := f.draft("")
+	permit.Class = "permit"
+	old, _, err := f.digest(t, permit, "permit")
+	fatalIfErr(t, err)
+
+	next := f.draft("")
+	next.Supersedes = old.Number
+	_, _, err = f.digest(t, next, "next")
+	wantCode(t, err, notary.CodeConflict)
+	_, _, err = f.file(t, next, "next")
+	wantCode(t, err, notary.CodeConflict)
+	for _, r := range f.run(t.Context(), []intake.BatchItem{{Draft: next, Digest: sm.Sum([]byte("next")), Size: 4}}) {
+		wantCode(t, r.Err, notary.CodeConflict)
+	}
+	f.want(t, 0, 1)
+	next.Approved = true
+	_, _, err = f.digest(t, next, "next")
+	fatalIfErr(t, err)
+
+	// The second is of a class that asks for nothing, and one of nobody's is no other error than before.
+	next = f.draft("")
+	next.Supersedes = "420100-2026-00009999-7"
+	if _, _, err = f.digest(t, next, "x"); err == nil || notary.CodeOf(err) == notary.CodeInternal {
+		t.Errorf("a record that does not exist: %v", err)
+	}
+}
+
+// A key of the service's own is none that a caller can take first.
+func TestOwnKeys(t *testing.T) {
+	f := newFixture(t, storagetest.Embedded)
+	theirs, _, err := f.digest(t, f.draft("paper-1"), "another document")
+	fatalIfErr(t, err)
+	own := f.draft("paper-1")
+	own.Own = true
+	ours, replay, err := f.digest(t, own, "document")
+	fatalIfErr(t, err)
+	again, replayed, err := f.digest(t, own, "document")
+	fatalIfErr(t, err)
+	if replay || ours.ID == theirs.ID || !replayed || again.ID != ours.ID {
+		t.Errorf("%s, then %s (repeated: %t), then %s (repeated: %t)", theirs.ID, ours.ID, replay, again.ID, replayed)
+	}
+	_, _, err = f.digest(t, f.draft("paper-2"), "third document")
+	fatalIfErr(t, err)
+	for i := range 2 {
+		if _, replay, err = f.in.RevokeApproved(t.Context(), f.Agency.ID, theirs.ID, "error", "paper-2"); err != nil || replay != (i == 1) {
+			t.Errorf("withdrawn, time %d: repeated %t, %v", i, replay, err)
+		}
+	}
+}

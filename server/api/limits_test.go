@@ -1,0 +1,56 @@
+package api
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"stele/notary"
+)
+
+// A key gets by rotation no key that may do more than itself.
+func TestMayRotate(t *testing.T) {
+	soon, later := time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
+	office := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
+	own := notary.APIKey{ID: "own", Scopes: []notary.Scope{notary.ScopeRead, notary.ScopeKeys}, Networks: office, ExpiresAt: soon}
+	for what, c := range map[string]struct {
+		change func(*notary.APIKey)
+		may    bool
+	}{
+		"like it":           {func(*notary.APIKey) {}, true},
+		"itself":            {func(k *notary.APIKey) { *k = own }, true},
+		"less":              {func(k *notary.APIKey) { k.Scopes = k.Scopes[:1] }, true},
+		"part of a network": {func(k *notary.APIKey) { k.Networks = []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24")} }, true},
+		"another scope":     {func(k *notary.APIKey) { k.Scopes = []notary.Scope{notary.ScopeWrite} }, false},
+		"everywhere":        {func(k *notary.APIKey) { k.Networks = nil }, false},
+		"elsewhere":         {func(k *notary.APIKey) { k.Networks = []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")} }, false},
+		"for ever":          {func(k *notary.APIKey) { k.ExpiresAt = time.Time{} }, false},
+		"for longer":        {func(k *notary.APIKey) { k.ExpiresAt = later }, false},
+	} {
+		other := own
+		other.ID = "other"
+		c.change(&other)
+		if err := mayRotate(own, other); (err == nil) != c.may || err != nil && notary.CodeOf(err) != notary.CodeForbidden {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	free := notary.APIKey{ID: "free", Scopes: notary.Scopes}
+	if err := mayRotate(free, own); err != nil {
+		t.Error("a key without limits:", err)
+	}
+}
+
+// What may have been written counts towards the quota.
+func TestUnspent(t *testing.T) {
+	unknown := notary.Wrap(notary.CodeUnavailable, errors.Join(notary.ErrUnknownOutcome, errors.New("the client left")), "It is not known whether the record was saved.")
+	for _, c := range []struct {
+		err      error
+		replayed bool
+		want     bool
+	}{{nil, false, false}, {nil, true, true}, {errors.New("refused"), false, true}, {unknown, false, false}} {
+		if got := unspent(c.err, c.replayed); got != c.want {
+			t.Errorf("%v, repeated %t: given back %t", c.err, c.replayed, got)
+		}
+	}
+}
