@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"errors"
+	"log/slog"
 	"io"
 	"maps"
 	"net/http"
@@ -343,7 +344,7 @@ func (v *visit) bulkDocument() error {
 	}
 	v.attach("application/octet-stream", name)
 	if _, err := io.Copy(v.rw, body); err != nil {
-		v.Log.WarnContext(v.r.Context(), "sending a document broke off", "job", job.ID, "error", err)
+		v.breakOff(slog.LevelWarn, "sending a document broke off", err, "job", job.ID)
 	}
 	return nil
 }
