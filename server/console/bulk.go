@@ -3,8 +3,8 @@ package console
 import (
 	"cmp"
 	"errors"
-	"log/slog"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"

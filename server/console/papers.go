@@ -263,6 +263,15 @@ func (v *visit) filed(p filing.Paper, err error) error {
 	return v.done(folder+"/records/"+p.Number, "paper_filed")
 }
 
+// withdrawn is the record whose withdrawal a paper asks for: who decides on it acts on the record.
+func (v *visit) withdrawn() string {
+	p, err := v.Papers.Find(v.r.Context(), v.agency.ID, v.param("paper"))
+	if err != nil || p.Kind != filing.Withdrawal {
+		return "" // the act itself says what is wrong
+	}
+	return p.Record
+}
+
 func (v *visit) approve() error {
 	return v.filed(v.Papers.Approve(v.r.Context(), v.agency.ID, v.param("paper"), v.me(), v.seen()))
 }

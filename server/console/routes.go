@@ -32,6 +32,8 @@ type route struct {
 	page      func(*visit) error
 	looks     func(*visit) bool // whether this form changes nothing: then it may come again, and leaves no trail
 
+	// subject is what the act is about where the path does not say it; "" for what the path says.
+	subject func(*visit) string
 	// streams: the form brings files, which do reads as they come; the fields stand before them.
 	streams bool
 
@@ -108,8 +110,8 @@ func table() []route {
 		{method: http.MethodPost, path: "/papers/{paper}/marks", section: "papers", roles: desk, act: "paper_mark", tells: []string{"do", "seal"}, looks: justLooks, page: (*visit).marks, do: (*visit).place},
 		{method: http.MethodPost, path: "/papers/{paper}/recall", section: "papers", roles: desk, act: "paper_recall", page: (*visit).paper, do: (*visit).recallPaper},
 		{method: http.MethodPost, path: "/papers/{paper}/drop", section: "papers", roles: desk, act: "paper_drop", page: (*visit).paper, do: (*visit).dropPaper},
-		{method: http.MethodPost, path: "/papers/{paper}/approve", section: "papers", roles: approvers, act: "paper_approve", tells: []string{"version"}, page: (*visit).paper, do: (*visit).approve},
-		{method: http.MethodPost, path: "/papers/{paper}/return", section: "papers", roles: approvers, act: "paper_return", tells: []string{"version"}, page: (*visit).paper, do: (*visit).returnPaper},
+		{method: http.MethodPost, path: "/papers/{paper}/approve", section: "papers", roles: approvers, act: "paper_approve", tells: []string{"version"}, subject: (*visit).withdrawn, page: (*visit).paper, do: (*visit).approve},
+		{method: http.MethodPost, path: "/papers/{paper}/return", section: "papers", roles: approvers, act: "paper_return", tells: []string{"version"}, subject: (*visit).withdrawn, page: (*visit).paper, do: (*visit).returnPaper},
 
 		{method: http.MethodGet, path: "/records", section: "records", roles: office, do: (*visit).records},
 		{method: http.MethodGet, path: "/records/export", section: "records", roles: office, do: (*visit).exportRecords},

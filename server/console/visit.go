@@ -199,6 +199,11 @@ func (v *visit) deed() people.Deed {
 			detail = append(detail, name+"="+text)
 		}
 	}
+	if v.route.subject != nil {
+		if subject := v.route.subject(v); subject != "" {
+			about, detail = []string{subject}, append(detail, "of="+strings.Join(about, " "))
+		}
+	}
 	text := printable(strings.Join(detail, "; "), maxDetail)
 	return people.Deed{AgencyID: v.user.AgencyID, UserID: v.user.ID, Login: v.user.Login, Role: v.user.Role, Act: v.route.act, About: printable(strings.Join(about, " "), maxDetail),
 		Detail: text, Network: network(v.r)}
