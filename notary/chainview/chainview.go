@@ -72,6 +72,22 @@ type Node struct {
 	Lied      uint64 // answers that did not verify
 }
 
+// StandsStill reports whether nothing can be anchored, because members with a third of the power
+// or more cannot be reached. One whose node this server does not talk with counts as there.
+func StandsStill(members []Validator, nodes []Node) bool {
+	var total, away uint64
+	for _, m := range members {
+		total += m.Power
+		named := func(reachable bool) bool {
+			return slices.ContainsFunc(nodes, func(n Node) bool { return n.Name == m.Name && n.Reachable == reachable })
+		}
+		if named(false) && !named(true) {
+			away += m.Power
+		}
+	}
+	return total > 0 && 3*(total-away) <= 2*total
+}
+
 // Entry is a header with its checkpoints and, unless it is pending, its certificate.
 type Entry struct {
 	Header       anchorproof.Header

@@ -86,6 +86,20 @@ func (p *peer) seen() chainview.Node {
 	return chainview.Node{Address: p.address, Name: p.status.Name, Reachable: p.up, Height: p.status.Height, Behind: p.status.Behind, Lied: p.lied}
 }
 
+// Members are the validators of the newest epoch that a node told of.
+func (t *Target) Members() (out []chainview.Validator) {
+	var newest Status
+	for _, p := range t.peers {
+		if s := p.last(); s.Epoch >= newest.Epoch && len(s.Members) > 0 {
+			newest = s
+		}
+	}
+	for _, m := range newest.Members {
+		out = append(out, chainview.Validator{Name: m.Name, Power: m.Power})
+	}
+	return out
+}
+
 // Nodes are the nodes as they were seen last, in the order of the configuration.
 func (t *Target) Nodes() []chainview.Node {
 	out := make([]chainview.Node, len(t.peers))

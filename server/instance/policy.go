@@ -125,6 +125,19 @@ func (p AnchorPolicy) required() []string {
 	return names
 }
 
+// longestPause is how long a record may wait for the turn of a chain that is required.
+func (p AnchorPolicy) longestPause() (longest time.Duration) {
+	if p.Egov.Required {
+		longest = p.Egov.Every
+	}
+	for _, b := range p.BSN {
+		if b.Required {
+			longest = max(longest, b.Every)
+		}
+	}
+	return longest
+}
+
 // target is the chain's name in the database.
 func (b BSNPolicy) target() string { return b.kind() + " " + b.pinned() }
 

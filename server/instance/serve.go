@@ -18,6 +18,8 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"stele/notary"
+	"stele/notary/chainview"
 	"stele/notary/issue"
 	"stele/server/api"
 	"stele/server/auth"
@@ -250,7 +252,7 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 	if err == nil {
 		checks[0].Detail = fmt.Sprintf("%d entries received", p.Received)
 		checks = append(checks, api.Check{Name: "log", OK: p.Received-p.Logged < 100_000, Detail: fmt.Sprintf("%d entries to be logged", p.Received-p.Logged)},
-			api.Check{Name: "anchor", OK: p.Logged-p.Anchored < 100_000, Detail: fmt.Sprintf("%d entries to be anchored", p.Logged-p.Anchored)})
+			in.anchorHealth(ctx, p))
 	}
 	_, err = in.Objects.Get(ctx, objectIdentity, 4096)
 	checks = append(checks, api.Check{Name: "objects", Required: true, OK: err == nil})
@@ -275,7 +277,32 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 				up++
 			}
 		}
-		checks = append(checks, api.Check{Name: "chain", OK: up > 0, Detail: fmt.Sprintf("%d of %d nodes answer", up, len(nodes))})
+		detail := fmt.Sprintf("%d of %d nodes answer", up, len(nodes))
+		still := chainview.StandsStill(in.network.Members(), nodes)
+		if still {
+			detail += ", too few for anything to be anchored"
+		}
+		checks = append(checks, api.Check{Name: "chain", OK: up > 0 && !still, Detail: detail})
 	}
 	return checks
+}
+
+// anchorLag is how long an entry may wait for its anchor, beside the pause that the policy sets.
+const anchorLag = 2 * time.Minute
+
+// anchorHealth says how long entries have waited for the chains that are required.
+func (in *Instance) anchorHealth(ctx context.Context, p notary.Progress) api.Check {
+	c := api.Check{Name: "anchor", OK: true, Detail: fmt.Sprintf("%d entries to be anchored", p.Logged-p.Anchored)}
+	if p.Logged == p.Anchored {
+		return c
+	}
+	since, err := in.DB.UnanchoredSince(ctx, p.Anchored)
+	if err != nil || since.IsZero() {
+		c.OK = err == nil
+		return c
+	}
+	waits := time.Since(since)
+	c.Detail += fmt.Sprintf(", the first for %s", waits.Round(time.Second))
+	c.OK = waits < anchorLag+in.Policy.longestPause()
+	return c
 }

@@ -11,6 +11,8 @@ import (
 
 // chainPage is the explorer: who the members are, who cosigned what, the newest anchors.
 type chainPage struct {
+	Alone   bool        // there is one member, who proves no more than that
+	Still   bool        // nothing can be anchored now
 	Facts   [][2]string // name and value
 	Anchors []chainAnchor
 	Members []chainMember
@@ -63,7 +65,7 @@ func chainPageOf(c *ui.Catalogue, v chainview.View) chainPage {
 	if v.Pending > 0 {
 		pending = c.Text("chain.pending_some", "n", number(v.Pending))
 	}
-	p := chainPage{Facts: [][2]string{
+	p := chainPage{Alone: len(v.Validators) == 1, Still: chainview.StandsStill(v.Validators, v.Nodes), Facts: [][2]string{
 		{c.Text("chain.id"), v.Chain},
 		{c.Text("chain.anchors"), number(v.Headers)},
 		{c.Text("chain.height"), number(v.Height)},

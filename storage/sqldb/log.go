@@ -170,6 +170,15 @@ func (db *DB) CheckpointAt(ctx context.Context, size uint64) (checkpoint.Checkpo
 	return c, []byte(r.Note), err
 }
 
+// UnanchoredSince is when the log first had entries beyond a size; zero where it has none.
+func (db *DB) UnanchoredSince(ctx context.Context, size uint64) (time.Time, error) {
+	var at []int64
+	if err := db.read.SelectContext(ctx, &at, `SELECT created_at FROM checkpoints WHERE size > $1 ORDER BY size LIMIT 1`, int64(size)); err != nil || len(at) == 0 {
+		return time.Time{}, err
+	}
+	return fromMicros(at[0]), nil
+}
+
 // AnchorState implements [anchor.Store].
 func (db *DB) AnchorState(ctx context.Context, target string) (anchor.State, error) {
 	log, err := db.logRow(ctx)

@@ -21,7 +21,7 @@ import (
 // version is set by the build (-ldflags "-X main.version=…").
 var version = "0.1.0-dev"
 
-const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a Merkle log, anchored on a chain of several cities."
+const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a Merkle log, anchored on a chain that one city or several run."
 
 // cli is the command line. Settings can also stand in a YAML file (--config) or in the
 // environment; a flag beats the environment, which beats the file.

@@ -155,6 +155,17 @@ func TestFourValidators(t *testing.T) {
 		t.Errorf("two of four validators made block %d", s.Height)
 	}
 	n.demand(waiting[19], proof.Pending)
+	// The page is made of what is known of the nodes, which a moment ago may have been more.
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		ready, page := string(n.get("/readyz").body), string(n.get("/chain").body)
+		if strings.Contains(ready, `"degraded"`) && strings.Contains(ready, "too few") && strings.Contains(page, "链目前停摆") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("nothing says that the chain stands still: %s", ready)
+			break
+		}
+	}
 	n.startNode(2)
 	for _, r := range waiting {
 		n.anchored(r)
