@@ -150,6 +150,16 @@ func (e *Eraser) Erase(ctx context.Context, q Request) (Result, error) {
 	return out, nil
 }
 
+// NoOriginal is the error for who asks for an original that is not here, from what was erased.
+func NoOriginal(erasures []Erasure) error {
+	for _, e := range erasures {
+		if e.Document {
+			return notary.Errorf(notary.CodeNotFound, "The original was erased on %s; its digest and proof stay.", e.At.UTC().Format(time.RFC3339))
+		}
+	}
+	return notary.Errorf(notary.CodeNotFound, "Only the digest of this document was registered; the original is not kept here.")
+}
+
 // Of returns what was erased of a record.
 func (e *Eraser) Of(ctx context.Context, r notary.Record) ([]Erasure, error) {
 	l, err := e.store.Erasures(ctx, r.Index)

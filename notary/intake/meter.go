@@ -148,7 +148,9 @@ func (in *Intake) readError(m *meter, err error) error {
 	case errors.Is(read, os.ErrDeadlineExceeded), errors.As(read, &timeout) && timeout.Timeout():
 		return notary.Wrap(notary.CodeTimeout, read, "The document did not arrive in time. Nothing was saved.")
 	case m.want >= 0 && (m.size > m.want || m.err != nil && read == nil && m.size < m.want):
-		return notary.Errorf(notary.CodeMalformed, "The document is not of the announced %d bytes. Nothing was saved.", m.want)
+		e := notary.Errorf(notary.CodeMalformed, "The document is not of the announced %d bytes. Nothing was saved.", m.want)
+		e.Field = "size"
+		return e
 	case read == nil && m.ctx.Err() != nil: // the store saw it first
 		return notary.Wrap(notary.CodeMalformed, m.ctx.Err(), "The request ended before the document was stored. Nothing was saved.")
 	case read != nil:

@@ -45,10 +45,8 @@ func (s *Settings) check(p Policy) error {
 	if len(s.Kinds) == 0 {
 		s.Kinds = Kinds
 	}
-	for _, k := range s.Kinds {
-		if !slices.Contains(Kinds, k) {
-			return notary.InvalidField("events", "There is no such event; the events are %s.", joinKinds(", "))
-		}
+	if err := CheckKinds("events", s.Kinds); err != nil {
+		return err
 	}
 	if err := checkNames("classes", s.Classes, maxClasses); err != nil {
 		return err
@@ -60,6 +58,16 @@ func (s *Settings) check(p Policy) error {
 		return notary.InvalidField("fields", "A thin payload has no attributes.")
 	}
 	s.Kinds, s.Classes, s.Form.Fields = sorted(s.Kinds), sorted(s.Classes), sorted(s.Form.Fields)
+	return nil
+}
+
+// CheckKinds refuses what is no event; field is where it was named.
+func CheckKinds(field string, kinds []Kind) error {
+	for _, k := range kinds {
+		if !slices.Contains(Kinds, k) {
+			return notary.InvalidField(field, "There is no such event; the events are %s.", joinKinds(", "))
+		}
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,8 +155,27 @@ func (a *API) authenticated(scope notary.Scope) func(huma.Context, func(huma.Con
 			WriteProblem(w, err)
 			return
 		}
+		if err := unknownParts(ctx, r); err != nil {
+			WriteProblem(w, err)
+			return
+		}
 		next(huma.WithValue(ctx, callerKey{}, key))
 	}
+}
+
+// unknownParts refuses parameters that the operation does not have: a filter with a typing error
+// would otherwise be one that lets everything through. An empty idempotency key is most likely a
+// variable that was never set.
+func unknownParts(ctx huma.Context, r *http.Request) error {
+	for name := range r.URL.Query() {
+		if !slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name }) {
+			return notary.InvalidField(name, "There is no such parameter here; see /openapi.json. Nothing was saved.")
+		}
+	}
+	if v, there := r.Header["Idempotency-Key"]; there && slices.Contains(v, "") {
+		return notary.InvalidField("Idempotency-Key", "The idempotency key is empty: leave the header out, or give it a value. Nothing was saved.")
+	}
+	return nil
 }
 
 // keyed does the same for a handler that huma does not know.

@@ -193,6 +193,9 @@ func (a *API) listEvents(ctx context.Context, in *feedInput) (*feedOutput, error
 	for _, t := range in.Types {
 		q.Kinds = append(q.Kinds, webhook.Kind(t))
 	}
+	if err := webhook.CheckKinds("types", q.Kinds); err != nil {
+		return nil, a.fail(ctx, err)
+	}
 	if in.After != "" {
 		var err error
 		if q.From, err = webhook.ParseCursor(in.After); err != nil {

@@ -185,7 +185,7 @@ func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error
 // is out of reach.
 func (a *API) Report(ctx context.Context, digest *sm.Digest, bundle []byte) (*proof.Report, error) {
 	if bundle != nil {
-		return proof.Verify(a.Archive.Trust(), digest, bundle), nil
+		return a.newest(ctx, digest, proof.Verify(a.Archive.Trust(), digest, bundle)), nil
 	}
 	records, err := a.Archive.List(ctx, archive.Filter{SM3: digest, Limit: maxMatches})
 	if err != nil || len(records) == 0 {
@@ -203,6 +203,28 @@ func (a *API) Report(ctx context.Context, digest *sm.Digest, bundle []byte) (*pr
 		return nil, err
 	}
 	return proof.Verify(a.Archive.Trust(), digest, b), nil
+}
+
+// newest is what became of a record after its bundle was written, which the bundle cannot know:
+// withdrawn, replaced, anchored. Where that cannot be looked up the bundle's report stands.
+func (a *API) newest(ctx context.Context, digest *sm.Digest, r *proof.Report) *proof.Report {
+	if r.Number == "" || r.Verdict == proof.Altered || r.Verdict == proof.Invalid {
+		return r
+	}
+	rec, err := a.Archive.Record(ctx, "", r.Number)
+	if err != nil {
+		return r
+	}
+	b, err := a.settledBundle(ctx, rec, false)
+	if err != nil {
+		return r
+	}
+	now := proof.Verify(a.Archive.Trust(), digest, b)
+	changed := now.Verdict == proof.Revoked || now.Verdict == proof.Superseded || now.Verdict == proof.Genuine && r.Verdict == proof.Pending
+	if now.Number != r.Number || now.Verdict == r.Verdict || !changed {
+		return r
+	}
+	return now
 }
 
 func (a *API) readVerify(in *verifyInput) (*sm.Digest, []byte, error) {

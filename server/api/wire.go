@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -138,11 +139,36 @@ func jsonError(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType):
-		return notary.InvalidField(wrongType.Field, "The value has the wrong type (%s). Nothing was saved.", wrongType.Value)
+		return notary.InvalidField(wrongType.Field, "Expected %s here, not: %s. Nothing was saved.", jsonName(wrongType.Type), wrongType.Value)
 	case strings.HasPrefix(err.Error(), "json: unknown field "):
 		return notary.InvalidField(strings.Trim(strings.TrimPrefix(err.Error(), "json: unknown field "), `"`), "There is no such field here; see /openapi.json. Nothing was saved.")
 	}
-	return notary.Wrap(notary.CodeMalformed, err, "The body is not the JSON that is expected here. Nothing was saved.")
+	var syntax *json.SyntaxError
+	where := ""
+	switch {
+	case errors.Is(err, io.EOF):
+		where = ": it is empty"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		where = ": it breaks off"
+	case errors.As(err, &syntax):
+		where = fmt.Sprintf(": it goes wrong at byte %d", syntax.Offset)
+	}
+	return notary.Wrap(notary.CodeMalformed, err, "The body is not the JSON that is expected here%s. Nothing was saved.", where)
+}
+
+// jsonName is what JSON calls a value of a type.
+func jsonName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "an object"
+	}
+	return "a number"
 }
 
 func readError(err error) error {

@@ -10,6 +10,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/certificate"
+	"stele/notary/erasure"
 	"stele/notary/evidence"
 )
 
@@ -59,8 +60,6 @@ func (v *visit) certificate() error {
 	return nil
 }
 
-var errNoOriginal = notary.Errorf(notary.CodeNotFound, "Only the digest of this document was registered; the original is not kept here.")
-
 func (v *visit) open(rec notary.Record) (io.ReadCloser, notary.Object, error) {
 	body, obj, err := notary.OpenDocument(v.r.Context(), v.Documents, rec)
 	if err != nil {
@@ -75,7 +74,10 @@ func (v *visit) open(rec notary.Record) (io.ReadCloser, notary.Object, error) {
 func (v *visit) document() error {
 	rec, err := v.findRecord()
 	if err == nil && !rec.Stored {
-		err = errNoOriginal
+		var erased []erasure.Erasure
+		if erased, err = v.Eraser.Of(v.r.Context(), rec); err == nil {
+			err = erasure.NoOriginal(erased)
+		}
 	}
 	if err != nil {
 		return err

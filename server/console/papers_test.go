@@ -178,7 +178,7 @@ func TestMakerAndChecker(t *testing.T) {
 		t.Fatal(a.status, a.body)
 	} else {
 		at := strings.Split(a.header.Get("Location"), "?")[0]
-		if page := approver.get(at).body; !strings.Contains(page, "同意撤销") || strings.Contains(page, "同意并登记") {
+		if page := approver.get(at).body; !strings.Contains(page, "Approve the withdrawal") || strings.Contains(page, "Approve and register") {
 			t.Error("whoever approves a withdrawal is told that a document is registered")
 		}
 		if a := approver.post(at+"/approve", url.Values{"version": {approver.paperForm(strings.TrimPrefix(at, "/console/papers/"))}}); a.status != http.StatusSeeOther {
@@ -188,7 +188,7 @@ func TestMakerAndChecker(t *testing.T) {
 	if rec, err = o.in.Archive.Record(t.Context(), o.agency.ID, rec.ID); err != nil || rec.Standing != notary.Revoked || rec.Reason != "登记有误" {
 		t.Error(rec.Standing, rec.Reason, err)
 	}
-	if page := clerk.get("/console/records/" + rec.Number).body; !strings.Contains(page, "审批同意") {
+	if page := clerk.get("/console/records/" + rec.Number).body; !strings.Contains(page, "<span>approver · ") {
 		t.Error("the record's page does not say who agreed to the withdrawal")
 	}
 }

@@ -213,7 +213,9 @@ func (c *watchCmd) Run(ctx context.Context, s *streams) error {
 			break
 		}
 		if err != nil {
-			c.cursor(s, next)
+			if next != c.After { // else it may be the cursor that is wrong
+				c.cursor(s, next)
+			}
 			return remoteFailure(err)
 		}
 		for _, e := range page.Events {

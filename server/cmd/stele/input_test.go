@@ -74,7 +74,7 @@ func TestBadInput(t *testing.T) {
 		{"other media type", post("text/plain", "x"), 415, "unsupported_media", "multipart/form-data"},
 		{"no media type", with(post(jsonType, "x"), "Content-Type", ""), 415, "unsupported_media", "multipart/form-data"},
 		{"unknown field", digest(`,"titel":"A"`), 422, "invalid_request", "no such field"},
-		{"wrong type", digest(`,"title":7`), 422, "invalid_request", "wrong type"},
+		{"wrong type", digest(`,"title":7`), 422, "invalid_request", "a string"},
 		{"bad JSON", post(jsonType, `{"sm3":`), 400, "malformed_request", "JSON"},
 		{"empty body", post(jsonType, ``), 400, "malformed_request", "JSON"},
 		{"two objects", post(jsonType, `{"sm3":"`+d+`","size":1}{}`), 400, "malformed_request", "JSON"},

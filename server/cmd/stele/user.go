@@ -189,6 +189,7 @@ type userLine struct {
 	Role         string `json:"role"`
 	AgencyID     string `json:"agencyId,omitempty"`
 	SecondFactor bool   `json:"secondFactor"`
+	InvitedUntil string `json:"invitedUntil,omitempty"` // who has not opened the invitation cannot sign in
 	DisabledAt   string `json:"disabledAt,omitempty"`
 	SignedInAt   string `json:"signedInAt,omitempty"`
 }
@@ -204,13 +205,20 @@ func (c *userListCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
+		invitations, err := p.Invitations(ctx, agencyID)
+		if err != nil {
+			return err
+		}
 		lines := make([]userLine, len(list))
 		for i, u := range list {
-			lines[i] = userLine{Login: u.Login, Name: u.Name, Role: string(u.Role), AgencyID: u.AgencyID, SecondFactor: u.HasFactor(), DisabledAt: rfc3339(u.DisabledAt), SignedInAt: rfc3339(u.SignedInAt)}
+			lines[i] = userLine{Login: u.Login, Name: u.Name, Role: string(u.Role), AgencyID: u.AgencyID, SecondFactor: u.HasFactor(), InvitedUntil: rfc3339(invitations[u.ID].ExpiresAt), DisabledAt: rfc3339(u.DisabledAt), SignedInAt: rfc3339(u.SignedInAt)}
 			if !c.JSON {
 				state := "may sign in"
-				if !u.DisabledAt.IsZero() {
+				switch {
+				case !u.DisabledAt.IsZero():
 					state = "disabled " + lines[i].DisabledAt
+				case lines[i].InvitedUntil != "":
+					state = "invited until " + lines[i].InvitedUntil
 				}
 				fmt.Fprintf(s.out, "%s  %s  %s  %s  %s\n", u.Login, u.Role, u.Name, u.AgencyID, state)
 			}
