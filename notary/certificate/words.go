@@ -107,7 +107,7 @@ func newFacts(in Input) facts {
 		case proof.Revoked:
 			f.standing, f.standingAt = words{"已撤销", "Revoked"}, instant(s.At)
 		case proof.Superseded:
-			f.standing, f.standingAt = words{"已被取代", "Superseded"}, instant(s.At)
+			f.standing, f.standingAt = words{"已被替换", "Superseded"}, instant(s.At)
 		}
 	}
 	return f
