@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -45,7 +46,11 @@ func (v *visit) erasePage() error {
 	slices.Sort(page.Chosen)
 	page.All = len(page.Chosen) == len(page.There) && len(page.There) > 0
 	page.Document = rec.Stored && v.r.Form.Get("document") == "yes"
-	page.Look = v.r.Form.Get("look") == "yes" && (len(page.Chosen) > 0 || page.Document)
+	look := v.r.Form.Get("look") == "yes"
+	page.Look = look && (len(page.Chosen) > 0 || page.Document)
+	if look && !page.Look && v.problem == "" && (len(page.There) > 0 || page.Stored) { // the first page again, which must not look like a button that does nothing
+		v.status, v.field, v.problem = http.StatusUnprocessableEntity, "field", v.t("console.erase.choose")
+	}
 	return v.show("erase", "console.erase.heading", page)
 }
 

@@ -131,6 +131,9 @@ func TestErase(t *testing.T) {
 	if a := admin.get("/console/records/" + rec.Number + "/erase?look=yes&field=applicant&field=idCard"); !strings.Contains(a.body, `name="reason"`) || !strings.Contains(a.body, `value="idCard"`) {
 		t.Errorf("the second page: %d %s", a.status, a.body)
 	}
+	if a := admin.get("/console/records/" + rec.Number + "/erase?look=yes"); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "Tick what is to be erased") || !strings.Contains(a.body, `value="idCard"`) {
+		t.Errorf("nothing is ticked: %d", a.status)
+	}
 	if a := admin.post("/console/records/"+rec.Number+"/erase", url.Values{"field": {"applicant"}, "look": {"yes"}}); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `id="problem"`) {
 		t.Errorf("without a reason: %d", a.status)
 	}

@@ -373,4 +373,11 @@ func TestSealsPage(t *testing.T) {
 	if seals, err = o.in.DB.Seals(t.Context(), o.agency.ID); err != nil || seals[0].Ended.IsZero() {
 		t.Error(seals, err)
 	}
+	delete(fields, "until")
+	if a := admin.sendFiles("/console/seals", "s3", fields, []byte("document"), picture); a.status != http.StatusSeeOther {
+		t.Fatal(a.status, a.body)
+	}
+	if page := admin.get("/console/seals").body; !strings.Contains(page, ">from ") {
+		t.Error("it is not said that a seal has no end")
+	}
 }
