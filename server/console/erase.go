@@ -20,6 +20,7 @@ type erasePage struct {
 	All      bool     // every attribute that is there was chosen, and so the reference goes too
 	Document bool
 	Ref      bool // there is a reference
+	Named    func(attribute string) string
 	Look     bool // the second page
 }
 
@@ -34,6 +35,9 @@ func (v *visit) erasePage() error {
 		return errBadForm
 	}
 	page := erasePage{Number: rec.Number, Title: fieldOf(rec, "title"), Erased: erasure.Names(rec), Stored: rec.Stored, Ref: rec.Reference != ""}
+	if page.Named, err = v.attributeNames(rec); err != nil {
+		return err
+	}
 	for _, f := range rec.Fields {
 		if len(f.Salt) > 0 {
 			page.There = append(page.There, f)

@@ -82,8 +82,8 @@ func (v *visit) agencyNumbers(page *overviewPage, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	page.Newest = linesOf(records, page.Progress)
-	return nil
+	page.Newest, err = v.linesOf(records, page.Progress)
+	return err
 }
 
 func uncounted(err error) error {
@@ -98,12 +98,16 @@ func (v *visit) count(f archive.Filter) (count, error) {
 	return count{min(n, mostCounted), n > mostCounted}, nil
 }
 
-func linesOf(records []notary.Record, p notary.Progress) []recordLine {
+func (v *visit) linesOf(records []notary.Record, p notary.Progress) ([]recordLine, error) {
+	names, err := v.classNames()
+	if err != nil {
+		return nil, err
+	}
 	out := make([]recordLine, len(records))
 	for i, r := range records {
-		out[i] = recordLine{r, p.StateOf(r.Index), fieldOf(r, "title"), fieldOf(r, "fileName")}
+		out[i] = recordLine{r, p.StateOf(r.Index), fieldOf(r, "title"), fieldOf(r, "fileName"), names(r.Class)}
 	}
-	return out
+	return out, nil
 }
 
 // fieldOf is an attribute of a record, empty where there is none or it was erased.
