@@ -155,7 +155,7 @@ func TestWhatItSays(t *testing.T) {
 			"登记之后的完整性", "登记之前的来源", "提交方式：上传文件fileuploaded", "来源系统：不动产登记受理系统", "经办人：经办人0017",
 			"本证书不证明文书所载内容属实。", "Thiscertificatedoesnotsaythatwhatthedocumentstatesistrue.", "stele-verify--trusttrust.json", "distid:1234567812345678", "第2页，共2页"},
 		"revoked":    {"本证书已被登记机关撤销", "Revokedbytheagency", "登记信息有误，依法撤销。", "2026年11月22日15:28:42（北京时间）", "已撤销Revoked", "演示印章", "bindsnobody"},
-		"superseded": {"本证书已被新的登记取代", "420100-2026-00000019-7", "real-estate", "取代证书", "更正面积"},
+		"superseded": {"本证书已被新的登记替换", "420100-2026-00000019-7", "real-estate", "所替换的证书", "更正面积"},
 		"rare":       {"□龘县人民政府", "龘、□女士", "经办人：㐂䶮。", "U+20BB7,U+2A6A5,U+1F642"},
 		"long":       {"64个节点", "另有3项在所附证明包中", "撤销原因"},
 		"many":       {"fieldAb值值值值值", "另有33项在所附证明包中"},

@@ -93,7 +93,7 @@ func (s *sheet) withdrawn() {
 	zh, en := "本证书已被登记机关撤销", "Revoked by the agency"
 	detail := "撤销原因  Reason: " + f.reason
 	if f.by != "" {
-		zh, en = "本证书已被新的登记取代", "Superseded by a later registration"
+		zh, en = "本证书已被新的登记替换", "Superseded by a later registration"
 		detail = "现行证书  Replaced by: " + f.by
 		if f.reason != "" {
 			detail += "　替换理由  Reason: " + f.reason
@@ -158,7 +158,7 @@ func (s *sheet) document() {
 	s.row(words{"大小与类型", "Size and type"}, f.size+" 字节 bytes，"+r.Document.MediaType, 2)
 	s.row(words{"文书类别", "Class"}, f.class, 1)
 	if r.Supersedes != "" {
-		s.row(words{"取代证书", "Supersedes"}, r.Supersedes, 1)
+		s.row(words{"所替换的证书", "Supersedes"}, r.Supersedes, 1)
 	}
 	s.times(words{"登记时间", "Registered"}, r.IssuedAt)
 	anchored := words{"锚定时间", "Anchored"}

@@ -33,6 +33,7 @@ var originMethods = map[string]string{
 	"digest": "提交摘要 digest only",
 	"batch":  "批量提交摘要 batch of digests",
 	"stamp":  "上传并盖章 file uploaded and stamped",
+	"bulk":   "表格批量提交 table of documents",
 }
 
 // isOrigin reports whether an attribute is a fact of a document's origin.
@@ -107,7 +108,7 @@ func newFacts(in Input) facts {
 		case proof.Revoked:
 			f.standing, f.standingAt = words{"已撤销", "Revoked"}, instant(s.At)
 		case proof.Superseded:
-			f.standing, f.standingAt = words{"已被取代", "Superseded"}, instant(s.At)
+			f.standing, f.standingAt = words{"已被替换", "Superseded"}, instant(s.At)
 		}
 	}
 	return f

@@ -41,7 +41,7 @@ func readme(parts *exhibit.Exhibit, original string, in Input) ([]byte, error) {
 var verdicts = map[proof.Verdict]string{
 	proof.Genuine:    "一致 genuine：文书就是登记的那一份 the document is exactly the one registered",
 	proof.Revoked:    "已撤销 revoked：曾经登记，机关已撤销 it was genuine; the agency withdrew it",
-	proof.Superseded: "已被取代 superseded：曾经登记，机关已用新的登记取代 it was genuine; the agency replaced it",
+	proof.Superseded: "已被替换 superseded：曾经登记，机关已用新的登记替换 it was genuine; the agency replaced it",
 }
 
 var stepNames = map[proof.StepName]string{

@@ -34,11 +34,11 @@ func (s auditSearch) Narrowed() bool { return s != auditSearch{} }
 
 const deedsShown = 100
 
-// acts are all that can stand in the trail.
+// acts are all that can stand in the trail, each once: several routes may do the same.
 func (c *Console) acts() []people.Act {
 	out := slices.Clone(people.Acts)
 	for _, rt := range c.routes {
-		if rt.act != "" {
+		if rt.act != "" && !slices.Contains(out, rt.act) {
 			out = append(out, rt.act)
 		}
 	}

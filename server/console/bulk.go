@@ -174,8 +174,15 @@ func (v *visit) bulkJob() error {
 	if err := v.bulkRows(&page, words); err != nil {
 		return err
 	}
+	if state := holdsIn[v.r.URL.Query().Get("done")]; state != "" && state != job.State {
+		v.past = true
+	}
 	return v.show("bulk_job", "console.bulk.job", page)
 }
+
+// holdsIn are notices that speak of what goes on, with the state that they are true in: a job
+// often leaves it before its page is there, and the address is the same after a reload.
+var holdsIn = map[string]bulk.State{"bulk_added": bulk.Uploaded, "bulk_files": bulk.Uploaded, "bulk_table": bulk.Gathering, "bulk_no_zip": bulk.Gathering}
 
 // bulkRows adds the rows that are asked for, or those with errors where there are any.
 func (v *visit) bulkRows(page *bulkJobPage, words bulkWords) error {

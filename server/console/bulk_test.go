@@ -154,6 +154,9 @@ func TestBulk(t *testing.T) {
 		t.Errorf("%d jobs, %v", len(list), err)
 	}
 	j := o.waitBulk(o.agency.ID, id, bulk.Checked)
+	if page := clerk.get(a.header.Get("Location")).body; strings.Contains(page, "is being checked") {
+		t.Error("a checked job says that it is being checked")
+	}
 	if page := clerk.get("/console/bulk/" + id).body; strings.Contains(page, "<script>alert") || !strings.Contains(page, "none.txt") {
 		t.Errorf("the page: %.2000s", page)
 	}

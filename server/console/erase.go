@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ type erasePage struct {
 	All      bool     // every attribute that is there was chosen, and so the reference goes too
 	Document bool
 	Ref      bool // there is a reference
+	Named    func(attribute string) string
 	Look     bool // the second page
 }
 
@@ -33,6 +35,9 @@ func (v *visit) erasePage() error {
 		return errBadForm
 	}
 	page := erasePage{Number: rec.Number, Title: fieldOf(rec, "title"), Erased: erasure.Names(rec), Stored: rec.Stored, Ref: rec.Reference != ""}
+	if page.Named, err = v.attributeNames(rec); err != nil {
+		return err
+	}
 	for _, f := range rec.Fields {
 		if len(f.Salt) > 0 {
 			page.There = append(page.There, f)
@@ -45,7 +50,11 @@ func (v *visit) erasePage() error {
 	slices.Sort(page.Chosen)
 	page.All = len(page.Chosen) == len(page.There) && len(page.There) > 0
 	page.Document = rec.Stored && v.r.Form.Get("document") == "yes"
-	page.Look = v.r.Form.Get("look") == "yes" && (len(page.Chosen) > 0 || page.Document)
+	look := v.r.Form.Get("look") == "yes"
+	page.Look = look && (len(page.Chosen) > 0 || page.Document)
+	if look && !page.Look && v.problem == "" && (len(page.There) > 0 || page.Stored) { // the first page again, which must not look like a button that does nothing
+		v.status, v.field, v.problem = http.StatusUnprocessableEntity, "field", v.t("console.erase.choose")
+	}
 	return v.show("erase", "console.erase.heading", page)
 }
 

@@ -17,6 +17,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"stele/crypto/sm"
+	"stele/notary/class"
 	"stele/notary/fsck"
 	"stele/notary/proof"
 	"stele/server/webtest"
@@ -131,6 +133,9 @@ func TestErase(t *testing.T) {
 	if a := admin.get("/console/records/" + rec.Number + "/erase?look=yes&field=applicant&field=idCard"); !strings.Contains(a.body, `name="reason"`) || !strings.Contains(a.body, `value="idCard"`) {
 		t.Errorf("the second page: %d %s", a.status, a.body)
 	}
+	if a := admin.get("/console/records/" + rec.Number + "/erase?look=yes"); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "Tick what is to be erased") || !strings.Contains(a.body, `value="idCard"`) {
+		t.Errorf("nothing is ticked: %d", a.status)
+	}
 	if a := admin.post("/console/records/"+rec.Number+"/erase", url.Values{"field": {"applicant"}, "look": {"yes"}}); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `id="problem"`) {
 		t.Errorf("without a reason: %d", a.status)
 	}
@@ -197,6 +202,40 @@ func (o *office) newKey(scopes ...string) string {
 		o.t.Fatalf("no key: %d %s", a.status, a.body)
 	}
 	return k.Key
+}
+
+// A record's class, its attributes and how it came are named in the language of the page, and the class
+// is chosen by its title; one that the agency never described keeps its own name and can be chosen too.
+func TestRecordIsInWords(t *testing.T) {
+	o := openOffice(t, false)
+	o.adopt("e-invoice", func(*class.Class) {})
+	sums := map[string]string{"e-invoice": sm.Sum([]byte("a")).String(), "nobodys": sm.Sum([]byte("b")).String()}
+	fields := map[string]map[string]string{"e-invoice": {"invoiceNumber": "12345678", "sellerName": "某公司", "amount": "1280.00", "issuedOn": "2026-11-22"}, "nobodys": {"colour": "red"}}
+	made := map[string]record{}
+	for id, sum := range sums {
+		body, err := json.Marshal(map[string]any{"sm3": sum, "size": 9, "title": "文书", "class": id, "fields": fields[id]})
+		fatalIfErr(t, err)
+		made[id] = o.create("application/json", bytes.NewReader(body))
+	}
+	clerk := o.as("clerk")
+	invoice := clerk.get("/console/records/" + made["e-invoice"].Number).body
+	for _, want := range []string{"<dd>Electronic invoice</dd>", "<dt>Invoice number</dt>", "<dt>Way of submission</dt><dd>Digest only</dd>"} {
+		if !strings.Contains(invoice, want) {
+			t.Errorf("the record does not say %s", want)
+		}
+	}
+	if page := clerk.get("/console/records/" + made["nobodys"].Number).body; !strings.Contains(page, "<dd>nobodys</dd>") || !strings.Contains(page, "<dt>colour</dt><dd>red</dd>") {
+		t.Error("a class that nobody described is not named")
+	}
+	list := clerk.get("/console/records").body
+	for _, want := range []string{`<option value="e-invoice">Electronic invoice</option>`, `<option value="nobodys">nobodys</option>`, `">Electronic invoice</td>`} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list does not say %s", want)
+		}
+	}
+	if found := clerk.get("/console/records?class=e-invoice").body; !strings.Contains(found, `value="e-invoice" selected`) || strings.Contains(found, made["nobodys"].Number) || !strings.Contains(found, made["e-invoice"].Number) {
+		t.Error("the class does not narrow the list")
+	}
 }
 
 // A list of records is exported as it was narrowed, and no cell of it is a formula.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net/http"
 	"time"
 
 	"stele/notary"
@@ -20,7 +21,8 @@ type overviewPage struct {
 	Lag      time.Duration // how long the first of them has waited
 	Chart    chart
 	Newest   []recordLine
-	Papers   int // that wait for approval
+	Papers   int   // that wait for approval
+	Returned count // papers of this person that came back to be changed
 }
 
 // count is a number that was counted to a limit.
@@ -65,6 +67,13 @@ func (v *visit) agencyNumbers(page *overviewPage, now time.Time) error {
 	}
 	page.Papers = papers[filing.Waiting]
 	ctx := v.r.Context()
+	if papers[filing.Returned] > 0 && v.may(http.MethodPost, "/papers/{paper}") {
+		mine, err := v.Papers.List(ctx, filing.Query{AgencyID: v.agency.ID, MakerID: v.user.ID, States: []filing.State{filing.Returned}, Limit: papersShown + 1})
+		if err != nil {
+			return err
+		}
+		page.Returned = count{min(len(mine), papersShown), len(mine) > papersShown}
+	}
 	days, err := v.Statistics.Days(ctx, v.agency.ID, now, chartDays)
 	if err != nil {
 		return uncounted(err)
@@ -82,8 +91,8 @@ func (v *visit) agencyNumbers(page *overviewPage, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	page.Newest = linesOf(records, page.Progress)
-	return nil
+	page.Newest, err = v.linesOf(records, page.Progress)
+	return err
 }
 
 func uncounted(err error) error {
@@ -98,12 +107,16 @@ func (v *visit) count(f archive.Filter) (count, error) {
 	return count{min(n, mostCounted), n > mostCounted}, nil
 }
 
-func linesOf(records []notary.Record, p notary.Progress) []recordLine {
+func (v *visit) linesOf(records []notary.Record, p notary.Progress) ([]recordLine, error) {
+	names, err := v.classNames()
+	if err != nil {
+		return nil, err
+	}
 	out := make([]recordLine, len(records))
 	for i, r := range records {
-		out[i] = recordLine{r, p.StateOf(r.Index), fieldOf(r, "title"), fieldOf(r, "fileName")}
+		out[i] = recordLine{r, p.StateOf(r.Index), fieldOf(r, "title"), fieldOf(r, "fileName"), names(r.Class)}
 	}
-	return out
+	return out, nil
 }
 
 // fieldOf is an attribute of a record, empty where there is none or it was erased.

@@ -103,7 +103,7 @@ func (v *visit) show(name, title string, page any) error {
 			}
 		}
 	}
-	if key := "console.done." + v.r.URL.Query().Get("done"); v.r.Method != http.MethodPost && v.texts.Has(key) {
+	if key := "console.done." + v.r.URL.Query().Get("done"); v.r.Method != http.MethodPost && !v.past && v.texts.Has(key) {
 		f.Done = v.t(key)
 	}
 	var b bytes.Buffer

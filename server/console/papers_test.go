@@ -131,10 +131,20 @@ func TestMakerAndChecker(t *testing.T) {
 	if a := clerk.get(path); !strings.Contains(a.body, "作者写全名 &lt;b&gt;") {
 		t.Error("the remark is not shown")
 	}
+	const announced = `<a href="/console/papers?list=mine">Returned for changes: 1</a>`
+	if a := clerk.get("/console"); !strings.Contains(a.body, announced) {
+		t.Error("the overview does not say that a paper came back")
+	}
+	if strings.Contains(approver.get("/console").body, "Returned for changes") {
+		t.Error("the overview announces what came back to somebody else")
+	}
 	if a := approver.post(path+"/approve", url.Values{"version": {version}}); a.status != http.StatusConflict {
 		t.Error("approved what was returned:", a.status)
 	}
 	clerk.post(path, with(invention, "f.author", "张三丰", "version", clerk.paperForm(p.ID)))
+	if strings.Contains(clerk.get("/console").body, "Returned for changes") {
+		t.Error("what was handed on again is still announced")
+	}
 	if a := approver.post(path+"/approve", url.Values{"version": {version}}); a.status != http.StatusConflict {
 		t.Error("approved another version than was seen:", a.status)
 	}
@@ -378,5 +388,12 @@ func TestSealsPage(t *testing.T) {
 	}
 	if seals, err = o.in.DB.Seals(t.Context(), o.agency.ID); err != nil || seals[0].Ended.IsZero() {
 		t.Error(seals, err)
+	}
+	delete(fields, "until")
+	if a := admin.sendFiles("/console/seals", "s3", fields, []byte("document"), picture); a.status != http.StatusSeeOther {
+		t.Fatal(a.status, a.body)
+	}
+	if page := admin.get("/console/seals").body; !strings.Contains(page, ">from ") {
+		t.Error("it is not said that a seal has no end")
 	}
 }

@@ -1,12 +1,14 @@
 package console
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"stele/notary"
+	"stele/notary/class"
 	"stele/notary/erasure"
 	"stele/notary/filing"
 	"stele/notary/people"
@@ -18,6 +20,7 @@ type recordPage struct {
 	recordLine
 	Now        string // see nowOf
 	Attributes []notary.Field
+	Named      func(attribute string) string
 	AnchoredAt time.Time            // zero: not yet, or the proof cannot be read at the moment
 	Backbone   []proof.AnchorReport // anchors on other chains than the city nodes' own
 	LoggedNow  bool                 // at least in the log
@@ -47,12 +50,19 @@ func (v *visit) record() error {
 	if err != nil {
 		return err
 	}
-	page := recordPage{recordLine: linesOf([]notary.Record{rec}, p)[0], Public: "/r/" + url.PathEscape(rec.Number) + "?" + url.Values{"code": {rec.Code}}.Encode(),
+	lines, err := v.linesOf([]notary.Record{rec}, p)
+	if err != nil {
+		return err
+	}
+	page := recordPage{recordLine: lines[0], Public: "/r/" + url.PathEscape(rec.Number) + "?" + url.Values{"code": {rec.Code}}.Encode(),
 		CanRevoke: rec.Standing == notary.Valid && !v.agency.KeyAtHome}
 	page.Now, page.LoggedNow = nowOf(recordNow{page.State, rec.Standing}), page.State != notary.Received
 	v.share(&page)
 	page.Attributes = slices.Clone(rec.Fields)
 	slices.SortFunc(page.Attributes, func(a, b notary.Field) int { return strings.Compare(a.Name, b.Name) })
+	if page.Named, err = v.attributeNames(rec); err != nil {
+		return err
+	}
 	if page.Deeds, err = v.deedsOf(rec); err != nil {
 		return err
 	}
@@ -63,6 +73,26 @@ func (v *visit) record() error {
 		v.anchors(&page)
 	}
 	return v.show("record", "console.record.title", page)
+}
+
+// attributeNames names the attributes of a record in the language of the page, by the version of its
+// class that it was made under, as the certificate does.
+func (v *visit) attributeNames(rec notary.Record) (func(attribute string) string, error) {
+	titles := map[string]string{}
+	c, err := v.Classes.At(v.r.Context(), v.agency.ID, rec.Class, rec.IssuedAt)
+	if err != nil && notary.CodeOf(err) != notary.CodeNotFound { // a record may have a class that nobody described
+		return nil, err
+	}
+	if err == nil {
+		s, err := class.ParseSchema(c.Schema)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range s.Properties {
+			titles[p.Name] = p.Title.In(v.texts.Tag)
+		}
+	}
+	return func(name string) string { return cmp.Or(titles[name], word(v.texts, "field", name)) }, nil
 }
 
 // DocumentErased reports whether the original was kept here once and was erased.

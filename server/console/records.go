@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type recordLine struct {
 	notary.Record
 	State           notary.State
 	Title, FileName string
+	ClassName       string
 }
 
 // recordsPage is a list of records with what narrows it.
@@ -34,9 +36,10 @@ type recordsPage struct {
 	Older   string // address of the next page, or empty
 	Export  string
 	Saved   []savedLink
-	Query   string // what would be saved
-	Wrong   bool   // what was searched for cannot be
-	Slow    bool   // the search took too long
+	Classes []option // to choose from
+	Query   string   // what would be saved
+	Wrong   bool     // what was searched for cannot be
+	Slow    bool     // the search took too long
 }
 
 // search is what narrows a list, as it was typed.
@@ -173,6 +176,14 @@ func (v *visit) records() error {
 	if page.Saved, err = v.savedLinks(); err != nil {
 		return err
 	}
+	own, err := v.Classes.Own(ctx, v.agency.ID, v.Now())
+	if err != nil {
+		return err
+	}
+	for _, c := range own {
+		page.Classes = append(page.Classes, option{c.ID, c.Name.In(v.texts.Tag)})
+	}
+	page.addClass(s.Class)
 	f, ok := s.filter(v.agency.ID, p)
 	if page.Wrong = !ok; !ok {
 		return v.show("records", "console.section.records", page)
@@ -182,6 +193,14 @@ func (v *visit) records() error {
 		return err
 	}
 	return v.show("records", "console.section.records", page)
+}
+
+// addClass adds a class that is none of the agency's own: systems may register documents of classes
+// that the agency has never described, and those can be searched for too.
+func (p *recordsPage) addClass(id string) {
+	if id != "" && !slices.ContainsFunc(p.Classes, func(o option) bool { return o.ID == id }) {
+		p.Classes = append(p.Classes, option{id, id})
+	}
 }
 
 // search fills in what a filter selects.
@@ -196,7 +215,12 @@ func (v *visit) search(ctx context.Context, f archive.Filter, p notary.Progress,
 		s.Before = strconv.FormatUint(records[recordsShown-1].Index, 10)
 		page.Older = folder + "/records?" + s.values().Encode()
 	}
-	page.Records = linesOf(records, p)
+	if page.Records, err = v.linesOf(records, p); err != nil {
+		return err
+	}
+	for _, r := range page.Records {
+		page.addClass(r.Class)
+	}
 	if page.Search.Before != "" {
 		return nil // the first page has the counts
 	}

@@ -62,6 +62,9 @@ func TestTrailIsSealed(t *testing.T) {
 	if h.Format != people.TrailFormat || h.Trail != o.agency.ID || h.Agency != o.agency.Code {
 		t.Errorf("the header is %+v", h)
 	}
+	if n := strings.Count(admin.get("/console/audit").body, `value="paper_take"`); n != 1 {
+		t.Errorf("the filter has one act %d times", n)
+	}
 	page, export := admin.get("/console/audit"), admin.get("/console/audit/export?format=jsonl")
 	if !strings.Contains(page.body, "/console/audit/seals/"+number+"/bundle") || !strings.Contains(export.body, `"record":"`+number+`"`) {
 		t.Errorf("it is not said where lines are sealed: %.400s", export.body)

@@ -35,6 +35,7 @@ type visit struct {
 	attributes     []option  // of the class whose form was sent, by name
 	rows           []markRow // of the form of marks that was sent
 	detail         string    // what exactly is wrong, for the text of the problem
+	past           bool      // what the address says was done is true no longer, and not said
 	stream         stream    // of a form that brings files
 }
 

@@ -104,6 +104,11 @@ func TestTexts(t *testing.T) {
 	for _, code := range bulk.RowCodes {
 		want = append(want, "bulk.problem."+string(code))
 	}
+	for _, method := range []string{"upload", "stamp", "digest", "batch", "bulk"} { // which the public page says too
+		if !c.Has("method." + method) {
+			t.Errorf("there is no text method.%s", method)
+		}
+	}
 	for _, key := range want {
 		if !c.Has("console." + key) {
 			t.Errorf("there is no text console.%s", key)

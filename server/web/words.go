@@ -190,7 +190,11 @@ func attributes(c *ui.Catalogue, r *proof.Report) []fact {
 	slices.Sort(names)
 	var out []fact
 	for _, name := range names {
-		out = append(out, fact{Label: known(c, "field."+name, name), Value: r.Fields[name], Kind: "text"})
+		value := r.Fields[name]
+		if name == "originMethod" {
+			value = known(c, "method."+value, value)
+		}
+		out = append(out, fact{Label: known(c, "field."+name, name), Value: value, Kind: "text"})
 	}
 	return out
 }

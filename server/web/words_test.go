@@ -59,6 +59,18 @@ func TestEveryReportHasWords(t *testing.T) {
 	}
 }
 
+// TestMethodIsInWords: how a document came is said in words, one that nobody knows as it stands.
+func TestMethodIsInWords(t *testing.T) {
+	_, languages := speaker(t)
+	for _, c := range languages {
+		for method, want := range map[string]string{"bulk": c.Text("method.bulk"), "<by post>": "<by post>"} {
+			if got := attributes(c, &proof.Report{Fields: map[string]string{"originMethod": method}}); len(got) != 1 || got[0].Value != want {
+				t.Errorf("%s in %s: %+v", method, c.Tag, got)
+			}
+		}
+	}
+}
+
 // TestEveryCodeHasWords reads the codes out of the verifier's sources, so that one that no
 // vector reaches is found too.
 func TestEveryCodeHasWords(t *testing.T) {
@@ -142,7 +154,7 @@ func TestNoDeadTexts(t *testing.T) {
 			sources.Write(data)
 		}
 	}
-	composed := regexp.MustCompile(`^(verdict|cause|step|reason|compared|status|strength|standing|class|field|month|facts|error|many\.count|offline\.(trust|evidence|document)|console)\.`) // server/console tests its own
+	composed := regexp.MustCompile(`^(verdict|cause|step|reason|compared|status|strength|standing|class|field|method|month|facts|error|many\.count|offline\.(trust|evidence|document)|console)\.`) // server/console tests its own
 	for _, key := range languages[0].Keys() {
 		if !composed.MatchString(key) && !strings.Contains(sources.String(), `"`+key+`"`) && !strings.Contains(sources.String(), `'`+key+`'`) && key != "lang.tag" {
 			t.Errorf("nothing uses %s", key)

@@ -104,7 +104,8 @@ function facts(t, r) {
 
 function attributes(t, r) {
   const bytewise = (a, b) => (a < b ? -1 : Number(a > b));
-  return Object.keys(r.fields ?? {}).sort(bytewise).map((name) => ({ label: t.known(`field.${name}`, name), value: r.fields[name], kind: 'text' }));
+  const value = (name) => (name === 'originMethod' ? t.known(`method.${r.fields[name]}`, r.fields[name]) : r.fields[name]);
+  return Object.keys(r.fields ?? {}).sort(bytewise).map((name) => ({ label: t.known(`field.${name}`, name), value: value(name), kind: 'text' }));
 }
 
 function stepWords(t, r, s) {
