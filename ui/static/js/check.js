@@ -1,7 +1,7 @@
 // Finds out what files are. Only their digests, or a certificate's number, leave the device;
 // what comes back is believed only as far as the verifier in this browser confirms it.
 //
-// A subject is what is asked about: {file, digest, proofs, number, code, resaved}. file is
+// A subject is what is asked about: {file, digest, proofs, number, code, hint}. file is
 // {name, size}, or null for a proof by itself, then proofs has that one; number and code are
 // of the certificate that a file is to be compared with. An outcome is {subject, found, at,
 // trust}: found are the findings, the best one first (see words.js), at is when, RFC 3339,
@@ -90,8 +90,8 @@ export class Checker {
   // subjects hashes the documents and gives each the proofs that speak of it.
   async #subjects(documents, proofs, compareWith, on) {
     const subjects = [];
-    for (const [i, { file, resaved }] of documents.entries()) {
-      const subject = { file: { name: file.name, size: file.size }, digest: null, proofs: [], resaved, ...compareWith };
+    for (const [i, { file, hint }] of documents.entries()) {
+      const subject = { file: { name: file.name, size: file.size }, digest: null, proofs: [], hint, ...compareWith };
       try {
         on.hashing(i, 0);
         subject.digest = await this.#engine.hash(file, (done) => on.hashing(i, done));

@@ -89,7 +89,7 @@ export class Results {
 
   #words({ subject, found, at, trust }) {
     const file = subject.file && { ...subject.file, digest: subject.digest };
-    const known = words(this.#t, found, { file, at, trust, resaved: subject.resaved });
+    const known = words(this.#t, found, { file, at, trust, hint: subject.hint });
     return this.#service ? known : alone(this.#t, known);
   }
 

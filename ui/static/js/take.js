@@ -9,7 +9,8 @@ import { Trouble } from './engine.js';
 export const most = 50;
 
 // take sorts files into {documents, proofs, trust}:
-// documents are {file, resaved}, resaved for certificates that another program saved again;
+// documents are {file, hint}, hint is what one looks like that may not be the document at all:
+// resaved for a certificate that another program saved again, package for an evidence package;
 // proofs are {name, bundle}, bundle the bundle's text, or its bytes where they are no text;
 // trust are {file, text}.
 export async function take(engine, files) {
@@ -19,7 +20,7 @@ export async function take(engine, files) {
     switch (kind) {
       case 'bundle': out.proofs.push({ name: file.name, bundle: asText(content) }); break;
       case 'trust': out.trust.push({ file, text: asText(content) }); break;
-      default: out.documents.push({ file, resaved: kind === 'resaved' });
+      default: out.documents.push({ file, hint: kind === 'document' ? '' : kind });
     }
   }
   return out;

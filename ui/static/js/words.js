@@ -134,8 +134,8 @@ function otherWords(t, f) {
 }
 
 // words puts findings, the best one first, into words. about is what is known besides:
-// {file, at, trust, resaved}, see check.js.
-export function words(t, found, { file, at, trust, resaved }) {
+// {file, at, trust, hint}, see check.js.
+export function words(t, found, { file, at, trust, hint }) {
   const [f, ...others] = found;
   const r = f.report;
   const shown = claims(f);
@@ -143,7 +143,7 @@ export function words(t, found, { file, at, trust, resaved }) {
   return {
     verdict: r.verdict,
     label: t.text(`verdict.${r.verdict}.label`),
-    ...hinted(t, say(t, f), r.verdict === 'not_found' && resaved),
+    ...hinted(t, say(t, f), r.verdict, hint),
     facts: shown ? facts(t, r) : [],
     shown: shown ? attributes(t, r) : [],
     yours: file ? yours(t, file) : [],
@@ -157,9 +157,12 @@ export function words(t, found, { file, at, trust, resaved }) {
   };
 }
 
-// hinted adds what a certificate that another program saved again looks like.
-function hinted(t, said, resaved) {
-  return resaved ? { ...said, reasons: [...said.reasons, t.text('hint.resaved')] } : said;
+// hinted adds what the file looks like, where it turned out not to be the document.
+function hinted(t, said, verdict, hint) {
+  const more = [];
+  if (hint === 'resaved' && verdict === 'not_found') more.push(t.text('hint.resaved'));
+  if (hint === 'package' && (verdict === 'not_found' || verdict === 'altered')) more.push(t.text('hint.package'));
+  return { ...said, reasons: [...said.reasons, ...more] };
 }
 
 // alone is a result for a page that has no service: there are no records to open, and nobody

@@ -70,8 +70,15 @@ const bundleMax = 1 << 20;
 const trustMax = 4 << 20;
 const certificateMax = 8 << 20;
 
+// looksPacked tells an evidence package by two names in the directory at its end (APPNOTE.TXT,
+// 4.3.12). It may be the document all the same.
+async function looksPacked(file) {
+  const end = new TextDecoder('latin1').decode(await file.slice(Math.max(0, file.size - 65536)).arrayBuffer());
+  return /bundle\.json/.test(end) && /manifest\.sm3/.test(end);
+}
+
 // open tells by its contents what a file is: {kind, content}, where kind is bundle, trust,
-// resaved (a certificate that another program saved again) or document. A certificate is a
+// resaved (a certificate that another program saved again), package (of evidence) or document. A certificate is a
 // bundle: its pages are worth nothing.
 async function open(file) {
   const whole = async () => new Uint8Array(await file.arrayBuffer());
@@ -79,6 +86,7 @@ async function open(file) {
     const head = new TextDecoder().decode(await file.slice(0, 256).arrayBuffer());
     const [, format] = /^\s*\{\s*"format"\s*:\s*"stele\/(bundle|trust)\//.exec(head) ?? [];
     if ((format === 'bundle' && file.size <= bundleMax) || (format === 'trust' && file.size <= trustMax)) return { kind: format, content: await whole() };
+    if (head.startsWith('PK\x03\x04')) return { kind: (await looksPacked(file)) ? 'package' : 'document' };
     if (!head.startsWith('%PDF') || file.size > certificateMax) return { kind: 'document' };
     const bundle = stele.extract(await whole());
     if (bundle) return { kind: 'bundle', content: bundle };
