@@ -2,9 +2,14 @@ package api
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/humatest"
 
 	"stele/notary"
 )
@@ -38,6 +43,24 @@ func TestMayRotate(t *testing.T) {
 	free := notary.APIKey{ID: "free", Scopes: notary.Scopes}
 	if err := mayRotate(free, own); err != nil {
 		t.Error("a key without limits:", err)
+	}
+}
+
+// What a call does not have is refused, and so is an idempotency key that is there and empty.
+func TestUnknownParts(t *testing.T) {
+	op := &huma.Operation{Parameters: []*huma.Param{{Name: "limit", In: "query"}, {Name: "id", In: "path"}}}
+	for query, fine := range map[string]bool{"": true, "limit=1": true, "limit=1&limt=2": false, "id=x": false} {
+		r := httptest.NewRequest(http.MethodGet, "/?"+query, nil)
+		if err := unknownParts(humatest.NewContext(op, r, httptest.NewRecorder()), r); (err == nil) != fine {
+			t.Errorf("%q: %v", query, err)
+		}
+	}
+	for key, fine := range map[string]bool{"": false, "a": true} {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header.Set("Idempotency-Key", key)
+		if err := unknownParts(humatest.NewContext(op, r, httptest.NewRecorder()), r); (err == nil) != fine {
+			t.Errorf("the key %q: %v", key, err)
+		}
 	}
 }
 

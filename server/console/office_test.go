@@ -183,6 +183,9 @@ func TestErase(t *testing.T) {
 	if a := admin.get("/console/records/" + rec.Number + "/document"); a.status != http.StatusNotFound {
 		t.Errorf("the original: %d", a.status)
 	}
+	if a := o.call(http.MethodGet, "/records/"+rec.Number+"/document", ""); a.status != http.StatusNotFound || !strings.Contains(a.body, "was erased on") {
+		t.Errorf("the original by the API: %d %s", a.status, a.body)
+	}
 	o.sealed(o.agency.ID)
 	res, err := o.in.Fsck(t.Context(), fsck.Options{})
 	fatalIfErr(t, err)

@@ -75,6 +75,8 @@ func TestBadInput(t *testing.T) {
 		{"no media type", with(post(jsonType, "x"), "Content-Type", ""), 415, "unsupported_media", "multipart/form-data"},
 		{"unknown field", digest(`,"titel":"A"`), 422, "invalid_request", "no such field"},
 		{"wrong type", digest(`,"title":7`), 422, "invalid_request", "a string"},
+		{"misspelt parameter", request{method: "GET", path: "/api/v1/records?standng=valid", header: map[string]string{}}, 422, "invalid_request", "no such parameter"},
+		{"misspelt event", request{method: "GET", path: "/api/v1/events?types=record.anchord", header: map[string]string{}}, 422, "invalid_request", "record.anchored"},
 		{"bad JSON", post(jsonType, `{"sm3":`), 400, "malformed_request", "JSON"},
 		{"empty body", post(jsonType, ``), 400, "malformed_request", "JSON"},
 		{"two objects", post(jsonType, `{"sm3":"`+d+`","size":1}{}`), 400, "malformed_request", "JSON"},
@@ -207,10 +209,16 @@ func TestRecordLife(t *testing.T) {
 		s.demand(old, proof.Genuine)
 		s.lookups(t, old)
 
+		before := s.bundle(old)
 		next := s.notarize(request{method: "POST", path: "/api/v1/records?wait=anchored", header: map[string]string{"Content-Type": jsonType},
 			body: strings.NewReader(fmt.Sprintf(`{"sm3":%q,"size":3,"supersedes":%q}`, newDigest(), old.Number))})
 		s.demand(old, proof.Superseded)
 		s.demand(next, proof.Genuine)
+		// A bundle from before does not know of it; the service does.
+		asked := must(json.Marshal(map[string]string{"sm3": old.Document.SM3, "bundle": string(before)}))
+		if res := s.call(request{method: "POST", path: "/api/v1/verify", header: map[string]string{"Content-Type": jsonType}, body: bytes.NewReader(asked)}); !strings.Contains(string(res.body), `"verdict":"superseded"`) {
+			t.Errorf("with a bundle from before: %s", res.body)
+		}
 		s.refuses(t, request{method: "POST", path: "/api/v1/records/" + old.ID + "/revoke", header: map[string]string{"Content-Type": jsonType}, body: strings.NewReader(`{"reason":"late"}`)}, 409, "conflict", "already")
 		res := s.call(request{method: "POST", path: "/api/v1/records/" + next.Number + "/revoke", header: map[string]string{"Content-Type": jsonType, "Idempotency-Key": "r1"}, body: strings.NewReader(`{"reason":"签发有误"}`)})
 		if res.status != http.StatusOK {
