@@ -93,7 +93,7 @@ func (n *network) await(i int, what string, ok func(chainnet.Status) bool) chain
 func (n *network) anchored(rec record) {
 	n.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
-		res := n.get("/api/v1/records/" + rec.ID + "?wait=anchored")
+		res := n.get("/api/v1/records/" + rec.ID)
 		var now record
 		res.json(n.t, &now)
 		if now.State == "anchored" {
@@ -102,7 +102,7 @@ func (n *network) anchored(rec record) {
 		if time.Now().After(deadline) {
 			n.t.Fatalf("record %s is %s\n%s", rec.Number, now.State, n.log)
 		}
-		time.Sleep(50 * time.Millisecond) // the call above may answer at once
+		time.Sleep(50 * time.Millisecond) // between two questions
 	}
 }
 
