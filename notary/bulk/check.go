@@ -228,7 +228,7 @@ func (c *checker) replaced(ctx context.Context, row *Row) error {
 		return nil
 	}
 	rule, err := c.o.Classes.Rule(ctx, c.job.AgencyID, old.Class)
-	c.replace = c.replace || rule != nil && rule.Withdrawal
+	c.replace = c.replace || rule.ByTwo()
 	return err
 }
 

@@ -43,7 +43,7 @@ func (d *Desk) needsSecond(ctx context.Context, p Paper) (bool, error) {
 			return false, err
 		}
 		rule, err := d.o.Classes.Rule(ctx, p.AgencyID, rec.Class)
-		return rule != nil && rule.Withdrawal, err
+		return rule.ByTwo(), err
 	}
 	c, err := d.openClass(ctx, p.AgencyID, p.Class)
 	if err != nil {
@@ -64,7 +64,7 @@ func (d *Desk) needsSecond(ctx context.Context, p Paper) (bool, error) {
 		if !statement.ValidText(p.Reason, statement.MaxReason) {
 			return false, notary.InvalidField("reason", "Say in 1 to %d bytes why the record is replaced; it will be public. Nothing was handed on.", statement.MaxReason)
 		}
-		if rule, err := d.o.Classes.Rule(ctx, p.AgencyID, old.Class); err != nil || rule != nil && rule.Withdrawal {
+		if rule, err := d.o.Classes.Rule(ctx, p.AgencyID, old.Class); err != nil || rule.ByTwo() {
 			return true, errors.Join(err, s.Check(p.Fields))
 		}
 	}

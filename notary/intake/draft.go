@@ -140,7 +140,7 @@ func (in *Intake) checkReplaced(ctx context.Context, d *Draft) error {
 		return notFound(err)
 	}
 	rule, err := in.rule(ctx, Draft{AgencyID: old.AgencyID, Class: old.Class})
-	if err == nil && rule != nil && rule.Withdrawal {
+	if err == nil && rule.ByTwo() {
 		err = notary.Errorf(notary.CodeConflict, "Records of the class %q are replaced by two people, at the console. Nothing was saved.", old.Class)
 	}
 	return err

@@ -461,7 +461,7 @@ func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, re
 	}
 	if rule, err := in.rule(ctx, Draft{AgencyID: rec.AgencyID, Class: rec.Class}); err != nil {
 		return nil, nil, err
-	} else if rule != nil && rule.Withdrawal && !approved {
+	} else if rule.ByTwo() && !approved {
 		return nil, nil, notary.Errorf(notary.CodeConflict, "Records of the class %q are withdrawn by two people, at the console. Nothing was saved.", rec.Class)
 	}
 	at := in.now().UTC().Truncate(time.Millisecond)
