@@ -150,11 +150,15 @@ func (e *Eraser) Erase(ctx context.Context, q Request) (Result, error) {
 	return out, nil
 }
 
-// NoOriginal is the error for who asks for an original that is not here, from what was erased.
-func NoOriginal(erasures []Erasure) error {
-	for _, e := range erasures {
-		if e.Document {
-			return notary.Errorf(notary.CodeNotFound, "The original was erased on %s; its digest and proof stay.", e.At.UTC().Format(time.RFC3339))
+// NoOriginal is the error for who asks for the original of a record that has none here.
+func (e *Eraser) NoOriginal(ctx context.Context, r notary.Record) error {
+	list, err := e.Of(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, was := range list {
+		if was.Document {
+			return notary.Errorf(notary.CodeNotFound, "The original was erased on %s; its digest and proof stay.", was.At.UTC().Format(time.RFC3339))
 		}
 	}
 	return notary.Errorf(notary.CodeNotFound, "Only the digest of this document was registered; the original is not kept here.")

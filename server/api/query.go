@@ -15,7 +15,6 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
-	"stele/notary/erasure"
 )
 
 type idInput struct {
@@ -177,19 +176,10 @@ func (a *API) settledBundle(ctx context.Context, rec notary.Record, show bool) (
 	return a.Archive.Bundle(ctx, rec, show)
 }
 
-// noOriginal says why an original is not here.
-func (a *API) noOriginal(ctx context.Context, rec notary.Record) error {
-	erasures, err := a.Eraser.Of(ctx, rec)
-	if err != nil {
-		return err
-	}
-	return erasure.NoOriginal(erasures)
-}
-
 func (a *API) document(ctx context.Context, in *idInput) (*huma.StreamResponse, error) {
 	rec, err := a.Archive.Record(ctx, caller(ctx).AgencyID, in.ID)
 	if err == nil && !rec.Stored {
-		err = a.noOriginal(ctx, rec)
+		err = a.Eraser.NoOriginal(ctx, rec)
 	}
 	if err != nil {
 		return nil, a.fail(ctx, err)

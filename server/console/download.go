@@ -10,7 +10,6 @@ import (
 
 	"stele/notary"
 	"stele/notary/certificate"
-	"stele/notary/erasure"
 	"stele/notary/evidence"
 )
 
@@ -74,10 +73,7 @@ func (v *visit) open(rec notary.Record) (io.ReadCloser, notary.Object, error) {
 func (v *visit) document() error {
 	rec, err := v.findRecord()
 	if err == nil && !rec.Stored {
-		var erased []erasure.Erasure
-		if erased, err = v.Eraser.Of(v.r.Context(), rec); err == nil {
-			err = erasure.NoOriginal(erased)
-		}
+		err = v.Eraser.NoOriginal(v.r.Context(), rec)
 	}
 	if err != nil {
 		return err
