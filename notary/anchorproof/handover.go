@@ -29,7 +29,10 @@ type SignedEpoch struct {
 }
 
 // IsQuorum reports whether power is strictly more than two thirds of the total.
-func (e Epoch) IsQuorum(power uint64) bool { return 3*power > 2*e.Total() }
+func (e Epoch) IsQuorum(power uint64) bool { return Quorum(power, e.Total()) }
+
+// Quorum reports whether power is strictly more than two thirds of a total.
+func Quorum(power, total uint64) bool { return 3*power > 2*total }
 
 // CheckQuorum checks signatures of e's validators over a text: each valid, by distinct
 // validators in ascending order, of together more than two thirds of the power. It returns

@@ -85,7 +85,7 @@ func StandsStill(members []Validator, nodes []Node) bool {
 			away += m.Power
 		}
 	}
-	return total > 0 && 3*(total-away) <= 2*total
+	return total > 0 && !anchorproof.Quorum(total-away, total)
 }
 
 // Entry is a header with its checkpoints and, unless it is pending, its certificate.
