@@ -212,7 +212,7 @@ func (a *API) newest(ctx context.Context, digest *sm.Digest, r *proof.Report) *p
 		return r
 	}
 	rec, err := a.Archive.Record(ctx, "", r.Number)
-	if err != nil {
+	if err != nil || rec.Standing == notary.Valid && r.Verdict != proof.Pending { // the bundle says all there is to say
 		return r
 	}
 	b, err := a.settledBundle(ctx, rec, false)

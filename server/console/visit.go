@@ -50,8 +50,7 @@ var (
 // serve does what the route's line in the table says, in this order: who is it, may they, is
 // the form theirs, are they still there; then the trail; then the act.
 func (v *visit) serve() error {
-	posts := v.r.Method == http.MethodPost
-	if posts && !v.route.raw && !v.route.files && !v.route.streams {
+	if v.r.Method == http.MethodPost && !v.route.raw && !v.route.files && !v.route.streams {
 		if err := v.readForm(); err != nil {
 			return errBadForm
 		}
@@ -88,7 +87,7 @@ func (v *visit) serve() error {
 		}
 		defer v.removeFile()
 	}
-	if v.route.streams && posts {
+	if v.route.streams {
 		if err := v.readStream(); err != nil {
 			return errBadForm
 		}

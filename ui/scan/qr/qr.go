@@ -21,13 +21,12 @@ func Read(rgba []byte, width, height int) (text string) {
 	// however steady the picture is, because it reads rows and in their order. Turned, the
 	// same code is read.
 	grey := luminance(rgba)
-	for range 4 {
-		if text = decode(grey, width, height); text != "" {
-			return text
-		}
+	text = decode(grey, width, height)
+	for turns := 0; text == "" && turns < 3; turns++ {
 		grey, width, height = turned(grey, width, height)
+		text = decode(grey, width, height)
 	}
-	return ""
+	return text
 }
 
 // decode looks at a grey picture once.
