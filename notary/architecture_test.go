@@ -32,7 +32,7 @@ var allowed = map[string]string{
 	"notary/anchorproof":         "crypto/sm crypto/merkle crypto/signednote notary/checkpoint",
 	"notary/gateway":             "crypto/sm",
 	"notary/bsnproof":            "crypto/merkle crypto/sm notary/canonical notary/checkpoint notary/gateway",
-	"notary/proof":               "crypto/... notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/bsnproof notary/gateway",
+	"notary/proof":               "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/bsnproof notary/gateway",
 	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/gateway notary/bsnproof notary/proof/...",
 	"notary/proof/carrier":       "",
 	"notary/proof/exhibit":       "crypto/... notary/anchorproof notary/bsnproof notary/checkpoint notary/gateway notary/proof notary/statement",

@@ -34,8 +34,10 @@ def parse_header(text):
     m = re.fullmatch(rf"stele/anchor/v1\nchain ([!-*,-~]{{1,50}})\nepoch {number}\nindex {number}\nheight {number}\ntime (.*)\n"
                      rf"anchors {number} ([0-9a-f]{{64}})\nhistory ([0-9a-f]{{64}})\n", text)
     need(m and len(text) <= 400, "header")
-    h = {"text": text, "chain": m[1], "epoch": int(m[2]), "height": int(m[4]), "time": time_ms(m[5]), "count": int(m[6]), "root": bytes.fromhex(m[7])}
-    need(max(h["epoch"], int(m[3]), h["height"]) <= MAX_INT and h["height"] >= 1 and h["time"] >= 0 and 1 <= h["count"] <= 1024, "header")
+    h = {"text": text, "chain": m[1], "epoch": int(m[2]), "index": int(m[3]), "height": int(m[4]), "time": time_ms(m[5]), "count": int(m[6]),
+         "root": bytes.fromhex(m[7]), "history": bytes.fromhex(m[8])}
+    h["leaf"] = leaf_hash(text.replace("epoch %d\n" % h["epoch"], "", 1).encode())
+    need(max(h["epoch"], h["index"], h["height"]) <= MAX_INT and h["height"] >= 1 and h["time"] >= 0 and 1 <= h["count"] <= 1024, "header")
     return h
 
 
@@ -132,3 +134,21 @@ def renamed(ev, c, trust):
         except Refused:
             pass
     return False
+
+
+def check_pins(chain, ev):
+    """The epochs that are pinned besides the first: evidence keeps to them."""
+    pins, h = chain["epochs"], ev["header"]
+    for e in ev["epochs"]:
+        need(e["number"] > len(pins) or sm3(e["text"].encode()) == pins[e["number"] - 1][0], "pinned epoch", Refused)
+    need(h["epoch"] >= len(pins) or h["time"] <= pins[h["epoch"]][1] + 5 * 60 * 1000, "after the term", Refused)
+
+
+def check_headers(a, b, path=None):
+    """Two headers of one chain are of one history, as far as can be seen; with a path, they are."""
+    a, b = sorted((a, b), key=lambda h: h["index"])
+    if a["index"] == b["index"]:
+        need(a["leaf"] == b["leaf"] and not path, "two headers of one index", Refused)
+        return
+    need(a["height"] < b["height"] and a["time"] <= b["time"], "order of headers", Refused)
+    need(path is None or included(a["index"], b["index"], a["leaf"], path, b["history"]), "history", Refused)

@@ -4,7 +4,7 @@ import re
 
 from certificates import verify_root
 from chain import parse_epoch
-from primitives import MAX_INT, Reader, canonical_signature, leaf_hash, need, point, sm3, time_ms
+from primitives import MAX_INT, Reader, canonical_signature, leaf_hash, need, point, sm3, time_ms, valid_name
 
 
 def valid_number(s):
@@ -172,13 +172,41 @@ def parse_bundle(data):
         r.lit(',"userId":')
         user.append(r.string())
 
-    r.lit('{"format":"stele/bundle/v1","statement":')
+    def consistency():
+        c = {"checkpoint": r.string()}
+        r.lit(',"path":')
+        c["path"] = r.list(r.hash)
+        r.lit(',"anchors":')
+        c["anchors"] = r.list(r.raw)
+        r.lit(',"headers":')
+        headers = r.list(header_path)
+        c["headers"] = dict(headers)
+        r.lit("}")
+        need(len(c["path"]) <= 64 and len(c["anchors"]) <= 16 and all(kind_of(a) for a in c["anchors"]), "consistency")
+        need(len(headers) == len(c["headers"]) <= 16, "paths between headers")
+        return c
+
+    def header_path():
+        r.lit('{"chain":')
+        chain = r.string()
+        r.lit(',"path":')
+        path = r.list(r.hash)
+        r.lit("}")
+        need(re.fullmatch(r"[!-*,-~]{1,50}", chain) and len(path) <= 64, "path between headers")
+        return chain, path
+
+    r.lit('{"format":"stele/bundle/v')
+    version = 2 if r.maybe("2") else 1
+    r.lit('","statement":' if version == 2 else '1","statement":')
     b = signed(user_id)
     b["userId"] = user[0]
     r.lit(',"fields":')
     b["fields"] = r.map(field)
     proof(b)
-    b["standing"] = None
+    b["consistency"] = b["standing"] = None
+    if version == 2:
+        r.lit(',"consistency":{"checkpoint":')
+        b["consistency"] = consistency()
     if r.maybe(',"standing":{"statement":'):
         b["standing"] = proof(signed(lambda: None))
         r.lit("}")
@@ -187,40 +215,160 @@ def parse_bundle(data):
     return b
 
 
-def parse_trust(data, gateway):
-    """gateway reads one of the gateways."""
-    r = Reader(data[:-1] if data.endswith(b"\n") else data, 4 << 20)
-    seconds = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z"
+SECONDS = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z"
 
-    def log():
-        r.lit('{"key":')
-        origin, key = parse_log_key(r.string())
-        r.lit(',"notBefore":')
-        start, end = time_ms(r.string(), seconds), None
-        if r.maybe(',"notAfter":'):
-            end = time_ms(r.string(), seconds)
-        r.lit("}")
-        return {"origin": origin, "key": key, "from": start, "until": end}
+
+def trust_time(r):
+    return time_ms(r.string(), SECONDS)
+
+
+def trust_key(r):
+    r.lit('{"key":')
+    origin, key = parse_log_key(r.string())
+    r.lit(',"notBefore":')
+    start, end = trust_time(r), None
+    if r.maybe(',"notAfter":'):
+        end = trust_time(r)
+    r.lit("}")
+    need(end is None or start <= end, "validity of a log's key")
+    return {"origin": origin, "key": key, "from": start, "until": end, "chains": None}
+
+
+def trust_genesis(r):
+    r.lit('{"kind":"stele/egov/v1","genesis":')
+    e = parse_epoch(r.string())
+    need(e["number"] == 0, "genesis")
+    return {**e, "epochs": [], "members": {}}
+
+
+def trust_v1(r, gateway):
+    r.lit('1","roots":')
+    t = {"late": DAY, "roots": r.list(lambda: {"der": r.b64(), "codes": [], "regions": [], "logs": []})}
+    r.lit(',"logs":')
+    t["logs"] = r.list(lambda: trust_key(r))
 
     def chain():
-        r.lit('{"kind":"stele/egov/v1","genesis":')
-        e = parse_epoch(r.string())
+        c = trust_genesis(r)
         r.lit("}")
-        need(e["number"] == 0, "genesis")
-        return e
+        return c
 
-    r.lit('{"format":"stele/trust/v1","roots":')
-    roots = r.list(r.b64)
+    r.lit(',"chains":')
+    t["chains"] = r.list(chain)
+    t["gateways"] = []
+    if r.maybe(',"gateways":'):
+        t["gateways"] = r.list(lambda: gateway(r))
+        need(t["gateways"], "gateways")
+    return t
+
+
+DAY = 24 * 3600 * 1000
+TEN_YEARS = 10 * 365 * 24 * 3600  # seconds
+
+
+def strings(r, key, valid=lambda s: True):
+    r.lit(',"%s":' % key)
+    out = r.list(r.string)
+    need(out == sorted(set(out), key=lambda s: s.encode()) and all(valid(s) for s in out), key)
+    return out
+
+
+def trust_v2(r, gateway):
+    r.lit('2","lateAfter":')
+    t = {"late": 1000 * r.int(1, TEN_YEARS)}
+
+    def root():
+        r.lit('{"certificate":')
+        x = {"der": r.b64(), "codes": strings(r, "codes", valid_code)}
+        x["regions"] = strings(r, "regions", lambda s: re.fullmatch("[0-9]{2}([0-9]{2}){0,2}", s))
+        x["logs"] = strings(r, "logs", valid_name)
+        r.lit("}")
+        return x
+
+    def log():
+        r.lit('{"origin":')
+        origin = r.string()
+        chains = strings(r, "chains")
+        r.lit(',"keys":')
+        keys = r.list(lambda: trust_key(r))
+        r.lit("}")
+        need(keys and all(k["origin"] == origin for k in keys), "keys of a log")
+        return [{**k, "chains": chains} for k in keys]
+
+    def epoch():
+        r.lit('{"hash":')
+        digest = r.hex32()
+        r.lit(',"from":')
+        at = trust_time(r)
+        r.lit("}")
+        return digest, at
+
+    def member():
+        r.lit('{"key":')
+        key = r.string()
+        need(re.fullmatch("[0-9a-f]{130}", key), "key of a member")
+        key = point(bytes.fromhex(key))
+        r.lit(',"organization":')
+        name = r.string()
+        r.lit(',"code":')
+        code = r.string()
+        r.lit("}")
+        need(valid_text(name, 200) and valid_code(code), "member")
+        return key, code
+
+    def chain():
+        c = trust_genesis(r)
+        r.lit(',"epochs":')
+        c["epochs"] = r.list(epoch)
+        r.lit(',"members":')
+        members = r.list(member)
+        c["members"] = dict(members)
+        r.lit("}")
+        need(len(c["epochs"]) <= 4096 and len(c["members"]) == len(members), "pinned epochs or members")
+        need(all(a[1] <= b[1] for a, b in zip(c["epochs"], c["epochs"][1:])), "terms of the pinned epochs")
+        return c
+
+    r.lit(',"roots":')
+    t["roots"] = r.list(root)
     r.lit(',"logs":')
     logs = r.list(log)
+    t["logs"] = [k for keys in logs for k in keys]
     r.lit(',"chains":')
-    chains = r.list(chain)
-    gateways = []
-    if r.maybe(',"gateways":'):
-        gateways = r.list(lambda: gateway(r))
-        need(gateways and len(set(gateways)) == len(gateways), "gateways")
+    t["chains"] = r.list(chain)
+    r.lit(',"gateways":')
+    t["gateways"] = r.list(lambda: gateway(r))
+    known = {c["chain"] for c in t["chains"]} | {app for _, app, _ in t["gateways"]}
+    need(len({keys[0]["origin"] for keys in logs}) == len(logs) and all(c in known for k in t["logs"] for c in k["chains"]), "logs")
+    return t
+
+
+def parse_trust(data, gateway):
+    """gateway reads one of the gateways."""
+    r = Reader(data[:-1] if data.endswith(b"\n") else data, MAX_TRUST)
+    r.lit('{"format":"stele/trust/v')
+    t = trust_v2(r, gateway) if r.sees("2") else trust_v1(r, gateway)
     r.lit("}")
     r.end()
-    need(all(verify_root(x) for x in roots) and len(set(roots)) == len(roots), "roots")
-    need(len({(x["origin"], x["key"]) for x in logs}) == len(logs) and len({x["chain"] for x in chains}) == len(chains), "something is pinned twice")
-    return {"roots": roots, "logs": logs, "gateways": gateways, "chains": {x["chain"]: x for x in chains}}
+    ders, chains, gateways = [x["der"] for x in t["roots"]], {x["chain"]: x for x in t["chains"]}, t["gateways"]
+    need(all(verify_root(x) for x in ders) and len(set(ders)) == len(ders), "roots")
+    need(len(ders) < 2 or all((x["codes"] or x["regions"]) and x["logs"] for x in t["roots"]), "several roots, and one that speaks for everybody")
+    need(len({(x["origin"], x["key"]) for x in t["logs"]}) == len(t["logs"]) and len(chains) == len(t["chains"]), "something is pinned twice")
+    need(len(set(gateways)) == len(gateways), "a gateway is pinned twice")
+    longer = lambda a, b: a.startswith(b) and a[len(b):].isdigit()
+    need(not any(g[0] == h[0] and g[2] == h[2] and longer(g[1], h[1]) for g in gateways for h in gateways), "an application is another one with more digits")
+    return {**t, "chains": chains}
+
+
+MAX_TRUST = 4 << 20
+MAX_BUNDLE = 1 << 20
+
+
+def speaks_for(root, code, origin):
+    """Whether a root may certify this agency, whose records this log holds: section 8."""
+    if root["logs"] and origin not in root["logs"]:
+        return False
+    return not root["codes"] + root["regions"] or code in root["codes"] or any(code[2:].startswith(d) for d in root["regions"])
+
+
+def may_anchor(trust, origin, chain):
+    """Whether a chain, or the application behind a gateway, may anchor a log: section 8."""
+    return all(k["chains"] is None or chain in k["chains"] for k in trust["logs"] if k["origin"] == origin)

@@ -279,6 +279,50 @@ class Reader:
         return text
 
 
+TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")|(-?[0-9][0-9+\-.eE]*)|[ \t\r\n]+|[\[\]{},:a-z]')
+SHORT = {v: "\\" + k for k, v in ESCAPES.items()}
+
+
+def quoted(s):
+    """A JSON string in its one spelling: section 2."""
+    return '"' + "".join(SHORT.get(c) or ("\\u%04x" % ord(c) if c < " " else c) for c in s) + '"'
+
+
+def decode_text(data):
+    for mark, place, name in ((b"\xfe\xff", 2, "utf-16-be"), (b"\xff\xfe", 2, "utf-16-le"), (b"\0{", 0, "utf-16-be"), (b"{\0", 0, "utf-16-le")):
+        if data.startswith(mark):
+            return data[place:].decode(name)
+    return data.decode("utf-8").removeprefix("\ufeff")
+
+
+def restore(data, limit):
+    """The canonical spelling of JSON that another program saved anew: section 2."""
+    need(len(data) <= limit, "too long")
+    try:
+        text = decode_text(data)
+        JSON.decode(text)
+        out = []
+        for m in TOKEN.finditer(text):
+            string, number = m.groups()
+            need(not number or not re.search("[.eE]", number), "number")
+            out.append(quoted(json.loads(string)) if string else m[0].strip(" \t\r\n"))
+        return "".join(out).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise Malformed("not JSON, or half of a surrogate pair")
+
+
+def read_again(parse, data, limit):
+    """What parse makes of data as it is, or of data restored; and whether it was restored."""
+    try:
+        return parse(data), False
+    except Malformed:
+        try:
+            return parse(restore(data, limit)), True
+        except Malformed:
+            pass
+        raise
+
+
 FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 

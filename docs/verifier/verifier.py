@@ -21,16 +21,16 @@ from datetime import datetime, timedelta
 
 from carriers import bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
-from chain import parse_evidence, renamed, verify_evidence
-from formats import KINDS, entry_leaf, key_id, kind_of, note_signature, parse_bundle, parse_checkpoint, parse_statement
+from chain import check_headers, check_pins, parse_evidence, renamed, verify_evidence
+from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_statement, speaks_for
 from formats import parse_trust as parse_trust_file
 from gateways import check_attested, parse_gateway
-from primitives import USER_ID, Malformed, Refused, included, need, sm2_verify, sm3
+from primitives import USER_ID, Malformed, Refused, consistent, included, need, read_again, sm2_verify, sm3
 
 CLOCK_TOLERANCE = 5 * 60 * 1000  # milliseconds
 
 
-STEPS = ["bundle", "document", "fields", "statement", "certificate", "inclusion", "checkpoint", "anchor", "standing"]
+STEPS = ["bundle", "document", "fields", "statement", "certificate", "inclusion", "checkpoint", "anchor", "consistency", "standing"]
 
 
 def check_fields(s, shown):
@@ -42,25 +42,37 @@ def check_fields(s, shown):
     return "passed", ""
 
 
-def check_certificate(e, s, signer, trust):
+def check_certificate(e, s, signer, trust, found):
+    """found is what check_evidence knows already: the log's origin and the anchors."""
     if agency_code(signer) != s["code"] or signer["subject"].get("organization", "") != s["name"]:
         return "failed", "other_holder"
     try:
         verify_chain(e["certificates"], s["issuedAt"])
     except Refused:
         return "failed", "bad_certificate"
-    root = e["certificates"][-1]
-    if root in trust["roots"]:
-        return "passed", ""
-    return ("not_checked", "unknown_root") if verify_root(root) else ("failed", "bad_certificate")
+    der = e["certificates"][-1]
+    root = next((x for x in trust["roots"] if x["der"] == der), None)
+    if root is None:
+        return ("not_checked", "unknown_root") if verify_root(der) else ("failed", "bad_certificate")
+    if not speaks_for(root, s["code"], found["origin"]):
+        return "not_checked", "out_of_scope"
+    first = headline(found["anchors"])
+    if first and any(first["time"] // 1000 * 1000 > parse_cert(c)["until"] for c in e["certificates"]):
+        return "not_checked", "expired_at_anchor"
+    return "passed", ""
 
 
 def check_anchor(raw, c, trust):
-    """Returns status, reason and, where it passed, the chain, the height, the time and the keys it vouches for."""
+    """Returns status, reason and, where it passed, what the anchor says."""
     kind = kind_of(raw)
     if kind != KINDS[0]:
         status, reason, found = check_attested(kind, raw, c, trust["gateways"])
-        return status, reason, found and (*found, [])
+        if not found:
+            return status, reason, None
+        app, at = found
+        if not may_anchor(trust, c["origin"], app):
+            return "not_checked", "other_chain", None
+        return status, reason, {"kind": kind, "chain": app, "height": 0, "time": at, "keys": [], "codes": []}
     try:
         ev = parse_evidence(raw)
     except Malformed:
@@ -68,42 +80,57 @@ def check_anchor(raw, c, trust):
     h = ev["header"]
     if h["chain"] not in trust["chains"]:
         return ("failed", "bad_evidence", None) if renamed(ev, c, trust) else ("not_checked", "unknown_chain", None)
+    chain = trust["chains"][h["chain"]]
     try:
-        verify_evidence(trust["chains"][h["chain"]], ev, c)
+        verify_evidence(chain, ev, c)
+        check_pins(chain, ev)
     except Refused:
         return "failed", "bad_evidence", None
-    epochs = [trust["chains"][h["chain"]], *ev["epochs"]]
-    return "passed", "", (h["chain"], h["height"], h["time"], [n["sm2"] for epoch in epochs for n in epoch["notaries"] if n["origin"] == c["origin"]])
+    if not may_anchor(trust, c["origin"], h["chain"]):
+        return "not_checked", "other_chain", None
+    epochs = [chain, *ev["epochs"]]
+    keys = [n["sm2"] for epoch in epochs for n in epoch["notaries"] if n["origin"] == c["origin"]]
+    codes = [chain["members"].get(epochs[-1]["validators"][i]["sm2"]) for i, _ in ev["cosignatures"]]
+    return "passed", "", {"kind": kind, "chain": h["chain"], "height": h["height"], "time": h["time"], "keys": keys, "codes": codes, "header": h}
 
 
-def check_anchors(e, c, s, trust, steps):
-    """Returns the anchors that passed, as kind, chain, height and time, and the keys they vouch for."""
-    passed, keys = [], []
-    for raw in e["anchors"]:
-        status, reason, found = check_anchor(raw, c, trust)
-        if found:
-            kind, (chain, height, at, vouched) = kind_of(raw), found
-            if at < s["issuedAt"] - CLOCK_TOLERANCE:
-                status, reason = "failed" if kind == KINDS[0] else "not_checked", "time_order"
-            elif any((kind, chain) == a[:2] for a in passed):
+def check_anchors(raws, c, issued_at, trust, steps):
+    """Returns the anchors that passed."""
+    passed = []
+    for raw in raws:
+        status, reason, a = check_anchor(raw, c, trust)
+        if a:
+            if a["time"] < issued_at - CLOCK_TOLERANCE:
+                status, reason = "failed" if a["kind"] == KINDS[0] else "not_checked", "time_order"
+            elif any((a["kind"], a["chain"]) == (b["kind"], b["chain"]) for b in passed):
                 status, reason = "failed", "duplicate"
             else:
-                passed.append((kind, chain, height, at))
-                keys += vouched
+                passed.append(a)
         steps.append(("anchor", status, reason))
-    if not e["anchors"]:
+    if not raws:
         steps.append(("anchor", "skipped", "not_anchored"))
-    return passed, keys
+    return passed
 
 
-def anchored_at(anchors):
-    """The earliest of the anchors that prove themselves, or of the attested ones, or None."""
-    own = [at for kind, _, _, at in anchors if kind == KINDS[0]]
-    return min(own or [at for _, _, _, at in anchors], default=None)
+def headline(anchors):
+    """The anchor that a report leads with: the latest that proves itself, or that is attested; or None."""
+    own = [a for a in anchors if a["kind"] == KINDS[0]]
+    return max(own or anchors, key=lambda a: a["time"], default=None)
 
 
-def check_checkpoint(note, c, s, trust, proven, anchored):
+def warnings_of(s, anchors, trust):
+    first = headline(anchors)
+    if first is None:
+        return []
+    late = first["time"] - s["issuedAt"] > trust["late"]
+    one = first["codes"] and None not in first["codes"] and len(set(first["codes"])) == 1
+    return ["late_anchor"] * late + ["one_organization"] * bool(one)
+
+
+def check_checkpoint(note, c, issued_at, trust, anchors):
     pinned = [x for x in trust["logs"] if x["origin"] == c["origin"]]
+    proven = [k for a in anchors for k in a["keys"]]
+    first = headline(anchors)
     keys = [x["key"] for x in pinned] + proven
     sig = note_signature(note, c)
     if sig is None:
@@ -111,7 +138,7 @@ def check_checkpoint(note, c, s, trust, proven, anchored):
     for k in keys:
         if key_id(c["origin"], k) == sig[0] and sm2_verify(k, c["text"].encode(), sig[1]):
             for x in pinned:
-                if x["key"] == k and (anchored is not None and anchored < x["from"] or x["until"] is not None and s["issuedAt"] > x["until"]):
+                if x["key"] == k and (first and first["time"] < x["from"] or x["until"] is not None and issued_at > x["until"]):
                     return "failed", "key_not_valid"
             return "passed", ""
     if proven or any(key_id(c["origin"], k) == sig[0] or sm2_verify(k, c["text"].encode(), sig[1]) for k in keys):
@@ -120,10 +147,12 @@ def check_checkpoint(note, c, s, trust, proven, anchored):
 
 
 def check_evidence(e, s, user, trust, steps):
-    """Steps 5 to 10. Returns the anchors that passed."""
+    """Steps 5 to 10. Returns what later steps need: root, origin, checkpoint and the anchors that passed."""
+    found = {"root": e["certificates"][-1], "origin": "", "checkpoint": None, "anchors": []}
     try:
         signer = parse_cert(e["certificates"][0])
     except Malformed:
+        signer = None
         steps += [("statement", "skipped", "no_signer"), ("certificate", "failed", "malformed")]
     else:
         if user != USER_ID:
@@ -132,97 +161,169 @@ def check_evidence(e, s, user, trust, steps):
             steps.append(("statement", "failed", "bad_signature"))
         else:
             steps.append(("statement", "passed", ""))
-        steps.append(("certificate", *check_certificate(e, s, signer, trust)))
     try:
         c = parse_checkpoint(e["checkpoint"])
     except Malformed:
         steps += [("inclusion", "failed", "malformed"), ("checkpoint", "skipped", "no_checkpoint"), ("anchor", "skipped", "no_checkpoint")]
-        return []
-    ok = included(e["index"], c["size"], entry_leaf(e), e["path"], c["root"])
-    steps.append(("inclusion", "passed", "") if ok else ("inclusion", "failed", "not_included"))
-    anchors, keys = check_anchors(e, c, s, trust, steps)
-    steps.append(("checkpoint", *check_checkpoint(e["checkpoint"], c, s, trust, keys, anchored_at(anchors))))
-    return anchors
+    else:
+        ok = included(e["index"], c["size"], entry_leaf(e), e["path"], c["root"])
+        steps.append(("inclusion", "passed", "") if ok else ("inclusion", "failed", "not_included"))
+        anchors = check_anchors(e["anchors"], c, s["issuedAt"], trust, steps)
+        steps.append(("checkpoint", *check_checkpoint(e["checkpoint"], c, s["issuedAt"], trust, anchors)))
+        found.update(origin=c["origin"], checkpoint=c, anchors=anchors)
+    if signer is not None:
+        steps.append(("certificate", *check_certificate(e, s, signer, trust, found)))
+    return found
 
 
-def check_standing(b, s, trust):
-    """Returns status, reason and the state."""
+LONG_AGO = -(2**62)  # before every time there is
+
+
+def check_consistency(extra, first, trust):
+    """The second checkpoint of a bundle of version 2. Returns status and reason."""
+    if not first["origin"]:
+        return "skipped", "no_checkpoint"
+    try:
+        other = parse_checkpoint(extra["checkpoint"])
+    except Malformed:
+        return "failed", "malformed"
+    if other["origin"] != first["origin"]:
+        return "failed", "other_log"
+    a, b = first["checkpoint"], other
+    if a["size"] > b["size"]:
+        a, b = b, a
+    if not (same_size(a, b, extra["path"]) or a["size"] < b["size"] and consistent(a["size"], b["size"], a["root"], b["root"], extra["path"])):
+        return "failed", "not_consistent"
+    steps = []
+    anchors = check_anchors(extra["anchors"], other, LONG_AGO, trust, steps)
+    steps.insert(0, ("checkpoint", *check_checkpoint(extra["checkpoint"], other, LONG_AGO, trust, anchors)))
+    if any(st == "failed" for _, st, _ in steps):
+        return "failed", "bad_evidence"
+    unknown = [r for n, st, r in steps if st == "not_checked" and (n == "checkpoint" or not anchors)]
+    if unknown:
+        return "not_checked", unknown[0]
+    if not anchors or not first["anchors"]:
+        return "not_checked", "not_anchored"
+    try:
+        for x in first["anchors"]:
+            for y in anchors:
+                if x["kind"] == y["kind"] == KINDS[0] and x["chain"] == y["chain"]:
+                    check_headers(x["header"], y["header"], extra["headers"].get(x["chain"]))
+    except Refused:
+        return "failed", "history_differs"
+    return "passed", ""
+
+
+def same_size(a, b, path):
+    return a["size"] == b["size"] and a["root"] == b["root"] and not path
+
+
+def check_standing(b, s, trust, first):
+    """Returns status, reason, the state and the warnings."""
     if b["standing"] is None:
-        return "passed", "", "valid"
+        return "not_checked", NO_STATUS, "unknown", []
     try:
         later = parse_statement(b["standing"]["statement"])
     except Malformed:
-        return "failed", "malformed", None
+        return "failed", "malformed", None, []
     if later["code"] != s["code"]:
-        return "failed", "other_agency", None
+        return "failed", "other_agency", None, []
     if later["issuedAt"] < s["issuedAt"] - CLOCK_TOLERANCE:
-        return "failed", "time_order", None
+        return "failed", "time_order", None, []
     if later["action"] == "revoke" and later["number"] == s["number"]:
         state = "revoked"
     elif later["action"] == "issue" and later["supersedes"] == s["number"]:
         state = "superseded"
     else:
-        return "failed", "other_record", None
+        return "failed", "other_record", None, []
     steps = []
-    check_evidence(b["standing"], later, b["userId"], trust, steps)
+    second = check_evidence(b["standing"], later, b["userId"], trust, steps)
+    if second["root"] != first["root"]:
+        return "failed", "other_root", state, []
+    if second["origin"] and first["origin"] and second["origin"] != first["origin"]:
+        return "failed", "other_log", state, []
+    warnings = [] if second["anchors"] else ["standing_not_anchored"]
+    warnings += ["standing_late_anchor"] * ("late_anchor" in warnings_of(later, second["anchors"], trust))
     steps.sort(key=lambda x: STEPS.index(x[0]))
     if any(st == "failed" for _, st, _ in steps):
-        return "failed", "bad_evidence", state
+        return "failed", "bad_evidence", state, warnings
     unknown = [r for n, st, r in steps if st == "not_checked" and n != "anchor"]
-    return ("not_checked", unknown[0], state) if unknown else ("passed", "", state)
+    return ("not_checked", unknown[0], state, warnings) if unknown else ("passed", "", state, warnings)
+
+
+NO_STATUS = "no_status_proof"
 
 
 def unreadable(*steps):
     known = {x[0]: x for x in steps}
-    return [known.get(n, (n, "skipped", "unreadable")) for n in STEPS]
+    return [known.get(n, (n, "skipped", "unreadable")) for n in STEPS if n != "consistency"]
 
 
-def verify(trust, digest, data):
-    """Returns the verdict, all steps with status and reason, and the anchors that passed."""
+def check_document(s, digest, size):
+    if digest is None:
+        return "not_checked", "no_document"
+    if digest != s["sm3"]:
+        return "failed", "digest_differs"
+    return ("passed", "") if size is None or size == s["size"] else ("failed", "size_differs")
+
+
+def verify(trust, digest, size, data):
+    """Returns the verdict, all steps with status and reason, the anchors that passed, and the codes of warnings.
+
+    size is the document's in bytes, or None where its digest alone is known."""
     try:
-        b = parse_bundle(data)
+        b, resaved = read_again(parse_bundle, data, MAX_BUNDLE)
     except Malformed:
-        return "invalid", unreadable(("bundle", "failed", "malformed")), []
+        return "invalid", unreadable(("bundle", "failed", "malformed")), [], []
     try:
         s = parse_statement(b["statement"])
         need(s["action"] == "issue", "action")
     except Malformed:
-        return "invalid", unreadable(("bundle", "passed", ""), ("statement", "failed", "malformed")), []
-    document = ("not_checked", "no_document") if digest is None else ("passed", "") if digest == s["sm3"] else ("failed", "digest_differs")
-    steps = [("bundle", "passed", ""), ("document", *document), ("fields", *check_fields(s, b["fields"]))]
-    anchors = check_evidence(b, s, b["userId"], trust, steps)
-    *found, state = check_standing(b, s, trust)
+        return "invalid", unreadable(("bundle", "passed", ""), ("statement", "failed", "malformed")), [], []
+    steps = [("bundle", "passed", ""), ("document", *check_document(s, digest, size)), ("fields", *check_fields(s, b["fields"]))]
+    first = check_evidence(b, s, b["userId"], trust, steps)
+    if b["consistency"]:
+        steps.append(("consistency", *check_consistency(b["consistency"], first, trust)))
+    *found, state, later = check_standing(b, s, trust, first)
     steps.append(("standing", *found))
     steps.sort(key=lambda x: STEPS.index(x[0]))
-    return decide(steps, document[0], state), steps, anchors
+    verdict, holds = decide(steps, state)
+    warnings = ["resaved"] * resaved + warnings_of(s, first["anchors"], trust) + later
+    return verdict, steps, first["anchors"], warnings if holds else []
 
 
-def decide(steps, document, state):
-    status = lambda *names: [st for n, st, _ in steps if n in names]
-    others = [n for n in STEPS if n != "document"]
-    anchors = [st for st in status("anchor") if st != "skipped"]
-    if "failed" in status(*others):
-        return "invalid"
-    if "not_checked" in status(*(n for n in others if n != "anchor")):
-        return "unverifiable"
-    if document == "failed":
-        return "altered"
-    if state != "valid":
-        return state
+def against(step):
+    """Whether a step speaks against the evidence; that the file is another one does not."""
+    name, status, reason = step
+    return status == "failed" and (name != "document" or reason == "size_differs")
+
+
+def decide(steps, state):
+    """Returns the verdict, and whether the evidence holds."""
+    status = {n: (st, r) for n, st, r in steps}
+    anchors = [st for n, st, _ in steps if n == "anchor" and st != "skipped"]
+    if any(against(x) for x in steps):
+        return "invalid", False
+    if any(st == "not_checked" and n not in ("document", "anchor", "consistency") and r != NO_STATUS for n, st, r in steps):
+        return "unverifiable", False
+    if status["document"][0] == "failed":
+        return "altered", True
+    if state != "unknown":
+        return state, True
     if not anchors:
-        return "pending"
-    if "passed" not in anchors or document == "not_checked":
-        return "unverifiable"
-    return "genuine"
+        return "pending", True
+    if "passed" not in anchors or status["document"][0] == "not_checked":
+        return "unverifiable", True
+    return "genuine", True
 
 
 def first_failed(verdict, steps):
     """The step that makes a bundle invalid, and why."""
-    return next((x[::2] for x in steps if verdict == "invalid" and x[0] != "document" and x[1] == "failed"), ("", ""))
+    return next((x[::2] for x in steps if verdict == "invalid" and against(x)), ("", ""))
 
 
 def parse_trust(data):
-    return parse_trust_file(data, parse_gateway)
+    return read_again(lambda d: parse_trust_file(d, parse_gateway), data, MAX_TRUST)[0]
 
 
 def utc(ms):
@@ -251,12 +352,16 @@ def run_vectors(folder):
     for v in json.loads(read(folder, "vectors.json"))["vectors"]:
         if v["trust"] not in trusts:
             trusts[v["trust"]] = parse_trust(read(folder, v["trust"]))
-        digest = bytes.fromhex(v["digest"]) if v.get("digest") else file_digest(os.path.join(folder, v["document"])) if v.get("document") else None
-        verdict, steps, anchors = verify(trusts[v["trust"]], digest, read(folder, v["bundle"]))
+        digest, size = bytes.fromhex(v["digest"]) if v.get("digest") else None, None
+        if v.get("document"):
+            path = os.path.join(folder, v["document"])
+            digest, size = file_digest(path), os.path.getsize(path)
+        verdict, steps, anchors, warnings = verify(trusts[v["trust"]], digest, size, read(folder, v["bundle"]))
         step, reason = first_failed(verdict, steps)
-        at = anchored_at(anchors)
+        first = headline(anchors)
         print(json.dumps({"name": v["name"], "verdict": verdict, "step": step, "reason": reason, "steps": [" ".join(x).strip() for x in steps],
-                          "anchoredAt": "" if at is None else utc(at), "anchors": [f"{k} {chain} {height} {utc(t)}" for k, chain, height, t in anchors]}), flush=True)
+                          "warnings": warnings, "anchoredAt": "" if first is None else utc(first["time"]),
+                          "anchors": [f"{a['kind']} {a['chain']} {a['height']} {utc(a['time'])}" for a in anchors]}), flush=True)
 
 
 def main(args):
@@ -268,10 +373,14 @@ def main(args):
         bundle, original = bundle_of(args[2])
     except (Malformed, zipfile.BadZipFile):
         sys.exit("neither a bundle nor a certificate or package as it was issued")
-    digest = file_digest(args[3]) if len(args) == 4 else packed_digest(args[2], original) if original else None
-    verdict, steps, _ = verify(parse_trust(read(args[1])), digest, bundle)
+    digest, size = None, None
+    if len(args) == 4:
+        digest, size = file_digest(args[3]), os.path.getsize(args[3])
+    elif original:
+        digest = packed_digest(args[2], original)
+    verdict, steps, _, warnings = verify(parse_trust(read(args[1])), digest, size, bundle)
     step, reason = first_failed(verdict, steps)
-    print(verdict + (f": step {step} failed: {reason}" if step else ""))
+    print(verdict + (f": step {step} failed: {reason}" if step else "") + (f" (warnings: {', '.join(warnings)})" if warnings else ""))
     sys.exit(0 if verdict == "genuine" else 1)
 
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,8 +130,8 @@ func (s Signed[T]) named(name string) Answer {
 // Attested is what verified evidence says.
 type Attested struct {
 	App        string
-	Height     uint64    // of the block
-	Time       time.Time // of the proposal by the gateway's clock, UTC, milliseconds
+	Height     uint64    // of the block; the mac does not bind its digits, so it is no fact
+	Time       time.Time // by the gateway's clock; UTC, of Fabric to the second, of FISCO BCOS to the millisecond
 	Entry      uint64    // number of the log's entry
 	Checkpoint checkpoint.Checkpoint
 }
@@ -224,8 +225,14 @@ func ValidApp(s string) bool {
 	return s != "" && len(s) <= MaxApp && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(letters, r) })
 }
 
-// maxUnix is the last second of the year 9999, the last that RFC 3339 can write.
-const maxUnix = 253402300799
+// digits counts the decimal digits of a number; none of one that is not positive. A time of
+// exactly ten digits in seconds, or thirteen in milliseconds, lies between 2001 and 2286.
+func digits(n int64) int {
+	if n <= 0 {
+		return 0
+	}
+	return len(strconv.FormatInt(n, 10))
+}
 
 // hash reports whether s is a hash as Fabric writes them: 64 lower-case hex digits.
 func hash(s string) bool { return hexDigits(s, 64) }

@@ -113,9 +113,12 @@ func (e Fabric) final(a *Attested, txID string) error {
 	if user, ok := strings.CutSuffix(t.CreateName, "@"+e.App); !ok || user == "" {
 		return fmt.Errorf("%w: the transaction is one of %q, not of the application %s", ErrContent, t.CreateName, e.App)
 	}
-	if t.TimeSpanSec <= 0 || t.TimeSpanSec > maxUnix || t.TimeSpanNsec < 0 || t.TimeSpanNsec >= int64(time.Second) {
-		return fmt.Errorf("%w: the transaction has no time", ErrContent)
+	// createName ends in a known name, and the seconds have ten digits: so no digit of what stands
+	// beside them under the mac can be read as one of theirs. The nanoseconds have no fixed length
+	// and count for nothing.
+	if digits(t.TimeSpanSec) != 10 || t.TimeSpanNsec < 0 || t.TimeSpanNsec >= int64(time.Second) {
+		return fmt.Errorf("%w: the transaction has no time of ten digits", ErrContent)
 	}
-	a.Height, a.Time = block.BlockNumber, time.Unix(t.TimeSpanSec, t.TimeSpanNsec).UTC().Truncate(time.Millisecond)
+	a.Height, a.Time = block.BlockNumber, time.Unix(t.TimeSpanSec, 0).UTC()
 	return nil
 }

@@ -105,8 +105,8 @@ func (e FISCO) final(a *Attested, row gateway.Row) error {
 		return fmt.Errorf("%w: the transaction is in block %d, not in %d", ErrContent, receipt.BlockNumber, block.BlockNumber)
 	case at < 0 || slices.ContainsFunc(block.Transactions[at+1:], is) || block.Transactions[at].To != e.App:
 		return fmt.Errorf("%w: the entry's transaction is not in the block once", ErrContent)
-	case block.BlockTime <= 0 || block.BlockTime > maxUnix*1000:
-		return fmt.Errorf("%w: the block has no time", ErrContent)
+	case digits(block.BlockTime) != 13 || !author(block.Author):
+		return fmt.Errorf("%w: the block has no time of thirteen digits before its author", ErrContent)
 	}
 	a.Height, a.Time = uint64(block.BlockNumber), time.UnixMilli(block.BlockTime).UTC()
 	return nil
@@ -120,6 +120,13 @@ func plain(msg string) bool {
 }
 
 const maxMsg = 64 // bytes
+
+// author reports whether a block's author has a form that no digit of the time before it can be
+// moved into, nor out of: nothing, 0x and hex digits, or a node's key of 128 hex digits.
+func author(s string) bool {
+	hex, prefixed := strings.CutPrefix(s, "0x")
+	return s == "" || prefixed && hex != "" && hexDigits(hex, len(hex)) || hexDigits(s, 128)
+}
 
 // Address reports whether s is an account's or a contract's: 0x and 40 lower-case hex digits.
 func Address(s string) bool {

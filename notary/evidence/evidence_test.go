@@ -49,7 +49,12 @@ func inputs(t testing.TB) map[string]evidence.Input {
 			continue
 		}
 		trust, _, _ := bytes.Cut(set.Files[v.Trust], []byte("\n"))
-		in := evidence.Input{Bundle: set.Files[v.Bundle], Report: report, Certificate: []byte("%PDF a certificate"), Trust: trust}
+		bundle, resaved, err := proof.ReadBundle(set.Files[v.Bundle])
+		fatalIfErr(t, err)
+		if resaved {
+			continue // a package is made of the bundle as it was issued
+		}
+		in := evidence.Input{Bundle: bundle.Encode(), Report: report, Certificate: []byte("%PDF a certificate"), Trust: trust}
 		if v.Document != "" && report.Verdict != proof.Altered {
 			in.Original = bytes.NewReader(set.Files[v.Document])
 		}
@@ -145,7 +150,7 @@ func TestCommandsOfTheReadme(t *testing.T) {
 			if got := strings.Count(out, "Signature Verified Successfully"); got < signatures {
 				t.Errorf("%d signatures were checked, there are at least %d\n%s", got, signatures, out)
 			}
-			wanted := []string{"document: OK", "statement.json: OK", "root is trusted: OK", "signer.pem: OK", "entry: certificate: OK", "inclusion: OK", "is trusted: OK", "91350100M000100Y43"}
+			wanted := []string{"document: OK", "statement.json: OK", "root is trusted: OK", "signer.pem: OK", "entry: certificate: OK", "inclusion: OK", "is trusted: OK", in.Report.Agency.Code}
 			for _, a := range in.Report.Anchors {
 				if a.Strength == proof.Attested {
 					wanted = append(wanted, "gateway's key is trusted: OK")

@@ -98,7 +98,7 @@ func (c *checker) window(chain [][]byte) (from, to time.Time) {
 			to = cert.NotAfter()
 		}
 	}
-	if _, err := pki.VerifyChain(chain, c.trust.Roots, from, pki.Agency); err != nil {
+	if _, err := pki.VerifyChain(chain, c.trust.Certificates(), from, pki.Agency); err != nil {
 		return time.Time{}, time.Time{}
 	}
 	return from, to
@@ -119,7 +119,7 @@ func (c *checker) checkEntry(e statement.Entry) checkedEntry {
 	case sg.cert.Code() != s.Agency.Code || sg.cert.Subject().Organization != s.Agency.Name:
 		out.what, out.problem = "certificate", "the certificate belongs to another agency"
 	case s.IssuedAt.Before(sg.from) || !s.IssuedAt.Before(sg.to):
-		if _, err := pki.VerifyChain(sg.chain, c.trust.Roots, s.IssuedAt, pki.Agency); err != nil {
+		if _, err := pki.VerifyChain(sg.chain, c.trust.Certificates(), s.IssuedAt, pki.Agency); err != nil {
 			out.what, out.problem = "certificate", err.Error()
 		}
 	}

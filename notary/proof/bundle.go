@@ -20,10 +20,14 @@ import (
 	"stele/notary/statement"
 )
 
-// BundleFormat is the value of a bundle's first key.
-const BundleFormat = "stele/bundle/v1"
+// Formats of bundles: the value of the first key. Version 2 is version 1 with a consistency
+// proof; a bundle without one is written as version 1.
+const (
+	BundleV1 = "stele/bundle/v1"
+	BundleV2 = "stele/bundle/v2"
+)
 
-// Limits of version 1.
+// Limits of both versions.
 const (
 	MaxBundleSize   = 1 << 20 // bytes
 	maxCertificates = 4
@@ -33,9 +37,19 @@ const (
 // Bundle is the decoded form of a bundle.
 type Bundle struct {
 	Evidence
-	UserID   string
-	Fields   []Disclosed // attributes shown, sorted by name; what is missing is withheld or erased
-	Standing *Evidence   // the revoking or superseding entry, or nil
+	UserID string
+	Fields []Disclosed // attributes shown, sorted by name; what is missing is withheld or erased
+	// Consistency shows another checkpoint to be of the same history, or is nil.
+	Consistency *Consistency
+	Standing    *Evidence // the revoking or superseding entry, or nil
+}
+
+// format is the version that a bundle is written in.
+func (b *Bundle) format() string {
+	if b.Consistency != nil {
+		return BundleV2
+	}
+	return BundleV1
 }
 
 // Evidence is an entry with what proves it: who signed, where in the log, which anchors.
@@ -66,7 +80,7 @@ var ErrBundle = errors.New("malformed bundle")
 
 // Encode writes the bundle in its one spelling. It does not check that it proves anything.
 func (b *Bundle) Encode() []byte {
-	out := append([]byte(nil), `{"format":"`+BundleFormat+`",`...)
+	out := append([]byte(nil), `{"format":"`+b.format()+`",`...)
 	out = appendSigned(out, &b.Evidence, func(out []byte) []byte {
 		out = append(out, `"userId":`...)
 		out = canonical.AppendString(out, b.UserID)
@@ -86,6 +100,10 @@ func (b *Bundle) Encode() []byte {
 	}
 	out = append(out, `},`...)
 	out = appendProof(out, &b.Evidence)
+	if b.Consistency != nil {
+		out = append(out, `,"consistency":`...)
+		out = b.Consistency.append(out)
+	}
 	if b.Standing != nil {
 		out = append(out, `,"standing":{`...)
 		out = appendSigned(out, b.Standing, nil)
@@ -113,19 +131,28 @@ func appendProof(out []byte, e *Evidence) []byte {
 	out = append(out, `"log":{"index":`...)
 	out = canonical.AppendInt(out, e.Log.Index)
 	out = append(out, `,"path":`...)
-	out = canonical.AppendList(out, e.Log.Path, func(b []byte, h merkle.Hash) []byte { return canonical.AppendBytes(b, h[:]) })
+	out = appendPath(out, e.Log.Path)
 	out = append(out, `,"checkpoint":`...)
 	out = canonical.AppendString(out, string(e.Log.Checkpoint))
 	out = append(out, `},"anchors":`...)
-	return canonical.AppendList(out, e.Anchors, func(b []byte, a json.RawMessage) []byte { return append(b, a...) })
+	return appendAnchors(out, e.Anchors)
+}
+
+func appendPath(out []byte, path []merkle.Hash) []byte {
+	return canonical.AppendList(out, path, func(b []byte, h merkle.Hash) []byte { return canonical.AppendBytes(b, h[:]) })
+}
+
+func appendAnchors(out []byte, anchors []json.RawMessage) []byte {
+	return canonical.AppendList(out, anchors, func(b []byte, a json.RawMessage) []byte { return append(b, a...) })
 }
 
 type wireBundle struct {
 	Format string `json:"format"`
 	UserID string `json:"userId"`
 	wireEvidence
-	Fields   map[string]wireField `json:"fields"`
-	Standing *wireEvidence        `json:"standing"`
+	Fields      map[string]wireField `json:"fields"`
+	Consistency *wireConsistency     `json:"consistency"`
+	Standing    *wireEvidence        `json:"standing"`
 }
 
 type wireEvidence struct {
@@ -147,6 +174,21 @@ type wireField struct {
 	Value string `json:"value"`
 }
 
+// ReadBundle reads a bundle, also one that another program saved anew, which it reports.
+func ReadBundle(data []byte) (b *Bundle, resaved bool, err error) {
+	if b, err = ParseBundle(data); err == nil {
+		return b, false, nil
+	}
+	text, restoreErr := canonical.Restore(data, MaxBundleSize)
+	if restoreErr != nil {
+		return nil, false, err
+	}
+	if b, again := ParseBundle(text); again == nil {
+		return b, true, nil
+	}
+	return nil, false, err
+}
+
 // ParseBundle is the inverse of [Bundle.Encode] and accepts no other spelling. It checks
 // the form alone; [Verify] checks what the bundle claims.
 func ParseBundle(data []byte) (*Bundle, error) {
@@ -154,13 +196,18 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	if err := canonical.Decode(data, MaxBundleSize, &w); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrBundle, err)
 	}
-	if w.Format != BundleFormat {
-		return nil, fmt.Errorf("%w: format must be %q", ErrBundle, BundleFormat)
+	if w.Format != BundleV1 && w.Format != BundleV2 {
+		return nil, fmt.Errorf("%w: format must be %q or %q", ErrBundle, BundleV1, BundleV2)
 	}
 	b := &Bundle{UserID: w.UserID}
 	var err error
 	if b.Evidence, err = w.wireEvidence.evidence(); err != nil {
 		return nil, err
+	}
+	if w.Consistency != nil {
+		if b.Consistency, err = w.Consistency.consistency(); err != nil {
+			return nil, fmt.Errorf("consistency: %w", err)
+		}
 	}
 	if w.Standing != nil {
 		s, err := w.Standing.evidence()
@@ -193,29 +240,44 @@ func (w *wireEvidence) evidence() (Evidence, error) {
 		return e, fmt.Errorf("%w: signature must have 1 to %d bytes", ErrBundle, sm.MaxSignatureSize)
 	case len(e.Certificates) == 0 || len(e.Certificates) > maxCertificates:
 		return e, fmt.Errorf("%w: 1 to %d certificates are expected", ErrBundle, maxCertificates)
-	case len(w.Log.Path) > merkle.MaxPath:
-		return e, fmt.Errorf("%w: a path has at most %d hashes", ErrBundle, merkle.MaxPath)
 	case w.Log.Index > canonical.MaxInt:
 		return e, fmt.Errorf("%w: index is out of range", ErrBundle)
-	case len(e.Anchors) > maxAnchors:
-		return e, fmt.Errorf("%w: at most %d anchors are expected", ErrBundle, maxAnchors)
 	}
-	// Anchors stand in the bundle as they are; evidence of a kind that is not looked into
-	// must not bring white space, a second spelling, into it.
-	for i, a := range e.Anchors {
+	if err := checkAnchors(e.Anchors); err != nil {
+		return e, err
+	}
+	path, err := readPath(w.Log.Path)
+	e.Log = LogProof{Index: w.Log.Index, Path: path, Checkpoint: []byte(w.Log.Checkpoint)}
+	return e, err
+}
+
+// checkAnchors looks at the form of anchors. They stand in the bundle as they are; evidence of a
+// kind that is not looked into must not bring white space, a second spelling, into it.
+func checkAnchors(anchors []json.RawMessage) error {
+	if len(anchors) > maxAnchors {
+		return fmt.Errorf("%w: at most %d anchors are expected", ErrBundle, maxAnchors)
+	}
+	for i, a := range anchors {
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, a); err != nil || !bytes.Equal(compact.Bytes(), a) || anchorKind(a) == "" {
-			return e, fmt.Errorf("%w: anchor %d: an object without white space that begins with a known kind is expected", ErrBundle, i)
+			return fmt.Errorf("%w: anchor %d: an object without white space that begins with a known kind is expected", ErrBundle, i)
 		}
 	}
-	e.Log = LogProof{Index: w.Log.Index, Checkpoint: []byte(w.Log.Checkpoint)}
-	for _, h := range w.Log.Path {
+	return nil
+}
+
+func readPath(wire [][]byte) ([]merkle.Hash, error) {
+	if len(wire) > merkle.MaxPath {
+		return nil, fmt.Errorf("%w: a path has at most %d hashes", ErrBundle, merkle.MaxPath)
+	}
+	var path []merkle.Hash
+	for _, h := range wire {
 		if len(h) != merkle.HashSize {
-			return e, fmt.Errorf("%w: a hash on the path has %d bytes", ErrBundle, merkle.HashSize)
+			return nil, fmt.Errorf("%w: a hash on the path has %d bytes", ErrBundle, merkle.HashSize)
 		}
-		e.Log.Path = append(e.Log.Path, merkle.Hash(h))
+		path = append(path, merkle.Hash(h))
 	}
-	return e, nil
+	return path, nil
 }
 
 // LeafHash is the log leaf of the evidence's entry.

@@ -45,6 +45,7 @@ const (
 	StepInclusion   StepName = "inclusion"   // the entry is in the log at this size
 	StepCheckpoint  StepName = "checkpoint"  // the log signed that size and root
 	StepAnchor      StepName = "anchor"      // a chain committed that checkpoint; one step each
+	StepConsistency StepName = "consistency" // another checkpoint of the same history; of bundles that carry one
 	StepStanding    StepName = "standing"    // withdrawn or replaced
 )
 
@@ -70,33 +71,59 @@ type Comparison struct {
 	Value string `json:"value"`
 }
 
-// AnchorReport is an anchor that holds.
-type AnchorReport struct {
-	Kind       string   `json:"kind"`
-	Strength   string   `json:"strength"`
-	Gateway    string   `json:"gateway,omitempty"` // attested: who says so
-	Chain      string   `json:"chain"`             // chain id, or the application behind the gateway
-	Height     uint64   `json:"height"`
-	Time       string   `json:"time"`
-	Epoch      uint64   `json:"epoch"`
-	Cosigners  []string `json:"cosigners"`
-	Power      uint64   `json:"power"`
-	TotalPower uint64   `json:"totalPower"`
+// Codes of warnings: what is true of evidence that holds and a reader should know. Codes are
+// stable. A warning does not change the verdict.
+const (
+	WarnLateAnchor      = "late_anchor"           // dated long before anybody else vouched for it
+	WarnOneOrganization = "one_organization"      // all that vouch for the time are one organization
+	WarnResaved         = "resaved"               // the file was saved anew; its bytes were restored
+	WarnStandingAlone   = "standing_not_anchored" // no chain vouches for the withdrawal
+	WarnStandingLate    = "standing_late_anchor"  // a withdrawal dated long before its anchor
+)
+
+// Warning is something about evidence that holds.
+type Warning struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"` // one English sentence
 }
+
+// AnchorReport is an anchor that holds. What a gateway's mac does not bind, such as the number of
+// a block, is not in it.
+type AnchorReport struct {
+	Kind          string   `json:"kind"`
+	Strength      string   `json:"strength"`
+	Gateway       string   `json:"gateway,omitempty"` // attested: who says so
+	Chain         string   `json:"chain"`             // chain id, or the application behind the gateway
+	Height        uint64   `json:"height,omitempty"`  // self-proving: of the block
+	Time          string   `json:"time"`
+	Epoch         uint64   `json:"epoch"`
+	TermEnded     string   `json:"termEnded,omitempty"` // of the cosigners, where the trust roots pin a later epoch
+	Cosigners     []string `json:"cosigners"`
+	Organizations []string `json:"organizations,omitempty"` // that the trust roots name for the cosigners, each once
+	Power         uint64   `json:"power"`
+	TotalPower    uint64   `json:"totalPower"`
+}
+
+// The states of a [StandingReport] are [Revoked], [Superseded], and this one: a bundle that shows
+// neither cannot show that there is none.
+const StandingUnknown = "unknown"
 
 // StandingReport says what became of a record later.
 type StandingReport struct {
-	State  string `json:"state"` // valid, revoked or superseded
-	At     string `json:"at,omitempty"`
-	Reason string `json:"reason,omitempty"`
-	By     string `json:"by,omitempty"` // number of the record that replaces it
+	State      string `json:"state"`                // unknown, revoked or superseded
+	At         string `json:"at,omitempty"`         // the agency's own date
+	AnchoredAt string `json:"anchoredAt,omitempty"` // others vouch for it since; absent where nobody does
+	Reason     string `json:"reason,omitempty"`
+	By         string `json:"by,omitempty"` // number of the record that replaces it
 }
 
-// DocumentReport is what the statement says of the document.
+// DocumentReport is what the statement says of the document. Its media type is the agency's word,
+// and its size as well unless it was compared.
 type DocumentReport struct {
-	SM3       string `json:"sm3"`
-	Size      uint64 `json:"size"`
-	MediaType string `json:"mediaType"`
+	SM3          string `json:"sm3"`
+	Size         uint64 `json:"size"`
+	MediaType    string `json:"mediaType"`
+	SizeCompared bool   `json:"sizeCompared,omitempty"` // with the file
 }
 
 // AgencyReport is who signed.
@@ -127,11 +154,23 @@ type Report struct {
 	Supersedes string            `json:"supersedes,omitempty"`
 	Fields     map[string]string `json:"fields,omitempty"`
 	IssuedAt   string            `json:"issuedAt,omitempty"`
-	AnchoredAt string            `json:"anchoredAt,omitempty"`
+	AnchoredAt string            `json:"anchoredAt,omitempty"` // not later than then it was in the log
+	AnchoredBy string            `json:"anchoredBy,omitempty"` // chain, or application, of the anchor that says so
 	Log        *LogReport        `json:"log,omitempty"`
 	Anchors    []AnchorReport    `json:"anchors,omitempty"`
 	Standing   *StandingReport   `json:"standing,omitempty"`
+	Warnings   []Warning         `json:"warnings,omitempty"`
 	Steps      []Step            `json:"steps"`
+}
+
+// Headline is the anchor whose time the report leads with, nil where there is none.
+func (r *Report) Headline() *AnchorReport {
+	for i, a := range r.Anchors {
+		if a.Chain == r.AnchoredBy && a.Time == r.AnchoredAt {
+			return &r.Anchors[i]
+		}
+	}
+	return nil
 }
 
 // JSON returns the report's bytes.
@@ -143,15 +182,21 @@ func (r *Report) JSON() []byte {
 	return b
 }
 
-// FailedStep returns the step that decided: for an invalid bundle the first that failed
-// other than the document's, which says nothing then; else the first that failed.
+// FailedStep returns the step that decided: for an invalid bundle the first that speaks against
+// the evidence; else the first that failed.
 func (r *Report) FailedStep() (Step, bool) {
 	for _, s := range r.Steps {
-		if s.Status == Failed && (s.Name != StepDocument || r.Verdict != Invalid) {
+		if s.Status == Failed && (r.Verdict != Invalid || s.againstEvidence()) {
 			return s, true
 		}
 	}
 	return Step{}, false
+}
+
+// againstEvidence reports whether a failed step says that the evidence does not hold. That the
+// file is another one does not; that the statement gives its file another size than it has does.
+func (s Step) againstEvidence() bool {
+	return s.Status == Failed && (s.Name != StepDocument || s.Reason == "size_differs")
 }
 
 // Unchecked returns a report that says that nothing could be checked, and why. It is for

@@ -25,17 +25,21 @@ const secondVerifier = "../../docs/verifier/verifier.py"
 type finding struct {
 	Name, Verdict, Step, Reason string
 	Steps                       []string // step, status, reason
+	Warnings                    []string // codes
 	AnchoredAt                  string
 	Anchors                     []string // kind, chain, height, time of those that passed
 }
 
 func findingOf(name string, r *proof.Report) finding {
-	f := finding{Name: name, Verdict: string(r.Verdict), AnchoredAt: r.AnchoredAt, Anchors: []string{}}
+	f := finding{Name: name, Verdict: string(r.Verdict), AnchoredAt: r.AnchoredAt, Anchors: []string{}, Warnings: []string{}}
 	if s, failed := r.FailedStep(); failed && r.Verdict == proof.Invalid {
 		f.Step, f.Reason = string(s.Name), s.Reason
 	}
 	for _, s := range r.Steps {
 		f.Steps = append(f.Steps, strings.TrimSpace(fmt.Sprintf("%s %s %s", s.Name, s.Status, s.Reason)))
+	}
+	for _, w := range r.Warnings {
+		f.Warnings = append(f.Warnings, w.Code)
 	}
 	for _, a := range r.Anchors {
 		f.Anchors = append(f.Anchors, fmt.Sprintf("%s %s %d %s", a.Kind, a.Chain, a.Height, a.Time))
@@ -104,9 +108,9 @@ func TestSecondVerifierOnDamage(t *testing.T) {
 	set := &vectors.Set{Index: vectors.Index{Format: vectors.Format}, Files: map[string][]byte{
 		"trust.json": committed.Files["trust.json"], "trust-gateways.json": committed.Files["trust-gateways.json"], "document.pdf": committed.Files["document.pdf"]}}
 	random := rand.New(rand.NewPCG(3, 4))
-	bundles := []string{"genuine", "attested-fabric-alone", "genuine-hand-over", "attested-fisco-later", "revoked", "attested-both"}
+	bundles := []string{"genuine", "attested-fabric-alone", "genuine-hand-over", "attested-fisco-later", "revoked", "attested-both", "consistency-later"}
 	var want []finding
-	digest := sm.Sum(committed.Files["document.pdf"])
+	digest, size := sm.Sum(committed.Files["document.pdf"]), int64(len(committed.Files["document.pdf"]))
 	for i := range count {
 		name := bundles[i%len(bundles)]
 		v := vectors.Vector{Name: fmt.Sprint(i), Trust: "trust.json", Bundle: fmt.Sprintf("%d.json", i), Document: "document.pdf"}
@@ -118,7 +122,7 @@ func TestSecondVerifierOnDamage(t *testing.T) {
 		data := damage(random, committed.Files[name+".json"])
 		set.Files[v.Bundle] = data
 		set.Index.Vectors = append(set.Index.Vectors, v)
-		want = append(want, findingOf(v.Name, proof.Verify(trust, &digest, data)))
+		want = append(want, findingOf(v.Name, proof.VerifyFile(trust, &proof.File{SM3: digest, Size: size}, data)))
 	}
 	dir := filepath.Join(t.TempDir(), "damaged")
 	fatalIfErr(t, set.Write(dir))

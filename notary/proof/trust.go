@@ -5,23 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/notary"
 	"stele/notary/anchorproof"
 	"stele/notary/bsnproof"
 	"stele/notary/canonical"
-	"stele/notary/gateway"
 )
 
-// TrustFormat is the value of a trust file's first key.
-const TrustFormat = "stele/trust/v1"
+// Formats of trust files: the value of the first key. Version 1 says whom to believe; version 2
+// says also who may speak for whom.
+const (
+	TrustV1 = "stele/trust/v1"
+	TrustV2 = "stele/trust/v2"
+)
 
 // MaxTrustSize is the longest trust file in bytes.
 const MaxTrustSize = 4 << 20
 
-// Kinds of anchors that bundle v1 may carry. Any other kind makes a bundle malformed.
+// DefaultLate is how long before the anchor an agency's date may lie before the report warns,
+// where the trust roots do not say.
+const DefaultLate = 24 * time.Hour
+
+// Kinds of anchors that bundles may carry. Any other kind makes a bundle malformed.
 const (
 	KindEgov      = anchorproof.Kind
 	KindBSNFabric = bsnproof.KindFabric
@@ -30,10 +40,21 @@ const (
 
 // Trust is what a verifier pins. It is immutable once parsed and safe for concurrent use.
 type Trust struct {
-	Roots    [][]byte // DER root certificates
-	Logs     []TrustedLog
+	Format   string        // TrustV1, also where it is empty, or TrustV2
+	Late     time.Duration // whole seconds, above zero in version 2; zero stands for DefaultLate
+	Roots    []TrustedRoot
+	Logs     []TrustedLog // in version 2 the keys of one log stand together
 	Chains   []TrustedChain
 	Gateways []TrustedGateway
+}
+
+// TrustedRoot is a root certificate with those for whom it may speak. Lists are sorted. A root
+// without any of them speaks for everybody, which only the single root of a trust file may.
+type TrustedRoot struct {
+	DER     []byte
+	Codes   []string // unified social credit codes of agencies
+	Regions []string // of agencies: the first 2, 4 or 6 digits of the region in their codes (GB/T 2260)
+	Logs    []string // origins of logs that may hold these agencies' records
 }
 
 // TrustedLog is a log key with the time in which it may have signed. A zero NotAfter is open.
@@ -41,130 +62,221 @@ type TrustedLog struct {
 	Key       *signednote.Verifier
 	NotBefore time.Time
 	NotAfter  time.Time
+	// Chains are the ids of chains and the applications behind gateways that may anchor the log,
+	// sorted; the same for each of its keys. Version 1 has none: any pinned chain may.
+	Chains []string
 }
 
-// TrustedChain is an e-government chain, known by its first validator set.
+// TrustedChain is an e-government chain, known by its first validator set. Version 2 may know
+// more of it.
 type TrustedChain struct {
 	Genesis anchorproof.Epoch
+	Epochs  []PinnedEpoch   // epochs 1, 2, … without a gap
+	Members []TrustedMember // whose keys the validators' are
 }
 
-// TrustedGateway is a key that a BSN gateway signs answers about an application with. After a
-// change of keys an application has several.
-type TrustedGateway struct {
-	Kind string // of the evidence
-	App  string // app code; address of the base contract under FISCO BCOS
-	Name string // what people call the chain behind it
-	Key  *gateway.PublicKey
+// PinnedEpoch fixes an epoch: evidence cannot lead around it, and the members of the epoch
+// before are not believed for headers of a later time.
+type PinnedEpoch struct {
+	Hash sm.Digest // of its text
+	From time.Time // since when it was in office, to the second
+}
+
+// TrustedMember says which organization holds a validator's SM2 key.
+type TrustedMember struct {
+	Key          *sm.PublicKey
+	Organization string
+	Code         string // its unified social credit code
 }
 
 // ErrTrust is wrapped by every error about a trust file's form.
 var ErrTrust = errors.New("malformed trust roots")
 
+// ErrUnscoped reports several roots that do not all say for whom they speak: each of them could
+// speak for the others' agencies. It is wrapped together with [ErrTrust].
+var ErrUnscoped = errors.New("with several roots each must say for which agencies and logs it speaks (stele trust merge asks for it)")
+
 const trustTime = time.RFC3339
 
-// Encode writes the trust file in its one spelling:
-//
-//	{"format":"stele/trust/v1","roots":[b64 DER,…],
-//	 "logs":[{"key":"<name>+<id>+<b64>","notBefore":"<RFC 3339>"[,"notAfter":"<RFC 3339>"]},…],
-//	 "chains":[{"kind":"stele/egov/v1","genesis":"<epoch text>"},…]
-//	 [,"gateways":[{"kind":"bsn/fabric/v1","app":"<name>","name":"<name>","key":"<b64 DER>"},…]]}
-func (t *Trust) Encode() []byte {
-	b := append([]byte(nil), `{"format":"`+TrustFormat+`","roots":`...)
-	b = canonical.AppendList(b, t.Roots, canonical.AppendBytes)
-	b = append(b, `,"logs":`...)
-	b = canonical.AppendList(b, t.Logs, func(b []byte, l TrustedLog) []byte {
-		b = append(b, `{"key":`...)
-		b = canonical.AppendString(b, signednote.FormatKey(l.Key.Name(), l.Key.Key()))
-		b = append(b, `,"notBefore":"`...)
-		b = l.NotBefore.UTC().AppendFormat(b, trustTime)
-		if !l.NotAfter.IsZero() {
-			b = append(b, `","notAfter":"`...)
-			b = l.NotAfter.UTC().AppendFormat(b, trustTime)
-		}
-		return append(b, `"}`...)
-	})
-	b = append(b, `,"chains":`...)
-	b = canonical.AppendList(b, t.Chains, func(b []byte, c TrustedChain) []byte {
-		b = append(b, `{"kind":"`+KindEgov+`","genesis":`...)
-		b = canonical.AppendString(b, c.Genesis.Text())
-		return append(b, '}')
-	})
-	if len(t.Gateways) > 0 { // files of those that have none are as they were before there were any
-		b = append(b, `,"gateways":`...)
-		b = canonical.AppendList(b, t.Gateways, appendGateway)
-	}
-	return append(b, '}')
-}
-
-type wireTrust struct {
-	Format string   `json:"format"`
-	Roots  [][]byte `json:"roots"`
-	Logs   []struct {
-		Key       string    `json:"key"`
-		NotBefore time.Time `json:"notBefore"`
-		NotAfter  time.Time `json:"notAfter"`
-	} `json:"logs"`
-	Chains []struct {
-		Kind    string `json:"kind"`
-		Genesis string `json:"genesis"`
-	} `json:"chains"`
-	Gateways []wireGateway `json:"gateways"`
-}
-
-// ParseTrust is the inverse of [Trust.Encode]; one newline at the end is allowed, for files.
+// ParseTrust reads a trust file of either version; one newline at the end is allowed. A file that
+// another program saved anew is read where its bytes can be restored ([canonical.Restore]).
 func ParseTrust(data []byte) (*Trust, error) {
+	t, err := ParseTrustDraft(data)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.checkScopes()
+}
+
+// ParseTrustDraft reads a trust file as [ParseTrust] does, yet lets several roots pass that do
+// not say for whom they speak. It is for whoever makes trust files, never for verifying.
+func ParseTrustDraft(data []byte) (*Trust, error) {
+	t, err := parseTrust(data)
+	if !errors.Is(err, ErrTrust) {
+		return t, err
+	}
+	restored, restoreErr := canonical.Restore(data, MaxTrustSize)
+	if restoreErr != nil {
+		return nil, err
+	}
+	if t, again := parseTrust(restored); again == nil {
+		return t, nil
+	}
+	return nil, err
+}
+
+func parseTrust(data []byte) (*Trust, error) {
 	if n := len(data); n > 0 && data[n-1] == '\n' {
 		data = data[:n-1]
 	}
-	var w wireTrust
-	if err := canonical.Decode(data, MaxTrustSize, &w); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrTrust, err)
+	parse := parseTrustV1
+	if bytes.HasPrefix(data, []byte(`{"format":"`+TrustV2+`"`)) {
+		parse = parseTrustV2
 	}
-	if w.Format != TrustFormat {
-		return nil, fmt.Errorf("%w: format must be %q", ErrTrust, TrustFormat)
+	t, err := parse(data)
+	if err == nil {
+		err = t.check()
 	}
-	t := &Trust{Roots: w.Roots}
-	for i, der := range w.Roots {
-		if _, err := pki.VerifyRoot(der); err != nil {
-			return nil, fmt.Errorf("%w: root certificate %d: %v", ErrTrust, i, err)
-		}
-		if slices.ContainsFunc(w.Roots[:i], func(r []byte) bool { return bytes.Equal(r, der) }) {
-			return nil, fmt.Errorf("%w: root certificate %d stands there twice", ErrTrust, i)
-		}
+	if err == nil {
+		err = canonical.Check(data, t.Encode())
 	}
-	for i, l := range w.Logs {
-		v, err := signednote.ParseKey(l.Key)
-		if err != nil {
-			return nil, fmt.Errorf("%w: log %d: %v", ErrTrust, i, err)
-		}
-		if contains(t.LogKeys(v.Name()), v) {
-			return nil, fmt.Errorf("%w: log %d: the key stands there twice", ErrTrust, i)
-		}
-		t.Logs = append(t.Logs, TrustedLog{Key: v, NotBefore: l.NotBefore.UTC(), NotAfter: l.NotAfter.UTC()})
-	}
-	for i, c := range w.Chains {
-		if c.Kind != KindEgov {
-			return nil, fmt.Errorf("%w: chain %d: unknown kind %q", ErrTrust, i, c.Kind)
-		}
-		g, err := anchorproof.ParseEpoch(c.Genesis)
-		if err != nil {
-			return nil, fmt.Errorf("%w: chain %d: %v", ErrTrust, i, err)
-		}
-		if g.Number != 0 {
-			return nil, fmt.Errorf("%w: chain %d: the pinned epoch must be number 0", ErrTrust, i)
-		}
-		if _, twice := t.chain(g.Chain); twice {
-			return nil, fmt.Errorf("%w: chain %d: the chain id %q stands there twice", ErrTrust, i, g.Chain)
-		}
-		t.Chains = append(t.Chains, TrustedChain{Genesis: g})
-	}
-	if err := t.addGateways(w.Gateways); err != nil {
-		return nil, err
-	}
-	if err := canonical.Check(data, t.Encode()); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrTrust, err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTrust, err)
 	}
 	return t, nil
+}
+
+// Encode writes the trust file in its one spelling; docs/formats.md section 8 has the forms.
+func (t *Trust) Encode() []byte {
+	if t.Format == TrustV2 {
+		return t.encodeV2()
+	}
+	return t.encodeV1()
+}
+
+// check looks at what both versions have in common.
+func (t *Trust) check() error {
+	for i, r := range t.Roots {
+		if _, err := pki.VerifyRoot(r.DER); err != nil {
+			return fmt.Errorf("root certificate %d: %w", i, err)
+		}
+		if slices.ContainsFunc(t.Roots[:i], func(x TrustedRoot) bool { return bytes.Equal(x.DER, r.DER) }) {
+			return fmt.Errorf("root certificate %d stands there twice", i)
+		}
+	}
+	for i, l := range t.Logs {
+		before := Trust{Logs: t.Logs[:i]}
+		if contains(before.LogKeys(l.Key.Name()), l.Key) {
+			return fmt.Errorf("log %d: the key stands there twice", i)
+		}
+		if !l.NotAfter.IsZero() && l.NotAfter.Before(l.NotBefore) {
+			return fmt.Errorf("log %d: the key's validity ends before it begins", i)
+		}
+	}
+	for i, c := range t.Chains {
+		before := Trust{Chains: t.Chains[:i]}
+		if c.Genesis.Number != 0 {
+			return fmt.Errorf("chain %d: the first pinned epoch must be number 0", i)
+		}
+		if _, twice := before.chain(c.Genesis.Chain); twice {
+			return fmt.Errorf("chain %d: the chain id %q stands there twice", i, c.Genesis.Chain)
+		}
+	}
+	return t.checkGateways()
+}
+
+// checkScopes refuses roots of which one could speak for another's agencies.
+func (t *Trust) checkScopes() error {
+	if len(t.Roots) < 2 {
+		return nil
+	}
+	for i, r := range t.Roots {
+		if len(r.Codes)+len(r.Regions) == 0 || len(r.Logs) == 0 {
+			return fmt.Errorf("%w: root certificate %d: %w", ErrTrust, i, ErrUnscoped)
+		}
+	}
+	return nil
+}
+
+// certificates are the DER bytes of the pinned roots.
+func (t *Trust) certificates() [][]byte {
+	out := make([][]byte, len(t.Roots))
+	for i, r := range t.Roots {
+		out[i] = r.DER
+	}
+	return out
+}
+
+// Certificates returns the pinned root certificates in DER.
+func (t *Trust) Certificates() [][]byte { return t.certificates() }
+
+// root finds a pinned root.
+func (t *Trust) root(der []byte) (TrustedRoot, bool) {
+	i := slices.IndexFunc(t.Roots, func(r TrustedRoot) bool { return bytes.Equal(r.DER, der) })
+	if i < 0 {
+		return TrustedRoot{}, false
+	}
+	return t.Roots[i], true
+}
+
+// speaksFor reports whether the root may certify the agency with this code whose records this
+// log holds.
+func (r TrustedRoot) speaksFor(code, origin string) bool {
+	if len(r.Logs) > 0 && !slices.Contains(r.Logs, origin) {
+		return false
+	}
+	if len(r.Codes)+len(r.Regions) == 0 || slices.Contains(r.Codes, code) {
+		return true
+	}
+	// Characters 3 to 8 of a code are the region of the registration (GB 32100).
+	return slices.ContainsFunc(r.Regions, func(region string) bool { return strings.HasPrefix(code[2:], region) })
+}
+
+// mayAnchor reports whether a chain, or the application behind a gateway, may anchor a log. Of
+// a log that is not pinned nothing is known: then any pinned chain may.
+func (t *Trust) mayAnchor(origin, chain string) bool {
+	for _, l := range t.Logs {
+		if t.Format == TrustV2 && l.Key.Name() == origin {
+			return slices.Contains(l.Chains, chain)
+		}
+	}
+	return true
+}
+
+// late is how long before its anchor a statement may be dated without a warning.
+func (t *Trust) late() time.Duration {
+	if t == nil || t.Late == 0 {
+		return DefaultLate
+	}
+	return t.Late
+}
+
+// organization names the holder of a validator's key.
+func (c TrustedChain) organization(key *sm.PublicKey) (TrustedMember, bool) {
+	i := slices.IndexFunc(c.Members, func(m TrustedMember) bool { return m.Key.Equal(key) })
+	if i < 0 {
+		return TrustedMember{}, false
+	}
+	return c.Members[i], true
+}
+
+// checkPins reports whether evidence keeps to the pinned epochs, and the time at which the term
+// of its signers ended, where it did.
+func (c TrustedChain) checkPins(ev anchorproof.Evidence) (ended time.Time, err error) {
+	for _, e := range ev.Epochs {
+		if e.Number <= uint64(len(c.Epochs)) && e.Hash() != c.Epochs[e.Number-1].Hash {
+			return ended, fmt.Errorf("it leads around epoch %d, which your trust roots pin", e.Number)
+		}
+	}
+	if ev.Header.Epoch >= uint64(len(c.Epochs)) {
+		return ended, nil
+	}
+	ended = c.Epochs[ev.Header.Epoch].From
+	if ev.Header.Time().After(ended.Add(clockTolerance)) {
+		return ended, fmt.Errorf("it is signed by members of epoch %d for a time after their term, which ended on %s",
+			ev.Header.Epoch, ended.Format(trustTime))
+	}
+	return ended, nil
 }
 
 // LogKeys returns the pinned keys of one log, present and former.
@@ -195,12 +307,20 @@ func (t *Trust) ChangeLogKey(next *signednote.Verifier, at time.Time, slack time
 	if contains(t.LogKeys(next.Name()), next) {
 		return fmt.Errorf("%w: the next key of %s stands there already", ErrTrust, next.Name())
 	}
+	add, place := TrustedLog{Key: next, NotBefore: at.Add(-slack).UTC()}, len(t.Logs)
 	for i, l := range t.Logs {
-		if l.Key.Name() == next.Name() && l.NotAfter.IsZero() {
+		if l.Key.Name() != next.Name() {
+			continue
+		}
+		if l.NotAfter.IsZero() {
 			t.Logs[i].NotAfter = at.Add(slack).UTC()
 		}
+		add.Chains = l.Chains
+		if t.Format == TrustV2 {
+			place = i + 1
+		}
 	}
-	t.Logs = append(t.Logs, TrustedLog{Key: next, NotBefore: at.Add(-slack).UTC()})
+	t.Logs = slices.Insert(t.Logs, place, add)
 	return nil
 }
 
@@ -216,12 +336,42 @@ func (t *Trust) logKeyValid(key *signednote.Verifier, from, to time.Time) bool {
 	return false
 }
 
-// chain returns the pinned genesis of a chain.
-func (t *Trust) chain(id string) (anchorproof.Epoch, bool) {
+// chain returns what is pinned of a chain.
+func (t *Trust) chain(id string) (TrustedChain, bool) {
 	for _, c := range t.Chains {
 		if c.Genesis.Chain == id {
-			return c.Genesis, true
+			return c, true
 		}
 	}
-	return anchorproof.Epoch{}, false
+	return TrustedChain{}, false
+}
+
+// validScope reports whether a root's lists have their form; nil where they do.
+func (r TrustedRoot) validScope() error {
+	for _, c := range r.Codes {
+		if !notary.ValidUSCC(c) {
+			return fmt.Errorf("%q is no unified social credit code", c)
+		}
+	}
+	for _, d := range r.Regions {
+		if len(d) != 2 && len(d) != 4 && len(d) != 6 || strings.Trim(d, "0123456789") != "" {
+			return fmt.Errorf("%q is no region: 2, 4 or 6 digits", d)
+		}
+	}
+	for _, l := range r.Logs {
+		if !signednote.ValidName(l) {
+			return fmt.Errorf("%q is no log's name", l)
+		}
+	}
+	return errors.Join(ascending("codes", r.Codes), ascending("regions", r.Regions), ascending("logs", r.Logs))
+}
+
+// ascending reports whether a list is sorted by bytes and has nothing twice.
+func ascending(what string, list []string) error {
+	for i := 1; i < len(list); i++ {
+		if list[i-1] >= list[i] {
+			return fmt.Errorf("%s must be sorted, each once", what)
+		}
+	}
+	return nil
 }

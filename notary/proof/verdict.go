@@ -15,12 +15,13 @@ import (
 )
 
 // standing checks the entry that withdrew or replaced the record, by the same steps as the
-// record's own, and reports them as one.
-func (v *verifier) standing(b *Bundle, s statement.Statement) {
+// record's own, and reports them as one. first is the record's own entry as it was checked.
+func (v *verifier) standing(b *Bundle, s statement.Statement, first entry) {
 	r := v.report
+	r.Standing = &StandingReport{State: StandingUnknown}
 	if b.Standing == nil {
-		r.Standing = &StandingReport{State: "valid"}
-		r.pass(StepStanding, "The bundle holds no withdrawal and no replacement. One made after it was written cannot be in it.")
+		r.add(Step{Name: StepStanding, Status: NotChecked, Reason: reasonNoStatus,
+			Detail: "Whether the record was withdrawn or replaced, at any time, this bundle cannot show."})
 		return
 	}
 	later, err := statement.Parse(b.Standing.Statement)
@@ -46,103 +47,184 @@ func (v *verifier) standing(b *Bundle, s statement.Statement) {
 	}
 	scratch := &Report{}
 	sv := verifier{trust: v.trust, report: scratch}
-	sv.evidence(b.Standing, later, b.UserID)
+	second := sv.evidence(b.Standing, later, b.UserID)
+	st.AnchoredAt = scratch.AnchoredAt
+	r.Standing = st
+	switch {
+	case !bytes.Equal(second.root, first.root):
+		r.fail(StepStanding, "other_root", "The later statement is certified by another root than the record.")
+	case second.origin != first.origin && second.origin != "" && first.origin != "":
+		r.fail(StepStanding, "other_log", "The later statement is in another log than the record.")
+	default:
+		r.add(standingStep(st, scratch.Steps))
+		v.warnStanding(scratch, later)
+	}
+}
+
+// standingStep sums up the steps of a later statement.
+func standingStep(st *StandingReport, steps []Step) Step {
 	step := Step{Name: StepStanding, Status: Passed, Detail: "The agency's later statement about this record is signed, logged and holds.",
-		Compared: []Comparison{{"state", st.State}, {"since", st.At}}}
-	for _, sub := range scratch.Steps {
+		Compared: []Comparison{{"state", st.State}, {"the agency's date", st.At}}}
+	if st.AnchoredAt != "" {
+		step.Compared = append(step.Compared, Comparison{"vouched for, not later than", st.AnchoredAt})
+	}
+	for _, sub := range steps {
 		if sub.Status == Failed {
-			step.Status, step.Reason, step.Detail = Failed, "bad_evidence", fmt.Sprintf("The later statement does not hold: %s: %s", sub.Name, sub.Detail)
+			step.Status, step.Reason = Failed, "bad_evidence"
+			step.Detail = fmt.Sprintf("The later statement does not hold: %s: %s", sub.Name, sub.Detail)
 			break
 		}
 		if sub.Status == NotChecked && step.Status == Passed && sub.Name != StepAnchor {
-			step.Status, step.Reason, step.Detail = NotChecked, sub.Reason, fmt.Sprintf("The later statement could not be checked: %s: %s", sub.Name, sub.Detail)
+			step.Status, step.Reason = NotChecked, sub.Reason
+			step.Detail = fmt.Sprintf("The later statement could not be checked: %s: %s", sub.Name, sub.Detail)
 		}
 	}
-	r.Standing = st
-	r.add(step)
+	return step
+}
+
+// warnStanding says what nobody but agency and log vouch for.
+func (v *verifier) warnStanding(scratch *Report, later statement.Statement) {
+	if scratch.AnchoredAt == "" {
+		v.report.warn(WarnStandingAlone, "No chain vouches for the agency's later statement: it is signed and in the log, and that is all.")
+	}
+	for _, w := range scratch.Warnings {
+		if w.Code == WarnLateAnchor {
+			v.report.warn(WarnStandingLate, fmt.Sprintf("The later statement is dated %s, and nobody but the agency vouches for a time before %s.",
+				later.IssuedAt.Format(reportTime), scratch.AnchoredAt))
+		}
+	}
+}
+
+// reasonNoStatus is why a standing that a bundle does not show stays open. It is no defect of the
+// evidence: every bundle of this version is silent there.
+const reasonNoStatus = "no_status_proof"
+
+// tally is what the steps say together.
+type tally struct {
+	failed, unknown   *Step // the first of each that decides
+	document          Status
+	anchors, anchored int
+}
+
+func (r *Report) tally() tally {
+	t := tally{document: Passed}
+	for i := range r.Steps {
+		s := &r.Steps[i]
+		if s.Name == StepDocument {
+			t.document = s.Status
+		}
+		switch {
+		case s.againstEvidence() && t.failed == nil:
+			t.failed = s
+		case s.Name == StepAnchor:
+			if s.Status != Skipped {
+				t.anchors++
+			}
+			if s.Status == Passed {
+				t.anchored++
+			}
+		case s.Status == NotChecked && s.open() && t.unknown == nil:
+			t.unknown = s
+		}
+	}
+	return t
+}
+
+// open reports whether a step that was not checked leaves the evidence open. That no file was
+// given, that a bundle is silent about the standing, and that a second checkpoint could not be
+// checked do not.
+func (s *Step) open() bool {
+	return s.Name != StepDocument && s.Name != StepConsistency && s.Reason != reasonNoStatus
 }
 
 // decide sets verdict and summary from the steps. The order matters: evidence that does not
 // hold says nothing about a file, and a file that is not the record's is not the record's
 // whatever became of the record.
-func (r *Report) decide(digest *sm.Digest) *Report {
+func (r *Report) decide(f *File) *Report {
 	r.sortSteps()
-	var failed, unknown *Step
-	document, anchors, anchored := Passed, 0, 0
-	for i := range r.Steps {
-		s := &r.Steps[i]
-		switch {
-		case s.Name == StepDocument:
-			document = s.Status
-		case s.Status == Failed && failed == nil:
-			failed = s
-		case s.Name == StepAnchor:
-			if s.Status != Skipped {
-				anchors++
-			}
-			if s.Status == Passed {
-				anchored++
-			}
-		case s.Status == NotChecked && unknown == nil:
-			unknown = s
-		}
-	}
+	t := r.tally()
 	switch {
-	case failed != nil:
-		r.set(Invalid, fmt.Sprintf("The evidence does not hold, so nothing can be said about the file. The step that failed is %q: %s", failed.Name, failed.Detail))
-	case unknown != nil:
-		r.set(Unverifiable, fmt.Sprintf("This could not be checked with your trust roots, which says nothing about the file: %s", unknown.Detail))
-	case document == Failed:
+	case t.failed != nil:
+		r.Warnings = nil
+		r.set(Invalid, fmt.Sprintf("The evidence does not hold, so nothing can be said about the file. The step that failed is %q: %s", t.failed.Name, t.failed.Detail))
+	case t.unknown != nil:
+		r.Warnings = nil
+		r.set(Unverifiable, fmt.Sprintf("This could not be checked with your trust roots, which says nothing about the file: %s", t.unknown.Detail))
+	case t.document == Failed:
 		r.set(Altered, fmt.Sprintf("This file is not the one that certificate %s was issued for: it was altered, or it is another file.", r.Number))
 	case r.Standing.State == string(Revoked):
-		r.set(Revoked, fmt.Sprintf("%s withdrew certificate %s on %s: %s", r.Agency.Name, r.Number, r.Standing.At, r.Standing.Reason))
+		r.set(Revoked, fmt.Sprintf("%s withdrew certificate %s, %s. Its reason: %s", r.Agency.Name, r.Number, r.Standing.when(), r.Standing.Reason))
 	case r.Standing.State == string(Superseded):
-		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s on %s by %s%s", r.Agency.Name, r.Number, r.Standing.At, r.Standing.By, because(r.Standing.Reason)))
-	case anchors == 0:
-		r.set(Pending, fmt.Sprintf("%s signed this record on %s and it is in the log; it is not anchored yet, which usually takes a few seconds.", r.Agency.Name, r.IssuedAt))
-	case anchored == 0:
+		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s by %s, %s%s", r.Agency.Name, r.Number, r.Standing.By, r.Standing.when(), because(r.Standing.Reason)))
+	case t.anchors == 0:
+		r.set(Pending, fmt.Sprintf("%s signed this record and it is in the log; no chain vouches for it yet, which usually takes a few seconds. The agency's own date is %s.", r.Agency.Name, r.IssuedAt))
+	case t.anchored == 0:
 		r.set(Unverifiable, "The record's anchors are on chains that are not among your trust roots. It says nothing about the file.")
-	case digest == nil:
+	case f == nil:
 		r.set(Unverifiable, fmt.Sprintf("The evidence of certificate %s holds, but no file was compared with it.", r.Number))
 	default:
-		r.set(Genuine, fmt.Sprintf("This file is exactly the one that %s registered on %s; %s.", r.Agency.Name, r.IssuedAt, r.anchoredText()))
+		r.set(Genuine, fmt.Sprintf("This file is exactly the one that %s registered. %s The agency's own date is %s.", r.Agency.Name, r.anchoredText(), r.IssuedAt))
 		r.Proves = provesText
 	}
 	return r
 }
 
-// anchoredText says when, and on whose word where no anchor proves itself.
-func (r *Report) anchoredText() string {
-	if by := r.OnWordOf(); by != "" {
-		return fmt.Sprintf("the gateway %q attests that it was anchored at %s", by, r.AnchoredAt)
+// when says since when a record is withdrawn or replaced, and on whose word.
+func (s *StandingReport) when() string {
+	if s.AnchoredAt == "" {
+		return fmt.Sprintf("by its own date on %s; no chain vouches for that yet", s.At)
 	}
-	return "it was anchored at " + r.AnchoredAt
+	return fmt.Sprintf("in the log not later than %s; its own date is %s", s.AnchoredAt, s.At)
 }
 
-// OnWordOf is the gateway that alone says when the record was anchored: the one whose anchor is
-// the earliest. It is empty where an anchor proves itself, and where there is none.
-func (r *Report) OnWordOf() string {
-	by := ""
-	for _, a := range r.Anchors {
-		if a.Strength == SelfProving {
-			return ""
-		}
-		if by == "" || a.Time == r.AnchoredAt {
-			by = a.Gateway
-		}
+// anchoredText says not later than when the record was in the log, and on whose word.
+func (r *Report) anchoredText() string {
+	a := r.Headline()
+	if a.Strength == Attested {
+		return fmt.Sprintf("It was in the log not later than %s, which the gateway %q alone attests.", r.AnchoredAt, a.Gateway)
 	}
-	return by
+	return fmt.Sprintf("It was in the log not later than %s, vouched for by %s.", r.AnchoredAt, a.Vouchers())
+}
+
+// Vouchers counts those that cosigned a self-proving anchor: organizations where the trust roots
+// name them, else members of the chain.
+func (a *AnchorReport) Vouchers() string {
+	of := fmt.Sprintf("of the chain %s (%d of %d votes)", a.Chain, a.Power, a.TotalPower)
+	members := fmt.Sprintf("%d members %s", len(a.Cosigners), of)
+	if len(a.Cosigners) == 1 {
+		members = "1 member " + of
+	}
+	switch len(a.Organizations) {
+	case 0:
+		return members
+	case 1:
+		return fmt.Sprintf("%s, all of one organization, %s", members, a.Organizations[0])
+	}
+	return fmt.Sprintf("%d organizations, %s", len(a.Organizations), members)
+}
+
+// OnWordOf is the gateway that alone says when the record was anchored. It is empty where an
+// anchor proves itself, and where there is none.
+func (r *Report) OnWordOf() string {
+	if a := r.Headline(); a != nil && a.Strength == Attested {
+		return a.Gateway
+	}
+	return ""
 }
 
 func (r *Report) set(v Verdict, summary string) { r.Verdict, r.Summary = v, summary }
 
-var stepOrder = []StepName{StepBundle, StepDocument, StepFields, StepStatement, StepCertificate, StepInclusion, StepCheckpoint, StepAnchor, StepStanding}
+var stepOrder = []StepName{StepBundle, StepDocument, StepFields, StepStatement, StepCertificate, StepInclusion, StepCheckpoint, StepAnchor, StepConsistency, StepStanding}
 
 func (r *Report) sortSteps() {
 	slices.SortStableFunc(r.Steps, func(a, b Step) int { return slices.Index(stepOrder, a.Name) - slices.Index(stepOrder, b.Name) })
 }
 
 func (r *Report) add(s Step) { r.Steps = append(r.Steps, s) }
+
+func (r *Report) warn(code, detail string) {
+	r.Warnings = append(r.Warnings, Warning{Code: code, Detail: detail})
+}
 
 func (r *Report) pass(n StepName, detail string) {
 	r.add(Step{Name: n, Status: Passed, Detail: detail})
@@ -159,7 +241,7 @@ func (r *Report) skip(n StepName, reason, detail string) {
 // skipAfter marks every other step as skipped: nothing could be read.
 func (r *Report) skipAfter(failed StepName) {
 	for _, n := range stepOrder {
-		if !slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Name == n }) {
+		if n != StepConsistency && !slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Name == n }) {
 			r.skip(n, "unreadable", fmt.Sprintf("Nothing to check: the %s cannot be read.", failed))
 		}
 	}

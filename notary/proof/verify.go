@@ -3,13 +3,13 @@ package proof
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"stele/crypto/merkle"
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/checkpoint"
 	"stele/notary/statement"
 )
@@ -21,21 +21,35 @@ const (
 	// cannot have been anchored, withdrawn or replaced before it was issued.
 	clockTolerance = 5 * time.Minute
 
-	provesText = "This digest was registered by this agency at this time and has not been changed since. It does not prove that what the document says is true."
+	provesText = "This digest was registered by this agency and was in the log at that time. It does not prove that what the document says is true, nor that it was not withdrawn."
 )
 
-// Verify decides the verdict on a bundle and, where one is given, on the document with this
-// SM3 digest. Nothing else is consulted: no network, no clock, no files.
-//
-// Without a digest the verdict is at best unverifiable (or pending, revoked, superseded),
-// because no file was compared; the steps still say that the evidence holds.
+// File is what is known of a document that is compared with a bundle.
+type File struct {
+	SM3  sm.Digest
+	Size int64 // bytes; negative where only the digest is known
+}
+
+// Verify is [VerifyFile] for a document of which the digest alone is known, or none.
 func Verify(trust *Trust, digest *sm.Digest, bundle []byte) *Report {
+	if digest == nil {
+		return VerifyFile(trust, nil, bundle)
+	}
+	return VerifyFile(trust, &File{SM3: *digest, Size: -1}, bundle)
+}
+
+// VerifyFile decides the verdict on a bundle and, where one is given, on the document. Nothing
+// else is consulted: no network, no clock, no files.
+//
+// Without a document the verdict is at best unverifiable (or pending, revoked, superseded),
+// because no file was compared; the steps still say that the evidence holds.
+func VerifyFile(trust *Trust, f *File, bundle []byte) *Report {
 	r := &Report{Format: ReportFormat, Steps: []Step{}}
-	b, err := ParseBundle(bundle)
+	b, resaved, err := ReadBundle(bundle)
 	if err != nil {
 		r.fail(StepBundle, "malformed", err.Error())
 		r.skipAfter(StepBundle)
-		return r.decide(digest)
+		return r.decide(f)
 	}
 	r.pass(StepBundle, "The bundle is complete and well-formed.")
 	s, err := statement.Parse(b.Statement)
@@ -45,15 +59,22 @@ func Verify(trust *Trust, digest *sm.Digest, bundle []byte) *Report {
 	if err != nil {
 		r.fail(StepStatement, "malformed", err.Error())
 		r.skipAfter(StepStatement)
-		return r.decide(digest)
+		return r.decide(f)
+	}
+	if resaved {
+		r.warn(WarnResaved, "Another program saved the bundle anew; the bytes that were issued could be restored and were checked.")
 	}
 	r.describe(s)
-	r.checkDocument(s, digest)
+	r.checkDocument(s, f)
 	r.checkFields(s, b.Fields)
+	if trust == nil {
+		trust = &Trust{}
+	}
 	v := verifier{trust: trust, report: r}
-	v.evidence(&b.Evidence, s, b.UserID)
-	v.standing(b, s)
-	return r.decide(digest)
+	first := v.evidence(&b.Evidence, s, b.UserID)
+	v.consistency(b, first)
+	v.standing(b, s, first)
+	return r.decide(f)
 }
 
 func (r *Report) describe(s statement.Statement) {
@@ -63,18 +84,30 @@ func (r *Report) describe(s statement.Statement) {
 	r.IssuedAt = s.IssuedAt.Format(reportTime)
 }
 
-func (r *Report) checkDocument(s statement.Statement, digest *sm.Digest) {
+func (r *Report) checkDocument(s statement.Statement, f *File) {
 	want := Comparison{"SM3 in the statement", s.Document.SM3.String()}
-	switch {
-	case digest == nil:
-		r.add(Step{Name: StepDocument, Status: NotChecked, Reason: "no_document", Detail: "No file was given to compare.", Compared: []Comparison{want}})
-	case *digest != s.Document.SM3:
-		r.add(Step{Name: StepDocument, Status: Failed, Reason: "digest_differs", Detail: "The file is not the one that this record was issued for.",
-			Compared: []Comparison{{"SM3 of the file", digest.String()}, want}})
-	default:
-		r.add(Step{Name: StepDocument, Status: Passed, Detail: "The file's SM3 digest is the one in the statement.",
-			Compared: []Comparison{{"SM3 of the file", digest.String()}, want}})
+	step := Step{Name: StepDocument, Status: Passed, Detail: "The file's SM3 digest is the one in the statement."}
+	if f == nil {
+		step.Status, step.Reason, step.Detail = NotChecked, "no_document", "No file was given to compare."
+		step.Compared = []Comparison{want}
+		r.add(step)
+		return
 	}
+	step.Compared = []Comparison{{"SM3 of the file", f.SM3.String()}, want}
+	if f.SM3 != s.Document.SM3 {
+		step.Status, step.Reason, step.Detail = Failed, "digest_differs", "The file is not the one that this record was issued for."
+		r.add(step)
+		return
+	}
+	if f.Size >= 0 {
+		r.Document.SizeCompared = true
+		step.Compared = append(step.Compared, Comparison{"size of the file", fmt.Sprint(f.Size)}, Comparison{"size in the statement", fmt.Sprint(s.Document.Size)})
+		if uint64(f.Size) != s.Document.Size {
+			step.Status, step.Reason = Failed, "size_differs"
+			step.Detail = fmt.Sprintf("The file with this digest has %d bytes; the agency's statement says %d.", f.Size, s.Document.Size)
+		}
+	}
+	r.add(step)
 }
 
 func (r *Report) checkFields(s statement.Statement, shown []Disclosed) {
@@ -101,27 +134,42 @@ func (r *Report) checkFields(s statement.Statement, shown []Disclosed) {
 // verifier runs the steps that need trust roots. Its report is the record's own, or a
 // scratch one for the entry behind a standing.
 type verifier struct {
-	trust  *Trust
+	trust  *Trust // not nil
 	report *Report
 }
 
-func (v *verifier) evidence(e *Evidence, s statement.Statement, userID string) {
+// entry is what later steps need of an entry that was checked.
+type entry struct {
+	root       []byte // the last certificate, DER
+	origin     string // of the log; empty where there is no checkpoint
+	checkpoint checkpoint.Checkpoint
+	anchors    []anchored // those that hold
+}
+
+// evidence checks an entry. The anchors come before the certificate, which must not have expired
+// when others first vouched for the signature.
+func (v *verifier) evidence(e *Evidence, s statement.Statement, userID string) entry {
+	out := entry{root: e.Certificates[len(e.Certificates)-1]}
 	signer, err := pki.Parse(e.Certificates[0])
 	if err != nil {
 		v.report.skip(StepStatement, "no_signer", "The signer's certificate cannot be read.")
 		v.report.fail(StepCertificate, "malformed", err.Error())
 	} else {
 		v.signature(e, signer, userID)
-		v.certificate(e, s, signer)
 	}
 	c, ok := v.inclusion(e)
 	if !ok {
 		v.report.skip(StepCheckpoint, "no_checkpoint", "There is no checkpoint to check.")
 		v.report.skip(StepAnchor, "no_checkpoint", "There is no checkpoint that could be anchored.")
-		return
+	} else {
+		out.origin, out.checkpoint = c.Origin, c
+		out.anchors = v.anchors(e.Anchors, c, s)
+		v.checkpoint(e.Log.Checkpoint, c, s, out.anchors)
 	}
-	proven, at := v.anchors(e, c, s)
-	v.checkpoint(e, c, s, proven, at)
+	if signer != nil {
+		v.certificate(e, s, signer, out)
+	}
+	return out
 }
 
 func (v *verifier) signature(e *Evidence, signer *pki.Certificate, userID string) {
@@ -137,35 +185,54 @@ func (v *verifier) signature(e *Evidence, signer *pki.Certificate, userID string
 	}
 }
 
-func (v *verifier) certificate(e *Evidence, s statement.Statement, signer *pki.Certificate) {
-	compared := []Comparison{{"certificate holder", signer.Subject().Organization}, {"holder's credit code", signer.Code()}, {"SM3 of the certificate", sm.Sum(e.Certificates[0]).String()}}
+// certificate checks the signer's chain at the time that the statement gives, which is the
+// agency's word, and that nothing in it had expired when others first vouched for the signature:
+// after that anybody who found the key could have made it.
+func (v *verifier) certificate(e *Evidence, s statement.Statement, signer *pki.Certificate, in entry) {
+	step := Step{Name: StepCertificate, Status: Passed, Compared: []Comparison{{"certificate holder", signer.Subject().Organization},
+		{"holder's credit code", signer.Code()}, {"SM3 of the certificate", sm.Sum(e.Certificates[0]).String()}}}
+	end := func(status Status, reason, detail string) {
+		step.Status, step.Reason, step.Detail = status, reason, detail
+		v.report.add(step)
+	}
 	if signer.Code() != s.Agency.Code || signer.Subject().Organization != s.Agency.Name {
-		v.report.add(Step{Name: StepCertificate, Status: Failed, Reason: "other_holder", Detail: "The certificate belongs to another agency than the statement names.", Compared: compared})
+		end(Failed, "other_holder", "The certificate belongs to another agency than the statement names.")
 		return
 	}
-	var roots [][]byte
-	if v.trust != nil {
-		roots = v.trust.Roots
-	}
-	_, err := pki.VerifyChain(e.Certificates, roots, s.IssuedAt, pki.Agency)
+	_, err := pki.VerifyChain(e.Certificates, v.trust.certificates(), s.IssuedAt, pki.Agency)
 	if errors.Is(err, pki.ErrUnknownRoot) {
 		// A root that is not pinned may be another service's, or ours with a byte changed. The
 		// latter no longer bears its own signature, and is evidence that does not hold.
-		if _, bad := pki.VerifyRoot(e.Certificates[len(e.Certificates)-1]); bad != nil {
+		if _, bad := pki.VerifyRoot(in.root); bad != nil {
 			err = bad
 		}
 	}
-	step := Step{Name: StepCertificate, Compared: compared}
+	root, _ := v.trust.root(in.root)
+	headline := headlineOf(in.anchors)
 	switch {
 	case errors.Is(err, pki.ErrUnknownRoot):
-		step.Status, step.Reason = NotChecked, "unknown_root"
-		step.Detail = "The certificate was issued under a root that is not among your trust roots."
+		end(NotChecked, "unknown_root", "The certificate was issued under a root that is not among your trust roots.")
 	case err != nil:
-		step.Status, step.Reason, step.Detail = Failed, "bad_certificate", err.Error()
+		end(Failed, "bad_certificate", err.Error())
+	case !root.speaksFor(s.Agency.Code, in.origin):
+		end(NotChecked, "out_of_scope", "By your trust roots, the root of this certificate does not speak for this agency in this log.")
+	case headline == nil:
+		end(Passed, "", "The signer's certificate was valid at the time that the statement gives, for which the agency alone vouches yet.")
+	case expired(e.Certificates, headline.at):
+		end(NotChecked, "expired_at_anchor", fmt.Sprintf("The signer's certificate had expired at %s, when the record is first vouched for: whether it was valid when the statement was signed cannot be known.", headline.report.Time))
 	default:
-		step.Status, step.Detail = Passed, "The signer's certificate was valid when the statement was signed."
+		end(Passed, "", "The signer's certificate was valid at the time that the statement gives, and still when the record was anchored.")
 	}
-	v.report.add(step)
+}
+
+// expired reports whether any of the certificates had expired. At the beginning of their validity
+// nothing needs to be looked at: the agency's own date lies in it, and an anchor that is earlier
+// than that date by more than the clocks' tolerance fails.
+func expired(chain [][]byte, at time.Time) bool {
+	return slices.ContainsFunc(chain, func(der []byte) bool {
+		c, err := pki.Parse(der)
+		return err != nil || at.Truncate(time.Second).After(c.NotAfter())
+	})
 }
 
 func (v *verifier) inclusion(e *Evidence) (checkpoint.Checkpoint, bool) {
@@ -185,136 +252,27 @@ func (v *verifier) inclusion(e *Evidence) (checkpoint.Checkpoint, bool) {
 	return c, true
 }
 
-// anchors checks each anchor and returns the keys that the proven chains admit for the log
-// (after the log's key was rotated, the epochs lead from the pinned set to the new key),
-// and the earliest time, or zero: a proven one if there is any, else one that is attested.
-func (v *verifier) anchors(e *Evidence, c checkpoint.Checkpoint, s statement.Statement) (keys []*signednote.Verifier, earliest time.Time) {
-	if len(e.Anchors) == 0 {
-		v.report.skip(StepAnchor, "not_anchored", "The log has not been anchored at this size yet.")
-		return nil, time.Time{}
+// checkpoint checks the log's signature on a note. anchors are those that hold for it: their
+// chains say which keys are the log's.
+func (v *verifier) checkpoint(note []byte, c checkpoint.Checkpoint, s statement.Statement, anchors []anchored) {
+	pinned := v.trust.LogKeys(c.Origin)
+	var proven []*signednote.Verifier
+	for _, a := range anchors {
+		proven = append(proven, a.notaries...)
 	}
-	seen, proven := map[string]bool{}, false
-	for _, raw := range e.Anchors {
-		step, a := v.anchor(raw, c)
-		chain := a.report.Kind + " " + a.report.Chain
-		switch {
-		case step.Status != Passed:
-		case a.at.Before(s.IssuedAt.Add(-clockTolerance)) && step.Strength == Attested:
-			// The clock is the gateway's own, and nobody else vouched for it: an anchor that does
-			// not count must not spoil those that do.
-			step.Status, step.Reason, step.Detail = NotChecked, "time_order", "The gateway's time lies before the time at which the statement says it was issued; this anchor does not count."
-		case a.at.Before(s.IssuedAt.Add(-clockTolerance)):
-			step.Status, step.Reason = Failed, "time_order"
-			step.Detail = "The chain's time lies before the time at which the statement says it was issued."
-		case seen[chain]:
-			step.Status, step.Reason, step.Detail = Failed, "duplicate", "The bundle already holds an anchor of this chain."
-		}
-		v.report.add(step)
-		if step.Status != Passed {
-			continue
-		}
-		seen[chain] = true
-		better := step.Strength == SelfProving && !proven
-		if better || a.at.Before(earliest) && (step.Strength == SelfProving) == proven || earliest.IsZero() {
-			earliest, proven = a.at, step.Strength == SelfProving
-			v.report.AnchoredAt = a.at.Format(reportTime)
-		}
-		v.report.Anchors = append(v.report.Anchors, a.report)
-		keys = append(keys, a.notaries...)
-	}
-	return keys, earliest
-}
-
-func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) {
-	step := Step{Name: StepAnchor, Strength: SelfProving}
-	switch kind := anchorKind(raw); kind {
-	case KindEgov:
-	case KindBSNFabric, KindBSNFISCO:
-		return v.attested(raw, c)
-	default:
-		step.Status, step.Reason, step.Detail = Failed, "malformed", fmt.Sprintf("%q is no kind of anchor.", kind)
-		return step, anchored{}
-	}
-	ev, err := anchorproof.ParseEvidence(raw)
-	if err != nil {
-		step.Status, step.Reason, step.Detail = Failed, "malformed", err.Error()
-		return step, anchored{}
-	}
-	var genesis anchorproof.Epoch
-	known := false
-	if v.trust != nil {
-		genesis, known = v.trust.chain(ev.Header.Chain)
-	}
-	if !known && v.renamed(ev, c) {
-		step.Status, step.Reason = Failed, "bad_evidence"
-		step.Detail = "The evidence names another chain than the one whose validators signed it."
-		return step, anchored{}
-	}
-	if !known {
-		step.Status, step.Reason = NotChecked, "unknown_chain"
-		step.Detail = fmt.Sprintf("The chain %q is not among your trust roots.", ev.Header.Chain)
-		return step, anchored{}
-	}
-	proven, err := ev.Verify(genesis, c)
-	if err != nil {
-		step.Status, step.Reason, step.Detail = Failed, "bad_evidence", err.Error()
-		return step, anchored{}
-	}
-	a := anchored{at: proven.Time, report: AnchorReport{Kind: KindEgov, Strength: SelfProving, Chain: proven.Chain, Height: proven.Height, Time: proven.Time.Format(reportTime),
-		Epoch: proven.Epoch, Cosigners: proven.Validators, Power: proven.Signed, TotalPower: proven.Total}}
-	epochs := []anchorproof.Epoch{genesis}
-	for _, next := range ev.Epochs {
-		epochs = append(epochs, next.Epoch)
-	}
-	for _, epoch := range epochs {
-		if key := epoch.Notary(c.Origin); key != nil {
-			if k, err := signednote.NewVerifier(c.Origin, key); err == nil {
-				a.notaries = append(a.notaries, k)
-			}
-		}
-	}
-	step.Status = Passed
-	step.Detail = fmt.Sprintf("Validators with %d of %d votes of the chain signed the block that holds this checkpoint.", proven.Signed, proven.Total)
-	step.Compared = []Comparison{{"chain", proven.Chain}, {"block", fmt.Sprint(proven.Height)}, {"time", proven.Time.Format(reportTime)}, {"header", ev.Header.Text()}}
-	return step, a
-}
-
-// renamed reports whether evidence of a chain that is not pinned contradicts itself, or is
-// that of a pinned chain under another name. It tells edited evidence from a foreign one.
-func (v *verifier) renamed(ev anchorproof.Evidence, c checkpoint.Checkpoint) bool {
-	for _, e := range ev.Epochs {
-		if e.Chain != ev.Header.Chain {
-			return true
-		}
-	}
-	if v.trust == nil {
-		return false
-	}
-	for _, pinned := range v.trust.Chains {
-		ev.Header.Chain = pinned.Genesis.Chain
-		if _, err := ev.Verify(pinned.Genesis, c); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// checkpoint checks the log's signature. proven are the keys that chains admit for the log;
-// anchoredAt is when the checkpoint existed at the latest, or zero.
-func (v *verifier) checkpoint(e *Evidence, c checkpoint.Checkpoint, s statement.Statement, proven []*signednote.Verifier, anchoredAt time.Time) {
-	var pinned []*signednote.Verifier
-	if v.trust != nil {
-		pinned = v.trust.LogKeys(c.Origin)
+	var at time.Time // zero where nobody vouches for one
+	if h := headlineOf(anchors); h != nil {
+		at = h.at
 	}
 	step := Step{Name: StepCheckpoint, Compared: []Comparison{{"log", c.Origin}, {"size", fmt.Sprint(c.Size)}, {"root", c.Root.String()}}}
-	keys := append(append([]*signednote.Verifier(nil), pinned...), newKeys(pinned, proven)...)
-	_, by, err := checkpoint.Open(e.Log.Checkpoint, keys...)
+	keys := append(slices.Clone(pinned), newKeys(pinned, proven)...)
+	_, by, err := checkpoint.Open(note, keys...)
 	switch {
-	case err == nil && contains(pinned, by) && !v.trust.logKeyValid(by, s.IssuedAt, anchoredAt):
+	case err == nil && contains(pinned, by) && !v.trust.logKeyValid(by, s.IssuedAt, at):
 		step.Status, step.Reason, step.Detail = Failed, "key_not_valid", "The log's key was not valid between the time of the statement and that of the anchor."
 	case err == nil:
 		step.Status, step.Detail = Passed, "The log signed this size and root."
-	case len(proven) > 0 || !signedByStranger(e.Log.Checkpoint, c, keys): // a chain says which keys are the log's
+	case len(proven) > 0 || !signedByStranger(note, c, keys):
 		step.Status, step.Reason, step.Detail = Failed, "bad_signature", "The checkpoint is not signed by a key of this log."
 	case len(keys) == 0:
 		step.Status, step.Reason = NotChecked, "unknown_log"

@@ -139,7 +139,7 @@ func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) 
 	}
 	trust, err := proof.ParseTrust(text)
 	if err != nil {
-		return nil, fmt.Errorf("trust roots: %s is no file of the format %s: %w", o.trust, proof.TrustFormat, err)
+		return nil, fmt.Errorf("trust roots: %s is no file with trust roots: %w", o.trust, err)
 	}
 	given, err := openEvidence(o.evidence)
 	if err != nil {

@@ -237,7 +237,7 @@ func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm
 	if err != nil {
 		return err
 	}
-	t := &proof.Trust{Roots: [][]byte{root}, Chains: []proof.TrustedChain{{Genesis: genesis}},
+	t := &proof.Trust{Roots: []proof.TrustedRoot{{DER: root}}, Chains: []proof.TrustedChain{{Genesis: genesis}},
 		Logs: []proof.TrustedLog{{Key: key, NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack)}}}
 	return writeFile(c.TrustPath(), append(t.Encode(), '\n'), 0o644)
 }

@@ -23,7 +23,7 @@ type Exhibit struct {
 // pending, altered, revoked or superseded, or one that lacks nothing but the document. On
 // others it fails as a rule.
 func New(trust *proof.Trust, bundle []byte) (*Exhibit, error) {
-	b, err := proof.ParseBundle(bundle)
+	b, _, err := proof.ReadBundle(bundle)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ type Chain struct {
 	Members []Member                  // of the current epoch, in its order
 
 	seed    string
-	history merkle.Frontier
+	headers []merkle.Hash // leaves of all headers
 	height  uint64
 }
 
@@ -64,9 +64,9 @@ func (c *Chain) Current() anchorproof.Epoch {
 
 // Header commits checkpoints in a block of their own: the next header of the chain.
 func (c *Chain) Header(at time.Time, committed ...checkpoint.Checkpoint) anchorproof.Header {
-	h := anchorproof.Header{Chain: c.Genesis.Chain, Epoch: c.Current().Number, Index: c.history.Size(), Height: c.height, TimeMs: at.UnixMilli(),
-		Count: uint64(len(committed)), Anchors: merkle.ListRoot(leaves(committed)), History: c.history.Root()}
-	c.history.Append(h.Leaf())
+	h := anchorproof.Header{Chain: c.Genesis.Chain, Epoch: c.Current().Number, Index: uint64(len(c.headers)), Height: c.height, TimeMs: at.UnixMilli(),
+		Count: uint64(len(committed)), Anchors: merkle.ListRoot(leaves(committed)), History: merkle.ListRoot(c.headers)}
+	c.headers = append(c.headers, h.Leaf())
 	c.height += 3 // the block, the one whose votes carry the cosignatures, the one with the certificate
 	return h
 }
@@ -77,6 +77,13 @@ func leaves(committed []checkpoint.Checkpoint) []merkle.Hash {
 		out[i] = merkle.LeafHash([]byte(cp.Text()))
 	}
 	return out
+}
+
+// HistoryPath shows that a newer header vouches for an older one.
+func (c *Chain) HistoryPath(older, newer anchorproof.Header) []merkle.Hash {
+	path, err := merkle.ListInclusion(c.headers[:newer.Index], older.Index)
+	must(err)
+	return path
 }
 
 // Cosign signs a text as the given members of the current epoch do, or as all of them.

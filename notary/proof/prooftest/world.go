@@ -98,11 +98,23 @@ func (w *World) NewAgency(code, name string) Agency {
 // Origin is the log's name.
 func (w *World) Origin() string { return w.options.Origin }
 
+// ScopedTrust is [World.Trust] in version 2: the log is anchored on the world's chain, and its
+// members are the organizations named.
+func (w *World) ScopedTrust(members ...string) *proof.Trust {
+	t := w.Trust()
+	t.Format, t.Logs[0].Chains = proof.TrustV2, []string{w.Chain.Genesis.Chain}
+	for i, name := range members {
+		must(t.Chains[0].AddMember(proof.TrustedMember{Key: w.Chain.Members[i].Validator.Key, Organization: name,
+			Code: USCC(fmt.Sprintf("11420100MB%07d", slices.Index(members, name)))}))
+	}
+	return t
+}
+
 // Trust is what a verifier of this world pins.
 func (w *World) Trust() *proof.Trust {
 	key, err := signednote.NewVerifier(w.Origin(), w.LogKey.Public())
 	must(err)
-	return &proof.Trust{Roots: [][]byte{w.Root.DER}, Logs: []proof.TrustedLog{{Key: key, NotBefore: AgencyNotBefore}},
+	return &proof.Trust{Roots: []proof.TrustedRoot{{DER: w.Root.DER}}, Logs: []proof.TrustedLog{{Key: key, NotBefore: AgencyNotBefore}},
 		Chains: []proof.TrustedChain{{Genesis: w.Chain.Genesis}}}
 }
 

@@ -5,7 +5,9 @@ package vectors
 import (
 	"bytes"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 
 	"stele/crypto/sm"
@@ -22,6 +24,7 @@ func (b *builder) badAttested() {
 	b.badMacs()
 	b.badFabric()
 	b.badFISCO()
+	b.badDigits()
 	b.badAttestedForm()
 	b.badOneOfTwo()
 }
@@ -153,6 +156,48 @@ func (b *builder) badFabric() {
 		*e = s.fabric()
 		e.Path = path
 	})
+}
+
+// badDigits are answers whose macs hold and whose digits were moved to their neighbours: the
+// string under a mac has no separators.
+func (b *builder) badDigits() {
+	s := newScene()
+	fabric := func(name, about string, change func(t *gateway.BlockTransaction)) {
+		e := s.fabric()
+		change(&e.Block.Body.Transactions[1])
+		b.badAttestedAnchor("fabric-digits-"+name, about, "bad_evidence", s.bundle(prooftest.EncodeAttested(e)))
+	}
+	fabric("later", "the first digit of the nanoseconds is moved to the seconds", func(t *gateway.BlockTransaction) {
+		nano := strconv.FormatInt(t.TimeSpanNsec, 10)
+		t.TimeSpanSec, t.TimeSpanNsec = number(fmt.Sprint(t.TimeSpanSec)+nano[:1]), number(nano[1:])
+	})
+	fabric("earlier", "the last digit of the seconds is moved to the nanoseconds", func(t *gateway.BlockTransaction) {
+		sec := strconv.FormatInt(t.TimeSpanSec, 10)
+		t.TimeSpanSec, t.TimeSpanNsec = number(sec[:9]), number(sec[9:]+fmt.Sprint(t.TimeSpanNsec)[:8])
+	})
+	fisco := func(name, about string, change func(x *gateway.ContractBlockAnswer)) {
+		e := s.fisco(func(x *prooftest.FISCOAnswers) { x.Block.BlockSize = 912 })
+		change(&e.Block.Body)
+		b.badAttestedAnchor("fisco-digits-"+name, about, "bad_evidence", s.bundle(prooftest.EncodeAttested(e)))
+	}
+	fisco("later", "the last digit of the block's size is moved to its time", func(x *gateway.ContractBlockAnswer) {
+		x.BlockSize, x.BlockTime = 91, number("2"+fmt.Sprint(x.BlockTime))
+	})
+	fisco("earlier", "the first digit of the block's time is moved to its size", func(x *gateway.ContractBlockAnswer) {
+		x.BlockSize, x.BlockTime = 9121, number(fmt.Sprint(x.BlockTime)[1:])
+	})
+	fisco("author", "a digit of the size is moved to the time, and one of the time to the author", func(x *gateway.ContractBlockAnswer) {
+		at := fmt.Sprint(x.BlockTime)
+		x.BlockSize, x.BlockTime, x.Author = 91, number("2"+at[:12]), at[12:]+x.Author
+	})
+}
+
+func number(digits string) int64 {
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		panic("vectors: " + err.Error())
+	}
+	return n
 }
 
 // badFISCO are answers of FISCO BCOS that do not say so.

@@ -99,7 +99,7 @@ func (b *builder) badSignature() {
 	})
 	bad("zero", "r and s are zero", func(_ *prooftest.World, r *prooftest.Record) { r.Signature = sequence([]byte{0}, []byte{0}) })
 	b.bad("signature-resized", "a digit of the document's size was changed after signing", proof.StepStatement, "bad_signature",
-		damaged(func(b *proof.Bundle) { b.Statement = replaceIn(b.Statement, `"size":48`, `"size":49`) }))
+		damaged(func(b *proof.Bundle) { b.Statement = replaceIn(b.Statement, `"size":48`, `"size":49`) }), about(""))
 	b.bad("signature-of-other-record", "the statement of one record with the signature of another", proof.StepStatement, "bad_signature", func() []byte {
 		w := four()
 		first, second := w.Issue(document), w.Issue(document)
@@ -201,7 +201,7 @@ func (b *builder) badCertificate() {
 		c := chainOf(w, 0)
 		w.Agency.Certificates = [][]byte{c[0], c[2], c[1]}
 		return notarized(w)
-	}())
+	}(), trustedBy(deepFile))
 	b.bad("certificate-exchanged", "another valid certificate of the same agency and key: the entry names the first", proof.StepInclusion, "not_included", func() []byte {
 		w := four()
 		r := w.Issue(document)

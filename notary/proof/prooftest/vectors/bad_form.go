@@ -19,20 +19,24 @@ func (b *builder) badForm() {
 	malformed := func(name, about string, bundle []byte) {
 		b.bad("form-"+name, about, proof.StepBundle, "malformed", bundle)
 	}
+	again := func(name, about string, bundle []byte) {
+		b.add("resaved-"+name, about, proof.Genuine, bundle, warned(proof.WarnResaved))
+	}
 	malformed("empty", "no bytes", []byte{})
 	malformed("not-json", "text that is no JSON", []byte("stele/bundle/v1"))
 	malformed("cut", "the last byte is missing", good[:len(good)-1])
-	malformed("newline", "a line feed at the end", append(bytes.Clone(good), '\n'))
+	again("newline", "a line feed at the end", append(bytes.Clone(good), '\n'))
 	malformed("trailing", "a second value at the end", append(bytes.Clone(good), "{}"...))
-	malformed("byte-order-mark", "a byte order mark at the beginning", append([]byte("\ufeff"), good...))
-	malformed("space", "white space after a colon", replaced(`"userId":"`, `"userId": "`))
+	again("byte-order-mark", "a byte order mark at the beginning", append([]byte("\ufeff"), good...))
+	again("space", "white space after a colon", replaced(`"userId":"`, `"userId": "`))
 	malformed("repeated-key", "a key stands there twice, with the same value", replaced(`"userId":"1234567812345678"`, `"userId":"1234567812345678","userId":"1234567812345678"`))
 	malformed("unknown-key", "a key that version 1 does not have", replaced(`,"userId"`, `,"note":"","userId"`))
 	malformed("key-order", "two keys have changed places", replaceIn(replaced(`"userId":"1234567812345678",`, ``), `,"fields":`, `,"userId":"1234567812345678","fields":`))
 	malformed("key-case", "a key in other case", replaced(`"userId"`, `"userid"`))
-	malformed("version", "another version", replaced("stele/bundle/v1", "stele/bundle/v2"))
-	malformed("escape", "a character is escaped that need not be", replaced(`"userId":"1`, `"userId":"\u0031`))
-	malformed("escape-quote", "a quotation mark is escaped otherwise", replaced(`证明 \"A`, `证明 \u0022A`))
+	malformed("version", "another version", replaced("stele/bundle/v1", "stele/bundle/v3"))
+	malformed("version-2", "version 2 without what it has more than version 1", replaced("stele/bundle/v1", "stele/bundle/v2"))
+	again("escape", "a character is escaped that need not be", replaced(`"userId":"1`, `"userId":"\u0031`))
+	again("escape-quote", "a quotation mark is escaped otherwise", replaced(`证明 \"A`, `证明 \u0022A`))
 	malformed("null", "null in place of an empty list", damagedText(func(b *proof.Bundle) { b.Anchors = nil }, `"anchors":[]`, `"anchors":null`))
 	malformed("number", "a number with a fraction", replaced(`"index":5`, `"index":5.0`))
 	malformed("leading-zero", "a number with a leading zero", replaced(`"index":5`, `"index":05`))
@@ -63,7 +67,7 @@ func (b *builder) badForm() {
 	malformed("anchor-kind-second", "an anchor whose first key is not its kind", damaged(func(b *proof.Bundle) {
 		b.Anchors = append(b.Anchors, json.RawMessage(`{"receipt":"AAAA","kind":"bsn/fabric/v1"}`))
 	}))
-	malformed("anchor-space", "white space in an anchor of a kind that is not checked", damaged(func(b *proof.Bundle) {
+	again("anchor-space", "white space in an anchor of a kind that is not checked", damaged(func(b *proof.Bundle) {
 		b.Anchors = append(b.Anchors, json.RawMessage(`{"kind":"bsn/fabric/v1", "receipt":"AAAA"}`))
 	}))
 	malformed("anchor-null", "null among the anchors", damaged(func(b *proof.Bundle) { b.Anchors = append(b.Anchors, json.RawMessage("null")) }))

@@ -22,6 +22,10 @@ func Build() *Set {
 	b.badAnchor()
 	b.badEpochs()
 	b.badStanding()
+	b.scoped()
+	b.times()
+	b.resaved()
+	b.consistency()
 	b.attested()
 	b.badAttested()
 	return b.set

@@ -17,6 +17,7 @@ const (
 	otherFile    = "other.pdf"
 	emptyFile    = "empty.bin"
 	trustFile    = "trust.json"
+	deepFile     = "trust-deep.json" // of the instance with an authority between root and agencies
 )
 
 var (

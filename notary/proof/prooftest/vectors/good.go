@@ -15,13 +15,13 @@ import (
 // the others lack something.
 func (b *builder) trusts() {
 	all := four().Trust()
-	for _, w := range []*prooftest.World{solo(), three(), handedOver(), rotated(), deep()} {
+	for _, w := range []*prooftest.World{solo(), three(), handedOver(), rotated()} {
 		all.Chains = append(all.Chains, w.Trust().Chains...)
 	}
-	all.Roots = append(all.Roots, deep().Root.DER)
 	write := func(name string, t proof.Trust) { b.set.Files[name] = append(t.Encode(), '\n') }
 	write(trustFile, *all)
 	write("trust-empty.json", proof.Trust{})
+	write(deepFile, *deep().Trust())
 	write("trust-other.json", *prooftest.New(prooftest.Options{Seed: "other"}).Trust())
 	write("trust-no-root.json", proof.Trust{Logs: all.Logs, Chains: all.Chains})
 	write("trust-no-log.json", proof.Trust{Roots: all.Roots, Chains: all.Chains})
@@ -76,7 +76,7 @@ func (b *builder) good() {
 		damaged(func(b *proof.Bundle) {
 			b.Anchors = append(b.Anchors, json.RawMessage(`{"kind":"bsn/fabric/v1","receipt":"AAAA"}`))
 		}))
-	b.add("genuine-intermediate", "an authority stands between the agency and the root", proof.Genuine, intermediate())
+	b.add("genuine-intermediate", "an authority stands between the agency and the root", proof.Genuine, intermediate(), trustedBy(deepFile))
 	b.add("genuine-last-second", "issued in the last second of the certificate's validity", proof.Genuine, entered(func(w *prooftest.World, r *prooftest.Record) {
 		t := prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name)
 		t.NotAfter = r.IssuedAt.Truncate(time.Second)
@@ -89,7 +89,7 @@ func (b *builder) good() {
 	b.add("altered-pending", "another file, and not anchored yet", proof.Altered, damaged(func(b *proof.Bundle) { b.Anchors = nil }), about(otherFile))
 	b.add("revoked", "the agency withdrew the record", proof.Revoked, standing(revoke).Encode())
 	b.add("revoked-no-file", "withdrawn, and no file given", proof.Revoked, standing(revoke).Encode(), about(""))
-	b.add("revoked-pending", "the withdrawal is logged, not anchored yet", proof.Revoked, changed(standing(revoke), func(b *proof.Bundle) { b.Standing.Anchors = nil }))
+	b.add("revoked-pending", "the withdrawal is logged, not anchored yet", proof.Revoked, changed(standing(revoke), func(b *proof.Bundle) { b.Standing.Anchors = nil }), warned(proof.WarnStandingAlone))
 	b.add("superseded", "the agency replaced the record", proof.Superseded, standing(supersede).Encode())
 	b.add("superseded-reason", "the agency replaced the record and said why", proof.Superseded, standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
 		return w.Supersede(r, otherDocument, "面积有误，重新出证")
@@ -177,7 +177,8 @@ func (b *builder) unverifiable() {
 	b.add("unverifiable-attested", "the only anchor is of a gateway, and none is pinned", proof.Unverifiable, damaged(func(b *proof.Bundle) {
 		b.Anchors = []json.RawMessage{json.RawMessage(`{"kind":"bsn/fisco/v1"}`)}
 	}))
-	b.add("unverifiable-standing", "the withdrawal is signed under a root that is not pinned", proof.Unverifiable, standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
+	b.add("unverifiable-standing", "withdrawn, and the root of both statements is not pinned", proof.Unverifiable, standing(revoke).Encode(), trustedBy("trust-no-root.json"))
+	b.bad("standing-other-root", "the withdrawal is signed under another root than the record", proof.StepStanding, "other_root", standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
 		s := statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: w.Agency.Agency, Reason: "withdrawn", IssuedAt: w.Tick(time.Hour)}
 		text, err := s.Encode()
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
@@ -33,6 +34,10 @@ type Vector struct {
 	Verdict  proof.Verdict  `json:"verdict"`
 	Step     proof.StepName `json:"step,omitempty"`   // of an invalid one: the first step that failed
 	Reason   string         `json:"reason,omitempty"` // and its reason
+	// Warnings are the codes of the report's warnings, in order.
+	Warnings []string `json:"warnings,omitempty"`
+	// AnchoredAt is the time that the report leads with, where the vector is about it.
+	AnchoredAt string `json:"anchoredAt,omitempty"`
 }
 
 // Index is the content of [IndexFile].
@@ -53,23 +58,22 @@ func (s *Set) Report(v Vector) (*proof.Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vector %s: %w", v.Name, err)
 	}
-	var digest *sm.Digest
+	var file *proof.File
 	switch {
 	case v.Document != "":
 		content, ok := s.Files[v.Document]
 		if !ok {
 			return nil, fmt.Errorf("vector %s: no document %s", v.Name, v.Document)
 		}
-		d := sm.Sum(content)
-		digest = &d
+		file = &proof.File{SM3: sm.Sum(content), Size: int64(len(content))}
 	case v.Digest != "":
 		d, err := sm.ParseDigest(v.Digest)
 		if err != nil {
 			return nil, fmt.Errorf("vector %s: %w", v.Name, err)
 		}
-		digest = &d
+		file = &proof.File{SM3: d, Size: -1}
 	}
-	return proof.Verify(trust, digest, s.Files[v.Bundle]), nil
+	return proof.VerifyFile(trust, file, s.Files[v.Bundle]), nil
 }
 
 // Check reports whether a vector gets the verdict, step and reason that the index says.
@@ -84,6 +88,16 @@ func (s *Set) Check(v Vector) error {
 	}
 	if r.Verdict != v.Verdict || step.Name != v.Step || step.Reason != v.Reason {
 		return fmt.Errorf("vector %s: %s %s %s, expected %s %s %s: %s", v.Name, r.Verdict, step.Name, step.Reason, v.Verdict, v.Step, v.Reason, r.Summary)
+	}
+	var codes []string
+	for _, w := range r.Warnings {
+		codes = append(codes, w.Code)
+	}
+	if !slices.Equal(codes, v.Warnings) {
+		return fmt.Errorf("vector %s: warnings %q, expected %q", v.Name, codes, v.Warnings)
+	}
+	if v.AnchoredAt != "" && r.AnchoredAt != v.AnchoredAt {
+		return fmt.Errorf("vector %s: anchored at %s, expected %s", v.Name, r.AnchoredAt, v.AnchoredAt)
 	}
 	return nil
 }

@@ -1,0 +1,206 @@
+package proof
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"stele/crypto/signednote"
+	"stele/notary/anchorproof"
+	"stele/notary/checkpoint"
+	"stele/notary/statement"
+)
+
+// anchored is an anchor that holds, with the keys that the chain's epochs admit for the log.
+type anchored struct {
+	report   AnchorReport
+	at       time.Time
+	header   anchorproof.Header // of a self-proving one
+	codes    []string           // of the organizations that cosigned, each once; nil unless all are named
+	notaries []*signednote.Verifier
+}
+
+// anchors checks each anchor of a checkpoint, reports it, and returns those that hold.
+func (v *verifier) anchors(raw []json.RawMessage, c checkpoint.Checkpoint, s statement.Statement) []anchored {
+	if len(raw) == 0 {
+		v.report.skip(StepAnchor, "not_anchored", "The log has not been anchored at this size yet.")
+		return nil
+	}
+	var hold []anchored
+	for _, one := range raw {
+		step, a := v.anchor(one, c)
+		if step.Status == Passed {
+			v.inOrder(&step, a, s, hold)
+		}
+		v.report.add(step)
+		if step.Status == Passed {
+			hold = append(hold, a)
+			v.report.Anchors = append(v.report.Anchors, a.report)
+		}
+	}
+	if h := headlineOf(hold); h != nil {
+		v.report.AnchoredAt, v.report.AnchoredBy = h.report.Time, h.report.Chain
+		v.warnAnchor(h, s)
+	}
+	return hold
+}
+
+// inOrder refuses an anchor of a time before the statement's, of a chain that another anchor is
+// of, or of a chain that may not anchor this log.
+func (v *verifier) inOrder(step *Step, a anchored, s statement.Statement, hold []anchored) {
+	same := func(b anchored) bool { return b.report.Kind == a.report.Kind && b.report.Chain == a.report.Chain }
+	early := a.at.Before(s.IssuedAt.Add(-clockTolerance))
+	switch {
+	case early && step.Strength == Attested:
+		// The clock is the gateway's own, and nobody else vouched for it: an anchor that does
+		// not count must not spoil those that do.
+		step.Status, step.Reason = NotChecked, "time_order"
+		step.Detail = "The gateway's time lies before the time at which the statement says it was issued; this anchor does not count."
+	case early:
+		step.Status, step.Reason = Failed, "time_order"
+		step.Detail = "The chain's time lies before the time at which the statement says it was issued."
+	case slices.ContainsFunc(hold, same):
+		step.Status, step.Reason, step.Detail = Failed, "duplicate", "The bundle already holds an anchor of this chain."
+	}
+}
+
+// headlineOf is the anchor that the report leads with: of those that prove themselves, or of the
+// attested ones where there are no others, the one with the latest time. One honest chain among
+// them is enough for the record to have been in the log at that time; for the earliest time that
+// very chain would have to be honest. Of equal ones it is the first.
+func headlineOf(hold []anchored) *anchored {
+	var best *anchored
+	for i := range hold {
+		a := &hold[i]
+		better := best == nil || a.report.Strength == SelfProving && best.report.Strength == Attested
+		if better || a.report.Strength == best.report.Strength && a.at.After(best.at) {
+			best = a
+		}
+	}
+	return best
+}
+
+// warnAnchor says how much less than it seems the anchor that the report leads with proves.
+func (v *verifier) warnAnchor(h *anchored, s statement.Statement) {
+	if h.at.Sub(s.IssuedAt) > v.trust.late() {
+		v.report.warn(WarnLateAnchor, fmt.Sprintf("The agency dated the record %s. Nobody else vouches for a time before %s.",
+			s.IssuedAt.Format(reportTime), h.report.Time))
+	}
+	if len(h.codes) == 1 {
+		v.report.warn(WarnOneOrganization, fmt.Sprintf("All members of the chain that vouch for the time are one organization: %s (%s).",
+			h.report.Organizations[0], h.codes[0]))
+	}
+}
+
+func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) {
+	step := Step{Name: StepAnchor, Strength: SelfProving}
+	end := func(s Status, reason, detail string) (Step, anchored) {
+		step.Status, step.Reason, step.Detail = s, reason, detail
+		return step, anchored{}
+	}
+	switch kind := anchorKind(raw); kind {
+	case KindEgov:
+	case KindBSNFabric, KindBSNFISCO:
+		return v.attested(raw, c)
+	default:
+		return end(Failed, "malformed", fmt.Sprintf("%q is no kind of anchor.", kind))
+	}
+	ev, err := anchorproof.ParseEvidence(raw)
+	if err != nil {
+		return end(Failed, "malformed", err.Error())
+	}
+	chain, known := v.trust.chain(ev.Header.Chain)
+	if !known && v.renamed(ev, c) {
+		return end(Failed, "bad_evidence", "The evidence names another chain than the one whose validators signed it.")
+	}
+	if !known {
+		return end(NotChecked, "unknown_chain", fmt.Sprintf("The chain %q is not among your trust roots.", ev.Header.Chain))
+	}
+	proven, err := ev.Verify(chain.Genesis, c)
+	if err != nil {
+		return end(Failed, "bad_evidence", err.Error())
+	}
+	ended, err := chain.checkPins(ev)
+	if err != nil {
+		return end(Failed, "bad_evidence", "The evidence does not keep to your trust roots: "+err.Error()+".")
+	}
+	if !v.trust.mayAnchor(c.Origin, ev.Header.Chain) {
+		return end(NotChecked, "other_chain", fmt.Sprintf("By your trust roots, the chain %q does not anchor the log %q.", ev.Header.Chain, c.Origin))
+	}
+	a := chain.anchored(ev, proven, ended, c.Origin)
+	step.Status, step.Detail = Passed, chain.detail(a)
+	step.Compared = []Comparison{{"chain", proven.Chain}, {"block", fmt.Sprint(proven.Height)}, {"time", a.report.Time}, {"header", ev.Header.Text()}}
+	return step, a
+}
+
+// anchored puts together what evidence that holds says.
+func (c TrustedChain) anchored(ev anchorproof.Evidence, proven anchorproof.Anchored, ended time.Time, origin string) anchored {
+	a := anchored{at: proven.Time, header: ev.Header, report: AnchorReport{Kind: KindEgov, Strength: SelfProving, Chain: proven.Chain, Height: proven.Height,
+		Time: proven.Time.Format(reportTime), Epoch: proven.Epoch, Cosigners: proven.Validators, Power: proven.Signed, TotalPower: proven.Total}}
+	if !ended.IsZero() {
+		a.report.TermEnded = ended.Format(reportTime)
+	}
+	epochs := []anchorproof.Epoch{c.Genesis}
+	for _, next := range ev.Epochs {
+		epochs = append(epochs, next.Epoch)
+	}
+	for _, epoch := range epochs {
+		if key := epoch.Notary(origin); key != nil {
+			if k, err := signednote.NewVerifier(origin, key); err == nil {
+				a.notaries = append(a.notaries, k)
+			}
+		}
+	}
+	all := true
+	for _, s := range ev.Cosignatures {
+		m, named := c.organization(epochs[len(epochs)-1].Validators[s.Validator].Key)
+		all = all && named
+		if named && !slices.Contains(a.codes, m.Code) {
+			a.codes = append(a.codes, m.Code)
+			a.report.Organizations = append(a.report.Organizations, m.Organization)
+		}
+	}
+	if !all {
+		a.codes = nil
+	}
+	return a
+}
+
+// detail is the sentence about an anchor that holds.
+func (c TrustedChain) detail(a anchored) string {
+	r := a.report
+	text := fmt.Sprintf("Validators with %d of %d votes of the chain signed the block that holds this checkpoint", r.Power, r.TotalPower)
+	switch {
+	case len(c.Members) == 0:
+		text += "; your trust roots do not say which organizations they are."
+	case a.codes == nil:
+		text += "; your trust roots do not name all of them."
+	default:
+		text += fmt.Sprintf(": %d organizations.", len(a.codes))
+		if len(a.codes) == 1 {
+			text = text[:len(text)-len("1 organizations.")] + "one organization."
+		}
+	}
+	if r.TermEnded != "" {
+		text += fmt.Sprintf(" Their term ended on %s: it holds as far as their former keys are out of use.", r.TermEnded)
+	}
+	return text
+}
+
+// renamed reports whether evidence of a chain that is not pinned contradicts itself, or is
+// that of a pinned chain under another name. It tells edited evidence from a foreign one.
+func (v *verifier) renamed(ev anchorproof.Evidence, c checkpoint.Checkpoint) bool {
+	for _, e := range ev.Epochs {
+		if e.Chain != ev.Header.Chain {
+			return true
+		}
+	}
+	for _, pinned := range v.trust.Chains {
+		ev.Header.Chain = pinned.Genesis.Chain
+		if _, err := ev.Verify(pinned.Genesis, c); err == nil {
+			return true
+		}
+	}
+	return false
+}
