@@ -18,8 +18,9 @@ type VerdictRow struct {
 }
 
 // verdicts is the one table of verdicts, the best first: in this order stand the answers about
-// one file. What has a name of its own elsewhere is named after the verdict: its icon and its
-// style are v-<verdict>, its words the keys verdict.<verdict>.* and many.count.<verdict>.
+// one file. What has a name of its own elsewhere is named after the verdict: its icon is
+// v-<verdict>, its words are the keys verdict.<verdict>.* and many.count.<verdict>; tests see
+// that each row has them.
 var verdicts = []VerdictRow{
 	{Verdict: Genuine, Exit: 0, Means: "the file is exactly the one notarized",
 		Sound: true, Shows: true, Attention: 7, stage: 1},

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,8 +55,9 @@ func (a *API) registerPublic() {
 	huma.Register(api, huma.Operation{OperationID: "lookup", Method: http.MethodGet, Path: "/api/v1/lookup", Tags: []string{"public"},
 		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{422, 429, 503}}, a.lookup)
 	registerRaw(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},
-		Summary:     "Verify a file, a digest, or a bundle with an optional file",
-		Description: "Answers the Report that the offline verifier gives. When something needed is out of reach the verdict is `unverifiable`, with status 503.",
+		Summary: "Verify a file, a digest, or a bundle with an optional file",
+		Description: "Answers the Report that the offline verifier gives. Of several records of a file one is the answer, " +
+			"the same as on the public page. When something needed is out of reach the verdict is `unverifiable`, with status 503.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
 				"sm3": {Type: "string"}, "bundle": {Type: "string", Description: "The bundle's exact text"}}}},
@@ -65,6 +67,17 @@ func (a *API) registerPublic() {
 		Responses: map[string]*huma.Response{"200": {Description: "The report", Content: map[string]*huma.MediaType{"application/json": {
 			Schema: a.huma.OpenAPI().Components.Schemas.Schema(reportType, true, "Report")}}}},
 		Errors: []int{400, 408, 413, 415, 422, 429, 503}}, a.verify)
+	describeVerdict(a.huma.OpenAPI())
+}
+
+// describeVerdict lists the verdicts in the description of a report, from the table of verdicts.
+func describeVerdict(o *huma.OpenAPI) {
+	verdict := o.Components.Schemas.Map()["Report"].Properties["verdict"]
+	for _, row := range proof.Verdicts() {
+		verdict.Enum = append(verdict.Enum, string(row.Verdict))
+		verdict.Description += string(row.Verdict) + ": " + row.Means + ". "
+	}
+	verdict.Description = strings.TrimSpace(verdict.Description)
 }
 
 func (a *API) lookup(ctx context.Context, in *lookupInput) (*lookupOutput, error) {

@@ -307,7 +307,7 @@ func (s *store) ListRecords(_ context.Context, f archive.Filter) ([]notary.Recor
 	}
 	var out []notary.Record
 	for _, r := range slices.Backward(s.records) {
-		if f.SM3 != nil && r.SM3 == *f.SM3 {
+		if len(out) < f.Limit && f.SM3 != nil && r.SM3 == *f.SM3 && (f.Standing == "" || f.Standing == r.Standing) {
 			out = append(out, r)
 		}
 	}
