@@ -86,7 +86,8 @@ func TestRank(t *testing.T) {
 }
 
 func TestRankSaysWhatReplacedWhat(t *testing.T) {
-	ranked := Rank([]*Report{of("superseded 1 by 2"), of("revoked 2 over 1"), of("superseded 3 by 9"), of("unverifiable 4")})
+	ranked := Rank([]*Report{of("superseded 1 by 2"), of("revoked 2 over 1"), of("superseded 3 by 9"),
+		of("unverifiable 4")})
 	for i, want := range []Place{{At: 2, Shows: true, Attention: 3}, {At: 1, Shows: true, Attention: 2},
 		{At: 0, Shows: true, Attention: 3, ReplacedBy: "2"}, {At: 3, Cause: "unknown_root", Attention: 5}} {
 		if ranked[i] != want {
@@ -125,12 +126,14 @@ func TestCause(t *testing.T) {
 		steps []Step
 		want  string
 	}{
-		"no step":                    {nil, "other"},
-		"no file":                    {[]Step{file, step(StepAnchor, Passed, "")}, "no_document"},
-		"a root before the rest":     {[]Step{file, step(StepCertificate, NotChecked, "unknown_root"), chain}, "unknown_root"},
-		"an anchor before the file":  {[]Step{file, chain}, "unknown_chain"},
-		"one anchor that holds":      {[]Step{file, chain, step(StepAnchor, Passed, "")}, "no_document"},
-		"no proof of the status":     {[]Step{file, step(StepAnchor, Passed, ""), step(StepStanding, NotChecked, "no_status_proof")}, "no_document"},
+		"no step": {nil, "other"},
+		"no file": {[]Step{file, step(StepAnchor, Passed, "")}, "no_document"},
+		"a root before the rest": {[]Step{file, step(StepCertificate, NotChecked, "unknown_root"),
+			chain}, "unknown_root"},
+		"an anchor before the file": {[]Step{file, chain}, "unknown_chain"},
+		"one anchor that holds":     {[]Step{file, chain, step(StepAnchor, Passed, "")}, "no_document"},
+		"no proof of the status": {[]Step{file, step(StepAnchor, Passed, ""),
+			step(StepStanding, NotChecked, "no_status_proof")}, "no_document"},
 		"a withdrawal by a stranger": {[]Step{file, step(StepStanding, NotChecked, "unknown_root")}, "unknown_root"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,7 +57,8 @@ func (a *API) registerPublic() {
 	registerRaw(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},
 		Summary: "Verify a file, a digest, or a bundle with an optional file",
 		Description: "Answers the Report that the offline verifier gives. Of several records of a file one is the answer, " +
-			"the same as on the public page. When something needed is out of reach the verdict is `unverifiable`, with status 503.",
+			"the same as on the public page. " +
+			"When something needed is out of reach the verdict is `unverifiable`, with status 503.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
 				"sm3": {Type: "string"}, "bundle": {Type: "string", Description: "The bundle's exact text"}}}},
@@ -187,7 +188,8 @@ func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error
 	} else {
 		f = a.Lookup.Digest(ctx, digest)[0]
 	}
-	out := &reportOutput{Status: http.StatusOK, ContentType: "application/json", Cache: "no-store", Body: f.Report.JSON()}
+	out := &reportOutput{Status: http.StatusOK, ContentType: "application/json", Cache: "no-store",
+		Body: f.Report.JSON()}
 	if f.Cause != "" { // nothing could be checked: asking again may tell more
 		out.Status = http.StatusServiceUnavailable
 	}

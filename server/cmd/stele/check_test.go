@@ -36,12 +36,14 @@ func TestCheck(t *testing.T) {
 		"a record of another file":    {200, []string{other}, 4, []string{"another document"}},
 		"a record of another service": {200, []string{string(stranger.Notarize(doc).Encode())}, 4, []string{"trust roots"}},
 		"no evidence":                 {200, []string{"{}"}, 3, []string{"invalid: "}},
-		"several":                     {200, []string{"", genuine, "{}"}, 0, []string{"genuine: ", "more records of this file:\n\n  unverifiable", "\n  invalid "}},
-		"refused":                     {422, nil, 4, []string{"unverifiable: "}},
+		"several": {200, []string{"", genuine, "{}"}, 0, []string{"genuine: ",
+			"more records of this file:\n\n  unverifiable", "\n  invalid "}},
+		"refused": {422, nil, 4, []string{"unverifiable: "}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if r.URL.Path != "/api/v1/lookup" || r.URL.Query().Get("sm3") != sm.Sum(doc).String() || r.Header.Get("Authorization") != "" {
+				digest := r.URL.Query().Get("sm3")
+				if r.URL.Path != "/api/v1/lookup" || digest != sm.Sum(doc).String() || r.Header.Get("Authorization") != "" {
 					t.Errorf("asked for %s with %v", r.URL, r.Header)
 				}
 				matches := []map[string]string{}
@@ -65,12 +67,14 @@ func TestCheck(t *testing.T) {
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	if code, out := runCheck(t, "--url", gone.URL, "--trust", trust, "--attempts", "1", file); code != 4 || !strings.Contains(out, "cannot be reached") {
+	code, out := runCheck(t, "--url", gone.URL, "--trust", trust, "--attempts", "1", file)
+	if code != 4 || !strings.Contains(out, "cannot be reached") {
 		t.Errorf("out of reach: %d %s", code, out)
 	}
 	for name, args := range map[string][]string{
 		"no file": {"--trust", trust}, "file and digest": {"--trust", trust, "--sm3", sm.Sum(doc).String(), file},
-		"no trust roots": {"--trust", file, file}, "no such file": {"--trust", trust, file + "x"}, "no digest": {"--trust", trust, "--sm3", "12"},
+		"no trust roots": {"--trust", file, file}, "no such file": {"--trust", trust, file + "x"},
+		"no digest": {"--trust", trust, "--sm3", "12"},
 	} {
 		if code, out := runCheck(t, append(args, "--url", gone.URL)...); code != exitUsage {
 			t.Errorf("%s: %d %s", name, code, out)

@@ -14,7 +14,10 @@ const bare = (verdict, summary) => {
   const report = { format: 'stele/report/v1', verdict, summary, steps: [] };
   return { report, text: JSON.stringify(report), shows: false, open: false, attention: 0 };
 };
-const unverifiable = (cause) => ({ ...bare('unverifiable', `This could not be checked now: ${cause}. It says nothing about the file.`), cause, why: cause });
+const unverifiable = (cause) => {
+  const summary = `This could not be checked now: ${cause}. It says nothing about the file.`;
+  return { ...bare('unverifiable', summary), cause, why: cause };
+};
 const notFound = () => bare('not_found', 'There is no record of this file here.');
 
 // outages are troubles that the next question would meet too.
@@ -71,7 +74,9 @@ export class Checker {
     let outage = null;
     for (const [i, subject] of subjects.entries()) {
       on.checking(i, subjects.length, this.online);
-      const outcome = subject.failure ? await this.#ranked(subject, [unverifiable(subject.failure)]) : await this.#judge(subject, signal, outage);
+      const outcome = subject.failure
+        ? await this.#ranked(subject, [unverifiable(subject.failure)])
+        : await this.#judge(subject, signal, outage);
       outage ??= outcome.found.map((f) => f.cause).find((c) => outages.includes(c)) ?? null;
       out.push(outcome);
     }

@@ -44,7 +44,10 @@ export class Engine {
   // be checked (why), and its place in a list about several files (attention).
   async rank(found) {
     const { places } = await this.#ask({ op: 'rank', reports: JSON.stringify(found.map((f) => f.report)) });
-    return places.map(({ at, shows, open, cause, attention }) => ({ ...found[at], shows, open, why: found[at].cause ?? cause, attention }));
+    return places.map(({ at, shows, open, cause, attention }) => {
+      const f = found[at];
+      return { ...f, shows, open, why: f.cause ?? cause, attention };
+    });
   }
 
   // scan returns the text of a QR code in an ImageData, or ''.

@@ -4,7 +4,9 @@
 import { el, icon } from './elements.js';
 
 // byAttention orders outcomes; among those of one verdict the given order stays.
-export function byAttention(outcomes) { return [...outcomes].sort((a, b) => a.found[0].attention - b.found[0].attention); }
+export function byAttention(outcomes) {
+  return [...outcomes].sort((a, b) => a.found[0].attention - b.found[0].attention);
+}
 
 // summary counts the verdicts in one sentence.
 export function summary(t, outcomes) {
