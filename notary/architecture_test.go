@@ -50,6 +50,7 @@ var allowed = map[string]string{
 	"notary/filing":              "crypto/sm notary notary/class notary/intake notary/statement",
 	"notary/bulk":                "crypto/sm notary notary/class notary/filing notary/intake",
 	"notary/archive":             "crypto/merkle crypto/sm notary notary/batchlog notary/checkpoint notary/proof notary/statement",
+	"notary/lookup":              "crypto/sm notary notary/archive notary/proof",
 	"notary/anchor":              "crypto/merkle notary/checkpoint",
 	"notary/anchor/egov":         "crypto/merkle notary/anchor notary/anchorproof notary/chain notary/checkpoint",
 	"notary/chain":               "crypto/merkle crypto/sm crypto/signednote notary/anchorproof notary/checkpoint",
@@ -79,8 +80,8 @@ var allowed = map[string]string{
 	"server/client":              "crypto/sm notary/proof", // agencies import it: nothing of the server
 	"server/chainnet":            "crypto/merkle notary notary/anchor notary/anchorproof notary/chainview notary/checkpoint",
 	"server/node":                "crypto/keystore crypto/sm notary/anchorproof notary/chain notary/chain/ceremony notary/chainview notary/checkpoint server/chainnet",
-	"server/api":                 "crypto/... notary notary/archive notary/chainview notary/erasure notary/evidence notary/intake notary/issue notary/proof notary/upload notary/webhook server/auth server/slowread server/tus",
-	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/chainview notary/issue notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
+	"server/api":                 "crypto/... notary notary/archive notary/chainview notary/erasure notary/evidence notary/intake notary/issue notary/lookup notary/proof notary/upload notary/webhook server/auth server/slowread server/tus",
+	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/chainview notary/issue notary/lookup notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
 	"server/site":                "ui",
 	"server/webtest":             "ui",
 	"server/console":             "crypto/sm notary notary/archive notary/bulk notary/certificate notary/class notary/erasure notary/evidence notary/filing notary/issue notary/people notary/proof notary/stamp notary/statement notary/upload notary/webhook server/auth server/passkey server/site server/slowread server/sso server/tus ui",

@@ -145,7 +145,7 @@ func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byt
 	}
 	out := b.Encode()
 	report := proof.Verify(a.trust, &r.SM3, out)
-	if soundVerdict(report.Verdict) && report.Number == r.Number {
+	if report.Verdict.Row().Sound && report.Number == r.Number {
 		return out, nil
 	}
 	a.tiles.Forget() // what was read may be repaired, and must not stay in memory
@@ -153,10 +153,6 @@ func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byt
 		return nil, fmt.Errorf("%w: entry %d is that of record %q, not of %s", ErrOwnBundle, r.Index, report.Number, r.Number)
 	}
 	return nil, fmt.Errorf("%w: record %s: %s: %s", ErrOwnBundle, r.Number, report.Verdict, report.Summary)
-}
-
-func soundVerdict(v proof.Verdict) bool {
-	return v == proof.Genuine || v == proof.Pending || v == proof.Revoked || v == proof.Superseded
 }
 
 func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index uint64) (*proof.Evidence, error) {

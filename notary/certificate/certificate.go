@@ -91,7 +91,7 @@ func (in Input) check() (string, error) {
 	switch {
 	case r == nil || len(in.Bundle) == 0:
 		return "", errors.New("bundle and report are needed")
-	case r.Verdict != proof.Genuine && r.Verdict != proof.Revoked && r.Verdict != proof.Superseded && r.Verdict != proof.Pending:
+	case !r.Verdict.Row().Sound:
 		return "", fmt.Errorf("the evidence does not hold: %s", r.Summary)
 	case r.AnchoredAt == "" || len(r.Anchors) == 0:
 		return "", ErrNotAnchored

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"stele/crypto/sm"
@@ -40,23 +41,30 @@ after the first file is a file, whatever it looks like.
 
 The exit code says the verdict:
 
-  0  genuine       the file is exactly the one notarized
-  1  altered       a certificate exists, and this is not its file
-  3  invalid       the evidence itself does not hold
-  4  unverifiable  could not be checked with these trust roots; says nothing about the file
-  5  pending       notarized and signed, not anchored yet
-  6  revoked       it was genuine; the agency withdrew it
-  7  superseded    it was genuine; the agency replaced it
-  2  wrong usage, this help, or a file that cannot be read: nothing was checked
+%s  2  wrong usage, this help, or a file that cannot be read: nothing was checked
 
 The code is 0 for genuine and for nothing else, so a script may rely on it.
 `
 
-const exitUsage = 2
-
-var exitCodes = map[proof.Verdict]int{
-	proof.Genuine: 0, proof.Altered: 1, proof.Invalid: 3, proof.Unverifiable: 4, proof.Pending: 5, proof.Revoked: 6, proof.Superseded: 7,
+// help is the help text, with the verdicts that a bundle can lead to.
+func help() string {
+	return fmt.Sprintf(helpText, ExitCodes(func(v proof.Verdict) bool { return v != proof.NotFound }))
 }
+
+// ExitCodes lists exit codes of verdicts, one a line, in order.
+func ExitCodes(of func(proof.Verdict) bool) string {
+	rows := proof.Verdicts()
+	slices.SortFunc(rows, func(a, b proof.VerdictRow) int { return a.Exit - b.Exit })
+	var b strings.Builder
+	for _, r := range rows {
+		if of(r.Verdict) {
+			fmt.Fprintf(&b, "  %d  %-13s %s\n", r.Exit, r.Verdict, r.Means)
+		}
+	}
+	return b.String()
+}
+
+const exitUsage = 2
 
 // options are what to check and how to say it.
 type options struct {

@@ -11,12 +11,13 @@ import (
 	"stele/notary/proof"
 )
 
-func (o options) print(w io.Writer, r *proof.Report) error {
+// Print writes a report: as JSON, as its sentence alone, or in full.
+func Print(w io.Writer, r *proof.Report, json, quiet bool) error {
 	var text string
 	switch {
-	case o.json:
+	case json:
 		text = string(r.JSON()) + "\n"
-	case o.quiet:
+	case quiet:
 		text = sentence(r)
 	default:
 		text = sentence(r) + facts(r) + steps(r)
@@ -33,7 +34,7 @@ func sentence(r *proof.Report) string {
 
 // facts are what the evidence says, shown only where it holds.
 func facts(r *proof.Report) string {
-	if r.Verdict == proof.Invalid || r.Verdict == proof.Unverifiable || r.Agency == nil {
+	if !r.Shows() {
 		return ""
 	}
 	var b strings.Builder

@@ -11,15 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"stele/notary/proof"
 )
 
 // Run is the whole program; it returns the exit code, see --help.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o, err := parseOptions(args)
 	if errors.Is(err, errHelp) {
-		io.WriteString(stdout, helpText)
+		io.WriteString(stdout, help())
 		return exitUsage
 	}
 	if err != nil {
@@ -28,19 +26,11 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	report, err := o.verify(ctx, stdin, stderr)
 	if err == nil {
-		err = o.print(stdout, report)
+		err = Print(stdout, report, o.json, o.quiet)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "stele-verify: %v\n", err)
 		return exitUsage
 	}
-	return exitCode(report.Verdict)
-}
-
-// exitCode maps verdicts. Nothing but genuine may ever be 0.
-func exitCode(v proof.Verdict) int {
-	if code, ok := exitCodes[v]; ok {
-		return code
-	}
-	return exitUsage
+	return report.Verdict.Row().Exit
 }

@@ -22,6 +22,7 @@ import (
 	"stele/notary/erasure"
 	"stele/notary/intake"
 	"stele/notary/issue"
+	"stele/notary/lookup"
 	"stele/notary/upload"
 	"stele/notary/webhook"
 	"stele/server/auth"
@@ -56,6 +57,7 @@ func DefaultLimits() Limits {
 type Config struct {
 	Intake      *intake.Intake
 	Archive     *archive.Archive
+	Lookup      *lookup.Lookup // shared with the pages: what a file is has one answer
 	Keys        *auth.Keys
 	Usage       *auth.Usage
 	Desk        *auth.Desk

@@ -9,7 +9,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"reflect"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -266,47 +265,13 @@ func (a *API) revoke(ctx context.Context, in *revokeInput) (*recordOutput, error
 	return a.answer(ctx, rec, replayed, "")
 }
 
-// pollProgress is how often a waiting request looks at the database, for entries that
-// another server logs or anchors.
-const pollProgress = 250 * time.Millisecond
-
 // waitFor waits until the entry at an index is as far as wanted, the request ends, or the
 // longest wait is over; it then returns how far the log is.
 func (a *API) waitFor(ctx context.Context, index uint64, want notary.State) (notary.Progress, error) {
-	deadline := time.NewTimer(a.Limits.MaxWait)
-	defer deadline.Stop()
-	for {
-		changed := a.Progress.Changed()
-		if want == "" {
-			return a.cachedProgress(ctx)
-		}
-		p, err := a.Archive.Progress(ctx)
-		if err != nil || reached(p.StateOf(index), want) {
-			return p, err
-		}
-		poll := time.NewTimer(pollProgress)
-		select {
-		case <-changed:
-		case <-poll.C:
-		case <-deadline.C:
-			poll.Stop()
-			return p, nil
-		case <-ctx.Done():
-			poll.Stop()
-			return p, ctx.Err()
-		}
-		poll.Stop()
+	if want == "" {
+		return a.cachedProgress(ctx)
 	}
-}
-
-func reached(have, want notary.State) bool {
-	switch want {
-	case notary.Anchored:
-		return have == notary.Anchored
-	case notary.Logged:
-		return have != notary.Received
-	}
-	return true
+	return a.Archive.Await(ctx, a.Progress, a.Limits.MaxWait, index, want)
 }
 
 // cachedProgress spares a query per written record: a fresh record is received, and what is

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"stele/notary"
+	"stele/notary/proof"
 )
 
 func mount(t *testing.T) chi.Router {
@@ -141,4 +143,31 @@ func FuzzRecordJSON(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestVerdictsAreDescribed: the description lists every verdict that there is, and no other.
+func TestVerdictsAreDescribed(t *testing.T) {
+	res := httptest.NewRecorder()
+	mount(t).ServeHTTP(res, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
+	var doc struct {
+		Components struct {
+			Schemas struct {
+				Report struct {
+					Properties struct {
+						Verdict struct{ Enum []proof.Verdict }
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(res.Body.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	var want []proof.Verdict
+	for _, row := range proof.Verdicts() {
+		want = append(want, row.Verdict)
+	}
+	if got := doc.Components.Schemas.Report.Properties.Verdict.Enum; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

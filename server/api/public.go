@@ -6,6 +6,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/archive"
+	"stele/notary/lookup"
 	"stele/notary/proof"
 	"stele/server/auth"
 	"stele/server/slowread"
@@ -40,9 +41,6 @@ type lookupOutput struct {
 	}
 }
 
-// maxMatches bounds how many records of one digest are returned.
-const maxMatches = 20
-
 func (a *API) registerPublic() {
 	limit := httprate.LimitBy(a.Limits.LookupsPerMin, time.Minute, auth.ClientKey,
 		httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) {
@@ -57,8 +55,10 @@ func (a *API) registerPublic() {
 	huma.Register(api, huma.Operation{OperationID: "lookup", Method: http.MethodGet, Path: "/api/v1/lookup", Tags: []string{"public"},
 		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{422, 429, 503}}, a.lookup)
 	registerRaw(api, huma.Operation{OperationID: "verify", Method: http.MethodPost, Path: "/api/v1/verify", Tags: []string{"public"},
-		Summary:     "Verify a file, a digest, or a bundle with an optional file",
-		Description: "Answers the Report that the offline verifier gives. When something needed is out of reach the verdict is `unverifiable`, with status 503.",
+		Summary: "Verify a file, a digest, or a bundle with an optional file",
+		Description: "Answers the Report that the offline verifier gives. Of several records of a file one is the answer, " +
+			"the same as on the public page. " +
+			"When something needed is out of reach the verdict is `unverifiable`, with status 503.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
 				"sm3": {Type: "string"}, "bundle": {Type: "string", Description: "The bundle's exact text"}}}},
@@ -68,6 +68,17 @@ func (a *API) registerPublic() {
 		Responses: map[string]*huma.Response{"200": {Description: "The report", Content: map[string]*huma.MediaType{"application/json": {
 			Schema: a.huma.OpenAPI().Components.Schemas.Schema(reportType, true, "Report")}}}},
 		Errors: []int{400, 408, 413, 415, 422, 429, 503}}, a.verify)
+	describeVerdict(a.huma.OpenAPI())
+}
+
+// describeVerdict lists the verdicts in the description of a report, from the table of verdicts.
+func describeVerdict(o *huma.OpenAPI) {
+	verdict := o.Components.Schemas.Map()["Report"].Properties["verdict"]
+	for _, row := range proof.Verdicts() {
+		verdict.Enum = append(verdict.Enum, string(row.Verdict))
+		verdict.Description += string(row.Verdict) + ": " + row.Means + ". "
+	}
+	verdict.Description = strings.TrimSpace(verdict.Description)
 }
 
 func (a *API) lookup(ctx context.Context, in *lookupInput) (*lookupOutput, error) {
@@ -98,7 +109,7 @@ func (a *API) byDigest(ctx context.Context, text string) ([]Match, error) {
 	if err != nil {
 		return nil, notary.InvalidField("sm3", "%s", sentence(err))
 	}
-	records, err := a.Archive.List(ctx, archive.Filter{SM3: &d, Limit: maxMatches})
+	records, err := a.Lookup.Records(ctx, &d)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +130,7 @@ func (a *API) byNumber(ctx context.Context, number, code, client string) (Match,
 	if !notary.ValidNumber(number) {
 		return Match{}, notary.InvalidField("number", "%s", sentence(notary.ErrNumber))
 	}
-	r, err := a.Archive.Record(ctx, "", number)
+	r, err := a.Lookup.Record(ctx, number)
 	if err != nil {
 		return Match{}, err
 	}
@@ -146,7 +157,7 @@ func (a *API) match(ctx context.Context, r notary.Record, show bool) (Match, err
 	if show {
 		m.Record.Fields = openFields(r)
 	}
-	b, err := a.settledBundle(ctx, r, show)
+	b, err := a.Archive.Bundle(ctx, r, show)
 	if err != nil && notary.CodeOf(err) != notary.CodeNotReady {
 		return Match{}, err
 	}
@@ -171,60 +182,18 @@ func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	report, err := a.Report(ctx, digest, bundle)
-	if err != nil {
-		a.log.WarnContext(ctx, "verification is not possible", "error", err)
-		return &reportOutput{Status: http.StatusServiceUnavailable, ContentType: "application/json", Cache: "no-store",
-			Body: proof.Unchecked("a part of the service is out of reach").JSON()}, nil
-	}
-	return &reportOutput{Status: http.StatusOK, ContentType: "application/json", Cache: "no-store", Body: report.JSON()}, nil
-}
-
-// Report verifies a digest, a bundle, or both. It decides with proof.Verify alone; what is
-// added here is only finding the bundle of a digest. An error means that something needed
-// is out of reach.
-func (a *API) Report(ctx context.Context, digest *sm.Digest, bundle []byte) (*proof.Report, error) {
+	var f lookup.Finding
 	if bundle != nil {
-		return a.newest(ctx, digest, proof.Verify(a.Archive.Trust(), digest, bundle)), nil
+		f = a.Lookup.Given(ctx, bundle, digest)
+	} else {
+		f = a.Lookup.Digest(ctx, digest)[0]
 	}
-	records, err := a.Archive.List(ctx, archive.Filter{SM3: digest, Limit: maxMatches})
-	if err != nil || len(records) == 0 {
-		return proof.Missing(), err
+	out := &reportOutput{Status: http.StatusOK, ContentType: "application/json", Cache: "no-store",
+		Body: f.Report.JSON()}
+	if f.Cause != "" { // nothing could be checked: asking again may tell more
+		out.Status = http.StatusServiceUnavailable
 	}
-	best := records[0]
-	for _, r := range records { // the newest one that is still in force, else the newest
-		if r.Standing == notary.Valid {
-			best = r
-			break
-		}
-	}
-	b, err := a.settledBundle(ctx, best, false)
-	if err != nil {
-		return nil, err
-	}
-	return proof.Verify(a.Archive.Trust(), digest, b), nil
-}
-
-// newest is what became of a record after its bundle was written, which the bundle cannot know:
-// withdrawn, replaced, anchored. Where that cannot be looked up the bundle's report stands.
-func (a *API) newest(ctx context.Context, digest *sm.Digest, r *proof.Report) *proof.Report {
-	if r.Number == "" || r.Verdict == proof.Altered || r.Verdict == proof.Invalid {
-		return r
-	}
-	rec, err := a.Archive.Record(ctx, "", r.Number)
-	if err != nil || rec.Standing == notary.Valid && r.Verdict != proof.Pending { // the bundle says all there is to say
-		return r
-	}
-	b, err := a.settledBundle(ctx, rec, false)
-	if err != nil {
-		return r
-	}
-	now := proof.Verify(a.Archive.Trust(), digest, b)
-	changed := now.Verdict == proof.Revoked || now.Verdict == proof.Superseded || now.Verdict == proof.Genuine && r.Verdict == proof.Pending
-	if now.Number != r.Number || now.Verdict == r.Verdict || !changed {
-		return r
-	}
-	return now
+	return out, nil
 }
 
 func (a *API) readVerify(in *verifyInput) (*sm.Digest, []byte, error) {

@@ -66,9 +66,7 @@ func (c *Client) check(data []byte, asked string, document *sm.Digest) (*Bundle,
 		}
 	}
 	b.Number = b.Report.Number
-	switch b.Report.Verdict {
-	case proof.Genuine, proof.Pending, proof.Revoked, proof.Superseded:
-	default:
+	if !b.Report.Verdict.Row().Sound {
 		return nil, &EvidenceError{b.Report, b.Report.Summary}
 	}
 	if isNumber(asked) && asked != b.Number {

@@ -37,7 +37,8 @@ func (Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, keyShown) }
 func (Key) MarshalText() ([]byte, error) { return []byte(keyShown), nil }
 
 // Client calls one instance with one key. Its fields are set before its first use; then it is
-// safe for concurrent use. BaseURL and Key are needed, the rest may be left empty.
+// safe for concurrent use. BaseURL is needed, and Key for
+// all but [Client.Verify]; the rest may be left empty.
 type Client struct {
 	// BaseURL is where the instance is, such as https://stele.example.gov.cn. Plain http is
 	// for this machine only, see AllowHTTP.
@@ -76,6 +77,7 @@ type call struct {
 	contentType  string
 	idempotency  string
 	size         int64                // of the body
+	public       bool                 // needs no key, and sends none
 	body         func() io.ReadCloser // a new reader of the same bytes for each attempt; nil: none
 }
 
@@ -91,12 +93,10 @@ const expectAbove = 1 << 20
 
 // Check tells what is wrong with the client's settings. Each call does so too; nothing is sent.
 func (c *Client) Check() error {
-	u, err := url.Parse(c.BaseURL)
+	u, err := c.base()
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("the base URL must be like https://stele.example.gov.cn")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "": // a password in it would get into errors
-		return errors.New("the base URL must have no user, no query and no fragment")
+	case err != nil:
+		return err
 	case u.Scheme == "http" && !c.AllowHTTP && !loopback(u.Hostname()):
 		return fmt.Errorf("the API key would travel to %s unencrypted: use https, or allow it", u.Host)
 	case c.Key == "" || strings.ContainsFunc(string(c.Key), func(r rune) bool { return r <= ' ' || r >= 0x7f }):
@@ -105,9 +105,24 @@ func (c *Client) Check() error {
 	return nil
 }
 
+func (c *Client) base() (*url.URL, error) {
+	u, err := url.Parse(c.BaseURL)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("the base URL must be like https://stele.example.gov.cn")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "": // a password in it would get into errors
+		return nil, errors.New("the base URL must have no user, no query and no fragment")
+	}
+	return u, nil
+}
+
 // address is the URL of a call. It never holds a secret, see [Client.Check].
 func (c *Client) address(q call) (string, error) {
-	if err := c.Check(); err != nil {
+	_, err := c.base()
+	if !q.public {
+		err = c.Check()
+	}
+	if err != nil {
 		return "", err
 	}
 	text := strings.TrimRight(c.BaseURL, "/") + "/api/v1" + q.path
@@ -135,7 +150,9 @@ func (c *Client) send(ctx context.Context, q call) (*http.Response, error) {
 		w.stop()
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+string(c.Key))
+	if !q.public {
+		req.Header.Set("Authorization", "Bearer "+string(c.Key))
+	}
 	req.Header.Set("User-Agent", "stele-client")
 	set(req.Header, "Content-Type", q.contentType)
 	set(req.Header, "Idempotency-Key", q.idempotency)

@@ -21,6 +21,7 @@ import (
 	"stele/notary"
 	"stele/notary/chainview"
 	"stele/notary/issue"
+	"stele/notary/lookup"
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/web"
@@ -133,7 +134,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	}
 	desk := auth.NewDesk(in.DB, time.Now, in.log)
 	explore := in.explorer()
-	rest, err := api.New(r, api.Config{Explore: explore, Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
+	find := &lookup.Lookup{Archive: in.Archive, Moved: in.Progress, Patience: lookup.Patience, Log: in.log}
+	rest, err := api.New(r, api.Config{Lookup: find, Explore: explore, Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
 		Uploads: in.Uploads, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	if err != nil {
@@ -145,7 +147,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	}
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	site, err := web.New(r, web.Config{Explore: explore, Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page, OpenAPI: openAPI,
+	site, err := web.New(r, web.Config{Lookup: find, Explore: explore, Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page, OpenAPI: openAPI,
 		Progress: in.Progress, Stopping: stopping, Limits: pages, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err

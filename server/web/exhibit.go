@@ -25,12 +25,12 @@ type exhibitPart struct {
 // exhibit takes apart the bundle of a finding whose claims may be shown. What cannot be
 // taken apart is not shown; the steps say the same in words.
 func (w *Web) exhibit(c *ui.Catalogue, f finding) *exhibitView {
-	if f.bundle == nil {
+	if f.Bundle == nil {
 		return nil
 	}
-	page, err := exhibit.Show(f.report, w.Archive.Trust(), f.bundle, c.Text)
+	page, err := exhibit.Show(f.Report, w.Archive.Trust(), f.Bundle, c.Text)
 	if err != nil {
-		w.Log.Warn("a bundle that holds cannot be taken apart", "number", f.report.Number, "error", err)
+		w.Log.Warn("a bundle that holds cannot be taken apart", "number", f.Report.Number, "error", err)
 		return nil
 	}
 	// The picture's texts are escaped by package exhibit, whose tests hold it to that.

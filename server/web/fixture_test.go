@@ -28,6 +28,7 @@ import (
 	"stele/notary/checkpoint"
 	"stele/notary/class"
 	"stele/notary/issue"
+	"stele/notary/lookup"
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
 	"stele/notary/statement"
@@ -142,11 +143,12 @@ func (to *town) routes(t testing.TB, a *archive.Archive, limits web.Limits) http
 	codes := auth.NewCodes(time.Now)
 	issuer, err := issue.New(a.Trust(), to.store, noClasses{}, publicURL)
 	fatalIfErr(t, err)
-	rest, err := api.New(r, api.Config{Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Explore: to.view, Limits: l, Now: time.Now, Log: log, Progress: to.moved})
+	find := &lookup.Lookup{Archive: a, Moved: to.moved, Patience: time.Millisecond, Log: log}
+	rest, err := api.New(r, api.Config{Lookup: find, Codes: codes, Archive: a, Issuer: issuer, Agencies: to.store, TrustJSON: to.trust, Version: "test", Explore: to.view, Limits: l, Now: time.Now, Log: log, Progress: to.moved})
 	fatalIfErr(t, err)
 	description, err := json.Marshal(rest.OpenAPI())
 	fatalIfErr(t, err)
-	if _, err := web.New(r, web.Config{Explore: to.view, OpenAPI: description, Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, VerifyPage: verifyPage(t), Operator: "江城市数据局",
+	if _, err := web.New(r, web.Config{Lookup: find, Explore: to.view, OpenAPI: description, Codes: codes, Archive: a, Issuer: issuer, TrustJSON: to.trust, PublicURL: publicURL, VerifyPage: verifyPage(t), Operator: "江城市数据局",
 		Progress: to.moved, Stopping: to.stop, Limits: limits, Now: time.Now, Log: log}); err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +307,7 @@ func (s *store) ListRecords(_ context.Context, f archive.Filter) ([]notary.Recor
 	}
 	var out []notary.Record
 	for _, r := range slices.Backward(s.records) {
-		if f.SM3 != nil && r.SM3 == *f.SM3 {
+		if len(out) < f.Limit && f.SM3 != nil && r.SM3 == *f.SM3 && (f.Standing == "" || f.Standing == r.Standing) {
 			out = append(out, r)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"stele/notary"
+	"stele/notary/lookup"
 	"stele/notary/proof"
 	"stele/server/site"
 	"stele/ui"
@@ -55,16 +56,16 @@ func (w *Web) record(rw http.ResponseWriter, r *http.Request) {
 	page := recordPage{Number: number}
 	var f finding
 	if err != nil {
-		f = w.outage(r.Context(), err)
+		f = w.Lookup.Outage(r.Context(), err)
 	} else {
 		page.Code, page.CodeError = w.openCode(c, rec, r.URL.Query().Get("code"), r.RemoteAddr)
-		f = w.check(r.Context(), rec, nil, page.Code != "")
-		page.Found, page.Anchored = true, f.report.AnchoredAt != ""
+		f = w.Lookup.Check(r.Context(), rec, nil, page.Code != "")
+		page.Found, page.Anchored = true, f.Report.AnchoredAt != ""
 		page.Waiting = waiting(f)
 	}
 	page.Result = w.recordWords(c, f, number)
 	status := http.StatusOK
-	if f.cause == causeService {
+	if f.Cause == lookup.CauseService {
 		rw.Header().Set("Retry-After", "5")
 		status = http.StatusServiceUnavailable
 	}
@@ -79,9 +80,9 @@ func (w *Web) showRecord(rw http.ResponseWriter, r *http.Request, status int, pa
 // log's progress, which may have moved since.
 func waiting(f finding) notary.State {
 	switch {
-	case f.cause == causeNotReady:
+	case f.Cause == lookup.CauseNotReady:
 		return notary.Received
-	case f.report.Verdict == proof.Pending:
+	case f.Report.Verdict == proof.Pending:
 		return notary.Logged
 	}
 	return ""
@@ -104,13 +105,13 @@ func (w *Web) openCode(c *ui.Catalogue, rec notary.Record, typed, client string)
 // recordWords says of a certificate what words says of a file: its report compared none.
 func (w *Web) recordWords(c *ui.Catalogue, f finding, number string) result {
 	out := w.words(c, []finding{f})
-	places := append([]string{"number", number}, placesOf(c, f.report)...) // the first one counts: without a bundle the report names none
-	r := f.report
+	places := append([]string{"number", number}, placesOf(c, f.Report)...) // the first one counts: without a bundle the report names none
+	r := f.Report
 	switch {
-	case f.cause == causeNotReady:
+	case f.Cause == lookup.CauseNotReady:
 		out.Verdict, out.Label = string(proof.Pending), c.Text("verdict.pending.label")
 		out.Sentence, out.Reasons, out.Next = c.Text("record.not_ready", places...), nil, c.Text("cause.not_ready.next")
-	case r.Verdict == proof.Unverifiable && causeOf(f) == "no_document":
+	case r.Verdict == proof.Unverifiable && f.Why() == "no_document":
 		out.Verdict, out.Label = verdictValid, c.Text("standing.valid")
 		out.Sentence, out.Reasons, out.Next = c.Text("record.valid"), []string{c.Text("record.valid_reason", places...)}, ""
 	case r.Verdict == proof.Pending:
@@ -126,7 +127,7 @@ func (w *Web) recordWords(c *ui.Catalogue, f finding, number string) result {
 
 // numberWords says of a number alone what its page says.
 func (w *Web) numberWords(c *ui.Catalogue, f finding, number string) result {
-	if f.report.Verdict == proof.NotFound {
+	if f.Report.Verdict == proof.NotFound {
 		return noRecord(c, number)
 	}
 	return w.recordWords(c, f, number)

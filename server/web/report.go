@@ -14,6 +14,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/certificate"
+	"stele/notary/lookup"
 	"stele/notary/proof"
 	"stele/server/site"
 	"stele/server/slowread"
@@ -127,8 +128,8 @@ func parseReport(form string) (*upload, string, error) {
 // reportName is what the file is called: after the certificate, else after the digest.
 func reportName(up *upload, f finding, at time.Time) string {
 	about := up.number
-	if claims(f) {
-		about = f.report.Number
+	if f.Report.Shows() {
+		about = f.Report.Number
 	}
 	if about == "" && up.digest != nil {
 		about = up.digest.String()[:8]
@@ -141,7 +142,7 @@ func (w *Web) reportWords(c *ui.Catalogue, up *upload, f finding, res result, co
 	when := c.Text("time.beijing", "time", c.Time(at.UTC().Format(time.RFC3339)))
 	out := certificate.Report{Language: c.Tag, At: at, Author: cmp.Or(w.Operator, c.Text("site.name")), Title: c.Text("report.title"), Subtitle: when,
 		Notice: c.Text("report.notice"), Running: c.Text("report.title") + "  " + when, Foot: c.Text("report.foot"),
-		Verdict: res.Verdict, Alarm: f.report.Verdict == proof.Altered || f.report.Verdict == proof.Revoked || f.report.Verdict == proof.Invalid,
+		Verdict: res.Verdict, Alarm: f.Report.Verdict.Row().Alarm,
 		Label: res.Label, Sentence: res.Sentence,
 		Page: func(page, pages int) string {
 			return c.Text("report.page", "page", strconv.Itoa(page), "pages", strconv.Itoa(pages))
@@ -228,14 +229,14 @@ func utc(rfc3339 string) string {
 
 // shows is what a verdict proves, and no more.
 func shows(c *ui.Catalogue, f finding) string {
-	if f.cause == causeNotReady {
+	if f.Cause == lookup.CauseNotReady {
 		return c.Text("cause.not_ready.shows")
 	}
-	verdict := string(f.report.Verdict)
-	if f.report.Verdict == proof.Unverifiable && claims(f) {
+	verdict := string(f.Report.Verdict)
+	if f.Report.Verdict == proof.Unverifiable && f.Report.Shows() {
 		verdict = verdictValid // the proof holds; no file was compared
 	}
-	return c.Text("verdict."+verdict+".shows", placesOf(c, f.report)...)
+	return c.Text("verdict."+verdict+".shows", placesOf(c, f.Report)...)
 }
 
 // checker says who verified, when, and on what trust.
@@ -257,15 +258,15 @@ func (w *Web) checker(c *ui.Catalogue, when string, at time.Time) certificate.Se
 func (w *Web) repeat(c *ui.Catalogue, up *upload, f finding) certificate.Section {
 	s := certificate.Section{Heading: c.Text("report.repeat"), Notes: []string{c.Text("report.repeat_page", "url", w.PublicURL)}}
 	file := c.Text("report.file")
-	if f.bundle == nil {
+	if f.Bundle == nil {
 		s.Commands = []string{"openssl dgst -sm3 " + file}
 		return s
 	}
 	bundle := c.Text("report.bundle_file")
-	if claims(f) {
-		bundle = certificate.AttachmentName(f.report.Number)
+	if f.Report.Shows() {
+		bundle = certificate.AttachmentName(f.Report.Number)
 	}
-	s.Notes = append(s.Notes, c.Text("report.repeat_offline", "sm3", sm.Sum(f.bundle).String()))
+	s.Notes = append(s.Notes, c.Text("report.repeat_offline", "sm3", sm.Sum(f.Bundle).String()))
 	s.Commands = []string{"stele-verify --trust trust.json " + bundle + " " + file}
 	if up.digest != nil {
 		s.Commands = append(s.Commands, "stele-verify --trust trust.json --sm3 "+up.digest.String()+" "+bundle)

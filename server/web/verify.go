@@ -9,6 +9,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/lookup"
 	"stele/notary/proof"
 	"stele/server/slowread"
 	"stele/ui"
@@ -64,7 +65,7 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 	res := w.words(c, found)
 	res.Yours = yours(c, up)
 	status := http.StatusOK
-	if found[0].cause == causeService {
+	if found[0].Cause == lookup.CauseService {
 		rw.Header().Set("Retry-After", "5")
 		status = http.StatusServiceUnavailable
 	}
@@ -81,25 +82,27 @@ func (w *Web) takeUpload() (release func(), err error) {
 	}
 }
 
+// finding is one answer to the question what a file is.
+type finding = lookup.Finding
+
 // judge finds the bundle, if it was not handed in, and has it verified. complaint is what is
 // to be said of the code, if anything.
 func (w *Web) judge(r *http.Request, up *upload) (found []finding, complaint string) {
 	if up.bundle != nil {
-		f := finding{report: proof.Verify(w.Archive.Trust(), up.digest, up.bundle), bundle: up.bundle}
-		return []finding{w.newer(r.Context(), f, up.digest)}, ""
+		return []finding{w.Lookup.Given(r.Context(), up.bundle, up.digest)}, ""
 	}
 	if up.number == "" {
-		return w.byDigest(r.Context(), up.digest), ""
+		return w.Lookup.Digest(r.Context(), up.digest), ""
 	}
-	rec, err := w.Archive.Record(r.Context(), "", up.number)
+	rec, err := w.Lookup.Record(r.Context(), up.number)
 	if notary.CodeOf(err) == notary.CodeNotFound {
-		return []finding{{report: proof.Missing()}}, ""
+		return []finding{{Report: proof.Missing()}}, ""
 	}
 	if err != nil {
-		return []finding{w.outage(r.Context(), err)}, ""
+		return []finding{w.Lookup.Outage(r.Context(), err)}, ""
 	}
 	code, complaint := w.openCode(w.textsOf(r), rec, up.code, r.RemoteAddr)
-	return []finding{w.check(r.Context(), rec, up.digest, code != "")}, complaint
+	return []finding{w.Lookup.Check(r.Context(), rec, up.digest, code != "")}, complaint
 }
 
 func yours(c *ui.Catalogue, up *upload) []fact {

@@ -20,6 +20,7 @@ import (
 	"stele/notary/archive"
 	"stele/notary/chainview"
 	"stele/notary/issue"
+	"stele/notary/lookup"
 	"stele/server/auth"
 	"stele/server/site"
 	"stele/ui"
@@ -50,7 +51,8 @@ func DefaultLimits() Limits {
 // from the server that it came from.
 type Config struct {
 	Archive   *archive.Archive
-	Codes     *auth.Codes // shared with the API, so that a code cannot be guessed in two places
+	Lookup    *lookup.Lookup // shared with the API: what a file is has one answer
+	Codes     *auth.Codes    // shared with the API, so that a code cannot be guessed in two places
 	Issuer    *issue.Issuer
 	TrustJSON []byte          // the trust roots as they are published; reports name their digest
 	PublicURL string          // where the page is, for reports

@@ -58,11 +58,11 @@ type other struct {
 // words puts findings about one file into words, the best one first and the others below.
 func (w *Web) words(c *ui.Catalogue, found []finding) result {
 	f := found[0]
-	r := f.report
+	r := f.Report
 	out := result{Verdict: string(r.Verdict), Label: c.Text("verdict." + string(r.Verdict) + ".label"), Number: r.Number,
 		CheckedBy: c.Text("result.checked_server", "time", c.Time(w.Now().UTC().Format(time.RFC3339)))}
 	out.Sentence, out.Reasons, out.Next = say(c, f)
-	if claims(f) {
+	if f.Report.Shows() {
 		out.Facts = facts(c, r)
 		out.Shown = attributes(c, r)
 		out.Exhibit = w.exhibit(c, f)
@@ -82,34 +82,22 @@ func (w *Web) words(c *ui.Catalogue, found []finding) result {
 	out.StepsLead = c.Text("steps.lead", "passed", strconv.Itoa(passed), "total", strconv.Itoa(len(r.Steps)))
 	for _, o := range found[1:] {
 		_, reasons, _ := say(c, o)
-		line := other{Verdict: string(o.report.Verdict), Label: c.Text("verdict." + string(o.report.Verdict) + ".label"), Text: reasons[0]}
-		if claims(o) {
-			line.Number = o.report.Number
+		line := other{Verdict: string(o.Report.Verdict), Label: c.Text("verdict." + string(o.Report.Verdict) + ".label"), Text: reasons[0]}
+		if o.Report.Shows() {
+			line.Number = o.Report.Number
 		}
 		out.Others = append(out.Others, line)
 	}
 	return out
 }
 
-// claims reports whether what the bundle says of itself may be shown: evidence that does
-// not hold, or could not be checked, has nothing to say.
-func claims(f finding) bool {
-	switch f.report.Verdict {
-	case proof.Genuine, proof.Pending, proof.Altered, proof.Revoked, proof.Superseded:
-		return true
-	case proof.Unverifiable:
-		return causeOf(f) == "no_document"
-	}
-	return false
-}
-
 func say(c *ui.Catalogue, f finding) (sentence string, reasons []string, next string) {
-	r := f.report
+	r := f.Report
 	v := "verdict." + string(r.Verdict)
 	places := placesOf(c, r)
 	switch r.Verdict {
 	case proof.Unverifiable:
-		cause := causeOf(f)
+		cause := f.Why()
 		if !c.Has("cause." + cause + ".reason") {
 			cause = "other"
 		}

@@ -39,7 +39,7 @@ func TestEveryReportHasWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := finding{report: report}
+		f := finding{Report: report}
 		for _, c := range languages {
 			said := fmt.Sprintf("%+v", w.words(c, []finding{f, f}))
 			if found := open.FindString(said); found != "" {
@@ -116,7 +116,8 @@ func TestEveryCodeHasWords(t *testing.T) {
 				}
 			}
 		}
-		for _, v := range best {
+		for _, row := range proof.Verdicts() {
+			v := row.Verdict
 			if key := "many.count." + string(v); !c.Has(key) {
 				t.Errorf("%s lacks %s", c.Tag, key)
 			}
@@ -173,30 +174,6 @@ func TestNormalizeNumber(t *testing.T) {
 		if got := site.NormalizeNumber(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
-	}
-}
-
-func TestCauseOf(t *testing.T) {
-	step := func(n proof.StepName, s proof.Status, reason string) proof.Step {
-		return proof.Step{Name: n, Status: s, Reason: reason}
-	}
-	for want, steps := range map[string][]proof.Step{
-		"other":         nil,
-		"no_document":   {step(proof.StepDocument, proof.NotChecked, "no_document"), step(proof.StepAnchor, proof.Passed, "")},
-		"unknown_root":  {step(proof.StepDocument, proof.NotChecked, "no_document"), step(proof.StepCertificate, proof.NotChecked, "unknown_root"), step(proof.StepAnchor, proof.NotChecked, "unknown_chain")},
-		"unknown_chain": {step(proof.StepDocument, proof.NotChecked, "no_document"), step(proof.StepAnchor, proof.NotChecked, "unknown_chain")},
-	} {
-		if got := causeOf(finding{report: &proof.Report{Verdict: proof.Unverifiable, Steps: steps}}); got != want {
-			t.Errorf("%s, want %s", got, want)
-		}
-	}
-	// One anchor that holds is enough; what is missing then is the file.
-	if got := causeOf(finding{report: &proof.Report{Steps: []proof.Step{step(proof.StepDocument, proof.NotChecked, "no_document"),
-		step(proof.StepAnchor, proof.NotChecked, "unknown_chain"), step(proof.StepAnchor, proof.Passed, "")}}}); got != "no_document" {
-		t.Errorf("%s, want no_document", got)
-	}
-	if got := causeOf(finding{report: proof.Unchecked("x"), cause: causeService}); got != causeService {
-		t.Errorf("%s, want %s", got, causeService)
 	}
 }
 

@@ -13,6 +13,11 @@
 //	stele.verify(trust, digest, bundle)      the report as JSON text; trust is the text of
 //	                                         the trust roots, digest 64 hex digits or null,
 //	                                         bundle a Uint8Array or a string
+//	stele.rank(reports)                      the order of the reports about one file, the best
+//	                                         first, as JSON text: [{"at": index, "shows",
+//	                                         "open", "cause", "attention", "replacedBy"}], see
+//	                                         [proof.Place]; reports is JSON text, a list of
+//	                                         what verify returned; null if it is not
 //	stele.extract(bytes)                     the bundle inside a certificate, a Uint8Array; false
 //	                                         for one that was cut off or saved again since it
 //	                                         was issued; null for whatever is no certificate
@@ -53,6 +58,7 @@ func main() {
 		"sm3Digest":  js.FuncOf(h.digest),
 		"sm3Discard": js.FuncOf(h.discard),
 		"verify":     js.FuncOf(verify),
+		"rank":       js.FuncOf(rank),
 		"extract":    js.FuncOf(extract),
 		"sm3Fast":    h.fast != nil,
 		"exhibit":    js.FuncOf(showExhibit),

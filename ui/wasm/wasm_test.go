@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +84,7 @@ func TestInNode(t *testing.T) {
 
 	set, err := vectors.Load(vectorsDir)
 	fatalIfErr(t, err)
+	var reports []*proof.Report
 	for _, v := range set.Index.Vectors {
 		var got struct{ Name, Report, Exhibit string }
 		next(&got)
@@ -91,9 +93,14 @@ func TestInNode(t *testing.T) {
 		if got.Name != v.Name || got.Report != string(want.JSON()) {
 			t.Errorf("%s: the reports differ\nwasm   %s\nnative %s", v.Name, got.Report, want.JSON())
 		}
+		reports = append(reports, want)
 		if page := exhibitOf(t, want, set.Files[v.Trust], set.Files[v.Bundle]); got.Exhibit != page {
 			t.Errorf("%s: the exhibits differ\nwasm   %s\nnative %s", v.Name, got.Exhibit, page)
 		}
+	}
+	var order []proof.Place
+	if next(&order); !slices.Equal(order, proof.Rank(reports)) {
+		t.Error("the browser ranks the reports of all vectors in another order")
 	}
 }
 
@@ -125,7 +132,7 @@ func TestSelfTestIsTheVector(t *testing.T) {
 			t.Errorf("selftest/%s is not %s: copy it", own, vector)
 		}
 	}
-	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "selftest.go", "testdata/driver.js"} {
+	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "rank.go", "selftest.go", "testdata/driver.js"} {
 		if _, err := os.ReadFile(source); err != nil {
 			t.Error(err)
 		}
@@ -170,6 +177,10 @@ func checkMisuse(t *testing.T, next func(any)) {
 		if next(&page); page.Picture != "" || page.Parts == nil || len(page.Parts) != 0 {
 			t.Errorf("arguments that cannot be used: %s", page.JSON())
 		}
+	}
+	var ranked []any
+	if next(&ranked); len(ranked) != 5 || slices.ContainsFunc(ranked, func(v any) bool { return v != nil }) {
+		t.Errorf("reports that cannot be ranked: %v", ranked)
 	}
 	var oversize, text proof.Report
 	if next(&oversize); oversize.Verdict != proof.Invalid || !strings.Contains(oversize.Summary, "at most 1048576 bytes") {

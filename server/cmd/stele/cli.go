@@ -43,6 +43,7 @@ type cli struct {
 	Bundle       bundleCmd      `cmd:"" help:"Fetch a record's bundle, certificate or evidence package from a running service."`
 	Revoke       revokeCmd      `cmd:"" help:"Withdraw a record at a running service."`
 	Watch        watchCmd       `cmd:"" help:"Print what became of the agency's records at a running service."`
+	Check        checkCmd       `cmd:"" help:"Ask a running service what a file is, and verify its answer here."`
 	Verify       verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
 	Fsck         fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
 	RebuildTiles rebuildCmd     `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`

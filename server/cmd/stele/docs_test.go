@@ -134,8 +134,8 @@ func TestClientExamples(t *testing.T) {
 			}
 		}
 		out := s.shell(s.checkout(), script.String())
-		if n := strings.Count(out, "genuine: "); n != 3 {
-			t.Errorf("%d of 3 bundles are genuine:\n%s", n, out)
+		if n := strings.Count(out, "genuine: "); n != 4 {
+			t.Errorf("%d of 4 answers are genuine:\n%s", n, out)
 		}
 	})
 	programs := map[string]func(t *testing.T, dir, file string) []string{

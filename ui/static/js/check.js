@@ -4,17 +4,20 @@
 // A subject is what is asked about: {file, digest, proofs, number, code, hint}. file is
 // {name, size}, or null for a proof by itself, then proofs has that one; number and code are
 // of the certificate that a file is to be compared with. An outcome is {subject, found, at,
-// trust}: found are the findings, the best one first (see words.js), at is when, RFC 3339,
+// trust}: found are the findings, the best one first (see Engine.rank), at is when, RFC 3339,
 // trust is {sm3, own}, or null where none were needed. Outcomes are plain data.
 
 import { Trouble } from './engine.js';
-import { bestFirst, causeOf, claims } from './words.js';
 
+// bare is a finding without a proof. What is said of it here holds where the verifier cannot run.
 const bare = (verdict, summary) => {
   const report = { format: 'stele/report/v1', verdict, summary, steps: [] };
-  return { report, text: JSON.stringify(report) };
+  return { report, text: JSON.stringify(report), shows: false, open: false, attention: 0 };
 };
-const unverifiable = (cause) => ({ ...bare('unverifiable', `This could not be checked now: ${cause}. It says nothing about the file.`), cause });
+const unverifiable = (cause) => {
+  const summary = `This could not be checked now: ${cause}. It says nothing about the file.`;
+  return { ...bare('unverifiable', summary), cause, why: cause };
+};
 const notFound = () => bare('not_found', 'There is no record of this file here.');
 
 // outages are troubles that the next question would meet too.
@@ -71,7 +74,9 @@ export class Checker {
     let outage = null;
     for (const [i, subject] of subjects.entries()) {
       on.checking(i, subjects.length, this.online);
-      const outcome = subject.failure ? this.#outcome(subject, [unverifiable(subject.failure)]) : await this.#judge(subject, signal, outage);
+      const outcome = subject.failure
+        ? await this.#ranked(subject, [unverifiable(subject.failure)])
+        : await this.#judge(subject, signal, outage);
       outage ??= outcome.found.map((f) => f.cause).find((c) => outages.includes(c)) ?? null;
       out.push(outcome);
     }
@@ -122,11 +127,16 @@ export class Checker {
   async #judge(subject, signal, outage) {
     try {
       const found = subject.proofs.length > 0 ? await this.#handedIn(subject, signal, outage) : await this.#lookUp(subject, signal, outage);
-      return this.#outcome(subject, bestFirst(found));
+      return await this.#ranked(subject, found);
     } catch (e) {
       if (signal.aborted) throw e;
-      return this.#outcome(subject, [unverifiable(e instanceof Trouble ? e.cause : 'engine')]);
+      return await this.#ranked(subject, [unverifiable(e instanceof Trouble ? e.cause : 'engine')]);
     }
+  }
+
+  // ranked is an outcome with the best finding first. A verifier that failed is not asked again.
+  async #ranked(subject, found) {
+    return this.#outcome(subject, found[0].cause === 'engine' ? found : await this.#engine.rank(found));
   }
 
   #outcome(subject, found) {
@@ -137,7 +147,7 @@ export class Checker {
   async #handedIn(subject, signal, outage) {
     const out = [];
     for (const { bundle } of subject.proofs) {
-      const f = await this.#verify(bundle, subject.digest, signal);
+      const [f] = await this.#engine.rank([await this.#verify(bundle, subject.digest, signal)]);
       out.push(outage ? f : await this.#newer(f, subject, signal));
     }
     return out;
@@ -146,13 +156,11 @@ export class Checker {
   // newer looks for what became of a record after its bundle was written: a bundle cannot
   // know. The service may; without it, what the bundle proves still stands.
   async #newer(f, { digest }, signal) {
-    const stands = ['genuine', 'pending'].includes(f.report.verdict) || (digest === null && causeOf(f) === 'no_document');
-    if (!stands || !this.online) return f;
-    const asked = digest ? { digest } : { number: f.report.number, digest: null };
-    const found = await this.#lookUp(asked, signal, null).catch(() => []);
-    const same = found.find((o) => claims(o) && o.report.number === f.report.number);
-    // An answer that says the same shows fewer attributes than the bundle, which is the holder's.
-    return same && same.report.verdict !== f.report.verdict ? same : f;
+    if (!f.open || !this.online) return f;
+    const { number } = f.report;
+    const known = await this.#lookUp({ number, digest }, signal, null).catch(() => []);
+    // Where nothing has changed the bundle stays: it is the holder's, and may show more attributes.
+    return (await this.#engine.rank([f, ...known])).find((o) => o.shows && o.report.number === number);
   }
 
   async #lookUp({ digest, number, code }, signal, outage) {
@@ -174,7 +182,7 @@ export class Checker {
       const wrong = number ? f.report.number !== number && f.report.verdict !== 'invalid' : f.report.verdict === 'altered';
       found.push(wrong ? unverifiable('answer') : f);
     }
-    return bestFirst(found);
+    return found;
   }
 
   async #verify(bundle, digest, signal) {

@@ -38,6 +38,18 @@ export class Engine {
     return { report: JSON.parse(text), text };
   }
 
+  // rank puts findings about one file into order, the best first: the first is the answer. To
+  // each it adds what the verifier's table of verdicts says: whether what the bundle says may
+  // be shown (shows), whether the record may have come further since (open), why it could not
+  // be checked (why), and its place in a list about several files (attention).
+  async rank(found) {
+    const { places } = await this.#ask({ op: 'rank', reports: JSON.stringify(found.map((f) => f.report)) });
+    return places.map(({ at, shows, open, cause, attention }) => {
+      const f = found[at];
+      return { ...f, shows, open, why: f.cause ?? cause, attention };
+    });
+  }
+
   // scan returns the text of a QR code in an ImageData, or ''.
   async scan(image) { return (await this.#ask({ op: 'scan', image })).text; }
 

@@ -3,22 +3,19 @@
 
 import { el, icon } from './elements.js';
 
-const attention = ['invalid', 'altered', 'revoked', 'superseded', 'not_found', 'unverifiable', 'pending', 'genuine'];
-
 // byAttention orders outcomes; among those of one verdict the given order stays.
 export function byAttention(outcomes) {
-  const rank = (o) => attention.indexOf(o.found[0].report.verdict);
-  return outcomes.map((o, i) => [o, i]).sort(([a, i], [b, j]) => rank(a) - rank(b) || i - j).map(([o]) => o);
+  return [...outcomes].sort((a, b) => a.found[0].attention - b.found[0].attention);
 }
 
 // summary counts the verdicts in one sentence.
 export function summary(t, outcomes) {
   const counts = new Map();
-  for (const o of outcomes) {
+  for (const o of byAttention(outcomes)) {
     const v = o.found[0].report.verdict;
     counts.set(v, (counts.get(v) ?? 0) + 1);
   }
-  const parts = attention.filter((v) => counts.has(v)).map((v) => t.text(`many.count.${v}`, { n: counts.get(v) }));
+  const parts = [...counts].map(([v, n]) => t.text(`many.count.${v}`, { n }));
   return t.text('many.summary', { total: outcomes.length, counts: parts.reduce((a, b) => t.text('many.and', { a, b })) });
 }
 

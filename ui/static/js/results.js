@@ -7,7 +7,7 @@ import { asJSON, fields, hand, nameFor } from './save.js';
 import { el } from './elements.js';
 import { button, download, numberLink, show } from './view.js';
 import { Watch } from './watch.js';
-import { alone, claims, words } from './words.js';
+import { alone, words } from './words.js';
 
 const place = () => document.getElementById('result');
 const pause = 5000; // ms before a record is followed again that the service wrongly said had moved
@@ -113,7 +113,7 @@ export class Results {
   // exhibit adds the proof drawn and taken apart, once the verifier has made them. Without it
   // the result stands all the same.
   async #exhibit(where, { subject, found: [f] }) {
-    if (!f.evidence || !claims(f)) return;
+    if (!f.evidence || !f.shows) return;
     where.dataset.waits = 'exhibit';
     const x = await this.#checker.exhibit(f, subject.digest, this.#t).catch(() => null);
     delete where.dataset.waits;

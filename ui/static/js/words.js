@@ -1,34 +1,10 @@
 // Puts reports into words, as server/web/words.go does for the upload form. A test compares
 // the two for every verdict.
 //
-// A finding is {report, text, cause, bundle, evidence, number}: text is the report as the
-// verifier wrote it, cause says why something could not be checked where the report does not,
-// bundle is the text of a proof that was fetched, evidence that of any proof, number that of a
-// record whose proof is not ready.
-
-// order is that in which findings about one file are shown.
-const order = ['genuine', 'pending', 'superseded', 'revoked', 'altered', 'unverifiable', 'invalid', 'not_found'];
-
-export function bestFirst(found) {
-  return found.map((f, i) => [f, i]).sort(([a, i], [b, j]) => order.indexOf(a.report.verdict) - order.indexOf(b.report.verdict) || i - j).map(([f]) => f);
-}
-
-// causeOf names why a report is unverifiable, in the order in which the verifier decides.
-export function causeOf(f) {
-  if (f.cause) return f.cause;
-  const open = f.report.steps.filter((s) => s.status === 'not_checked');
-  const other = open.find((s) => s.step !== 'document' && s.step !== 'anchor');
-  if (other) return other.reason;
-  const anchor = open.find((s) => s.step === 'anchor');
-  if (anchor && !f.report.steps.some((s) => s.step === 'anchor' && s.status === 'passed')) return anchor.reason;
-  return open.find((s) => s.step === 'document')?.reason ?? 'other';
-}
-
-// claims tells whether what a bundle says of itself may be shown.
-export function claims(f) {
-  const v = f.report.verdict;
-  return ['genuine', 'pending', 'altered', 'revoked', 'superseded'].includes(v) || (v === 'unverifiable' && causeOf(f) === 'no_document');
-}
+// A finding is {report, text, cause, bundle, evidence, number}, and what Engine.rank adds: text
+// is the report as the verifier wrote it, cause says why something could not be checked where
+// the report does not, bundle is the text of a proof that was fetched, evidence that of any
+// proof, number that of a record whose proof is not ready.
 
 function placesOf(t, r) {
   const places = { number: r.number ?? '', issued: t.time(r.issuedAt ?? '') };
@@ -42,7 +18,7 @@ function say(t, f) {
   const v = `verdict.${r.verdict}`;
   const places = placesOf(t, r);
   if (r.verdict === 'unverifiable') {
-    let cause = causeOf(f);
+    let cause = f.why;
     if (!t.has(`cause.${cause}.reason`)) cause = 'other';
     return {
       sentence: t.text(t.first(`cause.${cause}.sentence`, `${v}.sentence`), places),
@@ -130,7 +106,7 @@ function kindOf(value) {
 
 function otherWords(t, f) {
   const label = t.text(`verdict.${f.report.verdict}.label`);
-  return { verdict: f.report.verdict, label, text: say(t, f).reasons[0], number: claims(f) ? f.report.number : '' };
+  return { verdict: f.report.verdict, label, text: say(t, f).reasons[0], number: f.shows ? f.report.number : '' };
 }
 
 // words puts findings, the best one first, into words. about is what is known besides:
@@ -138,21 +114,20 @@ function otherWords(t, f) {
 export function words(t, found, { file, at, trust, hint }) {
   const [f, ...others] = found;
   const r = f.report;
-  const shown = claims(f);
   const passed = r.steps.filter((s) => s.status === 'passed').length;
   return {
     verdict: r.verdict,
     label: t.text(`verdict.${r.verdict}.label`),
     ...hinted(t, say(t, f), r.verdict, hint),
-    facts: shown ? facts(t, r) : [],
-    shown: shown ? attributes(t, r) : [],
+    facts: f.shows ? facts(t, r) : [],
+    shown: f.shows ? attributes(t, r) : [],
     yours: file ? yours(t, file) : [],
     steps: r.steps.map((s) => stepWords(t, r, s)),
     stepsLead: t.text('steps.lead', { passed, total: r.steps.length }),
     others: others.map((o) => otherWords(t, o)),
     checkedBy: t.text('result.checked_here', { time: t.time(at) }),
     trust: trust && { text: t.text(trust.own ? 'result.trust_own' : 'result.trust_served'), sm3: trust.sm3 },
-    number: shown ? r.number : '',
+    number: f.shows ? r.number : '',
     newer: r.verdict === 'superseded' ? (r.standing?.by ?? '') : '',
   };
 }

@@ -46,11 +46,13 @@ function misuse() {
   for (const args of [[], [trust, null, bundle], ["{}", null, bundle, "{}"], [trust, "1234", bundle, "{}"], [trust, null, 5, "{}"], [trust, null, bundle, "not JSON"], [trust, null, new Uint8Array(3 << 20), "{}"], [null, null, null, null]]) {
     print(JSON.parse(stele.exhibit(...args)));
   }
+  print([[], ["[null]"], ["not JSON"], [5], ["[]", "[]"]].map((args) => stele.rank(...args)));
   print(JSON.parse(stele.verify(trust, null, new Uint8Array(3 << 20))));
   print(JSON.parse(stele.verify(trust, undefined, new TextDecoder().decode(bundle))));
 }
 
 function vectors() {
+  const reports = [];
   const texts = fs.readFileSync(textsPath, "utf8");
   const index = JSON.parse(fs.readFileSync(path.join(dir, "vectors.json"), "utf8"));
   for (const v of index.vectors) {
@@ -62,8 +64,11 @@ function vectors() {
     }
     const trust = fs.readFileSync(path.join(dir, v.trust), "utf8");
     const bundle = new Uint8Array(fs.readFileSync(path.join(dir, v.bundle)));
-    print({ name: v.name, report: stele.verify(trust, digest, bundle), exhibit: stele.exhibit(trust, digest, bundle, texts) });
+    const report = stele.verify(trust, digest, bundle);
+    reports.push(report);
+    print({ name: v.name, report, exhibit: stele.exhibit(trust, digest, bundle, texts) });
   }
+  print(JSON.parse(stele.rank(`[${reports}]`)));
 }
 
 function speed() {
