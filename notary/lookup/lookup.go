@@ -32,6 +32,9 @@ type Finding struct {
 	Report *proof.Report
 	Cause  string // why it could not be checked, where the report does not say
 	Bundle []byte // what was verified, where there was something
+	// Stands says that the service was asked about the record and knows of no withdrawal and no
+	// replacement. It is the service's word, which no bundle shows.
+	Stands bool
 }
 
 // Why names why a finding is unverifiable.
@@ -107,10 +110,10 @@ func (l *Lookup) settle(ctx context.Context, records ...notary.Record) error {
 	return err
 }
 
-// Digest answers what the file with a digest is. The answer comes first, below it what else
-// was found; there is always one.
-func (l *Lookup) Digest(ctx context.Context, d *sm.Digest) []Finding {
-	records, err := l.Records(ctx, d)
+// File answers what a file is. The answer comes first, below it what else was found; there is
+// always one.
+func (l *Lookup) File(ctx context.Context, file *proof.File) []Finding {
+	records, err := l.Records(ctx, &file.SM3)
 	if err != nil {
 		return []Finding{l.Outage(ctx, err)}
 	}
@@ -119,7 +122,7 @@ func (l *Lookup) Digest(ctx context.Context, d *sm.Digest) []Finding {
 	}
 	var found []Finding
 	for _, r := range records {
-		f := l.Check(ctx, r, d, false)
+		f := l.Check(ctx, r, file, false)
 		if f.Report.Verdict == proof.Altered {
 			// The record was found by this digest: that it has another one is our fault.
 			f = Finding{Report: proof.Unchecked("the record does not fit the file"), Cause: CauseAnswer}
@@ -132,8 +135,8 @@ func (l *Lookup) Digest(ctx context.Context, d *sm.Digest) []Finding {
 // Given answers about a bundle that was handed in. It cannot know what became of its record
 // after it was written: where the service knows, that is the answer. Where nothing has changed,
 // or cannot be looked up, the bundle's own report stands: it may show more attributes.
-func (l *Lookup) Given(ctx context.Context, bundle []byte, d *sm.Digest) Finding {
-	given := Finding{Report: proof.Verify(l.Archive.Trust(), d, bundle), Bundle: bundle}
+func (l *Lookup) Given(ctx context.Context, bundle []byte, file *proof.File) Finding {
+	given := Finding{Report: proof.VerifyFile(l.Archive.Trust(), file, bundle), Bundle: bundle}
 	if !given.Report.Open() {
 		return given
 	}
@@ -141,20 +144,21 @@ func (l *Lookup) Given(ctx context.Context, bundle []byte, d *sm.Digest) Finding
 	if err != nil {
 		return given
 	}
-	known := l.Check(ctx, r, d, false)
+	known := l.Check(ctx, r, file, false)
 	if !known.Report.Shows() || known.Report.Number != given.Report.Number {
 		return given
 	}
+	given.Stands = known.Stands
 	return Rank([]Finding{given, known})[0]
 }
 
-// Check verifies one record as the log has it now, with a file's digest or without.
-func (l *Lookup) Check(ctx context.Context, r notary.Record, d *sm.Digest, show bool) Finding {
+// Check verifies one record as the log has it now, with a file or without.
+func (l *Lookup) Check(ctx context.Context, r notary.Record, file *proof.File, show bool) Finding {
 	bundle, err := l.Archive.Bundle(ctx, r, show)
 	if err != nil {
 		return l.Outage(ctx, err)
 	}
-	return Finding{Report: proof.Verify(l.Archive.Trust(), d, bundle), Bundle: bundle}
+	return Finding{Report: proof.VerifyFile(l.Archive.Trust(), file, bundle), Bundle: bundle, Stands: r.Standing == notary.Valid}
 }
 
 // Outage turns an error into a verdict that says nothing about the file.

@@ -20,7 +20,7 @@ func (v *verifier) standing(b *Bundle, s statement.Statement, first entry) {
 	r := v.report
 	r.Standing = &StandingReport{State: StandingUnknown}
 	if b.Standing == nil {
-		r.add(Step{Name: StepStanding, Status: NotChecked, Reason: reasonNoStatus,
+		r.add(Step{Name: StepStanding, Status: NotChecked, Reason: noStatusProof,
 			Detail: "Whether the record was withdrawn or replaced, at any time, this bundle cannot show."})
 		return
 	}
@@ -95,10 +95,6 @@ func (v *verifier) warnStanding(scratch *Report, later statement.Statement) {
 	}
 }
 
-// reasonNoStatus is why a standing that a bundle does not show stays open. It is no defect of the
-// evidence: every bundle of this version is silent there.
-const reasonNoStatus = "no_status_proof"
-
 // tally is what the steps say together.
 type tally struct {
 	failed, unknown   *Step // the first of each that decides
@@ -134,7 +130,7 @@ func (r *Report) tally() tally {
 // given, that a bundle is silent about the standing, and that a second checkpoint could not be
 // checked do not.
 func (s *Step) open() bool {
-	return s.Name != StepDocument && s.Name != StepConsistency && s.Reason != reasonNoStatus
+	return s.Name != StepDocument && s.Name != StepConsistency && s.Reason != noStatusProof
 }
 
 // decide sets verdict and summary from the steps. The order matters: evidence that does not

@@ -88,7 +88,7 @@ func (r *Report) checkDocument(s statement.Statement, f *File) {
 	want := Comparison{"SM3 in the statement", s.Document.SM3.String()}
 	step := Step{Name: StepDocument, Status: Passed, Detail: "The file's SM3 digest is the one in the statement."}
 	if f == nil {
-		step.Status, step.Reason, step.Detail = NotChecked, "no_document", "No file was given to compare."
+		step.Status, step.Reason, step.Detail = NotChecked, noDocument, "No file was given to compare."
 		step.Compared = []Comparison{want}
 		r.add(step)
 		return

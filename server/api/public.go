@@ -61,7 +61,7 @@ func (a *API) registerPublic() {
 			"When something needed is out of reach the verdict is `unverifiable`, with status 503.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
-				"sm3": {Type: "string"}, "bundle": {Type: "string", Description: "The bundle's exact text"}}}},
+				"sm3": {Type: "string"}, "size": {Type: "integer", Description: "The file's size in bytes, beside sm3: it is compared then"}, "bundle": {Type: "string", Description: "The bundle's exact text"}}}},
 			"multipart/form-data": {Schema: &huma.Schema{Type: "object", Properties: map[string]*huma.Schema{
 				"bundle": {Type: "string", Format: "binary"}, "file": {Type: "string", Format: "binary"}}}},
 		}},
@@ -178,15 +178,15 @@ type reportOutput struct {
 }
 
 func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error) {
-	digest, bundle, err := a.readVerify(in)
+	file, bundle, err := a.readVerify(in)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
 	var f lookup.Finding
 	if bundle != nil {
-		f = a.Lookup.Given(ctx, bundle, digest)
+		f = a.Lookup.Given(ctx, bundle, file)
 	} else {
-		f = a.Lookup.Digest(ctx, digest)[0]
+		f = a.Lookup.File(ctx, file)[0]
 	}
 	out := &reportOutput{Status: http.StatusOK, ContentType: "application/json", Cache: "no-store",
 		Body: f.Report.JSON()}
@@ -196,7 +196,7 @@ func (a *API) verify(ctx context.Context, in *verifyInput) (*reportOutput, error
 	return out, nil
 }
 
-func (a *API) readVerify(in *verifyInput) (*sm.Digest, []byte, error) {
+func (a *API) readVerify(in *verifyInput) (*proof.File, []byte, error) {
 	media, params, err := mime.ParseMediaType(in.ContentType)
 	if err != nil {
 		media = ""
@@ -211,32 +211,39 @@ func (a *API) readVerify(in *verifyInput) (*sm.Digest, []byte, error) {
 	return nil, nil, notary.Errorf(notary.CodeUnsupported, "Send application/json with sm3 or bundle, or multipart/form-data with the parts 'bundle' and 'file', either of which may be missing.")
 }
 
-func readVerifyJSON(r io.Reader) (*sm.Digest, []byte, error) {
+func readVerifyJSON(r io.Reader) (*proof.File, []byte, error) {
 	var q struct {
 		SM3    string  `json:"sm3"`
+		Size   *int64  `json:"size"`
 		Bundle *string `json:"bundle"`
 	}
 	if err := decodeStrict(r, 2*proof.MaxBundleSize+1024, &q); err != nil {
 		return nil, nil, err
 	}
-	var digest *sm.Digest
+	var file *proof.File
 	if q.SM3 != "" {
 		d, err := sm.ParseDigest(q.SM3)
 		if err != nil {
 			return nil, nil, notary.InvalidField("sm3", "%s", sentence(err))
 		}
-		digest = &d
+		file = &proof.File{SM3: d, Size: -1}
+	}
+	if q.Size != nil {
+		if file == nil || *q.Size < 0 {
+			return nil, nil, notary.InvalidField("size", "Give the file's size in bytes beside its sm3, or leave it out.")
+		}
+		file.Size = *q.Size
 	}
 	if q.Bundle != nil {
-		return digest, []byte(*q.Bundle), nil
+		return file, []byte(*q.Bundle), nil
 	}
-	if digest == nil {
+	if file == nil {
 		return nil, nil, notary.InvalidField("sm3", "Give sm3, bundle, or both.")
 	}
-	return digest, nil, nil
+	return file, nil, nil
 }
 
-func (a *API) readVerifyForm(mr *multipart.Reader) (digest *sm.Digest, bundle []byte, err error) {
+func (a *API) readVerifyForm(mr *multipart.Reader) (file *proof.File, bundle []byte, err error) {
 	for {
 		part, err := mr.NextPart()
 		if err == io.EOF {
@@ -250,21 +257,21 @@ func (a *API) readVerifyForm(mr *multipart.Reader) (digest *sm.Digest, bundle []
 			if bundle, err = io.ReadAll(io.LimitReader(part, proof.MaxBundleSize+1)); err != nil {
 				return nil, nil, readError(err)
 			}
-		case part.FormName() == "file" && digest == nil:
-			if digest, err = a.hashPart(part); err != nil {
+		case part.FormName() == "file" && file == nil:
+			if file, err = a.hashPart(part); err != nil {
 				return nil, nil, err
 			}
 		default:
 			return nil, nil, notary.InvalidField("file", "The parts 'bundle' and 'file' are expected, once each at most.")
 		}
 	}
-	if digest == nil && bundle == nil {
+	if file == nil && bundle == nil {
 		return nil, nil, notary.InvalidField("file", "At least one of the parts 'bundle' and 'file' is needed.")
 	}
-	return digest, bundle, nil
+	return file, bundle, nil
 }
 
-func (a *API) hashPart(part io.Reader) (*sm.Digest, error) {
+func (a *API) hashPart(part io.Reader) (*proof.File, error) {
 	h := sm.NewHash()
 	n, err := io.Copy(h, io.LimitReader(part, a.Limits.MaxPublicUpload+1))
 	if err != nil {
@@ -273,8 +280,7 @@ func (a *API) hashPart(part io.Reader) (*sm.Digest, error) {
 	if n > a.Limits.MaxPublicUpload {
 		return nil, notary.Errorf(notary.CodeTooLarge, "A file that is hashed here has at most %d bytes; larger ones are checked by the page or by stele-verify on your own device.", a.Limits.MaxPublicUpload)
 	}
-	d := sm.Digest(h.Sum(nil))
-	return &d, nil
+	return &proof.File{SM3: sm.Digest(h.Sum(nil)), Size: n}, nil
 }
 
 // agencyCache remembers names, which hardly ever change, and the log's progress, which only

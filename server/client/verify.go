@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"stele/crypto/sm"
 	"stele/notary/proof"
 )
 
@@ -22,7 +21,7 @@ type Answer struct {
 // against the trust roots, which are needed; a key is not. The first answer is the one about the
 // document, below it is what else was found, in the order of [proof.Rank], as the API and the
 // public page have it. There is always one; without a record it is not_found.
-func (c *Client) Verify(ctx context.Context, document sm.Digest) ([]Answer, error) {
+func (c *Client) Verify(ctx context.Context, document proof.File) ([]Answer, error) {
 	if c.Trust == nil {
 		return nil, errors.New("verifying a document needs trust roots")
 	}
@@ -31,7 +30,7 @@ func (c *Client) Verify(ctx context.Context, document sm.Digest) ([]Answer, erro
 			Bundle string
 		}
 	}
-	q := call{method: http.MethodGet, path: "/lookup", query: url.Values{"sm3": {document.String()}}, public: true}
+	q := call{method: http.MethodGet, path: "/lookup", query: url.Values{"sm3": {document.SM3.String()}}, public: true}
 	if _, err := c.json(ctx, q, &found); err != nil {
 		return nil, err
 	}
@@ -43,7 +42,7 @@ func (c *Client) Verify(ctx context.Context, document sm.Digest) ([]Answer, erro
 	for _, m := range found.Matches {
 		a := Answer{Report: proof.Unchecked("the record is not in the log yet")}
 		if m.Bundle != "" {
-			a = Answer{Report: proof.Verify(c.Trust, &document, []byte(m.Bundle)), Bundle: []byte(m.Bundle)}
+			a = Answer{Report: proof.VerifyFile(c.Trust, &document, []byte(m.Bundle)), Bundle: []byte(m.Bundle)}
 		}
 		if a.Report.Verdict == proof.Altered { // it was found by this digest: a wrong answer says nothing of the file
 			a = Answer{Report: proof.Unchecked("the service gave a record of another document")}

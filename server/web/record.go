@@ -112,8 +112,9 @@ func (w *Web) recordWords(c *ui.Catalogue, f finding, number string) result {
 		out.Verdict, out.Label = string(proof.Pending), c.Text("verdict.pending.label")
 		out.Sentence, out.Reasons, out.Next = c.Text("record.not_ready", places...), nil, c.Text("cause.not_ready.next")
 	case r.Verdict == proof.Unverifiable && f.Why() == "no_document":
-		out.Verdict, out.Label = verdictValid, c.Text("standing.valid")
-		out.Sentence, out.Reasons, out.Next = c.Text("record.valid"), []string{c.Text("record.valid_reason", places...)}, ""
+		out.Verdict, out.Label = verdictValid, c.Text("record.label")
+		out.Sentence, out.Next = c.Text("record.valid"), ""
+		out.Reasons = []string{c.Text("record.valid_reason", places...), c.Text("verdict.date", places...), c.Text(standsKey(f))}
 	case r.Verdict == proof.Pending:
 		out.Sentence, out.Reasons = c.Text("record.pending"), []string{c.Text("record.pending_reason", places...)}
 	case r.Verdict == proof.Revoked:

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,7 +149,7 @@ func (w *Web) reportWords(c *ui.Catalogue, up *upload, f finding, res result, co
 			return c.Text("report.page", "page", strconv.Itoa(page), "pages", strconv.Itoa(pages))
 		},
 		Lacking: func(characters string) string { return c.Text("report.lacking", "characters", characters) }, Cut: c.Text("report.cut")}
-	for _, p := range append(append(out.Paragraphs, res.Reasons...), res.Next, complaint) {
+	for _, p := range append(slices.Concat(res.Reasons, res.Warnings), res.Next, complaint) {
 		if p != "" {
 			out.Paragraphs = append(out.Paragraphs, p)
 		}

@@ -21,9 +21,22 @@ type upload struct {
 	digest *sm.Digest
 	name   string
 	size   uint64
+	hashed bool // the digest and the size are of a file that was uploaded
 	bundle []byte
 	number string // of the certificate that the file is to be compared with, or empty
 	code   string
+}
+
+// file is what was uploaded, nil where there was none. A report is asked for by digest alone.
+func (up *upload) file() *proof.File {
+	if up.digest == nil {
+		return nil
+	}
+	f := &proof.File{SM3: *up.digest, Size: -1}
+	if up.hashed {
+		f.Size = int64(up.size)
+	}
+	return f
 }
 
 // resultPage is the answer to an upload.
@@ -89,10 +102,10 @@ type finding = lookup.Finding
 // to be said of the code, if anything.
 func (w *Web) judge(r *http.Request, up *upload) (found []finding, complaint string) {
 	if up.bundle != nil {
-		return []finding{w.Lookup.Given(r.Context(), up.bundle, up.digest)}, ""
+		return []finding{w.Lookup.Given(r.Context(), up.bundle, up.file())}, ""
 	}
 	if up.number == "" {
-		return w.Lookup.Digest(r.Context(), up.digest), ""
+		return w.Lookup.File(r.Context(), up.file()), ""
 	}
 	rec, err := w.Lookup.Record(r.Context(), up.number)
 	if notary.CodeOf(err) == notary.CodeNotFound {
@@ -102,7 +115,7 @@ func (w *Web) judge(r *http.Request, up *upload) (found []finding, complaint str
 		return []finding{w.Lookup.Outage(r.Context(), err)}, ""
 	}
 	code, complaint := w.openCode(w.textsOf(r), rec, up.code, r.RemoteAddr)
-	return []finding{w.Lookup.Check(r.Context(), rec, up.digest, code != "")}, complaint
+	return []finding{w.Lookup.Check(r.Context(), rec, up.file(), code != "")}, complaint
 }
 
 func yours(c *ui.Catalogue, up *upload) []fact {
@@ -178,7 +191,7 @@ func (w *Web) hash(up *upload, part *multipart.Part) error {
 		return nil
 	}
 	d := sm.Digest(h.Sum(nil))
-	up.digest, up.name, up.size = &d, part.FileName(), uint64(n)
+	up.digest, up.name, up.size, up.hashed = &d, part.FileName(), uint64(n), true
 	return nil
 }
 

@@ -18,6 +18,7 @@ type result struct {
 	Label     string
 	Sentence  string
 	Reasons   []string
+	Warnings  []string // what is true of evidence that holds, and should be known
 	Next      string
 	Facts     []fact
 	Shown     []fact // attributes
@@ -62,6 +63,7 @@ func (w *Web) words(c *ui.Catalogue, found []finding) result {
 	out := result{Verdict: string(r.Verdict), Label: c.Text("verdict." + string(r.Verdict) + ".label"), Number: r.Number,
 		CheckedBy: c.Text("result.checked_server", "time", c.Time(w.Now().UTC().Format(time.RFC3339)))}
 	out.Sentence, out.Reasons, out.Next = say(c, f)
+	out.Warnings = warnings(c, r)
 	if f.Report.Shows() {
 		out.Facts = facts(c, r)
 		out.Shown = attributes(c, r)
@@ -107,35 +109,93 @@ func say(c *ui.Catalogue, f finding) (sentence string, reasons []string, next st
 		failed := firstFailed(r)
 		places = append(places, "step", stepTitle(c, failed), "why", reasonText(c, failed))
 	}
-	reasons = []string{c.Text(v+".reason", places...)}
+	reasons = []string{c.Text(reasonKey(r), places...)}
 	if r.Verdict == proof.Superseded && r.Standing.Reason != "" {
 		reasons = append(reasons, c.Text(v+".why", places...))
 	}
 	if by := r.OnWordOf(); by != "" && r.Verdict == proof.Genuine {
 		reasons = append(reasons, c.Text("verdict.genuine.attested", "gateway", by))
 	}
+	if r.Verdict == proof.Genuine || r.Verdict == proof.Pending {
+		reasons = append(reasons, c.Text("verdict.date", places...), c.Text(standsKey(f)))
+	}
 	return c.Text(v+".sentence", places...), reasons, c.Text(v+".next", places...)
 }
 
-// firstFailed is the step that makes evidence invalid; another file than the record's is no
-// fault of the evidence.
-func firstFailed(r *proof.Report) proof.Step {
-	i := slices.IndexFunc(r.Steps, func(s proof.Step) bool { return s.Status == proof.Failed && s.Name != proof.StepDocument })
-	if i < 0 {
-		return proof.Step{Name: proof.StepBundle, Status: proof.Failed, Reason: "other"}
+// standsKey says on whose word a record stands: that of the service, where it was asked.
+func standsKey(f finding) string {
+	if f.Stands {
+		return "stands.asked"
 	}
-	return r.Steps[i]
+	return "stands.unasked"
+}
+
+// reasonKey is the key of the first reason. A withdrawal that no chain vouches for has its own.
+func reasonKey(r *proof.Report) string {
+	key := "verdict." + string(r.Verdict) + ".reason"
+	if (r.Verdict == proof.Revoked || r.Verdict == proof.Superseded) && r.Standing.AnchoredAt == "" {
+		key += "_alone"
+	}
+	return key
+}
+
+// firstFailed is the step that makes evidence invalid.
+func firstFailed(r *proof.Report) proof.Step {
+	if s, failed := r.FailedStep(); failed {
+		return s
+	}
+	return proof.Step{Name: proof.StepBundle, Status: proof.Failed, Reason: "other"}
+}
+
+func warnings(c *ui.Catalogue, r *proof.Report) []string {
+	var out []string
+	for _, w := range r.Warnings {
+		out = append(out, c.Text("warning."+w.Code, placesOf(c, r)...))
+	}
+	return out
 }
 
 func placesOf(c *ui.Catalogue, r *proof.Report) []string {
-	places := []string{"number", r.Number, "issued", c.Time(r.IssuedAt)}
+	places := []string{"number", r.Number, "issued", c.Time(r.IssuedAt), "anchored", c.Time(r.AnchoredAt), "vouchers", vouchers(c, r), "names", names(c, r)}
 	if r.Agency != nil {
 		places = append(places, "agency", r.Agency.Name)
 	}
 	if r.Standing != nil {
-		places = append(places, "at", c.Time(r.Standing.At), "reason", r.Standing.Reason, "by", r.Standing.By)
+		places = append(places, "at", c.Time(r.Standing.At), "reason", r.Standing.Reason, "by", r.Standing.By, "later", c.Time(r.Standing.AnchoredAt))
 	}
 	return places
+}
+
+// vouchers says who vouches for the time that a report leads with, where somebody does.
+func vouchers(c *ui.Catalogue, r *proof.Report) string {
+	a := r.Headline()
+	switch {
+	case a == nil:
+		return ""
+	case a.Strength == proof.Attested:
+		return c.Text("vouchers.gateway", "gateway", a.Gateway)
+	case len(a.Organizations) == 1:
+		return c.Text("vouchers.organization", "names", a.Organizations[0])
+	case len(a.Organizations) > 1:
+		return c.Text("vouchers.organizations", "n", strconv.Itoa(len(a.Organizations)), "names", names(c, r))
+	case len(a.Cosigners) == 1:
+		return c.Text("vouchers.member")
+	}
+	return c.Text("vouchers.members", "n", strconv.Itoa(len(a.Cosigners)))
+}
+
+// names are the organizations that vouch for the time, as far as the trust roots name them.
+func names(c *ui.Catalogue, r *proof.Report) string {
+	out := ""
+	if a := r.Headline(); a != nil {
+		for _, name := range a.Organizations {
+			if out != "" {
+				name = c.Text("vouchers.list", "a", out, "b", name)
+			}
+			out = name
+		}
+	}
+	return out
 }
 
 func facts(c *ui.Catalogue, r *proof.Report) []fact {
@@ -153,17 +213,23 @@ func facts(c *ui.Catalogue, r *proof.Report) []fact {
 	add("number", r.Number, "number")
 	add("agency", r.Agency.Name, "text")
 	add("code", r.Agency.Code, "text")
-	add("issued", r.IssuedAt, "time")
 	anchored := "anchored"
 	if r.OnWordOf() != "" {
 		anchored = "anchored_attested"
 	}
 	add(anchored, r.AnchoredAt, "time")
+	add("vouched", vouchers(c, r), "text")
+	add("issued", r.IssuedAt, "time")
 	if r.Standing != nil {
 		add("standing", c.Text("standing."+r.Standing.State), "text")
+		add("withdrawn", r.Standing.AnchoredAt, "time")
 	}
 	add("class", known(c, "class."+r.Class, r.Class), "text")
-	add("size", c.Size(r.Document.Size), "text")
+	size := "size_stated"
+	if r.Document.SizeCompared {
+		size = "size"
+	}
+	add(size, c.Size(r.Document.Size), "text")
 	add("media", r.Document.MediaType, "text")
 	add("supersedes", r.Supersedes, "number")
 	add("sm3", r.Document.SM3, "hex")
@@ -199,7 +265,7 @@ func stepWords(c *ui.Catalogue, r *proof.Report, s proof.Step) step {
 	out := step{Status: string(s.Status), StatusText: c.Text("status." + string(s.Status)), Title: stepTitle(c, s), Text: reasonText(c, s), Technical: s.Detail}
 	if s.Status == proof.Passed {
 		key := "step." + string(s.Name) + ".passed"
-		if s.Name == proof.StepStanding && r.Standing != nil && r.Standing.State != "valid" {
+		if s.Name == proof.StepStanding && r.Standing != nil && r.Standing.State != proof.StandingUnknown {
 			key = "step.standing.passed_later"
 		}
 		if s.Strength == proof.Attested {

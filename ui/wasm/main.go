@@ -10,9 +10,11 @@
 //	stele.sm3Digest(handle)                  64 hex digits; the handle is gone afterwards
 //	stele.sm3Discard(handle)                 for a hash that is given up
 //	stele.sm3Fast                            whether these use the kernel, see package kernel
-//	stele.verify(trust, digest, bundle)      the report as JSON text; trust is the text of
+//	stele.verify(trust, digest, bundle, size)
+//	                                         the report as JSON text; trust is the text of
 //	                                         the trust roots, digest 64 hex digits or null,
-//	                                         bundle a Uint8Array or a string
+//	                                         bundle a Uint8Array or a string, size that of the
+//	                                         file in bytes, or missing where only its digest is known
 //	stele.rank(reports)                      the order of the reports about one file, the best
 //	                                         first, as JSON text: [{"at": index, "shows",
 //	                                         "open", "cause", "attention", "replacedBy"}], see
@@ -132,30 +134,42 @@ func (h *hashes) discard(_ js.Value, args []js.Value) any {
 func isBytes(v js.Value) bool { return v.InstanceOf(js.Global().Get("Uint8Array")) }
 
 func verify(_ js.Value, args []js.Value) any {
-	if len(args) != 3 || args[0].Type() != js.TypeString {
+	if len(args) < 3 || len(args) > 4 || args[0].Type() != js.TypeString {
 		return unchecked("the page did not hand over trust roots, digest and bundle")
 	}
 	trust, err := proof.ParseTrust([]byte(args[0].String()))
 	if err != nil {
 		return unchecked("the trust roots cannot be read")
 	}
-	var digest *sm.Digest
-	switch args[1].Type() {
-	case js.TypeNull, js.TypeUndefined:
-	case js.TypeString:
-		d, err := sm.ParseDigest(args[1].String())
-		if err != nil {
-			return unchecked("the digest of the file has not 64 hexadecimal digits")
-		}
-		digest = &d
-	default:
-		return unchecked("the digest of the file is no text")
+	file, why := fileOf(args[1], args[3:])
+	if why != "" {
+		return unchecked(why)
 	}
 	bundle, ok := bytesOf(args[2])
 	if !ok {
 		return unchecked("the bundle is neither bytes nor text")
 	}
-	return string(proof.Verify(trust, digest, bundle).JSON())
+	return string(proof.VerifyFile(trust, file, bundle).JSON())
+}
+
+// fileOf reads what is known of a file: its digest or null, and perhaps its size.
+func fileOf(digest js.Value, size []js.Value) (f *proof.File, why string) {
+	switch digest.Type() {
+	case js.TypeNull, js.TypeUndefined:
+		return nil, ""
+	case js.TypeString:
+	default:
+		return nil, "the digest of the file is no text"
+	}
+	d, err := sm.ParseDigest(digest.String())
+	if err != nil {
+		return nil, "the digest of the file has not 64 hexadecimal digits"
+	}
+	f = &proof.File{SM3: d, Size: -1}
+	if len(size) > 0 && size[0].Type() == js.TypeNumber {
+		f.Size = int64(size[0].Float())
+	}
+	return f, ""
 }
 
 func unchecked(why string) string { return string(proof.Unchecked(why).JSON()) }

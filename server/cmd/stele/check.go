@@ -36,14 +36,14 @@ func (*checkCmd) Help() string {
 
 // Run asks and verifies; the exit code says the verdict.
 func (c *checkCmd) Run(ctx context.Context, s *streams) error {
-	cl, digest, err := c.prepare(ctx, s)
+	cl, file, err := c.prepare(ctx, s)
 	if errors.Is(err, context.Canceled) {
 		return &failure{errors.New("interrupted"), exitInterrupted}
 	}
 	if err != nil {
 		return usage(err)
 	}
-	answers, err := cl.Verify(ctx, digest)
+	answers, err := cl.Verify(ctx, file)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &failure{errors.New("interrupted"), exitInterrupted}
@@ -61,41 +61,41 @@ func (c *checkCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // prepare reads what is needed before anything is sent.
-func (c *checkCmd) prepare(ctx context.Context, s *streams) (*client.Client, sm.Digest, error) {
-	var digest sm.Digest
+func (c *checkCmd) prepare(ctx context.Context, s *streams) (*client.Client, proof.File, error) {
+	file := proof.File{Size: -1}
 	if (c.File == "") == (c.SM3 == "") {
-		return nil, digest, errors.New("give either a file or --sm3")
+		return nil, file, errors.New("give either a file or --sm3")
 	}
 	text, err := os.ReadFile(c.Trust)
 	if err != nil {
-		return nil, digest, err
+		return nil, file, err
 	}
 	cl := &client.Client{BaseURL: c.URL, Attempts: max(1, c.Attempts), OnRetry: func(why error, pause time.Duration) {
 		fmt.Fprintf(s.err, "%s; trying again in %v\n", verifier.Printable(why.Error()), pause.Round(100*time.Millisecond))
 	}}
 	if cl.Trust, err = proof.ParseTrust(text); err != nil {
-		return nil, digest, fmt.Errorf("%s: %w", c.Trust, err)
+		return nil, file, fmt.Errorf("%s: %w", c.Trust, err)
 	}
 	if c.SM3 != "" {
-		digest, err = sm.ParseDigest(c.SM3)
-		return cl, digest, err
+		file.SM3, err = sm.ParseDigest(c.SM3)
+		return cl, file, err
 	}
-	digest, err = c.hash(ctx, s)
-	return cl, digest, err
+	file, err = c.hash(ctx, s)
+	return cl, file, err
 }
 
-func (c *checkCmd) hash(ctx context.Context, s *streams) (sm.Digest, error) {
+func (c *checkCmd) hash(ctx context.Context, s *streams) (proof.File, error) {
 	if c.File == "-" {
 		return digestOf(ctx, s.in, newBar(s.err, "reading", "-", 0))
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
-		return sm.Digest{}, err
+		return proof.File{}, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return sm.Digest{}, err
+		return proof.File{}, err
 	}
 	read := newBar(s.err, "reading", c.File, info.Size())
 	defer read.clear()

@@ -17,6 +17,7 @@ import (
 	"github.com/gabriel-vasile/mimetype"
 
 	"stele/crypto/sm"
+	"stele/notary/proof"
 	"stele/notary/verifier"
 	"stele/server/client"
 )
@@ -143,11 +144,12 @@ func (c *notarizeCmd) file(ctx context.Context, s *streams, cl *client.Client, p
 		return res, usage(err)
 	}
 	read := newBar(s.err, "reading", path, doc.Size)
-	digest, err := digestOf(ctx, io.NewSectionReader(f, 0, doc.Size), read)
+	known, err := digestOf(ctx, io.NewSectionReader(f, 0, doc.Size), read)
 	read.clear()
 	if err != nil {
 		return res, usage(err)
 	}
+	digest := known.SM3
 	r, err := c.record(path, f, digest, doc.Size)
 	if err != nil {
 		return res, usage(err)
@@ -266,7 +268,7 @@ func (c *notarizeCmd) print(s *streams, path string, res notarized, err error) e
 }
 
 // digestOf reads a document to its end.
-func digestOf(ctx context.Context, r io.Reader, b *bar) (d sm.Digest, err error) {
+func digestOf(ctx context.Context, r io.Reader, b *bar) (d proof.File, err error) {
 	h, buf := sm.NewHash(), make([]byte, 1<<20)
 	for total := int64(0); ; {
 		n, err := r.Read(buf)
@@ -275,7 +277,8 @@ func digestOf(ctx context.Context, r io.Reader, b *bar) (d sm.Digest, err error)
 		b.at(total)
 		switch {
 		case err == io.EOF:
-			h.Sum(d[:0])
+			h.Sum(d.SM3[:0])
+			d.Size = total
 			return d, nil
 		case err != nil:
 			return d, err

@@ -147,7 +147,7 @@ export class Checker {
   async #handedIn(subject, signal, outage) {
     const out = [];
     for (const { bundle } of subject.proofs) {
-      const [f] = await this.#engine.rank([await this.#verify(bundle, subject.digest, signal)]);
+      const [f] = await this.#engine.rank([await this.#verify(bundle, subject, signal)]);
       out.push(outage ? f : await this.#newer(f, subject, signal));
     }
     return out;
@@ -155,15 +155,16 @@ export class Checker {
 
   // newer looks for what became of a record after its bundle was written: a bundle cannot
   // know. The service may; without it, what the bundle proves still stands.
-  async #newer(f, { digest }, signal) {
+  async #newer(f, { digest, file }, signal) {
     if (!f.open || !this.online) return f;
     const { number } = f.report;
-    const known = await this.#lookUp({ number, digest }, signal, null).catch(() => []);
+    const known = await this.#lookUp({ number, digest, file }, signal, null).catch(() => []);
+    f.stands = known.some((o) => o.stands);
     // Where nothing has changed the bundle stays: it is the holder's, and may show more attributes.
     return (await this.#engine.rank([f, ...known])).find((o) => o.shows && o.report.number === number);
   }
 
-  async #lookUp({ digest, number, code }, signal, outage) {
+  async #lookUp({ digest, file, number, code }, signal, outage) {
     if (this.#own !== null || this.#service === null) return [unverifiable('no_bundle')];
     if (outage) return [unverifiable(outage)];
     const what = number ? { number } : { sm3: digest };
@@ -176,7 +177,7 @@ export class Checker {
         found.push({ ...unverifiable('not_ready'), number: m.number });
         continue;
       }
-      const f = await this.#verify(m.bundle, digest, signal);
+      const f = { ...(await this.#verify(m.bundle, { digest, file }, signal)), stands: m.stands };
       // A record that was asked for by this digest and has another is a wrong answer, and
       // says nothing about the file; so does one of another number than was asked for.
       const wrong = number ? f.report.number !== number && f.report.verdict !== 'invalid' : f.report.verdict === 'altered';
@@ -185,10 +186,10 @@ export class Checker {
     return found;
   }
 
-  async #verify(bundle, digest, signal) {
+  async #verify(bundle, { digest, file }, signal) {
     const trust = await this.#trust(signal);
     if (trust === null) return unverifiable('no_trust');
-    const { report, text } = await this.#engine.verify(trust.text, digest, bundle);
+    const { report, text } = await this.#engine.verify(trust.text, digest, bundle, file?.size);
     // Without a single step the verifier could not use what it was given: the trust roots.
     const cause = report.verdict === 'unverifiable' && report.steps.length === 0 ? 'trust' : undefined;
     return { report, text, cause, bundle: typeof bundle === 'string' ? bundle : undefined, evidence: typeof bundle === 'string' ? bundle : textOf(bundle) };
@@ -209,12 +210,12 @@ export class Checker {
   }
 }
 
-// parseMatches returns the numbers and the bundles of an answer.
+// parseMatches returns the numbers and the bundles of an answer, and whether the records stand.
 function parseMatches(text) {
   try {
     const { matches } = JSON.parse(text);
     if (!matches.every((m) => typeof m.record.number === 'string' && ['string', 'undefined'].includes(typeof m.bundle))) throw new Error('form');
-    return matches.map((m) => ({ number: m.record.number, bundle: m.bundle ?? '' }));
+    return matches.map((m) => ({ number: m.record.number, stands: m.record.standing === 'valid', bundle: m.bundle ?? '' }));
   } catch {
     throw new Trouble('answer');
   }

@@ -32,9 +32,9 @@ export class Engine {
   async open(file) { return this.#ask({ op: 'open', file }); }
 
   // verify returns the report on a bundle, with its exact text; digest is null where there is
-  // no file.
-  async verify(trust, digest, bundle) {
-    const { report: text } = await this.#ask({ op: 'verify', trust, digest, bundle });
+  // no file, size that of the file where it is known.
+  async verify(trust, digest, bundle, size) {
+    const { report: text } = await this.#ask({ op: 'verify', trust, digest, bundle, size });
     return { report: JSON.parse(text), text };
   }
 

@@ -12,6 +12,7 @@ function verdict(t, r, level) {
     el('p', { class: 'label' }, r.label),
     el(level, { class: 'sentence', tabindex: '-1' }, r.sentence),
     ...r.reasons.map((text) => el('p', {}, text)),
+    r.warnings.length > 0 ? el('ul', { class: 'warnings' }, ...r.warnings.map((text) => el('li', {}, text))) : null,
     r.next && el('p', { class: 'next' }, r.next),
     r.newer && el('p', {}, recordLink(t, r.newer))));
 }

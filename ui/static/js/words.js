@@ -4,13 +4,34 @@
 // A finding is {report, text, cause, bundle, evidence, number}, and what Engine.rank adds: text
 // is the report as the verifier wrote it, cause says why something could not be checked where
 // the report does not, bundle is the text of a proof that was fetched, evidence that of any
-// proof, number that of a record whose proof is not ready.
+// proof, number that of a record whose proof is not ready, stands says that the service was
+// asked and knows of no withdrawal and no replacement.
 
 function placesOf(t, r) {
-  const places = { number: r.number ?? '', issued: t.time(r.issuedAt ?? '') };
+  const places = { number: r.number ?? '', issued: t.time(r.issuedAt ?? ''), anchored: t.time(r.anchoredAt ?? ''), vouchers: vouchers(t, r), names: names(t, r) };
   if (r.agency) places.agency = r.agency.name;
-  if (r.standing) Object.assign(places, { at: t.time(r.standing.at ?? ''), reason: r.standing.reason ?? '', by: r.standing.by ?? '' });
+  if (r.standing) {
+    const { at = '', reason = '', by = '', anchoredAt = '' } = r.standing;
+    Object.assign(places, { at: t.time(at), reason, by, later: t.time(anchoredAt) });
+  }
   return places;
+}
+
+// headline is the anchor whose time a report leads with.
+const headline = (r) => r.anchors?.find((a) => a.chain === r.anchoredBy && a.time === r.anchoredAt);
+
+// names are the organizations that vouch for the time, as far as the trust roots name them.
+const names = (t, r) => (headline(r)?.organizations ?? []).reduce((a, b) => (a ? t.text('vouchers.list', { a, b }) : b), '');
+
+// vouchers says who vouches for the time that a report leads with, where somebody does.
+function vouchers(t, r) {
+  const a = headline(r);
+  if (!a) return '';
+  if (a.strength === 'attested') return t.text('vouchers.gateway', { gateway: a.gateway });
+  const known = a.organizations?.length ?? 0;
+  if (known === 1) return t.text('vouchers.organization', { names: a.organizations[0] });
+  if (known > 1) return t.text('vouchers.organizations', { n: known, names: names(t, r) });
+  return a.cosigners.length === 1 ? t.text('vouchers.member') : t.text('vouchers.members', { n: a.cosigners.length });
 }
 
 function say(t, f) {
@@ -27,23 +48,28 @@ function say(t, f) {
     };
   }
   if (r.verdict === 'invalid') {
-    const failed = r.steps.find((s) => s.status === 'failed' && s.step !== 'document') ?? { step: 'bundle', reason: 'other' };
+    const failed = r.steps.find(againstEvidence) ?? { step: 'bundle', reason: 'other' };
     places.step = stepTitle(t, failed);
     places.why = reasonText(t, failed);
   }
-  const reasons = [t.text(`${v}.reason`, places)];
+  const alone = ['revoked', 'superseded'].includes(r.verdict) && !r.standing.anchoredAt;
+  const reasons = [t.text(`${v}.reason${alone ? '_alone' : ''}`, places)];
   if (r.verdict === 'superseded' && r.standing.reason) reasons.push(t.text('verdict.superseded.why', places));
   const by = onWordOf(r);
   if (by && r.verdict === 'genuine') reasons.push(t.text('verdict.genuine.attested', { gateway: by }));
+  if (['genuine', 'pending'].includes(r.verdict)) reasons.push(t.text('verdict.date', places), t.text(f.stands ? 'stands.asked' : 'stands.unasked'));
   return { sentence: t.text(`${v}.sentence`, places), reasons, next: t.text(`${v}.next`, places) };
 }
+
+// againstEvidence tells a failed step that speaks against the evidence: that the file is another
+// one does not.
+const againstEvidence = (s) => s.status === 'failed' && (s.step !== 'document' || s.reason === 'size_differs');
 
 // onWordOf is the gateway that alone says when a record was anchored; '' where an anchor proves
 // itself, and where there is none.
 function onWordOf(r) {
-  const anchors = r.anchors ?? [];
-  if (anchors.some((a) => a.strength === 'self-proving')) return '';
-  return (anchors.findLast((a) => a.time === r.anchoredAt) ?? anchors[0])?.gateway ?? '';
+  const a = headline(r);
+  return a?.strength === 'attested' ? a.gateway : '';
 }
 
 function reasonText(t, step) {
@@ -67,11 +93,15 @@ function facts(t, r) {
   add('number', r.number, 'number');
   add('agency', r.agency.name);
   add('code', r.agency.code);
-  add('issued', r.issuedAt, 'time');
   add(onWordOf(r) ? 'anchored_attested' : 'anchored', r.anchoredAt, 'time');
-  if (r.standing) add('standing', t.text(`standing.${r.standing.state}`));
+  add('vouched', vouchers(t, r));
+  add('issued', r.issuedAt, 'time');
+  if (r.standing) {
+    add('standing', t.text(`standing.${r.standing.state}`));
+    add('withdrawn', r.standing.anchoredAt, 'time');
+  }
   add('class', t.known(`class.${r.class}`, r.class));
-  add('size', t.size(r.document.size));
+  add(r.document.sizeCompared ? 'size' : 'size_stated', t.size(r.document.size));
   add('media', r.document.mediaType);
   add('supersedes', r.supersedes, 'number');
   add('sm3', r.document.sm3, 'hex');
@@ -87,7 +117,7 @@ function attributes(t, r) {
 function stepWords(t, r, s) {
   const out = { status: s.status, statusText: t.text(`status.${s.status}`), title: stepTitle(t, s), text: '', technical: s.detail, strength: '' };
   if (s.status === 'passed') {
-    const later = s.step === 'standing' && r.standing && r.standing.state !== 'valid';
+    const later = s.step === 'standing' && r.standing && r.standing.state !== 'unknown';
     out.text = t.text(later ? 'step.standing.passed_later' : `step.${s.step}.passed${s.strength === 'attested' ? '_attested' : ''}`);
     if (s.strength) out.strength = t.text(`strength.${s.strength}`, { gateway: s.compared?.find((v) => v.what === 'gateway')?.value ?? '' });
   } else {
@@ -119,6 +149,7 @@ export function words(t, found, { file, at, trust, hint }) {
     verdict: r.verdict,
     label: t.text(`verdict.${r.verdict}.label`),
     ...hinted(t, say(t, f), r.verdict, hint),
+    warnings: (r.warnings ?? []).map((w) => t.text(`warning.${w.code}`, placesOf(t, r))),
     facts: f.shows ? facts(t, r) : [],
     shown: f.shows ? attributes(t, r) : [],
     yours: file ? yours(t, file) : [],
@@ -140,12 +171,10 @@ function hinted(t, said, verdict, hint) {
   return { ...said, reasons: [...said.reasons, ...more] };
 }
 
-// alone is a result for a page that has no service: there are no records to open, and nobody
-// who knows what became of this one since its bundle was written.
+// alone is a result for a page that has no service: there are no records to open.
 export function alone(t, r) {
   const plain = (f) => (f.kind === 'number' ? { ...f, kind: 'text' } : f);
-  const later = ['genuine', 'pending'].includes(r.verdict) ? [t.text('offline.later')] : [];
-  return { ...r, reasons: [...r.reasons, ...later], facts: r.facts.map(plain), others: r.others.map((o) => ({ ...o, number: '' })), newer: '' };
+  return { ...r, facts: r.facts.map(plain), others: r.others.map((o) => ({ ...o, number: '' })), newer: '' };
 }
 
 function yours(t, file) {

@@ -96,11 +96,11 @@ async function open(file) {
   }
 }
 
-async function work({ id, op, file, trust, digest, bundle, reports, image, texts }) {
+async function work({ id, op, file, trust, digest, bundle, size, reports, image, texts }) {
   switch (op) {
     case 'hash': return hash(id, file);
     case 'open': return open(file);
-    case 'verify': return { report: stele.verify(trust, digest, bundle) };
+    case 'verify': return { report: stele.verify(trust, digest, bundle, size) };
     case 'rank': return { places: JSON.parse(stele.rank(reports)) };
     case 'exhibit': return { exhibit: JSON.parse(stele.exhibit(trust, digest, bundle, texts)) };
     case 'scan': return { text: qr.read(image.data, image.width, image.height) };

@@ -57,14 +57,17 @@ function vectors() {
   const index = JSON.parse(fs.readFileSync(path.join(dir, "vectors.json"), "utf8"));
   for (const v of index.vectors) {
     let digest = v.digest || null;
+    let size;
     if (v.document) {
       const h = stele.sm3Create();
-      stele.sm3Update(h, new Uint8Array(fs.readFileSync(path.join(dir, v.document))));
+      const document = new Uint8Array(fs.readFileSync(path.join(dir, v.document)));
+      size = document.length;
+      stele.sm3Update(h, document);
       digest = stele.sm3Digest(h);
     }
     const trust = fs.readFileSync(path.join(dir, v.trust), "utf8");
     const bundle = new Uint8Array(fs.readFileSync(path.join(dir, v.bundle)));
-    const report = stele.verify(trust, digest, bundle);
+    const report = stele.verify(trust, digest, bundle, size);
     reports.push(report);
     print({ name: v.name, report, exhibit: stele.exhibit(trust, digest, bundle, texts) });
   }
