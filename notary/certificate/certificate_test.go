@@ -151,7 +151,7 @@ func TestWhatItSays(t *testing.T) {
 	for name, says := range map[string][]string{
 		"ordinary": {"存证证书", "CertificateofRegistration", "420100-2026-00000018-9", "7KQ2M9XD", "江城市政务服务局", "91350100M000100Y43", "不动产登记申请书（江城市中心区解放大道128号）",
 			"不动产登记申请书-2026-0117.pdf", "1,482,133字节bytes，application/pdf", "一般文书general", "2026年11月22日14:28:42（北京时间）", "2026-11-2206:28:42.123UTC", "2026-11-2206:28:42.623UTC",
-			"log.stele.example，第1,233号条目（日志共1,234条）", "egov-stele，区块block1", "4个节点，表决权votes40/40：city-0、city-1、city-2、city-3", "有效Valid", "自证self-proving",
+			"log.stele.example，第1,233号条目（日志共1,234条）", "egov-stele，区块block1", "4个节点，表决权votes40/40：city-0、city-1、city-2、city-3", "未见撤销或替换noneshown", "自证self-proving",
 			"登记之后的完整性", "登记之前的来源", "提交方式：上传文件fileuploaded", "来源系统：不动产登记受理系统", "经办人：经办人0017",
 			"本证书不证明文书所载内容属实。", "Thiscertificatedoesnotsaythatwhatthedocumentstatesistrue.", "stele-verify--trusttrust.json", "distid:1234567812345678", "第2页，共2页"},
 		"revoked":    {"本证书已被登记机关撤销", "Revokedbytheagency", "登记信息有误，依法撤销。", "2026年11月22日15:28:42（北京时间）", "已撤销Revoked", "演示印章", "bindsnobody"},

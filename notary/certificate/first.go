@@ -46,7 +46,7 @@ func (s *sheet) first() {
 	s.centred(pageWidth/2, 108, subtitle, "Certificate of Registration")
 	s.rule(pageWidth/2-70, 120, pageWidth/2+70, 120, 0.6, teal)
 	s.identity()
-	if s.facts.standing.en != "Valid" {
+	if !s.facts.standingAt.IsZero() {
 		s.withdrawn()
 	}
 	s.sentence()
@@ -112,7 +112,7 @@ func (s *sheet) withdrawn() {
 // sentence says it once as a sentence.
 func (s *sheet) sentence() {
 	st := style{regular, 10.5, ink, 0}
-	zh, en := "上述机关登记了下列文书的数字摘要，并将登记锚定在电子政务链上。登记内容与时间如下。", "The agency above registered the digest of the document below and anchored the registration on the e-government chain."
+	zh, en := "上述机关登记了下列文书的数字摘要，并将登记锚定在电子政务链上。登记内容与时间如下。", "The agency above registered the digest of the document below; the registration is anchored on the e-government chain."
 	if s.in.Report.OnWordOf() != "" {
 		zh, en = "上述机关登记了下列文书的数字摘要；登记已锚定在上级链上，由网关声明。登记内容与时间如下。", "The agency above registered the digest of the document below; a gateway states that the registration is anchored on its chain."
 	}
@@ -155,17 +155,22 @@ func (s *sheet) document() {
 		s.text(left+labels+float64(i%4)*78, s.y+15+float64(i/4)*14, digits, g)
 	}
 	s.y += 36
-	s.row(words{"大小与类型", "Size and type"}, f.size+" 字节 bytes，"+r.Document.MediaType, 2)
+	s.row(words{"大小与类型", "Size and type"}, f.size+" 字节 bytes，"+r.Document.MediaType+"（机关写明 as the agency states）", 2)
 	s.row(words{"文书类别", "Class"}, f.class, 1)
 	if r.Supersedes != "" {
 		s.row(words{"所替换的证书", "Supersedes"}, r.Supersedes, 1)
 	}
-	s.times(words{"登记时间", "Registered"}, r.IssuedAt)
-	anchored := words{"锚定时间", "Anchored"}
+	anchored := words{"最迟写入日志", "In the log by"}
 	if r.OnWordOf() != "" {
-		anchored = words{"锚定（网关声明）", "Says the gateway"}
+		anchored = words{"最迟（网关声明）", "Says the gateway"}
 	}
 	s.times(anchored, r.AnchoredAt)
+	s.times(words{"机关写明的时间", "Agency's own date"}, r.IssuedAt)
+	for _, w := range r.Warnings {
+		if text, ok := warnings[w.Code]; ok {
+			s.row(words{"请注意", "Please note"}, text.zh+" "+text.en, 2)
+		}
+	}
 	s.rule(left, s.y, right, s.y, 0.4, line)
 }
 

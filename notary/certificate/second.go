@@ -95,13 +95,17 @@ func (s *sheet) second() {
 // chain draws how one thing vouches for the next, from the document to the validators.
 func (s *sheet) chain() {
 	r := s.in.Report
-	a := r.Anchors[0]
+	a := r.Headline()
+	last := [3]string{"链上区块", "Block", "height " + thousands(a.Height)}
+	if a.Strength != proof.SelfProving { // a gateway's word has no number of a block that its mac binds
+		last = [3]string{"上级链", "Chain above", "attested"}
+	}
 	stops := [5][3]string{
 		{"文书", "Document", r.Document.SM3[:8] + "…"},
 		{"机关签名", "Agency's signature", r.Agency.Code},
 		{"日志条目", "Log entry", "No. " + thousands(r.Log.Index)},
 		{"检查点", "Checkpoint", "size " + thousands(r.Log.Size)},
-		{"链上区块", "Block", "height " + thousands(a.Height)},
+		last,
 	}
 	y, step := s.y+30, inner/float64(len(stops))
 	x := func(i int) float64 { return left + (float64(i)+0.5)*step }
@@ -134,8 +138,8 @@ func (s *sheet) evidence() {
 		s.row(words{"其他链", "Other chains"}, fmt.Sprintf("另有 %d 条链的证据在所附证明包中。%d more in the attached bundle.", more, more), 1)
 	}
 	standing := s.facts.standing.zh + " " + s.facts.standing.en
-	if s.facts.standing.en == "Valid" {
-		standing += "（出具所附证明包时；现状以核验页为准 as of the attached bundle）"
+	if r.Standing.State == proof.StandingUnknown {
+		standing += "（证明包看不出是否撤销；现状以核验页为准 a bundle cannot show it, ask the page）"
 	}
 	s.row(words{"效力状态", "Standing"}, standing, 1)
 	s.row(words{"密码算法", "Algorithms"}, "SM2（GB/T 32918，用户标识 "+sm.UserID+"）、SM3（GB/T 32905）", 1)
@@ -150,13 +154,16 @@ func digestLines(hex string) []string {
 
 func (s *sheet) anchor(a proof.AnchorReport) {
 	if a.Strength != proof.SelfProving {
-		s.row(words{"上级链", "Chain above"}, fmt.Sprintf("%s（%s），区块 block %s，只由网关声明 attested by its gateway alone", a.Gateway, a.Chain, thousands(a.Height)), 2)
+		s.row(words{"上级链", "Chain above"}, fmt.Sprintf("%s（%s），只由网关声明 attested by its gateway alone", a.Gateway, a.Chain), 2)
 		s.row(words{"交易时间", "Gateway's time"}, chineseTime(instant(a.Time))+"（北京时间）  "+utcTime(instant(a.Time)), 1)
 		return
 	}
 	s.row(words{"电子政务链", "Chain"}, fmt.Sprintf("%s，区块 block %s，第 %d 期节点名单 epoch，自证 self-proving", a.Chain, thousands(a.Height), a.Epoch), 2)
 	s.row(words{"区块时间", "Block time"}, chineseTime(instant(a.Time))+"（北京时间）  "+utcTime(instant(a.Time)), 1)
 	s.row(words{"共签节点", "Cosigners"}, fmt.Sprintf("%d 个节点，表决权 votes %s / %s：%s", len(a.Cosigners), thousands(a.Power), thousands(a.TotalPower), strings.Join(a.Cosigners, "、")), 2)
+	if len(a.Organizations) > 0 {
+		s.row(words{"节点所属机构", "Organizations"}, strings.Join(a.Organizations, "、"), 2)
+	}
 }
 
 // howTo tells three ways, from the easiest to the one that trusts nobody.

@@ -50,6 +50,18 @@ type attribute struct {
 // erased stands in place of a value that was erased for ever.
 const erased = "已删除，不再保存 erased for ever"
 
+// warnings say what is true of evidence that holds and the holder should know, by the report's
+// codes. The others are about files that somebody handed in.
+var warnings = map[string]words{
+	proof.WarnLateAnchor: {"机关写明的时间早于锚定时间较多，其间只有机关自己为登记作证。",
+		"Nobody but the agency vouches for the time before the anchor."},
+	proof.WarnOneOrganization: {"为时间作证的链上节点都属于同一家机构。",
+		"All members of the chain that vouch for the time are one organization."},
+	proof.WarnStandingAlone: {"撤销或替换还没有锚定在链上。", "The withdrawal or replacement is not anchored yet."},
+	proof.WarnStandingLate: {"机关写明的撤销或替换时间早于其锚定时间较多。",
+		"Nobody but the agency vouches for the withdrawal before its anchor."},
+}
+
 // facts are what the verified bundle says, in words. Nothing is taken from elsewhere but
 // the code, which no bundle holds, and which attributes were erased.
 type facts struct {
@@ -66,7 +78,7 @@ type facts struct {
 func newFacts(in Input) facts {
 	r := in.Report
 	f := facts{issued: instant(r.IssuedAt), anchored: instant(r.AnchoredAt),
-		size: thousands(r.Document.Size), class: r.Class, standing: words{"有效", "Valid"}}
+		size: thousands(r.Document.Size), class: r.Class, standing: words{"未见撤销或替换", "none shown"}}
 	if r.Class == "general" {
 		f.class = "一般文书 general"
 	}

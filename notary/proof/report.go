@@ -186,16 +186,16 @@ func (r *Report) JSON() []byte {
 // the evidence; else the first that failed.
 func (r *Report) FailedStep() (Step, bool) {
 	for _, s := range r.Steps {
-		if s.Status == Failed && (r.Verdict != Invalid || s.againstEvidence()) {
+		if s.Status == Failed && (r.Verdict != Invalid || s.AgainstEvidence()) {
 			return s, true
 		}
 	}
 	return Step{}, false
 }
 
-// againstEvidence reports whether a failed step says that the evidence does not hold. That the
+// AgainstEvidence reports whether a failed step says that the evidence does not hold. That the
 // file is another one does not; that the statement gives its file another size than it has does.
-func (s Step) againstEvidence() bool {
+func (s Step) AgainstEvidence() bool {
 	return s.Status == Failed && (s.Name != StepDocument || s.Reason == "size_differs")
 }
 

@@ -110,7 +110,7 @@ func (r *Report) tally() tally {
 			t.document = s.Status
 		}
 		switch {
-		case s.againstEvidence() && t.failed == nil:
+		case s.AgainstEvidence() && t.failed == nil:
 			t.failed = s
 		case s.Name == StepAnchor:
 			if s.Status != Skipped {
@@ -119,18 +119,17 @@ func (r *Report) tally() tally {
 			if s.Status == Passed {
 				t.anchored++
 			}
-		case s.Status == NotChecked && s.open() && t.unknown == nil:
+		case s.LeavesOpen() && t.unknown == nil:
 			t.unknown = s
 		}
 	}
 	return t
 }
 
-// open reports whether a step that was not checked leaves the evidence open. That no file was
-// given, that a bundle is silent about the standing, and that a second checkpoint could not be
-// checked do not.
-func (s *Step) open() bool {
-	return s.Name != StepDocument && s.Name != StepConsistency && s.Reason != noStatusProof
+// LeavesOpen reports whether a step leaves the evidence open: it was not checked, and more than a
+// file or a status proof is missing. A second checkpoint that could not be checked does not.
+func (s Step) LeavesOpen() bool {
+	return s.Status == NotChecked && s.Name != StepDocument && s.Name != StepConsistency && s.Reason != noStatusProof
 }
 
 // decide sets verdict and summary from the steps. The order matters: evidence that does not

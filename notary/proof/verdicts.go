@@ -84,7 +84,7 @@ func (r *Report) Cause() string {
 		switch {
 		case s.Status == Passed:
 			anchored = anchored || s.Name == StepAnchor
-		case s.Status != NotChecked, s.Name != StepDocument && !s.open(): // holds nothing up
+		case s.Name != StepDocument && !s.LeavesOpen(), s.Status != NotChecked: // holds nothing up
 		case s.Name == StepDocument:
 			document = s.Reason
 		case s.Name == StepAnchor:

@@ -67,7 +67,7 @@ var ErrNothing = errors.New("there is nothing to show of evidence that does not 
 // not pinned do no harm.
 func Show(r *proof.Report, trust *proof.Trust, bundle []byte, words Words) (*Page, error) {
 	if len(r.Steps) == 0 || slices.ContainsFunc(r.Steps, func(s proof.Step) bool {
-		return s.Name != proof.StepDocument && (s.Status == proof.Failed || s.Status == proof.NotChecked && s.Name != proof.StepAnchor)
+		return s.AgainstEvidence() || s.LeavesOpen() && s.Name != proof.StepAnchor
 	}) {
 		return nil, ErrNothing
 	}

@@ -321,6 +321,9 @@ func (d *drawing) block(left int, a *anchored) {
 	r := a.report
 	centre := (left + width - margin) / 2
 	label := w("picture.block", "height", strconv.FormatUint(r.Height, 10))
+	if r.Strength == proof.Attested { // no number of a block is a fact there
+		label = w("picture.application")
+	}
 	c.open(a.status, d.named(label, r.Chain+" "+r.Time))
 	c.box(left, d.y, width-left-margin, boxHeight)
 	c.text(centre, d.y+28, "pp-strong", "middle", label, width-left-margin-16)

@@ -48,7 +48,7 @@ func (d *drawing) description() string {
 			continue
 		}
 		if a.report.Strength == proof.Attested {
-			say("picture.say.attested", "chain", a.report.Chain, "height", strconv.FormatUint(a.report.Height, 10), "gateway", a.report.Gateway)
+			say("picture.say.attested", "chain", a.report.Chain, "gateway", a.report.Gateway)
 			continue
 		}
 		signed, absent := a.names(true), a.names(false)
