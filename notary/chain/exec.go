@@ -20,6 +20,7 @@ type block struct {
 	anchors   []checkpoint.Checkpoint
 	handOver  *anchorproof.SignedEpoch // accepted in this block
 	certified int                      // headers certified in this block
+	closed    *anchorproof.Header      // by this block, see begin
 	poked     bool
 	epochs    func(get getter, number uint64) (anchorproof.Epoch, error)
 }
@@ -32,7 +33,7 @@ func (b *block) begin(timeMs int64) {
 		b.put(key("h/", o.Index), []byte(o.Text()))
 		b.put(key("p/", o.Index), []byte{1})
 		b.meta.history.Append(o.Leaf())
-		b.meta.open = nil
+		b.closed, b.meta.open = o, nil
 		b.meta.pending++
 		b.meta.retries = 0
 	}
@@ -79,7 +80,9 @@ func (b *block) execCheckpoint(body []byte) error {
 	if err != nil {
 		return err
 	}
-	epoch, err := b.epochs(b.get, b.meta.epoch)
+	// The epoch of the next block certifies this block's header at the earliest, a later one if
+	// cosigners are away. Whichever it is, the evidence carries the epoch that admits the key.
+	epoch, err := b.epochs(b.get, b.meta.epochOf(b.height+1))
 	if err != nil {
 		return err
 	}
@@ -166,6 +169,11 @@ func (b *block) execCertificates(body []byte) error {
 	for _, c := range certs {
 		if b.get(key("p/", c.index)) == nil {
 			return refuse(codeCertificate, "header %d is not pending", c.index)
+		}
+		// It has its time from this block. Who signed it in votes on the block before signed a
+		// guess, and perhaps as the epoch before the one that admits the log's key.
+		if b.closed != nil && b.closed.Index == c.index {
+			return refuse(codeCertificate, "header %d is closed by this block, votes on it come later", c.index)
 		}
 		h, err := headerAt(b.get, c.index)
 		if err != nil {
