@@ -47,18 +47,21 @@ func (x *keyChange) record(key prooftest.Key) pending {
 	p := pending{document: fmt.Appendf(nil, "document %d", x.last)}
 	p.record = w.Issue(p.document)
 	p.checkpoint = w.Checkpoint()
-	p.submission = Submission{Checkpoint: p.checkpoint.Checkpoint, Signature: key.Sign([]byte(p.checkpoint.Text())), OldSize: x.last}
-	p.submission.Proof = w.Consistency(x.last)
+	p.submission = Submission{Checkpoint: p.checkpoint.Checkpoint, OldSize: x.last, Proof: w.Consistency(x.last)}
+	p.submission.Signature = key.Sign([]byte(p.checkpoint.Text()))
 	return p
 }
 
 // next is the epoch that admits a fresh key, signed by the only member.
-func (x *keyChange) next(t testing.TB, current anchorproof.Epoch, member *testMember) (anchorproof.SignedEpoch, prooftest.Key) {
+func (x *keyChange) next(
+	t testing.TB, current anchorproof.Epoch, member *testMember,
+) (anchorproof.SignedEpoch, prooftest.Key) {
 	t.Helper()
 	x.changes++
 	key := prooftest.NewKey(fmt.Sprintf("window/log/%d", x.changes))
-	e := anchorproof.SignedEpoch{Epoch: anchorproof.Epoch{Chain: current.Chain, Number: current.Number + 1, Previous: current.Hash(),
-		Validators: current.Validators, Notaries: []anchorproof.Notary{{Origin: x.world.Origin(), Key: key.Public()}}}}
+	e := anchorproof.SignedEpoch{Epoch: current}
+	e.Number, e.Previous = current.Number+1, current.Hash()
+	e.Notaries = []anchorproof.Notary{{Origin: x.world.Origin(), Key: key.Public()}}
 	sig, err := member.key.Sign([]byte(e.Text()))
 	fatalIfErr(t, err)
 	e.Signatures = []anchorproof.Cosignature{{Validator: 0, Signature: sig}}
@@ -88,7 +91,8 @@ func (v *votingApp) block(txs ...[]byte) []error {
 	v.t.Helper()
 	height, now := v.meta.height+1, time.UnixMilli(v.meta.timeMs+1000)
 	v.clock = func() time.Time { return now }
-	certs, err := v.collect(height, []abci.ExtendedVoteInfo{{Validator: abci.Validator{Address: v.address}, VoteExtension: v.vote}})
+	vote := abci.ExtendedVoteInfo{Validator: abci.Validator{Address: v.address}, VoteExtension: v.vote}
+	certs, err := v.collect(height, []abci.ExtendedVoteInfo{vote})
 	fatalIfErr(v.t, err)
 	v.vote, err = v.extend(height, now)
 	fatalIfErr(v.t, err)
@@ -230,7 +234,8 @@ func TestCertificateComesFromVotesAfterTheHeader(t *testing.T) {
 	h.TimeMs, h.Epoch = v.meta.timeMs+1000, 0
 	sig, err := m.key.Sign([]byte(h.Text()))
 	fatalIfErr(t, err)
-	early, err := encodeCertificates(0, []certificate{{h.Index, []anchorproof.Cosignature{{Validator: 0, Signature: sig}}}})
+	sigs := []anchorproof.Cosignature{{Validator: 0, Signature: sig}}
+	early, err := encodeCertificates(0, []certificate{{h.Index, sigs}})
 	fatalIfErr(t, err)
 	mustRefuse(t, "a certificate before the votes on the block after", run(t, v.app, early)[0], errProposerOnly)
 }

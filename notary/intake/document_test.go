@@ -174,7 +174,8 @@ func TestMediaTypes(t *testing.T) {
 	for i, c := range []struct{ named, document, want string }{
 		{"", "%PDF-1.7\n", "application/pdf"}, {"", "\x89PNG\r\n\x1a\n" + strings.Repeat("x", 5000), "image/png"}, {"", "文书", "text/plain"},
 		{"", "", "application/octet-stream"}, {"", "\x00\x01\x02", "application/octet-stream"}, {"", "<!DOCTYPE html><html></html>", "text/html"},
-		{"application/vnd.gov.cn.deed", "%PDF-1.7\n", "application/vnd.gov.cn.deed"}, {"application/octet-stream", "%PDF-1.7\n", "application/octet-stream"},
+		{"application/vnd.gov.cn.deed", "%PDF-1.7\n", "application/vnd.gov.cn.deed"},
+		{"application/octet-stream", "%PDF-1.7\n", "application/octet-stream"},
 	} {
 		d := f.draft("")
 		d.MediaType = c.named

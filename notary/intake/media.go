@@ -71,7 +71,8 @@ func CheckMediaType(stated string, head []byte) error {
 	case found == unknownType:
 		looks = "it does not begin like one"
 	}
-	return notary.InvalidField("mediaType", "The document is stated to be %s, but %s. Nothing was saved; leave the media type out to have it found out.", stated, looks)
+	return notary.InvalidField("mediaType", "The document is stated to be %s, but %s. Nothing was saved; "+
+		"leave the media type out to have it found out.", stated, looks)
 }
 
 func among(these, those []kind) bool {
@@ -117,48 +118,65 @@ var unsigned = []kind{kindText, kindTIFF, kindMP4, kindWAV, kindAVI, kindFLAC, k
 // sound or film.
 var evident = []kind{kindPDF, kindPNG, kindJPEG, kindGIF, kindWebP, kindWAV, kindAVI, kindFLAC}
 
-var kindsByType = map[string][]kind{
-	"application/pdf": {kindPDF}, "application/x-pdf": {kindPDF},
-	"image/png": {kindPNG}, "image/apng": {kindPNG}, "image/vnd.mozilla.apng": {kindPNG},
-	"image/jpeg": {kindJPEG}, "image/jpg": {kindJPEG}, "image/pjpeg": {kindJPEG},
-	"image/gif": {kindGIF}, "image/webp": {kindWebP}, "image/tiff": {kindTIFF},
-	"image/heic": {kindMP4}, "image/heif": {kindMP4}, "image/heic-sequence": {kindMP4}, "image/heif-sequence": {kindMP4}, "image/avif": {kindMP4},
-	"video/mp4": {kindMP4}, "audio/mp4": {kindMP4}, "video/quicktime": {kindMP4}, "audio/x-m4a": {kindMP4}, "video/x-m4v": {kindMP4}, "video/3gpp": {kindMP4}, "video/3gpp2": {kindMP4},
-	"audio/wav": {kindWAV}, "audio/x-wav": {kindWAV}, "audio/wave": {kindWAV}, "audio/vnd.wave": {kindWAV},
-	"video/x-msvideo": {kindAVI}, "video/avi": {kindAVI}, "video/msvideo": {kindAVI},
-	"audio/flac": {kindFLAC}, "audio/x-flac": {kindFLAC}, "application/ogg": {kindOgg}, "audio/ogg": {kindOgg}, "video/ogg": {kindOgg},
-	"video/webm": {kindEBML}, "audio/webm": {kindEBML}, "video/x-matroska": {kindEBML}, "audio/x-matroska": {kindEBML},
-	"application/gzip": {kindGzip}, "application/x-gzip": {kindGzip}, "application/x-7z-compressed": {kind7z},
-	"application/x-rar-compressed": {kindRAR}, "application/x-rar": {kindRAR}, "application/vnd.rar": {kindRAR},
-	"application/x-xz": {kindXZ}, "application/zstd": {kindZstd}, "application/x-bzip2": {kindBzip2},
-	"application/zip": {kindZip}, "application/x-zip": {kindZip}, "application/x-zip-compressed": {kindZip},
-	"application/java-archive": {kindZip}, "application/vnd.android.package-archive": {kindZip}, "application/vnd.google-earth.kmz": {kindZip},
-	"application/ofd": {kindZip}, "application/x-ofd": {kindZip}, "application/vnd.ofd": {kindZip}, "application/vnd.sun.xml.calc": {kindZip},
-	"application/x-ole-storage": {kindOLE}, "application/x-ms-installer": {kindOLE}, "application/vnd.ms-outlook": {kindOLE},
-	"application/json": {kindText}, "application/xml": {kindText}, "application/x-ndjson": {kindText}, "application/jsonl": {kindText}, "application/javascript": {kindText},
-	"application/yaml": {kindText}, "application/toml": {kindText}, "application/sql": {kindText}, "application/rtf": {kindText}, "application/x-subrip": {kindText},
-	"application/xhtml+xml": {kindText}, "message/rfc822": {kindText},
-	"image/x-portable-bitmap": nil, "image/x-portable-graymap": nil, "image/x-portable-pixmap": nil, // begin like text
-	// What is called so may be of the years before 2007, of those after, or a page or table that a
-	// program gave the name.
-	"application/msword": office, "application/vnd.ms-word": office, "application/vnd.ms-excel": office, "application/msexcel": office,
-	"application/vnd.ms-powerpoint": office, "application/mspowerpoint": office, "application/vnd.ms-publisher": office,
-	"application/wps-office.wps": office, "application/wps-office.et": office, "application/wps-office.dps": office,
+// typesOf are the media types of a kind, separated by spaces.
+var typesOf = map[kind]string{
+	kindPDF:  "application/pdf application/x-pdf",
+	kindPNG:  "image/png image/apng image/vnd.mozilla.apng",
+	kindJPEG: "image/jpeg image/jpg image/pjpeg",
+	kindGIF:  "image/gif",
+	kindWebP: "image/webp",
+	kindTIFF: "image/tiff",
+	kindMP4: "video/mp4 audio/mp4 video/quicktime audio/x-m4a video/x-m4v video/3gpp video/3gpp2 " +
+		"image/heic image/heif image/heic-sequence image/heif-sequence image/avif",
+	kindWAV:   "audio/wav audio/x-wav audio/wave audio/vnd.wave",
+	kindAVI:   "video/x-msvideo video/avi video/msvideo",
+	kindFLAC:  "audio/flac audio/x-flac",
+	kindOgg:   "application/ogg audio/ogg video/ogg",
+	kindEBML:  "video/webm audio/webm video/x-matroska audio/x-matroska",
+	kindGzip:  "application/gzip application/x-gzip",
+	kind7z:    "application/x-7z-compressed",
+	kindRAR:   "application/x-rar-compressed application/x-rar application/vnd.rar",
+	kindXZ:    "application/x-xz",
+	kindZstd:  "application/zstd",
+	kindBzip2: "application/x-bzip2",
+	kindZip: "application/zip application/x-zip application/x-zip-compressed application/java-archive " +
+		"application/vnd.android.package-archive application/vnd.google-earth.kmz application/vnd.sun.xml.calc " +
+		"application/ofd application/x-ofd application/vnd.ofd " + officeTypes,
+	kindOLE: "application/x-ole-storage application/x-ms-installer application/vnd.ms-outlook " + officeTypes,
+	kindText: "application/json application/xml application/x-ndjson application/jsonl application/javascript " +
+		"application/yaml application/toml application/sql application/rtf application/x-subrip message/rfc822 " +
+		officeTypes,
 }
 
-var office = []kind{kindOLE, kindZip, kindText}
+// officeTypes may be of the years before 2007, of those after, or a page or table that a program
+// gave the name.
+const officeTypes = "application/msword application/vnd.ms-word application/vnd.ms-excel application/msexcel " +
+	"application/vnd.ms-powerpoint application/mspowerpoint application/vnd.ms-publisher " +
+	"application/wps-office.wps application/wps-office.et application/wps-office.dps"
+
+var kindsByType = func() map[string][]kind {
+	out := map[string][]kind{}
+	for k, types := range typesOf {
+		for t := range strings.FieldsSeq(types) {
+			out[t] = append(out[t], k)
+		}
+	}
+	return out
+}()
 
 // kindsOf are the kinds that a document of a media type may be of; none when that is not known.
 func kindsOf(mediaType string) []kind {
 	if k, ok := kindsByType[mediaType]; ok {
 		return k
 	}
+	begins := func(with string) bool { return strings.HasPrefix(mediaType, with) }
+	ends := func(with string) bool { return strings.HasSuffix(mediaType, with) }
 	switch {
-	case strings.HasPrefix(mediaType, "application/vnd.openxmlformats-officedocument."), strings.HasPrefix(mediaType, "application/vnd.ms-") && strings.HasSuffix(mediaType, ".macroenabled.12"):
+	case begins("application/vnd.openxmlformats-officedocument."), begins("application/vnd.ms-") && ends(".macroenabled.12"):
 		return []kind{kindZip, kindOLE} // with a password it lies in an OLE file
-	case strings.HasPrefix(mediaType, "application/vnd.oasis.opendocument."), strings.HasSuffix(mediaType, "+zip"):
+	case begins("application/vnd.oasis.opendocument."), ends("+zip"):
 		return []kind{kindZip}
-	case strings.HasPrefix(mediaType, "text/"), strings.HasSuffix(mediaType, "+xml"), strings.HasSuffix(mediaType, "+json"):
+	case begins("text/"), ends("+xml"), ends("+json"):
 		return []kind{kindText}
 	}
 	return nil

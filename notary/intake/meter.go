@@ -61,7 +61,7 @@ func (m *meter) Read(p []byte) (int, error) {
 			return 0, m.end(errTooLarge)
 		}
 		if m.want >= 0 && m.size > m.want {
-			return 0, m.end(notary.InvalidField("size", "The document has more than the %d bytes that were announced. Nothing was saved.", m.want))
+			return 0, m.end(m.wrongSize("The document has more than the %d bytes that were announced.", m.want))
 		}
 		if len(m.head) < HeadSize {
 			m.head = append(m.head, p[:min(n, HeadSize-len(m.head))]...)
@@ -69,7 +69,7 @@ func (m *meter) Read(p []byte) (int, error) {
 		m.add(p[:n])
 	}
 	if err == io.EOF && m.want >= 0 && m.size < m.want {
-		return 0, m.end(notary.InvalidField("size", "The document has %d bytes, not the %d that were announced. Nothing was saved.", m.size, m.want))
+		return 0, m.end(m.wrongSize("The document has %d bytes, not the %d that were announced.", m.size, m.want))
 	}
 	// Before the document is stored as a whole: a failing reader leaves nothing.
 	if m.look != nil && (len(m.head) == HeadSize || err == io.EOF) {
@@ -82,6 +82,10 @@ func (m *meter) Read(p []byte) (int, error) {
 		return n, m.end(err)
 	}
 	return n, nil
+}
+
+func (m *meter) wrongSize(format string, args ...any) error {
+	return notary.InvalidField("size", format+" Nothing was saved.", args...)
 }
 
 func (m *meter) end(err error) error {

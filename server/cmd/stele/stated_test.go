@@ -18,12 +18,15 @@ func TestStatedOfADocument(t *testing.T) {
 	const document = "%PDF-1.7\n…"
 	multi := func(path, key, record string) request {
 		kind, body := form(part("record", record), filePart("a.pdf", document))
-		return request{method: http.MethodPost, path: path, header: map[string]string{"Content-Type": kind, "Authorization": "Bearer " + key}, body: strings.NewReader(body)}
+		r := as(key, http.MethodPost, path, body)
+		r.header["Content-Type"] = kind
+		return r
 	}
 	uploaded := func(path, key, record string) request {
 		tus := &tusClient{s, key}
 		id := tus.create(int64(len(document)), "")
-		if res, err := tus.patch(t.Context(), id, 0, strings.NewReader(document)); err != nil || res.status != http.StatusNoContent {
+		res, err := tus.patch(t.Context(), id, 0, strings.NewReader(document))
+		if err != nil || res.status != http.StatusNoContent {
 			t.Fatalf("%d %s %v", res.status, res.body, err)
 		}
 		return as(key, http.MethodPost, path, strings.Replace(record, "{", fmt.Sprintf(`{"upload":%q,`, id), 1))
@@ -36,16 +39,19 @@ func TestStatedOfADocument(t *testing.T) {
 		"prepared with uploaded": func(record string) request { return uploaded(prepare, home, record) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.refuses(t, door(`{"mediaType":"image/png"}`), 422, "invalid_request", "stated to be image/png, but its first bytes are those of application/pdf")
+			s.refuses(t, door(`{"mediaType":"image/png"}`), 422, "invalid_request",
+				"stated to be image/png, but its first bytes are those of application/pdf")
 			s.refuses(t, door(`{"size":3}`), 422, "invalid_request", "that were announced")
 			s.refuses(t, door(`{"size":3000}`), 422, "invalid_request", "not the 3000 that were announced")
 			s.refuses(t, door(`{"size":3,"mediaType":"image/png"}`), 422, "invalid_request", "Nothing was saved")
-			if res := s.call(door(fmt.Sprintf(`{"size":%d,"mediaType":"application/pdf"}`, len(document)))); res.status != http.StatusCreated {
+			res := s.call(door(fmt.Sprintf(`{"size":%d,"mediaType":"application/pdf"}`, len(document))))
+			if res.status != http.StatusCreated {
 				t.Errorf("what is true: %d %s", res.status, res.body)
 			}
 		})
 	}
-	res := c.want(as(s.info.APIKey, http.MethodPost, direct, `{"sm3":"`+newDigest()+`","size":3,"mediaType":"image/png"}`), 201)
+	elsewhere := `{"sm3":"` + newDigest() + `","size":3,"mediaType":"image/png"}`
+	res := c.want(as(s.info.APIKey, http.MethodPost, direct, elsewhere), 201)
 	if !bytes.Contains(res.body, []byte(`"mediaType":"image/png"`)) {
 		t.Errorf("by digest: %s", res.body)
 	}
