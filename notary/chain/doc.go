@@ -40,6 +40,9 @@
 //	s/<index>             when this node first saw the header's block (local, not agreed)
 //	c/<index>             certificate: epoch and cosignatures
 //	e/<number>            signed epoch, canonical JSON
+//	f/<number>            the lowest header that an epoch certified (derived, not agreed)
+//	n/<level><index>      full subtrees of the history tree, from two leaves on (derived)
+//	n                     how many headers those cover
 //
 // Numbers in keys are eight bytes, big endian.
 //

@@ -32,7 +32,7 @@ func (b *block) begin(timeMs int64) {
 		o.TimeMs = timeMs
 		b.put(key("h/", o.Index), []byte(o.Text()))
 		b.put(key("p/", o.Index), []byte{1})
-		b.meta.history.Append(o.Leaf())
+		addLeaf(b.meta.history, *o, b.put)
 		b.closed, b.meta.open = o, nil
 		b.meta.pending++
 		b.meta.retries = 0
@@ -186,6 +186,7 @@ func (b *block) execCertificates(body []byte) error {
 	}
 	for _, c := range certs {
 		b.put(key("c/", c.index), encodeStoredCertificate(number, c.sigs))
+		noteFirst(b.get, b.put, number, c.index)
 		b.del(key("p/", c.index))
 		b.del(key("s/", c.index))
 		b.meta.pending--
