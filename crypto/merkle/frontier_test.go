@@ -15,7 +15,8 @@ func TestAppendVisit(t *testing.T) {
 		leaves = append(leaves, leaf)
 		f.AppendVisit(leaf, func(id NodeID, h Hash) {
 			want, err := ListReader(leaves)([]NodeID{id})
-			if err != nil || want[0] != h || seen[id] || id.Level == 0 || (id.Index+1)<<id.Level != uint64(len(leaves)) {
+			ends := (id.Index + 1) << id.Level
+			if err != nil || want[0] != h || seen[id] || id.Level == 0 || ends != uint64(len(leaves)) {
 				t.Fatalf("leaf %d: node %d/%d: %v", i, id.Level, id.Index, err)
 			}
 			seen[id] = true

@@ -42,7 +42,8 @@ func CheckHistory(older, newer Header, path []merkle.Hash) error {
 		return fmt.Errorf("%w: header %d has a later time than header %d", ErrHistory, older.Index, newer.Index)
 	}
 	if err := merkle.VerifyInclusion(older.Index, newer.Index, older.Leaf(), path, newer.History); err != nil {
-		return fmt.Errorf("%w: header %d is not in the history of header %d: %v", ErrHistory, older.Index, newer.Index, err)
+		return fmt.Errorf("%w: header %d is not in the history of header %d: %v",
+			ErrHistory, older.Index, newer.Index, err)
 	}
 	return nil
 }
