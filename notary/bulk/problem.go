@@ -64,6 +64,7 @@ const CodeClass Code = "class_changed"
 const CodeNotary Code = "notary"
 
 // RowCodes are all that a row, a zip or a class can have.
-var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType, CodeOtherType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
+var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType,
+	CodeOtherType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
 	CodeFileTooLarge, CodeMalware, CodeAll, CodeSchema, CodeNoZip, CodeZipTooMany, CodeZipTooLarge, CodeZipNames, CodeClass, CodeNotary,
 	"type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}

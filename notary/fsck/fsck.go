@@ -146,11 +146,12 @@ type checker struct {
 // meanwhile: checked is what the log held at the beginning.
 func Check(ctx context.Context, rows Rows, marks Marks, objects Objects, trust *proof.Trust, opt Options) (*Result, error) {
 	c := &checker{rows: rows, marks: marks, objects: objects, trust: trust, opt: opt, res: &Result{Findings: []Finding{}},
-		signers: map[sm.Digest]*signer{}, ids: map[string]bool{}, standing: map[string]*laterStanding{}, standingsTo: math.MaxUint64, lastMark: -1,
-		numbers: numberSet{}}
+		signers: map[sm.Digest]*signer{}, ids: map[string]bool{}, standing: map[string]*laterStanding{},
+		standingsTo: math.MaxUint64, lastMark: -1, numbers: numberSet{}}
 	// What is published is read before the head, since it is written after it.
 	for _, step := range []func(context.Context) error{
-		c.readPublished, c.readHead, c.readStandings, c.entries, c.sameNumbers, c.beyond, c.unmatched, c.anchors, c.orphans,
+		c.readPublished, c.readHead, c.readStandings, c.entries, c.sameNumbers,
+		c.beyond, c.unmatched, c.anchors, c.orphans,
 	} {
 		if err := step(ctx); err != nil {
 			return c.res, err

@@ -74,7 +74,8 @@ func (c *checker) sameNumbers(ctx context.Context) error {
 		}
 	}
 	for _, l := range c.again {
-		c.find("number", l.index, l.number, "entry %d issues a number that entry %d has issued before: two documents under one number", l.index, first[l.number])
+		c.find("number", l.index, l.number, "entry %d issues a number that entry %d has issued before: "+
+			"two documents under one number", l.index, first[l.number])
 	}
 	return nil
 }

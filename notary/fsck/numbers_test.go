@@ -42,7 +42,8 @@ func TestOneNumberTwice(t *testing.T) {
 			later notary.Record
 			first int
 		}{{second, plain}, {third, plain}, {other, revoked}, {waits, late}} {
-			want[fmt.Sprint(x.later.Index)] = fmt.Sprintf("entry %d issues a number that entry %d has issued before", x.later.Index, x.first)
+			want[fmt.Sprint(x.later.Index)] = fmt.Sprintf("entry %d issues a number that entry %d has issued before",
+				x.later.Index, x.first)
 		}
 		n := 0
 		for _, x := range res.Findings {

@@ -172,7 +172,8 @@ func kindsOf(mediaType string) []kind {
 	begins := func(with string) bool { return strings.HasPrefix(mediaType, with) }
 	ends := func(with string) bool { return strings.HasSuffix(mediaType, with) }
 	switch {
-	case begins("application/vnd.openxmlformats-officedocument."), begins("application/vnd.ms-") && ends(".macroenabled.12"):
+	case begins("application/vnd.openxmlformats-officedocument."),
+		begins("application/vnd.ms-") && ends(".macroenabled.12"):
 		return []kind{kindZip, kindOLE} // with a password it lies in an OLE file
 	case begins("application/vnd.oasis.opendocument."), ends("+zip"):
 		return []kind{kindZip}

@@ -53,8 +53,9 @@ func TestCheckMediaType(t *testing.T) {
 	for stated, right := range map[string]string{
 		"": all, "application/octet-stream": all, "application/vnd.gov.cn.deed": all,
 		"application/pdf": "pdf, pdf after a line", "application/gzip": "gzip",
-		"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "", "image/tiff": "tiff, bigtiff, random",
-		"video/mp4": "mp4, random, bigtiff", "image/heic": "mp4, random, bigtiff",
+		"image/png": "png", "image/jpeg": "jpeg", "image/gif": "gif", "image/webp": "",
+		"image/tiff": "tiff, bigtiff, random",
+		"video/mp4":  "mp4, random, bigtiff", "image/heic": "mp4, random, bigtiff",
 		"application/zip": "zip, docx", "application/ofd": "zip, docx", "application/epub+zip": "zip, docx",
 		"application/vnd.openxmlformats-officedocument.wordprocessingml.document": "zip, docx, ole",
 		"application/msword": office, "application/vnd.ms-excel": office,

@@ -32,9 +32,9 @@ type ChainEpochs struct {
 // ChainEpoch is one hand-over.
 type ChainEpoch struct {
 	Number uint64     `json:"number"`
-	Hash   string     `json:"hash" doc:"SM3 of the epoch's text, hex: what the next epoch names, and what can be pinned"`
+	Hash   string     `json:"hash" doc:"SM3 of the epoch's text, hex: what the next epoch names"`
 	Signed string     `json:"signed" doc:"The signed epoch's exact canonical JSON, as it stands in evidence"`
-	Since  *time.Time `json:"since,omitempty" doc:"Time of the first header that it certified, as the nodes say; absent when there is none yet"`
+	Since  *time.Time `json:"since,omitempty" doc:"Time of the first header that it certified, if any"`
 }
 
 // Bounds of one answer: a signed epoch has at most 128 KiB, some kilobytes as a rule.
@@ -55,9 +55,9 @@ type epochsOutput struct {
 // ChainHistory proves that one header of the chain is in the history of a later one.
 type ChainHistory struct {
 	Chain string   `json:"chain"`
-	Older string   `json:"older" doc:"Text of the header with index from; its epoch is 0 while it has no quorum of its own"`
+	Older string   `json:"older" doc:"Text of the header with index from; of epoch 0 while it waits"`
 	Newer string   `json:"newer" doc:"Text of the header with index to, as a quorum cosigned it"`
-	Path  [][]byte `json:"path" doc:"Inclusion path (RFC 6962, SM3) of the older header's leaf under the newer header's history root"`
+	Path  [][]byte `json:"path" doc:"Inclusion path (RFC 6962, SM3) of the older under the newer"`
 }
 
 type historyInput struct {
@@ -75,14 +75,14 @@ func (a *API) registerHistory(public huma.API) {
 	huma.Register(public, huma.Operation{OperationID: "get-chain-epochs", Method: http.MethodGet,
 		Path: "/api/v1/chain/epochs", Tags: []string{"public"},
 		Summary: "The chain's hand-overs: every signed epoch after the one that trust roots pin",
-		Description: "Each is signed by more than two thirds of the epoch before it, so that whoever holds an earlier epoch " +
-			"can follow to the newest without trusting this service.",
+		Description: "Each is signed by more than two thirds of the epoch before it, so that whoever holds an earlier " +
+			"epoch can follow to the newest without trusting this service.",
 		Errors: []int{422, 429, 503}}, a.epochs)
 	huma.Register(public, huma.Operation{OperationID: "get-chain-history", Method: http.MethodGet,
 		Path: "/api/v1/chain/history", Tags: []string{"public"},
 		Summary: "Proof that two headers of the chain are of one history",
-		Description: "Takes the indexes of the headers in two pieces of evidence. The path leads from the older header to the " +
-			"history root of the newer one, which a quorum cosigned.",
+		Description: "Takes the indexes of the headers in two pieces of evidence. The path leads from the older header " +
+			"to the history root of the newer one, which a quorum cosigned.",
 		Errors: []int{404, 422, 429, 503}}, a.history)
 }
 
@@ -108,7 +108,8 @@ func (a *API) epochs(ctx context.Context, in *epochsInput) (*epochsOutput, error
 		return nil, a.chainFault(ctx, err)
 	}
 	newest := uint64(len(terms))
-	out := &epochsOutput{Cache: "public, max-age=10", Body: ChainEpochs{Chain: a.ChainID, Newest: newest, Epochs: []ChainEpoch{}}}
+	out := &epochsOutput{Cache: "public, max-age=10"}
+	out.Body = ChainEpochs{Chain: a.ChainID, Newest: newest, Epochs: []ChainEpoch{}}
 	size := 0
 	for number := in.From; number <= newest; number++ {
 		if len(out.Body.Epochs) == maxEpochs || size > maxEpochBytes {
@@ -135,7 +136,8 @@ func (a *API) history(ctx context.Context, in *historyInput) (*historyOutput, er
 	case a.Chain == nil:
 		return nil, problemOf(errNoChain)
 	case in.Chain != a.ChainID:
-		return nil, problemOf(notary.Errorf(notary.CodeNotFound, "This service does not anchor on the chain %q.", in.Chain))
+		return nil, problemOf(notary.Errorf(notary.CodeNotFound,
+			"This service does not anchor on the chain %q.", in.Chain))
 	case in.From > in.To:
 		return nil, problemOf(notary.InvalidField("from", "The older header comes first: from is at most to."))
 	}
@@ -143,7 +145,8 @@ func (a *API) history(ctx context.Context, in *historyInput) (*historyOutput, er
 	if err != nil {
 		return nil, a.chainFault(ctx, err)
 	}
-	body := ChainHistory{Chain: a.ChainID, Older: h.Older.Text(), Newer: h.Newer.Text(), Path: make([][]byte, len(h.Path))}
+	body := ChainHistory{Chain: a.ChainID, Older: h.Older.Text(), Newer: h.Newer.Text()}
+	body.Path = make([][]byte, len(h.Path)) // never null
 	for i := range h.Path {
 		body.Path[i] = h.Path[i][:]
 	}
