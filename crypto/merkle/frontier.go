@@ -44,12 +44,19 @@ func (f *Frontier) Clone() *Frontier {
 }
 
 // Append adds a leaf hash.
-func (f *Frontier) Append(leaf Hash) {
-	h := leaf
+func (f *Frontier) Append(leaf Hash) { f.AppendVisit(leaf, func(NodeID, Hash) {}) }
+
+// AppendVisit is [Frontier.Append] and calls visit for every full subtree of two leaves and more
+// that the leaf completes, smallest first. Who keeps them can read the tree's nodes later; there
+// are fewer of them than leaves.
+func (f *Frontier) AppendVisit(leaf Hash, visit func(NodeID, Hash)) {
+	h, level := leaf, uint(0)
 	for n := f.size; n&1 == 1; n >>= 1 {
 		last := len(f.hashes) - 1
 		h = NodeHash(f.hashes[last], h)
 		f.hashes = f.hashes[:last]
+		level++
+		visit(NodeID{Level: level, Index: f.size >> level}, h)
 	}
 	f.hashes = append(f.hashes, h)
 	f.size++

@@ -322,7 +322,7 @@ func (c *checker) unpack(ctx context.Context, folder string) (trouble *Problem, 
 			return &Problem{Column: ColumnFile, Code: CodeZipTooLarge}, nil
 		case code != "":
 			row.wrong(ColumnFile, code, "")
-		default:
+		case len(row.Problems) == 0:
 			if err := c.scan(ctx, folder, row); err != nil {
 				return nil, err
 			}
@@ -342,7 +342,7 @@ func (c *checker) unpackOne(ctx context.Context, folder string, row *Row, entry 
 	}
 	defer r.Close()
 	h := sm.NewHash()
-	g := &guarded{r: r, most: min(c.o.Limits.File, *left), w: h}
+	g := &guarded{r: r, most: min(c.o.Limits.File, *left), w: h, stated: row.Item.MediaType}
 	_, err = c.objects.Create(ctx, documentKey(folder, row.No), g, -1)
 	*left -= g.n
 	switch {
@@ -351,6 +351,9 @@ func (c *checker) unpackOne(ctx context.Context, folder string, row *Row, entry 
 		return "", nil
 	case g.over:
 		return CodeFileTooLarge, nil
+	case g.other != "":
+		row.wrong(ColumnMediaType, CodeOtherType, g.other)
+		return "", nil
 	case g.err != nil:
 		return CodeDamaged, nil
 	case err != nil:
@@ -390,17 +393,25 @@ func (c *checker) scan(ctx context.Context, folder string, row *Row) error {
 	return nil
 }
 
-// guarded counts what a reader gives, and ends it in an error where that is too much.
+// guarded counts what a reader gives, and ends it in an error where that is too much, or not of the
+// media type that the row states: what is not stored need not be removed.
 type guarded struct {
-	r    io.Reader
-	w    io.Writer
-	n    int64
-	most int64
-	over bool
-	err  error // of the reader itself
+	r      io.Reader
+	w      io.Writer
+	n      int64
+	most   int64
+	stated string // media type, empty for any
+	head   []byte // the first bytes, until they have been looked at
+	looked bool
+	over   bool
+	other  string // the media type that it looks like instead
+	err    error  // of the reader itself
 }
 
-var errOver = errors.New("more bytes than are allowed")
+var (
+	errOver  = errors.New("more bytes than are allowed")
+	errOther = errors.New("another media type than the row states")
+)
 
 func (g *guarded) Read(b []byte) (int, error) {
 	n, err := g.r.Read(b)
@@ -414,6 +425,14 @@ func (g *guarded) Read(b []byte) (int, error) {
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		g.err = err
+	}
+	if !g.looked {
+		g.head = append(g.head, b[:min(n, intake.HeadSize-len(g.head))]...)
+		g.looked = len(g.head) == intake.HeadSize || errors.Is(err, io.EOF)
+		if g.looked && intake.CheckMediaType(g.stated, g.head) != nil {
+			g.other = intake.FindMediaType(g.head)
+			return 0, errOther
+		}
 	}
 	return n, err
 }

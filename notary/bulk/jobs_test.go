@@ -347,6 +347,35 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// A file that is not of the type that its row states is named with what it is, at the check.
+func TestFilesOfAnotherType(t *testing.T) {
+	o := newOffice(t)
+	defer o.serve(o.jobs)()
+	j := o.add("general", "f", tableOf([]string{"标题", "文件名", "文件类型"},
+		[]string{"一", "one.pdf", "image/png"}, []string{"二", "two.pdf", "application/pdf"},
+		[]string{"三", "three.pdf", ""}, []string{"四", "four.pdf", "text/plain"}))
+	long := "%PDF-1.7\n" + strings.Repeat("x", 10_000)
+	files := zipOf(t, entry{name: "one.pdf", text: "%PDF-1"}, entry{name: "two.pdf", text: "%PDF-2"},
+		entry{name: "three.pdf", text: "%PDF-3"}, entry{name: "four.pdf", text: long})
+	_, err := o.jobs.AddFiles(t.Context(), o.Agency.ID, j.ID, maker.ID, bytes.NewReader(files))
+	fatalIfErr(t, err)
+	checked := o.wait(j.ID, bulk.Checked)
+	want := map[string]bulk.Code{"2mediaType": bulk.CodeOtherType, "5mediaType": bulk.CodeOtherType}
+	if got := problems(o.rows(checked)); !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	if p := o.rows(checked)[0].Problems; len(p) != 1 || p[0].Detail != "application/pdf" {
+		t.Errorf("%+v", p)
+	}
+	if left := o.left(); len(left) != 2 { // the two good ones
+		t.Errorf("there lie %v", left)
+	}
+	done := o.wait(o.start(checked, true).ID, bulk.Done)
+	if done.Count[bulk.Settled] != 2 || done.Count[bulk.Refused] != 2 {
+		t.Errorf("%+v", done.Count)
+	}
+}
+
 // approve goes the way of a job that a second person must agree to.
 func (o *office) approve(j bulk.Job) {
 	o.t.Helper()

@@ -34,6 +34,7 @@ const (
 	CodeDigest       Code = "digest"     // no SM3 digest
 	CodeSize         Code = "size"       // no number of bytes
 	CodeMediaType    Code = "media_type" // no media type
+	CodeOtherType    Code = "other_type" // the file is of another media type; detail: which
 	CodeNumber       Code = "number"     // no certificate number
 	CodeNoRecord     Code = "no_record"  // nothing valid to replace
 	CodeSame         Code = "same"       // another row says the same; detail: its line
@@ -63,6 +64,7 @@ const CodeClass Code = "class_changed"
 const CodeNotary Code = "notary"
 
 // RowCodes are all that a row, a zip or a class can have.
-var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
+var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType,
+	CodeOtherType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
 	CodeFileTooLarge, CodeMalware, CodeAll, CodeSchema, CodeNoZip, CodeZipTooMany, CodeZipTooLarge, CodeZipNames, CodeClass, CodeNotary,
 	"type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}

@@ -62,7 +62,7 @@ func newApp(s *store) (*app, error) {
 	if a.meta, err = decodeMeta(raw); err != nil {
 		return nil, err
 	}
-	return a, nil
+	return a, s.fillHistory(a.meta.history)
 }
 
 // epoch returns a committed epoch. It is safe for concurrent use.

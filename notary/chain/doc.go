@@ -15,6 +15,10 @@
 //	     (cosignatures of more than two thirds of the power) as the first transaction.
 //	     Certificates are not in the application hash, so the chain falls silent here
 //
+// So a header is certified by the epoch of H+1 at the earliest, and a checkpoint in H is taken
+// from a log's key that the epoch of H+1 admits: evidence leads at least to the epoch that
+// knows the key. The members' decision about a key counts from the block after it.
+//
 // Votes for H itself are never used: one given in a round that did not decide would be
 // evidence for a block that lost. The time of H itself is useless on a silent chain: it is
 // the time of the votes on the block before.
@@ -36,6 +40,9 @@
 //	s/<index>             when this node first saw the header's block (local, not agreed)
 //	c/<index>             certificate: epoch and cosignatures
 //	e/<number>            signed epoch, canonical JSON
+//	f/<number>            the lowest header that an epoch certified (derived, not agreed)
+//	n/<level><index>      full subtrees of the history tree, from two leaves on (derived)
+//	n                     how many headers those cover
 //
 // Numbers in keys are eight bytes, big endian.
 //

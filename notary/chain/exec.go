@@ -20,6 +20,7 @@ type block struct {
 	anchors   []checkpoint.Checkpoint
 	handOver  *anchorproof.SignedEpoch // accepted in this block
 	certified int                      // headers certified in this block
+	closed    *anchorproof.Header      // by this block, see begin
 	poked     bool
 	epochs    func(get getter, number uint64) (anchorproof.Epoch, error)
 }
@@ -31,8 +32,8 @@ func (b *block) begin(timeMs int64) {
 		o.TimeMs = timeMs
 		b.put(key("h/", o.Index), []byte(o.Text()))
 		b.put(key("p/", o.Index), []byte{1})
-		b.meta.history.Append(o.Leaf())
-		b.meta.open = nil
+		addLeaf(b.meta.history, *o, b.put)
+		b.closed, b.meta.open = o, nil
 		b.meta.pending++
 		b.meta.retries = 0
 	}
@@ -79,7 +80,9 @@ func (b *block) execCheckpoint(body []byte) error {
 	if err != nil {
 		return err
 	}
-	epoch, err := b.epochs(b.get, b.meta.epoch)
+	// The epoch of the next block certifies this block's header at the earliest, a later one if
+	// cosigners are away. Whichever it is, the evidence carries the epoch that admits the key.
+	epoch, err := b.epochs(b.get, b.meta.epochOf(b.height+1))
 	if err != nil {
 		return err
 	}
@@ -167,6 +170,11 @@ func (b *block) execCertificates(body []byte) error {
 		if b.get(key("p/", c.index)) == nil {
 			return refuse(codeCertificate, "header %d is not pending", c.index)
 		}
+		// It has its time from this block. Who signed it in votes on the block before signed a
+		// guess, and perhaps as the epoch before the one that admits the log's key.
+		if b.closed != nil && b.closed.Index == c.index {
+			return refuse(codeCertificate, "header %d is closed by this block, votes on it come later", c.index)
+		}
 		h, err := headerAt(b.get, c.index)
 		if err != nil {
 			return err
@@ -178,6 +186,7 @@ func (b *block) execCertificates(body []byte) error {
 	}
 	for _, c := range certs {
 		b.put(key("c/", c.index), encodeStoredCertificate(number, c.sigs))
+		noteFirst(b.get, b.put, number, c.index)
 		b.del(key("p/", c.index))
 		b.del(key("s/", c.index))
 		b.meta.pending--

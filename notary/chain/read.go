@@ -117,15 +117,10 @@ func (n *Node) Entry(index uint64) (e Entry, err error) {
 		if get(key("h/", index)) == nil {
 			return fmt.Errorf("%w: there is no header %d", ErrPending, index)
 		}
-		if e.Header, err = headerAt(get, index); err != nil {
+		if e.Header, e.Cosignatures, err = certifiedAt(get, index); err != nil {
 			return err
 		}
-		if e.Checkpoints, err = anchorsAt(get, index); err != nil {
-			return err
-		}
-		if cert := get(key("c/", index)); cert != nil {
-			e.Header.Epoch, e.Cosignatures, err = decodeStoredCertificate(cert)
-		}
+		e.Checkpoints, err = anchorsAt(get, index)
 		return err
 	})
 	return e, err

@@ -136,6 +136,9 @@ type checker struct {
 	standing  map[string]*laterStanding // numbers that entries withdraw or replace
 
 	standingsTo uint64 // entries from here on could not all be read for it
+
+	numbers numberSet // of the entries that issue a record, as far as the walk has come
+	again   []later   // those whose number was there before
 }
 
 // Check runs all checks. An error means that it could not be finished, for instance because
@@ -143,9 +146,13 @@ type checker struct {
 // meanwhile: checked is what the log held at the beginning.
 func Check(ctx context.Context, rows Rows, marks Marks, objects Objects, trust *proof.Trust, opt Options) (*Result, error) {
 	c := &checker{rows: rows, marks: marks, objects: objects, trust: trust, opt: opt, res: &Result{Findings: []Finding{}},
-		signers: map[sm.Digest]*signer{}, ids: map[string]bool{}, standing: map[string]*laterStanding{}, standingsTo: math.MaxUint64, lastMark: -1}
+		signers: map[sm.Digest]*signer{}, ids: map[string]bool{}, standing: map[string]*laterStanding{},
+		standingsTo: math.MaxUint64, lastMark: -1, numbers: numberSet{}}
 	// What is published is read before the head, since it is written after it.
-	for _, step := range []func(context.Context) error{c.readPublished, c.readHead, c.readStandings, c.entries, c.beyond, c.unmatched, c.anchors, c.orphans} {
+	for _, step := range []func(context.Context) error{
+		c.readPublished, c.readHead, c.readStandings, c.entries, c.sameNumbers,
+		c.beyond, c.unmatched, c.anchors, c.orphans,
+	} {
 		if err := step(ctx); err != nil {
 			return c.res, err
 		}
@@ -280,7 +287,11 @@ func (c *checker) entry(ctx context.Context, index uint64, e statement.Entry, ch
 	if checked.problem != "" {
 		c.find(checked.what, index, checked.number(rec), "%s", checked.problem)
 	}
-	switch issues := checked.s.Action == statement.Issue; {
+	issues := checked.parsed && checked.s.Action == statement.Issue
+	if issues {
+		c.issued(index, checked.s)
+	}
+	switch {
 	case !checked.parsed: // nothing to compare a row with
 	case issues && !ok:
 		c.find("record", index, checked.s.Number, "the log holds the record but its row is missing")

@@ -48,8 +48,8 @@ func TestBadStreams(t *testing.T) {
 		"too long":            {r: long(1<<20 + 1), size: -1, want: notary.CodeTooLarge},
 		"too long, announced": {r: long(1<<20 + 1), size: 1<<20 + 1, want: notary.CodeTooLarge},
 		"without end":         {r: long(1 << 62), size: -1, want: notary.CodeTooLarge},
-		"shorter than said":   {r: text("short"), size: 6, want: notary.CodeMalformed},
-		"longer than said":    {r: text("longer"), size: 5, want: notary.CodeMalformed},
+		"shorter than said":   {r: text("short"), size: 6, want: notary.CodeInvalid},
+		"longer than said":    {r: text("longer"), size: 5, want: notary.CodeInvalid},
 		"nobody there":        {r: text("x"), size: -1, ctx: ended, want: notary.CodeMalformed},
 		"another document":    {r: text("document"), size: -1, expect: &wrong, want: notary.CodeDigestMismatch},
 	} {
@@ -174,7 +174,8 @@ func TestMediaTypes(t *testing.T) {
 	for i, c := range []struct{ named, document, want string }{
 		{"", "%PDF-1.7\n", "application/pdf"}, {"", "\x89PNG\r\n\x1a\n" + strings.Repeat("x", 5000), "image/png"}, {"", "文书", "text/plain"},
 		{"", "", "application/octet-stream"}, {"", "\x00\x01\x02", "application/octet-stream"}, {"", "<!DOCTYPE html><html></html>", "text/html"},
-		{"application/vnd.gov.cn+xml", "%PDF-1.7\n", "application/vnd.gov.cn+xml"},
+		{"application/vnd.gov.cn.deed", "%PDF-1.7\n", "application/vnd.gov.cn.deed"},
+		{"application/octet-stream", "%PDF-1.7\n", "application/octet-stream"},
 	} {
 		d := f.draft("")
 		d.MediaType = c.named

@@ -8,17 +8,12 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
-
-	"github.com/gabriel-vasile/mimetype"
 
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/statement"
 )
 
 const (
-	headSize  = 3072    // bytes kept to find out a media type; what mimetype reads at most
 	chunkSize = 1 << 17 // bytes handed to the hashing goroutine at a time
 	chunks    = 4       // of them in flight: reading, hashing and writing overlap
 )
@@ -30,7 +25,8 @@ const (
 type meter struct {
 	ctx  context.Context
 	r    io.Reader
-	want int64 // size that was announced, -1 when none was
+	want int64                   // size that was announced, -1 when none was
+	look func(head []byte) error // at the first bytes, once they are there; nil for no look
 	max  int64
 	size int64
 	head []byte
@@ -64,15 +60,32 @@ func (m *meter) Read(p []byte) (int, error) {
 		if m.size > m.max {
 			return 0, m.end(errTooLarge)
 		}
-		if len(m.head) < headSize {
-			m.head = append(m.head, p[:min(n, headSize-len(m.head))]...)
+		if m.want >= 0 && m.size > m.want {
+			return 0, m.end(m.wrongSize("The document has more than the %d bytes that were announced.", m.want))
+		}
+		if len(m.head) < HeadSize {
+			m.head = append(m.head, p[:min(n, HeadSize-len(m.head))]...)
 		}
 		m.add(p[:n])
+	}
+	if err == io.EOF && m.want >= 0 && m.size < m.want {
+		return 0, m.end(m.wrongSize("The document has %d bytes, not the %d that were announced.", m.size, m.want))
+	}
+	// Before the document is stored as a whole: a failing reader leaves nothing.
+	if m.look != nil && (len(m.head) == HeadSize || err == io.EOF) {
+		if lerr := m.look(m.head); lerr != nil {
+			return 0, m.end(lerr)
+		}
+		m.look = nil
 	}
 	if err != nil {
 		return n, m.end(err)
 	}
 	return n, nil
+}
+
+func (m *meter) wrongSize(format string, args ...any) error {
+	return notary.InvalidField("size", format+" Nothing was saved.", args...)
 }
 
 func (m *meter) end(err error) error {
@@ -157,19 +170,4 @@ func (in *Intake) readError(m *meter, err error) error {
 		return notary.Wrap(notary.CodeMalformed, read, "The document did not arrive whole: the connection broke or the body is malformed. Nothing was saved.")
 	}
 	return notary.Wrap(notary.CodeUnavailable, fmt.Errorf("store object: %w", err), "The document store cannot be reached or is full. Nothing was saved; try again.")
-}
-
-// mediaType returns what the caller named, or what the first bytes look like.
-func mediaType(named string, head []byte) string {
-	if named != "" {
-		return named
-	}
-	if head == nil {
-		return "application/octet-stream"
-	}
-	t, _, _ := strings.Cut(mimetype.Detect(head).String(), ";")
-	if !statement.ValidMediaType(t) {
-		return "application/octet-stream"
-	}
-	return t
 }

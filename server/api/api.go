@@ -81,6 +81,8 @@ type Config struct {
 	Stopping    <-chan struct{} // closed when uploads under way must end; nil: never
 	Health      func(ctx context.Context) []Check
 	Explore     func(ctx context.Context) (chainview.View, error) // the chain; nil where another server talks with it
+	Chain       ChainReader                                       // the same
+	ChainID     string
 	Now         func() time.Time
 	Log         *slog.Logger
 }

@@ -71,6 +71,7 @@ type chainOutput struct {
 func (a *API) registerChain(public huma.API) {
 	huma.Register(public, huma.Operation{OperationID: "get-chain", Method: http.MethodGet, Path: "/api/v1/chain", Tags: []string{"public"},
 		Summary: "The chain: members, who cosigned what, the newest anchors", Errors: []int{429, 503}}, a.chain)
+	a.registerHistory(public)
 }
 
 func (a *API) chain(ctx context.Context, _ *struct{}) (*chainOutput, error) {

@@ -100,8 +100,8 @@ type NewRecord struct {
 	Reference  string            `json:"reference,omitempty" maxLength:"128" doc:"Your own name for the record, such as a case number; private, can be searched for, is not part of the proof"`
 	Upload     string            `json:"upload,omitempty" maxLength:"64" doc:"Id of an upload that is complete, in place of a file. Not with a file, not in a batch"`
 	SM3        string            `json:"sm3,omitempty" doc:"SM3 of the document, 64 lower-case hexadecimal digits. With a file or an upload: refuse any other"`
-	Size       *uint64           `json:"size,omitempty" doc:"Size of the document in bytes; needed without a file or an upload"`
-	MediaType  string            `json:"mediaType,omitempty" doc:"type/subtype; found out from a file's first bytes if empty"`
+	Size       *uint64           `json:"size,omitempty" doc:"Size of the document in bytes; needed without a file or an upload, with one: refuse any other"`
+	MediaType  string            `json:"mediaType,omitempty" doc:"type/subtype; found out from a file's first bytes if empty, refused where they contradict it; without a file it is the agency's statement"`
 }
 
 // maxRecordJSON bounds a record's JSON in bytes: all attributes at their limits fit.

@@ -39,9 +39,12 @@ type fakeNode struct {
 	head     chainnet.Anchored // what it gives as head and as evidence
 	entries  []chainnet.Entry
 	epochs   []anchorproof.SignedEpoch // after the pinned one
-	refuse   string                    // code for submissions, "" takes them
-	hang     bool                      // answers nothing
-	got      int                       // submissions
+	first    []*chainnet.Entry         // headers that they certified first
+	history  chainnet.History
+	pending  bool   // it has no such header
+	refuse   string // code for submissions, "" takes them
+	hang     bool   // answers nothing
+	got      int    // submissions
 	stopping chan struct{}
 }
 
@@ -58,11 +61,14 @@ func (f *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.got++
 	}
 	entries := chainnet.Entries{Entries: f.entries}
-	var epochs chainnet.Epochs
+	epochs, history, pending := chainnet.Epochs{}, f.history, f.pending
 	if from, err := strconv.Atoi(r.URL.Query().Get("from")); err == nil {
 		for i := from - 1; i >= 0 && i < len(f.epochs); i++ {
 			text, _ := f.epochs[i].Marshal()
 			epochs.Epochs = append(epochs.Epochs, text)
+			if f.first != nil {
+				epochs.First = append(epochs.First, f.first[i])
+			}
 		}
 	}
 	f.mu.Unlock()
@@ -89,6 +95,11 @@ func (f *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(entries)
 	case r.URL.Path == "/v1/epochs":
 		write(epochs)
+	case r.URL.Path == "/v1/history" && pending:
+		w.WriteHeader(http.StatusNotFound)
+		write(&chainnet.Failure{Code: chainnet.CodePending})
+	case r.URL.Path == "/v1/history":
+		write(history)
 	default:
 		write(status)
 	}
@@ -347,6 +358,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"checkpoint":"x","evidence":{}}`), uint16(200))
 	f.Add([]byte(`{"error":"fork","detail":"d"}`), uint16(409))
 	f.Add(fmt.Appendf(nil, `{"entries":[{"header":"","checkpoints":[%q],"cosignatures":[]}],"epochs":[{}]}`, c.Text()), uint16(200))
+	f.Add([]byte(`{"older":"x","newer":"x","cosignatures":[],"path":["AA=="],"epochs":[],"first":[null]}`), uint16(200))
 	var mu sync.Mutex
 	var answer []byte
 	var status int
@@ -370,6 +382,12 @@ func FuzzAnswer(f *testing.F) {
 		_, _ = target.View(t.Context())
 		if e, _ := target.Epoch(t.Context()); e.Number != 0 {
 			t.Errorf("believed epoch %d", e.Number)
+		}
+		if h, err := target.History(t.Context(), 0, 1); err == nil {
+			t.Errorf("believed %+v", h)
+		}
+		if terms, err := target.Terms(t.Context()); err == nil && len(terms) > 0 {
+			t.Errorf("believed %+v", terms)
 		}
 	})
 }

@@ -108,6 +108,8 @@ func failureOf(status int, text []byte) error {
 		meaning = anchor.ErrFork
 	case CodeRefused, CodeEpoch, CodeNotFound:
 		meaning = anchor.ErrRefused
+	case CodePending:
+		meaning = anchor.ErrPending
 	}
 	f.meaning = meaning
 	return &f
@@ -187,6 +189,27 @@ func (n *Node) Entries(ctx context.Context, from uint64) (out []chainview.Entry,
 
 // Epochs are all signed epochs from a number on.
 func (n *Node) Epochs(ctx context.Context, from uint64) (out []anchorproof.SignedEpoch, err error) {
+	terms, err := n.Terms(ctx, from)
+	for _, t := range terms {
+		out = append(out, t.Signed)
+	}
+	return out, err
+}
+
+// History is the path between two headers.
+func (n *Node) History(ctx context.Context, from, to uint64) (h chainview.History, err error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	var w History
+	q := url.Values{"from": {strconv.FormatUint(from, 10)}, "to": {strconv.FormatUint(to, 10)}}
+	if err := n.call(ctx, http.MethodGet, "/v1/history", q, nil, &w); err != nil {
+		return h, err
+	}
+	return w.history()
+}
+
+// Terms are all signed epochs from a number on, each with the first header that it certified.
+func (n *Node) Terms(ctx context.Context, from uint64) (out []chainview.Term, err error) {
 	for {
 		page, err := n.epochPage(ctx, from+uint64(len(out)))
 		if err != nil {
@@ -199,7 +222,7 @@ func (n *Node) Epochs(ctx context.Context, from uint64) (out []anchorproof.Signe
 	}
 }
 
-func (n *Node) epochPage(ctx context.Context, from uint64) ([]anchorproof.SignedEpoch, error) {
+func (n *Node) epochPage(ctx context.Context, from uint64) ([]chainview.Term, error) {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	var w Epochs

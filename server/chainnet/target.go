@@ -22,11 +22,12 @@ import (
 // pinned epoch before it is believed; a node whose evidence does not verify is reported and
 // passed over for a while. It is safe for concurrent use.
 type Target struct {
-	pinned  anchorproof.Epoch
-	peers   []*peer
-	changed notary.Signal
-	now     func() time.Time
-	log     *slog.Logger
+	pinned   anchorproof.Epoch
+	peers    []*peer
+	changed  notary.Signal
+	now      func() time.Time
+	log      *slog.Logger
+	followed followed
 }
 
 var _ anchor.Target = (*Target)(nil)

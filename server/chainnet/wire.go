@@ -10,6 +10,7 @@
 //	GET  /v1/status?after=              state (Status); after waits until the height exceeds it
 //	GET  /v1/entries?from=              headers from an index on (Entries) 200
 //	GET  /v1/epochs?from=               epochs from a number on (Epochs)   200
+//	GET  /v1/history?from=&to=          the path between two headers (History) 200
 //	POST /v1/epochs                     the next epoch, as it stands in evidence 202
 //
 // Errors are {"error":"<code>","detail":"…"}.
@@ -44,6 +45,7 @@ const (
 	CodeEpoch        = "epoch"
 	CodeUnauthorized = "unauthorized"
 	CodeNotFound     = "not_found"
+	CodePending      = "pending" // not there yet, or without a quorum
 )
 
 // Checkpoint is a submission on the wire.
@@ -72,17 +74,9 @@ func (w Checkpoint) Submission() (anchor.Submission, error) {
 	if err != nil {
 		return anchor.Submission{}, err
 	}
-	if len(w.Proof) > merkle.MaxPath {
-		return anchor.Submission{}, fmt.Errorf("a consistency proof has at most %d hashes", merkle.MaxPath)
-	}
 	s := anchor.Submission{Checkpoint: c, Signature: w.Signature, OldSize: w.OldSize}
-	for _, p := range w.Proof {
-		if len(p) != merkle.HashSize {
-			return anchor.Submission{}, fmt.Errorf("a hash has %d bytes", merkle.HashSize)
-		}
-		s.Proof = append(s.Proof, merkle.Hash(p))
-	}
-	return s, nil
+	s.Proof, err = hashes(w.Proof)
+	return s, err
 }
 
 // Anchored is a committed checkpoint; without evidence as long as its quorum is missing,
@@ -175,21 +169,74 @@ type Entries struct {
 	Entries []Entry `json:"entries"`
 }
 
-// Epochs are signed epochs in ascending order, as they stand in evidence.
+// Epochs are signed epochs in ascending order, as they stand in evidence, and beside each the
+// lowest header that it certified, without its checkpoints; null when there is none. Nodes of
+// before leave these out.
 type Epochs struct {
 	Epochs []json.RawMessage `json:"epochs"`
+	First  []*Entry          `json:"first,omitempty"`
+}
+
+// History is two headers of one history: their texts, the newer one's cosignatures, and the path
+// that anchorproof.CheckHistory takes.
+type History struct {
+	Older        string        `json:"older"`
+	Newer        string        `json:"newer"`
+	Cosignatures []Cosignature `json:"cosignatures"`
+	Path         [][]byte      `json:"path"`
+}
+
+// NewHistory writes a history.
+func NewHistory(h chainview.History) History {
+	return History{Older: h.Older.Text(), Newer: h.Newer.Text(),
+		Cosignatures: cosignatures(h.Cosignatures), Path: wireHashes(h.Path)}
+}
+
+// history reads it; whoever uses it checks it.
+func (w History) history() (h chainview.History, err error) {
+	if h.Older, err = anchorproof.ParseHeader(w.Older); err != nil {
+		return h, err
+	}
+	if h.Newer, err = anchorproof.ParseHeader(w.Newer); err != nil {
+		return h, err
+	}
+	for _, s := range w.Cosignatures {
+		h.Cosignatures = append(h.Cosignatures, anchorproof.Cosignature(s))
+	}
+	h.Path, err = hashes(w.Path)
+	return h, err
+}
+
+// hashes reads a path.
+func hashes(in [][]byte) (out []merkle.Hash, err error) {
+	if len(in) > merkle.MaxPath {
+		return nil, fmt.Errorf("a path has at most %d hashes", merkle.MaxPath)
+	}
+	for _, p := range in {
+		if len(p) != merkle.HashSize {
+			return nil, fmt.Errorf("a hash has %d bytes", merkle.HashSize)
+		}
+		out = append(out, merkle.Hash(p))
+	}
+	return out, nil
 }
 
 // NewEntry writes an entry.
 func NewEntry(e chainview.Entry) Entry {
-	w := Entry{Header: e.Header.Text(), Checkpoints: make([]string, len(e.Checkpoints)), Cosignatures: make([]Cosignature, len(e.Cosignatures))}
+	w := Entry{Header: e.Header.Text(), Checkpoints: make([]string, len(e.Checkpoints)),
+		Cosignatures: cosignatures(e.Cosignatures)}
 	for i, c := range e.Checkpoints {
 		w.Checkpoints[i] = c.Text()
 	}
-	for i, s := range e.Cosignatures {
-		w.Cosignatures[i] = Cosignature(s)
-	}
 	return w
+}
+
+func cosignatures(in []anchorproof.Cosignature) []Cosignature {
+	out := make([]Cosignature, len(in))
+	for i, s := range in {
+		out[i] = Cosignature(s)
+	}
+	return out
 }
 
 // entry reads an entry; signatures and roots are checked by chainview.Build.
@@ -212,13 +259,23 @@ func (w Entry) entry() (e chainview.Entry, err error) {
 
 // parse reads signed epochs; that they follow from the pinned one is checked by whoever
 // uses them.
-func (w Epochs) parse() (out []anchorproof.SignedEpoch, err error) {
-	for _, raw := range w.Epochs {
-		s, err := anchorproof.ParseSignedEpoch(raw)
-		if err != nil {
+func (w Epochs) parse() (out []chainview.Term, err error) {
+	if len(w.First) > 0 && len(w.First) != len(w.Epochs) {
+		return nil, fmt.Errorf("%d first headers for %d epochs", len(w.First), len(w.Epochs))
+	}
+	for i, raw := range w.Epochs {
+		var t chainview.Term
+		if t.Signed, err = anchorproof.ParseSignedEpoch(raw); err != nil {
 			return nil, err
 		}
-		out = append(out, s)
+		if len(w.First) > 0 && w.First[i] != nil {
+			e, err := w.First[i].entry()
+			if err != nil {
+				return nil, err
+			}
+			t.First = &chainview.Certified{Header: e.Header, Cosignatures: e.Cosignatures}
+		}
+		out = append(out, t)
 	}
 	return out, nil
 }

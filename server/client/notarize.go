@@ -27,7 +27,7 @@ type NewRecord struct {
 	Supersedes string            `json:"supersedes,omitempty"` // number of the record that this one replaces
 	Reason     string            `json:"reason,omitempty"`     // why it replaces that one; public
 	Reference  string            `json:"reference,omitempty"`  // the agency's own name for the record; not part of the proof
-	MediaType  string            `json:"mediaType,omitempty"`  // found out from a file's first bytes if empty
+	MediaType  string            `json:"mediaType,omitempty"`  // found out from a file's first bytes if empty; refused where they contradict it
 
 	// IdempotencyKey stands for this request for ever: repeated, it gives the same record. At
 	// most 128 printable ASCII characters; if empty one is made, for this call alone.

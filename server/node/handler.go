@@ -36,6 +36,7 @@ func (n *Node) handler(token string) http.Handler {
 	mux.HandleFunc("GET /v1/status", n.statusPage)
 	mux.HandleFunc("GET /v1/entries", n.entries)
 	mux.HandleFunc("GET /v1/epochs", n.epochs)
+	mux.HandleFunc("GET /v1/history", n.history)
 	mux.HandleFunc("POST /v1/epochs", n.submitEpoch)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fail(w, http.StatusNotFound, chainnet.CodeNotFound, "there is nothing at this address")
@@ -88,6 +89,7 @@ func (n *Node) refuse(w http.ResponseWriter, err error) {
 		{chain.ErrEpoch, http.StatusUnprocessableEntity, chainnet.CodeEpoch},
 		{chain.ErrBusy, http.StatusServiceUnavailable, chainnet.CodeBusy},
 		{chain.ErrStopped, http.StatusServiceUnavailable, chainnet.CodeBusy},
+		{chain.ErrPending, http.StatusNotFound, chainnet.CodePending},
 	} {
 		if errors.Is(err, m.is) {
 			fail(w, m.status, m.code, err.Error())
@@ -258,14 +260,46 @@ func (n *Node) epochs(w http.ResponseWriter, r *http.Request) {
 			return 0, err
 		}
 		raw, err := e.Marshal()
-		out.Epochs = append(out.Epochs, raw)
-		return len(raw), err
+		if err != nil {
+			return 0, err
+		}
+		first, err := n.first(i)
+		out.Epochs, out.First = append(out.Epochs, raw), append(out.First, first)
+		return len(raw) + anchorproof.MaxHeaderSize + 100*len(e.Validators), err
 	})
 	if err != nil {
 		n.refuse(w, err)
 		return
 	}
 	answer(w, http.StatusOK, out)
+}
+
+// first is the first header that an epoch certified, nil when there is none.
+func (n *Node) first(epoch uint64) (*chainnet.Entry, error) {
+	h, sigs, err := n.chain.First(epoch)
+	if errors.Is(err, chain.ErrPending) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := chainnet.NewEntry(chainview.Entry{Header: h, Cosignatures: sigs})
+	return &e, nil
+}
+
+func (n *Node) history(w http.ResponseWriter, r *http.Request) {
+	from, err1 := strconv.ParseUint(r.FormValue("from"), 10, 64)
+	to, err2 := strconv.ParseUint(r.FormValue("to"), 10, 64)
+	if err1 != nil || err2 != nil {
+		fail(w, http.StatusUnprocessableEntity, chainnet.CodeRefused, "from and to must be numbers")
+		return
+	}
+	h, err := n.chain.History(from, to)
+	if err != nil {
+		n.refuse(w, err)
+		return
+	}
+	answer(w, http.StatusOK, chainnet.NewHistory(chainview.History(h)))
 }
 
 // list calls add for indexes from the one that is asked for, until there are no more or the

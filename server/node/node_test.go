@@ -19,6 +19,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary/anchor"
 	"stele/notary/chain/ceremony"
+	"stele/notary/chainview"
 	"stele/notary/checkpoint"
 	"stele/server/chainnet"
 	"stele/server/node"
@@ -118,6 +119,9 @@ func token(t *testing.T, o node.Options) {
 		{"GET", "/v1/status?after=x", nil, http.StatusUnprocessableEntity},
 		{"GET", "/v1/entries?from=x", nil, http.StatusUnprocessableEntity},
 		{"GET", "/v1/entries?from=18446744073709551615", nil, http.StatusOK},
+		{"GET", "/v1/history?from=x&to=1", nil, http.StatusUnprocessableEntity},
+		{"GET", "/v1/history?from=1&to=0", nil, http.StatusUnprocessableEntity},
+		{"GET", "/v1/history?from=0&to=18446744073709551615", nil, http.StatusNotFound},
 		{"DELETE", "/v1/status", nil, http.StatusNotFound},
 		{"GET", "/status", nil, http.StatusNotFound},
 	} {
@@ -168,6 +172,16 @@ func anchorOne(t *testing.T, o node.Options, key *sm.PrivateKey) {
 	v, err := target.View(t.Context())
 	if err != nil || len(v.Anchors) == 0 || !v.Anchors[0].Certified() {
 		t.Errorf("%+v, %v", v, err)
+	}
+	h, err := target.History(t.Context(), 0, v.Headers-1)
+	if err != nil || h.Older.Index != 0 || h.Newer != v.Anchors[0].Header {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if _, err := target.History(t.Context(), 0, v.Headers); !errors.Is(err, chainview.ErrPending) {
+		t.Errorf("a header to come: %v", err)
+	}
+	if terms, err := target.Terms(t.Context()); err != nil || len(terms) != 0 {
+		t.Errorf("%+v, %v", terms, err)
 	}
 }
 

@@ -328,6 +328,13 @@ func (c *contract) publicCalls(rec record) {
 	}
 	c.want(get("/api/v1/lookup?number="+rec.Number), 200)
 	c.want(get("/api/v1/chain"), 200)
+	c.want(get("/api/v1/chain/epochs"), 200)
+	c.want(get("/api/v1/chain/epochs?from=0"), 422)
+	first := c.header(c.notarize(digestRequest(newDigest(), "", "anchored")))
+	between := "/api/v1/chain/history?chain=" + first.Chain + "&from="
+	c.want(get(between+fmt.Sprintf("0&to=%d", first.Index)), 200)
+	c.want(get(between+"0&to=1000000"), 404)
+	c.want(get(between+"1&to=0"), 422)
 	c.want(get("/api/v1/lookup?number="+rec.Number+"&code=wrong"), 422)
 	c.want(get("/api/v1/lookup?number="+rec.Number+"&sm3="+newDigest()), 422)
 	verify := func(contentType, body string) request {

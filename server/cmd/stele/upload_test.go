@@ -509,6 +509,8 @@ func TestUploadDirect(t *testing.T) {
 		if res := s.call(uploadRequest(d.ID, "", `,"sm3":"`+newDigest()+`"`)); res.status != 422 {
 			t.Errorf("another digest: %d %s", res.status, res.body)
 		}
+		s.refuses(t, uploadRequest(d.ID, "", `,"size":70001`), 422, "invalid_request", "not the 70001")
+		s.refuses(t, uploadRequest(d.ID, "", `,"mediaType":"application/pdf"`), 422, "invalid_request", "text/plain")
 		rec := s.notarize(uploadRequest(d.ID, "", `,"size":70000`))
 		if rec.Document.SM3 != sm.Sum(content).String() || rec.Fields["fileName"] != "a.txt" {
 			t.Errorf("%+v", rec)
