@@ -24,5 +24,6 @@ func Build() *Set {
 	b.badStanding()
 	b.attested()
 	b.badAttested()
+	b.x509()
 	return b.set
 }
