@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -162,6 +163,21 @@ func utcTime(t time.Time) []byte {
 
 func usage(unused byte, octets ...byte) []byte {
 	return pkitest.TLV(pkitest.BitString, []byte{unused}, octets)
+}
+
+// DamagedCertificate is a bundle that is sound but for one certificate, which was damaged
+// element by element and then signed by its issuer.
+func DamagedCertificate(random *rand.Rand) []byte {
+	r := roles[max(0, random.IntN(2*len(roles))-len(roles))] // the agency's more often than not
+	cases := slices.DeleteFunc(r.cases(), func(c x509Case) bool { return c.outcome != accepted })
+	of := cases[random.IntN(len(cases))]
+	chain, _ := r.chain(func(c *pkitest.Content) {
+		if of.change != nil {
+			of.change(c)
+		}
+		c.Damage = func(content []byte) []byte { return pkitest.Damage(random, content) }
+	})
+	return enteredIn(r.world(), func(_ *prooftest.World, r *prooftest.Record) { r.Certificates = chain })
 }
 
 // x509 turns every case into a bundle whose signer's certificate, or whose chain, is the case.
