@@ -25,5 +25,6 @@ func Build() *Set {
 	b.attested()
 	b.badAttested()
 	b.x509()
+	b.silences()
 	return b.set
 }

@@ -198,5 +198,4 @@ func (b *builder) x509() {
 			b.add(name, about, proof.Genuine, bundle)
 		}
 	}
-	b.validators()
 }
