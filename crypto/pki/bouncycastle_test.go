@@ -30,7 +30,8 @@ func compareReaders(t *testing.T, chain [][]byte) {
 	}
 	for i, f := range runSecondReader(t, cases) {
 		if want := findingOf(t, cases[i]); !reflect.DeepEqual(f, want) || want.Outcome != "accepted" {
-			t.Errorf("certificate %d: the second reader finds\n%+v %+v, this one\n%+v %+v", i, f, f.Read, want, want.Read)
+			t.Errorf("certificate %d: the second reader finds\n%+v %+v, this one\n%+v %+v", i, f, f.Read, want,
+				want.Read)
 		}
 	}
 }

@@ -78,7 +78,8 @@ func (c *Certificate) readContent(element, outerAlg cryptobyte.String) error {
 	var tbs, explicit, alg, issuer, validity, subject, key cryptobyte.String
 	var version int64
 	c.serial = new(big.Int)
-	if !element.ReadASN1(&tbs, cbasn1.SEQUENCE) || !tbs.ReadASN1(&explicit, cbasn1.Tag(0).Constructed().ContextSpecific()) ||
+	if !element.ReadASN1(&tbs, cbasn1.SEQUENCE) ||
+		!tbs.ReadASN1(&explicit, cbasn1.Tag(0).Constructed().ContextSpecific()) ||
 		!explicit.ReadASN1Integer(&version) || !explicit.Empty() || version != 2 {
 		return errors.New("must be version 3")
 	}

@@ -47,7 +47,8 @@ func readExtensions(explicit cryptobyte.String) (extensions, error) {
 		critical := false
 		// DER leaves out a FALSE that is the default (X.690 section 11.5). Authorities write it all
 		// the same, and it can be read in one way only.
-		if !list.ReadASN1(&extension, cbasn1.SEQUENCE) || !extension.ReadASN1(&oid, cbasn1.OBJECT_IDENTIFIER) || !validOID(oid) ||
+		if !list.ReadASN1(&extension, cbasn1.SEQUENCE) || !extension.ReadASN1(&oid, cbasn1.OBJECT_IDENTIFIER) ||
+			!validOID(oid) ||
 			extension.PeekASN1Tag(cbasn1.BOOLEAN) && !extension.ReadASN1Boolean(&critical) ||
 			!extension.ReadASN1(&value, cbasn1.OCTET_STRING) || !extension.Empty() {
 			return x, errors.New("an extension must be a type, perhaps a mark that it is critical, and an octet string")

@@ -54,13 +54,14 @@ func readRDN(set cryptobyte.String, fields map[string]*string) error {
 			return errors.New("the attributes of a set must be sequences in ascending order")
 		}
 		last = element
-		if !element.ReadASN1(&pair, cbasn1.SEQUENCE) || !pair.ReadASN1(&oid, cbasn1.OBJECT_IDENTIFIER) || !validOID(oid) ||
+		if !element.ReadASN1(&pair, cbasn1.SEQUENCE) || !pair.ReadASN1(&oid, cbasn1.OBJECT_IDENTIFIER) ||
+			!validOID(oid) ||
 			!pair.ReadAnyASN1(&value, &tag) || !pair.Empty() {
 			return errors.New("an attribute must be a type and one value")
 		}
 		text, ok := readString(tag, value)
 		if !ok {
-			return errors.New("an attribute's value must be a string of a type and with the characters that are allowed")
+			return errors.New("an attribute's value must be a string of an allowed type with allowed characters")
 		}
 		field, known := fields[string(oid)]
 		if !known {
@@ -131,5 +132,6 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 // unprintable are the characters that a statement's texts may not hold either: controls, line
 // and paragraph separators, what reorders text, and the byte order mark.
 func unprintable(r rune) bool {
-	return r < 0x20 || 0x7f <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
+	return r < 0x20 || 0x7f <= r && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || 0x202a <= r &&
+		r <= 0x202e || 0x2066 <= r && r <= 0x2069
 }

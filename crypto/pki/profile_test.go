@@ -64,8 +64,10 @@ func readBy(c *Certificate) *readCertificate {
 		return out
 	}
 	x := c.extensions
-	r := &readCertificate{Serial: c.SerialNumber(), Subject: names(c.subject), Issuer: names(c.issuer), From: c.notBefore.Unix(), Until: c.notAfter.Unix(),
-		Key: hex.EncodeToString(c.key.Bytes()), Usage: int(x.usage), Constrained: x.constrained, Authority: x.authority, PathLen: x.pathLen,
+	r := &readCertificate{Serial: c.SerialNumber(), Subject: names(c.subject), Issuer: names(c.issuer),
+		From: c.notBefore.Unix(), Until: c.notAfter.Unix(),
+		Key: hex.EncodeToString(c.key.Bytes()), Usage: int(x.usage), Constrained: x.constrained,
+		Authority: x.authority, PathLen: x.pathLen,
 		SKI: hex.EncodeToString(x.subjectKeyID), AKI: hex.EncodeToString(x.authorityKeyID), Purposes: []string{}}
 	for _, p := range x.purposes {
 		r.Purposes = append(r.Purposes, hex.EncodeToString([]byte(p)))
@@ -164,7 +166,8 @@ func TestProfile(t *testing.T) {
 			t.Errorf("%s: %s, want %s (%v)", c.Name, f.Outcome, c.Outcome, err)
 		}
 		if !reflect.DeepEqual(f, second[i]) {
-			t.Errorf("%s: the second reader finds\n%+v %+v, this one\n%+v %+v", c.Name, second[i], second[i].Read, f, f.Read)
+			t.Errorf("%s: the second reader finds\n%+v %+v, this one\n%+v %+v", c.Name, second[i], second[i].Read, f,
+				f.Read)
 		}
 	}
 }
@@ -182,13 +185,15 @@ func compareOnDamage(t *testing.T, from []profileCase, seed uint64, count int) {
 	var cases []profileCase
 	for i := range count {
 		der := from[random.IntN(len(from))]
-		cases = append(cases, profileCase{Name: fmt.Sprint(i), Chain: [][]byte{damaged(t, random, der.Chain[der.Place])}})
+		cases = append(cases,
+			profileCase{Name: fmt.Sprint(i), Chain: [][]byte{damaged(t, random, der.Chain[der.Place])}})
 	}
 	inForm := 0
 	for i, f := range runSecondReader(t, cases) {
 		want := findingOf(t, cases[i])
 		if !reflect.DeepEqual(f, want) {
-			t.Errorf("%x\nthe second reader finds\n%+v %+v, this one\n%+v %+v", cases[i].Chain[0], f, f.Read, want, want.Read)
+			t.Errorf("%x\nthe second reader finds\n%+v %+v, this one\n%+v %+v", cases[i].Chain[0], f, f.Read, want,
+				want.Read)
 		}
 		if want.Read != nil {
 			inForm++

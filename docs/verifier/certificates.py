@@ -1,13 +1,14 @@
 """SM2 certificates: docs/formats.md section 7.
 
-    certificates.py cases.json            one line of JSON for each case of the file: what was read, and how its chain ends
+    certificates.py cases.json     one line of JSON for each case of the file: what was read, and how its chain ends
 """
 import base64
 import json
 import re
 import sys
 
-from primitives import SM2_SPKI, Malformed, Refused, canonical_signature, der, der_int, need, point, sm2_verify, time_ms, unprintable
+from primitives import (SM2_SPKI, Malformed, Refused, canonical_signature, der, der_int, need, point, sm2_verify,
+                        time_ms, unprintable)
 
 
 SM2_WITH_SM3 = (bytes.fromhex("06082a811ccf55018375"), bytes.fromhex("06082a811ccf550183750500"))
@@ -97,8 +98,10 @@ def parse_cert_strictly(raw):
     need(0 < serial < 1 << 159, "serial number")
     need(parts[2][1] == alg and alg in SM2_WITH_SM3, "algorithm")
     (b_tag, b, _), (a_tag, a, _) = elements(parts[4][1])
-    c = {"raw": raw, "tbs": tbs_raw, "signature": bits[1:], "serial": serial, "issuer": cert_name(parts[3][1]), "issuer_raw": parts[3][2],
-         "subject": cert_name(parts[5][1]), "subject_raw": parts[5][2], "from": cert_time(b_tag, b), "until": cert_time(a_tag, a),
+    c = {"raw": raw, "tbs": tbs_raw, "signature": bits[1:], "serial": serial,
+         "issuer": cert_name(parts[3][1]), "issuer_raw": parts[3][2],
+         "subject": cert_name(parts[5][1]), "subject_raw": parts[5][2],
+         "from": cert_time(b_tag, b), "until": cert_time(a_tag, a),
          "usage": set(), "ca": None, "ski": b"", "aki": b"", "purposes": None}
     need(parts[6][2].startswith(SM2_SPKI) and c["from"] <= c["until"], "key or validity")
     c["key"] = point(parts[6][2][len(SM2_SPKI):])
@@ -140,7 +143,8 @@ def key_usage(bits):
     need(len(bits) >= 2 and bits[0] < 8, "key usage")
     count = 8 * (len(bits) - 1) - bits[0]
     value = int.from_bytes(bits[1:], "big")
-    need(count <= 9 and value & (1 << bits[0] + 1) - 1 == 1 << bits[0], "key usage is not minimal, or there is no such usage")
+    need(count <= 9, "there is no such usage")
+    need(value & (1 << bits[0] + 1) - 1 == 1 << bits[0], "key usage is not minimal")
     return {i for i in range(count) if bits[1 + i // 8] >> (7 - i % 8) & 1}
 
 
@@ -203,15 +207,16 @@ def read_by(raw):
     c = parse_cert(raw)
     usage = sum(1 << i for i in c["usage"])
     limit = c["ca"] and c["ca"]["path"]
-    return {"serial": "%x" % c["serial"], "subject": c["subject"], "issuer": c["issuer"], "from": c["from"] // 1000, "until": c["until"] // 1000,
-            "key": c["key"].hex(), "usage": usage, "constrained": c["ca"] is not None, "authority": bool(c["ca"] and c["ca"]["ca"]),
-            "pathLen": -1 if limit is None else limit, "ski": c["ski"].hex(), "aki": c["aki"].hex(), "purposes": c["purposes"] or []}
+    return {"serial": "%x" % c["serial"], "subject": c["subject"], "issuer": c["issuer"],
+            "from": c["from"] // 1000, "until": c["until"] // 1000, "key": c["key"].hex(), "usage": usage,
+            "constrained": c["ca"] is not None, "authority": bool(c["ca"] and c["ca"]["ca"]),
+            "pathLen": -1 if limit is None else limit, "ski": c["ski"].hex(), "aki": c["aki"].hex(),
+            "purposes": c["purposes"] or []}
 
 
 def outcome(case):
-    """What becomes of the certificate at a place of its chain, whose root is pinned. Malformed is the certificate, refused its chain.
-
-    Without a time only the certificate is read."""
+    """What becomes of the certificate at a place of its chain, whose root is pinned: malformed is the
+    certificate, refused its chain. Without a time only the certificate is read."""
     chain, read = [base64.b64decode(x) for x in case["chain"]], None
     try:
         read = read_by(chain[case["place"]])

@@ -37,7 +37,9 @@ func damageSeed(t *testing.T, count int) (*rand.Rand, int) {
 // section 7 stands between these and a genuine verdict.
 func TestSecondVerifierOnDamagedCertificates(t *testing.T) {
 	random, count := damageSeed(t, 150)
-	genuine := compareOnBundles(t, count, func(int) (string, []byte) { return "trust.json", vectors.DamagedCertificate(random) })
+	genuine := compareOnBundles(t, count, func(int) (string, []byte) {
+		return "trust.json", vectors.DamagedCertificate(random)
+	})
 	if genuine < count/20 {
 		t.Errorf("%d of %d are genuine: the damage is too coarse to show anything", genuine, count)
 	}
@@ -48,8 +50,10 @@ func TestSecondVerifierOnDamagedCertificates(t *testing.T) {
 func TestSecondVerifierOnDamagedBundles(t *testing.T) {
 	random, count := damageSeed(t, 150)
 	committed := loadVectors(t)
-	from := []struct{ trust, bundle string }{{"trust.json", "genuine"}, {"trust.json", "genuine-hand-over"}, {"trust.json", "revoked"}, {"trust.json", "unverifiable-foreign"},
-		{"trust-gateways.json", "attested-both"}, {"trust.json", "genuine-two-chains"}, {"trust.json", "pending"}, {"trust-no-chain.json", "genuine-hand-over"}}
+	from := []struct{ trust, bundle string }{{"trust.json", "genuine"}, {"trust.json", "genuine-hand-over"},
+		{"trust.json", "revoked"}, {"trust.json", "unverifiable-foreign"},
+		{"trust-gateways.json", "attested-both"}, {"trust.json", "genuine-two-chains"}, {"trust.json", "pending"},
+		{"trust-no-chain.json", "genuine-hand-over"}}
 	compareOnBundles(t, count, func(i int) (string, []byte) {
 		f := from[i%len(from)]
 		return f.trust, damageParts(random, committed.Files[f.bundle+".json"])
@@ -62,7 +66,8 @@ func compareOnBundles(t *testing.T, count int, bundle func(i int) (trust string,
 	t.Helper()
 	readSources(t)
 	committed := loadVectors(t)
-	set := &vectors.Set{Index: vectors.Index{Format: vectors.Format}, Files: map[string][]byte{"document.pdf": committed.Files["document.pdf"]}}
+	set := &vectors.Set{Index: vectors.Index{Format: vectors.Format},
+		Files: map[string][]byte{"document.pdf": committed.Files["document.pdf"]}}
 	digest := sm.Sum(committed.Files["document.pdf"])
 	var want []finding
 	for i := range count {
@@ -84,7 +89,8 @@ func compareOnBundles(t *testing.T, count int, bundle func(i int) (trust string,
 	compareFindings(t, got, want)
 	for i := range got {
 		if keep := os.Getenv("STELE_DAMAGE_KEEP"); keep != "" && fmt.Sprint(got[i]) != fmt.Sprint(want[i]) {
-			fatalIfErr(t, os.WriteFile(filepath.Join(keep, want[i].Name+".json"), set.Files[want[i].Name+".json"], 0o600))
+			fatalIfErr(t,
+				os.WriteFile(filepath.Join(keep, want[i].Name+".json"), set.Files[want[i].Name+".json"], 0o600))
 		}
 	}
 	return genuine
@@ -151,7 +157,8 @@ func damagedNumber(random *rand.Rand, old string) string {
 	if err != nil {
 		n = 0
 	}
-	others := []string{"-1", "0", "-0", "01", "1.0", "1e0", "9007199254740991", "9007199254740992", "18446744073709551615", "18446744073709551616", "-9223372036854775809",
+	others := []string{"-1", "0", "-0", "01", "1.0", "1e0", "9007199254740991", "9007199254740992",
+		"18446744073709551615", "18446744073709551616", "-9223372036854775809",
 		strconv.Itoa(n + 1), strconv.Itoa(n - 1), "null", `"0"`}
 	return others[random.IntN(len(others))]
 }
@@ -189,9 +196,12 @@ func damagedString(random *rand.Rand, quoted string) string {
 		other := random.IntN(len(lines))
 		lines[at], lines[other] = lines[other], lines[at]
 	case 4:
-		lines[at] = digitsPattern.ReplaceAllStringFunc(lines[at], func(n string) string { return damagedNumber(random, n) })
+		lines[at] = digitsPattern.ReplaceAllStringFunc(lines[at], func(n string) string {
+			return damagedNumber(random, n)
+		})
 	case 5:
-		characters := []string{" ", "\t", "\r", "\u00a0", "\u3000", "\u2028", "\x7f", "+", "é", "—", "A", "=", "\x00", "\ufeff"}
+		characters := []string{" ", "\t", "\r", "\u00a0", "\u3000", "\u2028", "\x7f", "+", "é", "—", "A", "=", "\x00",
+			"\ufeff"}
 		i := random.IntN(len(lines[at]) + 1)
 		lines[at] = strings.ToValidUTF8(lines[at][:i]+characters[random.IntN(len(characters))]+lines[at][i:], "")
 	default:

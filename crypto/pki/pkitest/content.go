@@ -82,10 +82,11 @@ func Extension(oid string, critical bool, value ...[]byte) []byte {
 type Content struct {
 	Version, Serial, Algorithm, Issuer, NotBefore, NotAfter, Subject, Key []byte
 	Extensions                                                            [][]byte
-	AfterTimes, AfterExtensions, After                                    []byte                      // nothing in a good one
-	Outer                                                                 []byte                      // the algorithm beside the signature, where it is another
-	AfterSignature                                                        []byte                      // behind the signature
-	Damage                                                                func(content []byte) []byte // before it is signed, where it is given
+	AfterTimes, AfterExtensions,
+	After []byte // nothing in a good one
+	Outer          []byte                      // the algorithm beside the signature, where it is another
+	AfterSignature []byte                      // behind the signature
+	Damage         func(content []byte) []byte // before it is signed, where it is given
 }
 
 // Set replaces the extension with an identifier, or adds it.
@@ -102,7 +103,8 @@ func (c *Content) Set(oid string, extension []byte) {
 
 // DER is the content, what is signed.
 func (c *Content) DER() []byte {
-	content := TLV(Sequence, c.Version, c.Serial, c.Algorithm, c.Issuer, TLV(Sequence, c.NotBefore, c.NotAfter, c.AfterTimes), c.Subject, c.Key,
+	content := TLV(Sequence, c.Version, c.Serial, c.Algorithm, c.Issuer,
+		TLV(Sequence, c.NotBefore, c.NotAfter, c.AfterTimes), c.Subject, c.Key,
 		TLV(0xa3, TLV(Sequence, c.Extensions...), c.AfterExtensions), c.After)
 	if c.Damage != nil {
 		content = c.Damage(content)

@@ -118,14 +118,20 @@ func Damage(random *rand.Rand, content []byte) []byte {
 }
 
 // tags are those between which a reader may or may not distinguish.
-var tags = []byte{Boolean, Integer, BitString, OctetString, Null, ObjectID, UTF8String, NumericString, PrintableString, TeletexString, IA5String,
-	UTCTime, GeneralizedTime, VisibleString, UniversalString, BMPString, Sequence, Set, 0x80, 0xa0, 0xa1, 0x82, 0xa3, 0x1f}
+var tags = []byte{Boolean, Integer, BitString, OctetString, Null, ObjectID, UTF8String, NumericString,
+	PrintableString, TeletexString, IA5String,
+	UTCTime, GeneralizedTime, VisibleString, UniversalString, BMPString, Sequence, Set, 0x80, 0xa0, 0xa1, 0x82, 0xa3,
+	0x1f}
 
 // pieces are elements and contents of which some are in form at some places.
-var pieces = [][]byte{{}, {0}, {0xff}, {1}, {0x80}, {0, 0}, {0, 0x80}, {7, 0x80}, {6, 0xc0}, {5, 0xc0}, {0, 0xc0}, {1, 6}, {2, 4}, {6, 0xc0, 0}, {7, 0xc0, 0x80},
-	{6, 0xc0, 0x40}, {0x7f, 0xff, 0xff, 0xff}, {0, 0x80, 0, 0, 0}, []byte("20491231235959Z"), []byte("20500101000000Z"), []byte("491231235959Z"),
-	[]byte("500101000000Z"), []byte("491231235960Z"), []byte("20260101000000.0Z"), []byte("202601010000Z"), []byte("a\x07b"), []byte("a*b&c@d_e"), []byte("\u202e机关"),
-	{0x67, 0x3a, 0x51, 0x73}, {0xd8, 0, 0xdc, 0}, {0, 0x41, 0}, {0, 0}, {0x55, 0x1d, 0x0f}, {0x55, 0x1d, 0x13}, {0x55, 0x1d, 0x1e}, {0x55, 0x1d, 0x25},
+var pieces = [][]byte{{}, {0}, {0xff}, {1}, {0x80}, {0, 0}, {0, 0x80}, {7, 0x80}, {6, 0xc0}, {5, 0xc0}, {0, 0xc0},
+	{1, 6}, {2, 4}, {6, 0xc0, 0}, {7, 0xc0, 0x80},
+	{6, 0xc0, 0x40}, {0x7f, 0xff, 0xff, 0xff}, {0, 0x80, 0, 0, 0}, []byte("20491231235959Z"),
+	[]byte("20500101000000Z"), []byte("491231235959Z"),
+	[]byte("500101000000Z"), []byte("491231235960Z"), []byte("20260101000000.0Z"), []byte("202601010000Z"),
+	[]byte("a\x07b"), []byte("a*b&c@d_e"), []byte("\u202e机关"),
+	{0x67, 0x3a, 0x51, 0x73}, {0xd8, 0, 0xdc, 0}, {0, 0x41, 0}, {0, 0}, {0x55, 0x1d, 0x0f}, {0x55, 0x1d, 0x13},
+	{0x55, 0x1d, 0x1e}, {0x55, 0x1d, 0x25},
 	{0x2b, 6, 1, 5, 5, 7, 3, 36}, {0x55, 0x1d, 0x25, 0}, {0x80, 1}, {0x55, 0x80, 1}, {0x55, 0x1d, 0x8f}}
 
 func (p place) damage(random *rand.Rand) {

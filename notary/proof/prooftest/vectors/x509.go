@@ -46,7 +46,9 @@ func CertificateCases() []CertificateCase {
 	for _, r := range roles {
 		for _, c := range r.cases() {
 			chain, place := r.chain(c.change)
-			out = append(out, CertificateCase{Name: r.name + "-" + c.name, About: c.about, Role: r.name, Outcome: c.outcome, Place: place, At: "2026-11-22T06:28:42.123Z", Chain: chain})
+			out = append(out,
+				CertificateCase{Name: r.name + "-" + c.name, About: c.about, Role: r.name, Outcome: c.outcome,
+					Place: place, At: "2026-11-22T06:28:42.123Z", Chain: chain})
 		}
 	}
 	return out
@@ -121,8 +123,10 @@ func below(w *prooftest.World, issuer *pkitest.Content, key prooftest.Key) []byt
 // an authority of the name that the worlds' roots have.
 func AgencyContent(agency prooftest.Agency, issuer prooftest.Authority) *pkitest.Content {
 	subject := pkitest.TLV(pkitest.Sequence, pkitest.Attribute(oidCountry, pkitest.Text(pkitest.PrintableString, "CN")),
-		pkitest.Attribute(oidProvince, pkitest.Text(pkitest.UTF8String, "湖北省")), pkitest.Attribute(oidOrganization, pkitest.Text(pkitest.UTF8String, agency.Name)),
-		pkitest.Attribute(oidCommonName, pkitest.Text(pkitest.UTF8String, agency.Name)), pkitest.Attribute(oidSerialNumber, pkitest.Text(pkitest.PrintableString, agency.Code)))
+		pkitest.Attribute(oidProvince, pkitest.Text(pkitest.UTF8String, "湖北省")),
+		pkitest.Attribute(oidOrganization, pkitest.Text(pkitest.UTF8String, agency.Name)),
+		pkitest.Attribute(oidCommonName, pkitest.Text(pkitest.UTF8String, agency.Name)),
+		pkitest.Attribute(oidSerialNumber, pkitest.Text(pkitest.PrintableString, agency.Code)))
 	c := content(subject, agency.Key, rootName("江城市数据局"), issuer.Key)
 	c.NotBefore, c.NotAfter = utcTime(prooftest.AgencyNotBefore), utcTime(prooftest.AgencyNotAfter)
 	c.Set(oidKeyUsage, pkitest.Extension(oidKeyUsage, true, usage(6, 0xc0)))
@@ -134,7 +138,9 @@ func authorityContent(name string, key prooftest.Key, issuer []byte, issuerKey p
 	c := content(rootName(name), key, issuer, issuerKey)
 	c.NotBefore, c.NotAfter = utcTime(prooftest.RootNotBefore), utcTime(prooftest.RootNotAfter)
 	c.Set(oidKeyUsage, pkitest.Extension(oidKeyUsage, true, usage(1, 0x06)))
-	c.Set(oidBasicConstraints, pkitest.Extension(oidBasicConstraints, true, pkitest.TLV(pkitest.Sequence, isTrue, pkitest.TLV(pkitest.Integer, []byte{0}))))
+	c.Set(oidBasicConstraints,
+		pkitest.Extension(oidBasicConstraints, true,
+			pkitest.TLV(pkitest.Sequence, isTrue, pkitest.TLV(pkitest.Integer, []byte{0}))))
 	return c
 }
 
@@ -142,19 +148,23 @@ func authorityContent(name string, key prooftest.Key, issuer []byte, issuerKey p
 func content(subject []byte, key prooftest.Key, issuer []byte, issuerKey prooftest.Key) *pkitest.Content {
 	id, issuerID := sm.Sum(key.Public().Bytes()), sm.Sum(issuerKey.Public().Bytes())
 	algorithm := pkitest.TLV(pkitest.Sequence, pkitest.OID("1.2.156.10197.1.501"))
-	spki := pkitest.TLV(pkitest.Sequence, pkitest.TLV(pkitest.Sequence, pkitest.OID("1.2.840.10045.2.1"), pkitest.OID("1.2.156.10197.1.301")),
+	spki := pkitest.TLV(pkitest.Sequence,
+		pkitest.TLV(pkitest.Sequence, pkitest.OID("1.2.840.10045.2.1"), pkitest.OID("1.2.156.10197.1.301")),
 		pkitest.TLV(pkitest.BitString, []byte{0}, key.Public().Bytes()))
-	c := &pkitest.Content{Version: pkitest.TLV(0xa0, pkitest.TLV(pkitest.Integer, []byte{2})), Serial: pkitest.TLV(pkitest.Integer, []byte{1}, id[:15]),
+	c := &pkitest.Content{Version: pkitest.TLV(0xa0, pkitest.TLV(pkitest.Integer, []byte{2})),
+		Serial:    pkitest.TLV(pkitest.Integer, []byte{1}, id[:15]),
 		Algorithm: algorithm, Issuer: issuer, Subject: subject, Key: spki}
 	c.Set(oidSubjectKeyID, pkitest.Extension(oidSubjectKeyID, false, pkitest.TLV(pkitest.OctetString, id[:20])))
-	c.Set(oidAuthorityKeyID, pkitest.Extension(oidAuthorityKeyID, false, pkitest.TLV(pkitest.Sequence, pkitest.TLV(0x80, issuerID[:20]))))
+	c.Set(oidAuthorityKeyID,
+		pkitest.Extension(oidAuthorityKeyID, false, pkitest.TLV(pkitest.Sequence, pkitest.TLV(0x80, issuerID[:20]))))
 	return c
 }
 
 // rootName is the name that [prooftest.RootTemplate] gives.
 func rootName(organization string) []byte {
 	return pkitest.TLV(pkitest.Sequence, pkitest.Attribute(oidCountry, pkitest.Text(pkitest.PrintableString, "CN")),
-		pkitest.Attribute(oidOrganization, pkitest.Text(pkitest.UTF8String, organization)), pkitest.Attribute(oidCommonName, pkitest.Text(pkitest.UTF8String, organization+" G1")))
+		pkitest.Attribute(oidOrganization, pkitest.Text(pkitest.UTF8String, organization)),
+		pkitest.Attribute(oidCommonName, pkitest.Text(pkitest.UTF8String, organization+" G1")))
 }
 
 func utcTime(t time.Time) []byte {

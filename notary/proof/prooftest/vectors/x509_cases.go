@@ -48,7 +48,9 @@ func whole(name, about, outcome, oid string, element []byte) x509Case {
 
 func without(name, about, outcome, oid string) x509Case {
 	return x509Case{name, about, outcome, func(c *pkitest.Content) {
-		c.Extensions = slices.DeleteFunc(c.Extensions, func(e []byte) bool { return bytes.Contains(e[:min(len(e), 12)], pkitest.OID(oid)) })
+		c.Extensions = slices.DeleteFunc(c.Extensions, func(e []byte) bool {
+			return bytes.Contains(e[:min(len(e), 12)], pkitest.OID(oid))
+		})
 	}}
 }
 
@@ -58,7 +60,8 @@ func sequenceOf(parts ...[]byte) []byte { return pkitest.TLV(pkitest.Sequence, p
 
 func agencyCases() []x509Case {
 	return slices.Concat([]x509Case{{"good", "as the service issues it, with a province", accepted, nil}},
-		nameCases(), fieldCases(), timeCases(), extensionCases(), usageCases(), constraintCases(), purposeCases(), keyIDCases())
+		nameCases(), fieldCases(), timeCases(), extensionCases(), usageCases(), constraintCases(), purposeCases(),
+		keyIDCases())
 }
 
 // fieldCases are about the fields before and after the names.
@@ -67,31 +70,58 @@ func fieldCases() []x509Case {
 		{"version-1", "version 1: the field is left out", malformed, func(c *pkitest.Content) { c.Version = nil }},
 		{"version-2", "version 2", malformed, func(c *pkitest.Content) { c.Version = pkitest.TLV(0xa0, integer(1)) }},
 		{"version-4", "version 4", malformed, func(c *pkitest.Content) { c.Version = pkitest.TLV(0xa0, integer(3)) }},
-		{"version-padded", "the version has a superfluous zero byte", malformed, func(c *pkitest.Content) { c.Version = pkitest.TLV(0xa0, integer(0, 2)) }},
-		{"serial-longest", "a serial number of 20 bytes", accepted, func(c *pkitest.Content) { c.Serial = integer(append([]byte{0x7f}, make([]byte, 19)...)...) }},
-		{"serial-long", "a serial number of 21 bytes", malformed, func(c *pkitest.Content) { c.Serial = integer(append([]byte{0, 0x80}, make([]byte, 19)...)...) }},
+		{"version-padded", "the version has a superfluous zero byte", malformed, func(c *pkitest.Content) {
+			c.Version = pkitest.TLV(0xa0, integer(0, 2))
+		}},
+		{"serial-longest", "a serial number of 20 bytes", accepted, func(c *pkitest.Content) {
+			c.Serial = integer(append([]byte{0x7f}, make([]byte, 19)...)...)
+		}},
+		{"serial-long", "a serial number of 21 bytes", malformed, func(c *pkitest.Content) {
+			c.Serial = integer(append([]byte{0, 0x80}, make([]byte, 19)...)...)
+		}},
 		{"serial-zero", "the serial number 0", malformed, func(c *pkitest.Content) { c.Serial = integer(0) }},
-		{"serial-negative", "a negative serial number", malformed, func(c *pkitest.Content) { c.Serial = integer(0x80) }},
-		{"serial-padded", "a serial number with a superfluous zero byte", malformed, func(c *pkitest.Content) { c.Serial = integer(0, 1) }},
+		{"serial-negative", "a negative serial number", malformed, func(c *pkitest.Content) {
+			c.Serial = integer(0x80)
+		}},
+		{"serial-padded", "a serial number with a superfluous zero byte", malformed, func(c *pkitest.Content) {
+			c.Serial = integer(0, 1)
+		}},
 		{"serial-empty", "a serial number of no bytes", malformed, func(c *pkitest.Content) { c.Serial = integer() }},
-		{"algorithm-null", "the algorithm has NULL for parameters", accepted, func(c *pkitest.Content) { c.Algorithm = sequenceOf(pkitest.OID("1.2.156.10197.1.501"), null) }},
+		{"algorithm-null", "the algorithm has NULL for parameters", accepted, func(c *pkitest.Content) {
+			c.Algorithm = sequenceOf(pkitest.OID("1.2.156.10197.1.501"), null)
+		}},
 		{"algorithm-parameters", "the algorithm has other parameters", malformed, func(c *pkitest.Content) {
 			c.Algorithm = sequenceOf(pkitest.OID("1.2.156.10197.1.501"), sequenceOf())
 		}},
-		{"algorithm-other", "the algorithm is ECDSA with SHA-256", malformed, func(c *pkitest.Content) { c.Algorithm = sequenceOf(pkitest.OID("1.2.840.10045.4.3.2")) }},
-		{"algorithm-differs", "NULL stands beside the signature only", malformed, func(c *pkitest.Content) { c.Outer = sequenceOf(pkitest.OID("1.2.156.10197.1.501"), null) }},
+		{"algorithm-other", "the algorithm is ECDSA with SHA-256", malformed, func(c *pkitest.Content) {
+			c.Algorithm = sequenceOf(pkitest.OID("1.2.840.10045.4.3.2"))
+		}},
+		{"algorithm-differs", "NULL stands beside the signature only", malformed, func(c *pkitest.Content) {
+			c.Outer = sequenceOf(pkitest.OID("1.2.156.10197.1.501"), null)
+		}},
 		{"key-curve", "the key names another curve", malformed, func(c *pkitest.Content) {
-			c.Key = sequenceOf(sequenceOf(pkitest.OID("1.2.840.10045.2.1"), pkitest.OID("1.2.840.10045.3.1.7")), c.Key[len(c.Key)-68:])
+			c.Key = sequenceOf(sequenceOf(pkitest.OID("1.2.840.10045.2.1"), pkitest.OID("1.2.840.10045.3.1.7")),
+				c.Key[len(c.Key)-68:])
 		}},
-		{"key-off-curve", "the key is no point of the curve", malformed, func(c *pkitest.Content) { c.Key[len(c.Key)-1] ^= 1 }},
-		{"key-unused-bits", "the key's BIT STRING has unused bits", malformed, func(c *pkitest.Content) { c.Key[len(c.Key)-66] = 1 }},
-		{"key-after", "bytes follow the key's BIT STRING", malformed, func(c *pkitest.Content) { c.Key = sequenceOf(c.Key[2:], null) }},
-		{"unique-id", "a unique identifier of the subject stands before the extensions", malformed, func(c *pkitest.Content) {
-			c.Key = append(bytes.Clone(c.Key), pkitest.TLV(0x82, []byte{0, 1})...)
+		{"key-off-curve", "the key is no point of the curve", malformed, func(c *pkitest.Content) {
+			c.Key[len(c.Key)-1] ^= 1
 		}},
+		{"key-unused-bits", "the key's BIT STRING has unused bits", malformed, func(c *pkitest.Content) {
+			c.Key[len(c.Key)-66] = 1
+		}},
+		{"key-after", "bytes follow the key's BIT STRING", malformed, func(c *pkitest.Content) {
+			c.Key = sequenceOf(c.Key[2:], null)
+		}},
+		{"unique-id", "a unique identifier of the subject stands before the extensions", malformed,
+			func(c *pkitest.Content) {
+				c.Key = append(bytes.Clone(c.Key), pkitest.TLV(0x82, []byte{0, 1})...)
+			}},
 		{"after", "an element follows the extensions", malformed, func(c *pkitest.Content) { c.After = null }},
-		{"after-signature", "a byte follows the signature in its BIT STRING", malformed, func(c *pkitest.Content) { c.AfterSignature = []byte{0} }},
-		{"length-long", "the subject's length is written with a superfluous byte", malformed, func(c *pkitest.Content) { c.Subject = longLength(c.Subject) }},
+		{"after-signature", "a byte follows the signature in its BIT STRING", malformed, func(c *pkitest.Content) {
+			c.AfterSignature = []byte{0}
+		}},
+		{"length-long", "the subject's length is written with a superfluous byte", malformed,
+			func(c *pkitest.Content) { c.Subject = longLength(c.Subject) }},
 		{"length-indefinite", "the subject's length is indefinite", malformed, func(c *pkitest.Content) {
 			_, content := cut(c.Subject)
 			c.Subject = slices.Concat([]byte{0x30, 0x80}, content, []byte{0, 0})

@@ -11,34 +11,56 @@ import (
 func extensionCases() []x509Case {
 	value := pkitest.TLV(pkitest.OctetString, null)
 	return []x509Case{
-		{"extensions-none", "the list of extensions is empty", malformed, func(c *pkitest.Content) { c.Extensions = nil }},
-		{"extensions-after", "an element follows the list of extensions", malformed, func(c *pkitest.Content) { c.AfterExtensions = null }},
+		{"extensions-none", "the list of extensions is empty", malformed, func(c *pkitest.Content) {
+			c.Extensions = nil
+		}},
+		{"extensions-after", "an element follows the list of extensions", malformed, func(c *pkitest.Content) {
+			c.AfterExtensions = null
+		}},
 		extension("extension-unknown", "an unknown extension", accepted, oidUnknown, false, null),
 		extension("extension-empty", "an unknown extension of no bytes", accepted, oidUnknown, false),
 		extension("extension-critical", "an unknown extension that is critical", malformed, oidUnknown, true, null),
-		extension("alternative-name", "a subject alternative name", accepted, oidAlternativeName, false, sequenceOf(pkitest.Text(0x81, "office@example.cn"))),
-		extension("alternative-name-rubbish", "a subject alternative name that is rubbish", accepted, oidAlternativeName, false, rubbish),
-		extension("alternative-name-critical", "a critical subject alternative name", malformed, oidAlternativeName, true, sequenceOf(pkitest.Text(0x81, "office@example.cn"))),
-		extension("distribution-points-rubbish", "CRL distribution points that are rubbish", accepted, "2.5.29.31", false, rubbish),
-		extension("access-rubbish", "authority information access that is rubbish", accepted, "1.3.6.1.5.5.7.1.1", false, rubbish),
+		extension("alternative-name", "a subject alternative name", accepted, oidAlternativeName, false,
+			sequenceOf(pkitest.Text(0x81, "office@example.cn"))),
+		extension("alternative-name-rubbish", "a subject alternative name that is rubbish", accepted,
+			oidAlternativeName, false, rubbish),
+		extension("alternative-name-critical", "a critical subject alternative name", malformed, oidAlternativeName,
+			true, sequenceOf(pkitest.Text(0x81, "office@example.cn"))),
+		extension("distribution-points-rubbish", "CRL distribution points that are rubbish", accepted, "2.5.29.31",
+			false, rubbish),
+		extension("access-rubbish", "authority information access that is rubbish", accepted, "1.3.6.1.5.5.7.1.1",
+			false, rubbish),
 		extension("policies-rubbish", "certificate policies that are rubbish", accepted, oidPolicies, false, rubbish),
-		extension("policies-critical", "critical certificate policies", malformed, oidPolicies, true, sequenceOf(sequenceOf(pkitest.OID(oidUnknown)))),
-		extension("name-constraints", "name constraints that are not marked critical", malformed, oidNameConstraints, false, sequenceOf(pkitest.TLV(0xa0, sequenceOf(pkitest.Text(0x82, "cn"))))),
+		extension("policies-critical", "critical certificate policies", malformed, oidPolicies, true,
+			sequenceOf(sequenceOf(pkitest.OID(oidUnknown)))),
+		extension("name-constraints", "name constraints that are not marked critical", malformed, oidNameConstraints,
+			false, sequenceOf(pkitest.TLV(0xa0, sequenceOf(pkitest.Text(0x82, "cn"))))),
 		{"extension-twice", "an unknown extension twice", malformed, func(c *pkitest.Content) {
-			c.Extensions = append(c.Extensions, pkitest.Extension(oidUnknown, false, null), pkitest.Extension(oidUnknown, false, null))
+			c.Extensions = append(c.Extensions, pkitest.Extension(oidUnknown, false, null),
+				pkitest.Extension(oidUnknown, false, null))
 		}},
 		{"key-usage-twice", "the same key usage twice", malformed, func(c *pkitest.Content) {
 			c.Extensions = append(c.Extensions, pkitest.Extension(oidKeyUsage, true, usage(6, 0xc0)))
 		}},
-		whole("extension-critical-false", "an unknown extension, not critical in so many bytes", accepted, oidUnknown, sequenceOf(pkitest.OID(oidUnknown), isFalse, value)),
-		whole("extension-critical-one", "critical is the BOOLEAN 01", malformed, oidKeyUsage, sequenceOf(pkitest.OID(oidKeyUsage), pkitest.TLV(pkitest.Boolean, []byte{1}), pkitest.TLV(pkitest.OctetString, usage(6, 0xc0)))),
-		whole("extension-critical-long", "critical is a BOOLEAN of two bytes", malformed, oidUnknown, sequenceOf(pkitest.OID(oidUnknown), pkitest.TLV(pkitest.Boolean, []byte{0, 0}), value)),
-		whole("extension-critical-twice", "critical stands there twice", malformed, oidUnknown, sequenceOf(pkitest.OID(oidUnknown), isFalse, isFalse, value)),
-		whole("extension-bit-string", "a BIT STRING in place of the octet string", malformed, oidUnknown, sequenceOf(pkitest.OID(oidUnknown), pkitest.TLV(pkitest.BitString, []byte{0}))),
-		whole("extension-fourth", "an element follows the octet string", malformed, oidUnknown, sequenceOf(pkitest.OID(oidUnknown), value, null)),
-		whole("extension-no-value", "an extension without value", malformed, oidUnknown, sequenceOf(pkitest.OID(oidUnknown))),
-		whole("extension-set", "an extension that is a set", malformed, oidUnknown, pkitest.TLV(pkitest.Set, pkitest.OID(oidUnknown), value)),
-		whole("extension-oid-padded", "an extension's OID has a superfluous byte", malformed, oidUnknown, sequenceOf(pkitest.TLV(pkitest.ObjectID, []byte{0x55, 0x80, 0x1d, 0x11}), value)),
+		whole("extension-critical-false", "an unknown extension, not critical in so many bytes", accepted, oidUnknown,
+			sequenceOf(pkitest.OID(oidUnknown), isFalse, value)),
+		whole("extension-critical-one", "critical is the BOOLEAN 01", malformed, oidKeyUsage,
+			sequenceOf(pkitest.OID(oidKeyUsage), pkitest.TLV(pkitest.Boolean, []byte{1}),
+				pkitest.TLV(pkitest.OctetString, usage(6, 0xc0)))),
+		whole("extension-critical-long", "critical is a BOOLEAN of two bytes", malformed, oidUnknown,
+			sequenceOf(pkitest.OID(oidUnknown), pkitest.TLV(pkitest.Boolean, []byte{0, 0}), value)),
+		whole("extension-critical-twice", "critical stands there twice", malformed, oidUnknown,
+			sequenceOf(pkitest.OID(oidUnknown), isFalse, isFalse, value)),
+		whole("extension-bit-string", "a BIT STRING in place of the octet string", malformed, oidUnknown,
+			sequenceOf(pkitest.OID(oidUnknown), pkitest.TLV(pkitest.BitString, []byte{0}))),
+		whole("extension-fourth", "an element follows the octet string", malformed, oidUnknown,
+			sequenceOf(pkitest.OID(oidUnknown), value, null)),
+		whole("extension-no-value", "an extension without value", malformed, oidUnknown,
+			sequenceOf(pkitest.OID(oidUnknown))),
+		whole("extension-set", "an extension that is a set", malformed, oidUnknown,
+			pkitest.TLV(pkitest.Set, pkitest.OID(oidUnknown), value)),
+		whole("extension-oid-padded", "an extension's OID has a superfluous byte", malformed, oidUnknown,
+			sequenceOf(pkitest.TLV(pkitest.ObjectID, []byte{0x55, 0x80, 0x1d, 0x11}), value)),
 	}
 }
 
@@ -49,7 +71,8 @@ func usageCases() []x509Case {
 	}
 	return []x509Case{
 		without("key-usage-none", "no key usage", refused, oidKeyUsage),
-		extension("key-usage-not-critical", "the key usage is not critical", accepted, oidKeyUsage, false, usage(6, 0xc0)),
+		extension("key-usage-not-critical", "the key usage is not critical", accepted, oidKeyUsage, false,
+			usage(6, 0xc0)),
 		of("one", "digitalSignature alone", refused, usage(7, 0x80)),
 		of("encrypts", "keyEncipherment too", refused, usage(5, 0xe0)),
 		of("ninth", "decipherOnly, the ninth, too", refused, usage(7, 0xc0, 0x80)),
@@ -65,7 +88,8 @@ func usageCases() []x509Case {
 		of("empty", "a BIT STRING of no bytes", malformed, pkitest.TLV(pkitest.BitString)),
 		of("no-bit", "no bit is set", malformed, usage(7, 0)),
 		of("after", "bytes follow the value", malformed, usage(6, 0xc0), null),
-		of("octets", "an octet string in place of the BIT STRING", malformed, pkitest.TLV(pkitest.OctetString, []byte{6, 0xc0})),
+		of("octets", "an octet string in place of the BIT STRING", malformed,
+			pkitest.TLV(pkitest.OctetString, []byte{6, 0xc0})),
 		of("constructed", "a constructed BIT STRING", malformed, pkitest.TLV(0x23, usage(6, 0xc0))),
 		of("length", "the length of the BIT STRING is not minimal", malformed, longLength(usage(6, 0xc0))),
 	}
@@ -79,7 +103,8 @@ func constraintCases() []x509Case {
 	return []x509Case{
 		of("empty", "basic constraints that say nothing", accepted, sequenceOf()),
 		of("false", "cA FALSE in so many bytes", accepted, sequenceOf(isFalse)),
-		extension("constraints-not-critical", "cA FALSE, not critical", accepted, oidBasicConstraints, false, sequenceOf(isFalse)),
+		extension("constraints-not-critical", "cA FALSE, not critical", accepted, oidBasicConstraints, false,
+			sequenceOf(isFalse)),
 		of("true", "cA TRUE: an authority", refused, sequenceOf(isTrue)),
 		of("one", "cA is the BOOLEAN 01", malformed, sequenceOf(pkitest.TLV(pkitest.Boolean, []byte{1}))),
 		of("path-length-alone", "a path length without cA", malformed, sequenceOf(integer(0))),
@@ -99,14 +124,18 @@ func purposeCases() []x509Case {
 	return []x509Case{
 		of("documents", "the extended key usage for documents", accepted, sequenceOf(pkitest.OID(oidDocumentSigning))),
 		of("any", "any extended key usage", accepted, sequenceOf(pkitest.OID(oidAnyPurpose))),
-		of("two", "servers and documents", accepted, sequenceOf(pkitest.OID(oidServerAuth), pkitest.OID(oidDocumentSigning))),
+		of("two", "servers and documents", accepted,
+			sequenceOf(pkitest.OID(oidServerAuth), pkitest.OID(oidDocumentSigning))),
 		of("server", "servers only", refused, sequenceOf(pkitest.OID(oidServerAuth))),
 		of("empty", "an empty extended key usage", malformed, sequenceOf()),
 		of("nothing", "an extended key usage of no bytes", malformed),
-		of("string", "a purpose that is no OID", malformed, sequenceOf(pkitest.OID(oidDocumentSigning), pkitest.Text(pkitest.UTF8String, "x"))),
-		of("oid-padded", "a purpose whose OID has a superfluous byte", malformed, sequenceOf(pkitest.OID(oidDocumentSigning), pkitest.TLV(pkitest.ObjectID, []byte{0x2a, 0x80, 0x03}))),
+		of("string", "a purpose that is no OID", malformed,
+			sequenceOf(pkitest.OID(oidDocumentSigning), pkitest.Text(pkitest.UTF8String, "x"))),
+		of("oid-padded", "a purpose whose OID has a superfluous byte", malformed,
+			sequenceOf(pkitest.OID(oidDocumentSigning), pkitest.TLV(pkitest.ObjectID, []byte{0x2a, 0x80, 0x03}))),
 		of("after", "bytes follow the value", malformed, sequenceOf(pkitest.OID(oidDocumentSigning)), null),
-		extension("purpose-critical", "an extended key usage that is critical", malformed, oidExtKeyUsage, true, sequenceOf(pkitest.OID(oidDocumentSigning))),
+		extension("purpose-critical", "an extended key usage that is critical", malformed, oidExtKeyUsage, true,
+			sequenceOf(pkitest.OID(oidDocumentSigning))),
 	}
 }
 
@@ -118,7 +147,9 @@ func keyIDCases() []x509Case {
 	// authority changes the parts of the authority key identifier: id is the right one.
 	authority := func(name, about, outcome string, value func(id []byte) []byte) x509Case {
 		return x509Case{"authority-key-" + name, about, outcome, func(c *pkitest.Content) {
-			i := slices.IndexFunc(c.Extensions, func(e []byte) bool { return bytes.Contains(e, pkitest.OID(oidAuthorityKeyID)) })
+			i := slices.IndexFunc(c.Extensions, func(e []byte) bool {
+				return bytes.Contains(e, pkitest.OID(oidAuthorityKeyID))
+			})
 			id := c.Extensions[i][len(c.Extensions[i])-22:]
 			c.Set(oidAuthorityKeyID, pkitest.Extension(oidAuthorityKeyID, false, value(id)))
 		}}
@@ -128,21 +159,44 @@ func keyIDCases() []x509Case {
 	return []x509Case{
 		without("subject-key-none", "no subject key identifier", accepted, oidSubjectKeyID),
 		subject("empty", "a subject key identifier of no bytes", malformed, pkitest.TLV(pkitest.OctetString)),
-		subject("after", "bytes follow the subject key identifier", malformed, pkitest.TLV(pkitest.OctetString, []byte{1}), null),
-		subject("bits", "a subject key identifier that is a BIT STRING", malformed, pkitest.TLV(pkitest.BitString, []byte{0, 1})),
-		extension("subject-key-critical", "a critical subject key identifier", malformed, oidSubjectKeyID, true, pkitest.TLV(pkitest.OctetString, []byte{1})),
+		subject("after", "bytes follow the subject key identifier", malformed,
+			pkitest.TLV(pkitest.OctetString, []byte{1}), null),
+		subject("bits", "a subject key identifier that is a BIT STRING", malformed,
+			pkitest.TLV(pkitest.BitString, []byte{0, 1})),
+		extension("subject-key-critical", "a critical subject key identifier", malformed, oidSubjectKeyID, true,
+			pkitest.TLV(pkitest.OctetString, []byte{1})),
 		without("authority-key-none", "no authority key identifier", accepted, oidAuthorityKeyID),
-		authority("nothing", "an authority key identifier that says nothing", accepted, func([]byte) []byte { return sequenceOf() }),
-		authority("all", "issuer and serial number too, which are not compared", accepted, func(id []byte) []byte { return sequenceOf(id, names, number) }),
-		authority("no-id", "issuer and serial number alone", accepted, func([]byte) []byte { return sequenceOf(names, number) }),
-		authority("rubbish", "an issuer that is rubbish", accepted, func(id []byte) []byte { return sequenceOf(id, pkitest.TLV(0xa1, rubbish), pkitest.TLV(0x82)) }),
-		authority("other", "the identifier of another key", refused, func(id []byte) []byte { return sequenceOf(flip(id, 5)) }),
-		authority("order", "the serial number stands before the issuer", malformed, func(id []byte) []byte { return sequenceOf(id, number, names) }),
+		authority("nothing", "an authority key identifier that says nothing", accepted, func([]byte) []byte {
+			return sequenceOf()
+		}),
+		authority("all", "issuer and serial number too, which are not compared", accepted, func(id []byte) []byte {
+			return sequenceOf(id, names, number)
+		}),
+		authority("no-id", "issuer and serial number alone", accepted, func([]byte) []byte {
+			return sequenceOf(names, number)
+		}),
+		authority("rubbish", "an issuer that is rubbish", accepted, func(id []byte) []byte {
+			return sequenceOf(id, pkitest.TLV(0xa1, rubbish), pkitest.TLV(0x82))
+		}),
+		authority("other", "the identifier of another key", refused, func(id []byte) []byte {
+			return sequenceOf(flip(id, 5))
+		}),
+		authority("order", "the serial number stands before the issuer", malformed, func(id []byte) []byte {
+			return sequenceOf(id, number, names)
+		}),
 		authority("twice", "the identifier twice", malformed, func(id []byte) []byte { return sequenceOf(id, id) }),
-		authority("empty", "an identifier of no bytes", malformed, func([]byte) []byte { return sequenceOf(pkitest.TLV(0x80)) }),
-		authority("fourth", "a fourth part", malformed, func(id []byte) []byte { return sequenceOf(id, pkitest.TLV(0x83, []byte{1})) }),
-		authority("constructed", "the identifier is constructed", malformed, func(id []byte) []byte { return sequenceOf(pkitest.TLV(0xa0, id)) }),
-		authority("after", "bytes follow the value", malformed, func(id []byte) []byte { return slices.Concat(sequenceOf(id), null) }),
+		authority("empty", "an identifier of no bytes", malformed, func([]byte) []byte {
+			return sequenceOf(pkitest.TLV(0x80))
+		}),
+		authority("fourth", "a fourth part", malformed, func(id []byte) []byte {
+			return sequenceOf(id, pkitest.TLV(0x83, []byte{1}))
+		}),
+		authority("constructed", "the identifier is constructed", malformed, func(id []byte) []byte {
+			return sequenceOf(pkitest.TLV(0xa0, id))
+		}),
+		authority("after", "bytes follow the value", malformed, func(id []byte) []byte {
+			return slices.Concat(sequenceOf(id), null)
+		}),
 	}
 }
 
@@ -154,10 +208,12 @@ func authorityCases() []x509Case {
 	return []x509Case{
 		{"good", "one that may have no authority below it", accepted, nil},
 		constraints("no-path-length", "no path length", accepted, isTrue),
-		constraints("path-length-largest", "a path length of 2^31 - 1", accepted, isTrue, integer(0x7f, 0xff, 0xff, 0xff)),
+		constraints("path-length-largest", "a path length of 2^31 - 1", accepted, isTrue,
+			integer(0x7f, 0xff, 0xff, 0xff)),
 		constraints("path-length", "a path length of 2^31", malformed, isTrue, integer(0, 0x80, 0, 0, 0)),
 		constraints("path-length-negative", "a negative path length", malformed, isTrue, integer(0xff)),
-		constraints("path-length-padded", "a path length with a superfluous zero byte", malformed, isTrue, integer(0, 0)),
+		constraints("path-length-padded", "a path length with a superfluous zero byte", malformed, isTrue,
+			integer(0, 0)),
 		constraints("path-length-empty", "a path length of no bytes", malformed, isTrue, integer()),
 		constraints("path-length-twice", "two path lengths", malformed, isTrue, integer(0), integer(0)),
 		constraints("order", "the path length stands before cA", malformed, integer(0), isTrue),
@@ -168,11 +224,15 @@ func authorityCases() []x509Case {
 		extension("signs-too", "it may sign documents too", accepted, oidKeyUsage, true, usage(1, 0x86)),
 		extension("no-cert-sign", "a path length, and no keyCertSign", refused, oidKeyUsage, true, usage(1, 0x02)),
 		extension("key-usage-tenth", "a tenth usage", malformed, oidKeyUsage, true, usage(6, 0x06, 0x40)),
-		extension("constraints-not-critical", "basic constraints that are not critical", accepted, oidBasicConstraints, false, sequenceOf(isTrue)),
-		extension("purpose", "an extended key usage, which is not asked of authorities", accepted, oidExtKeyUsage, false, sequenceOf(pkitest.OID(oidServerAuth))),
+		extension("constraints-not-critical", "basic constraints that are not critical", accepted,
+			oidBasicConstraints, false, sequenceOf(isTrue)),
+		extension("purpose", "an extended key usage, which is not asked of authorities", accepted, oidExtKeyUsage,
+			false, sequenceOf(pkitest.OID(oidServerAuth))),
 		extension("purpose-empty", "an empty extended key usage", malformed, oidExtKeyUsage, false, sequenceOf()),
-		extension("alternative-name-rubbish", "a subject alternative name that is rubbish", accepted, oidAlternativeName, false, rubbish),
-		extension("name-constraints", "name constraints", malformed, oidNameConstraints, true, sequenceOf(pkitest.TLV(0xa0, sequenceOf(pkitest.Text(0x82, "cn"))))),
+		extension("alternative-name-rubbish", "a subject alternative name that is rubbish", accepted,
+			oidAlternativeName, false, rubbish),
+		extension("name-constraints", "name constraints", malformed, oidNameConstraints, true,
+			sequenceOf(pkitest.TLV(0xa0, sequenceOf(pkitest.Text(0x82, "cn"))))),
 	}
 }
 
@@ -181,10 +241,14 @@ func rootCases() []x509Case {
 	return []x509Case{
 		{"good", "a root that is not pinned in the vectors", accepted, nil},
 		without("no-authority-key", "no authority key identifier", accepted, oidAuthorityKeyID),
-		extension("alternative-name-rubbish", "a subject alternative name that is rubbish", accepted, oidAlternativeName, false, rubbish),
+		extension("alternative-name-rubbish", "a subject alternative name that is rubbish", accepted,
+			oidAlternativeName, false, rubbish),
 		extension("key-usage-tenth", "a tenth usage", malformed, oidKeyUsage, true, usage(6, 0x06, 0x40)),
-		extension("key-usage-zero-bits", "zero bits at the end of the key usage are not unused", malformed, oidKeyUsage, true, usage(0, 0x06)),
+		extension("key-usage-zero-bits", "zero bits at the end of the key usage are not unused", malformed,
+			oidKeyUsage, true, usage(0, 0x06)),
 		extension("signs-documents", "a key that signs documents only", refused, oidKeyUsage, true, usage(6, 0xc0)),
-		{"other-issuer", "it names another issuer", refused, func(c *pkitest.Content) { c.Issuer = rootName("江城市数据局") }},
+		{"other-issuer", "it names another issuer", refused, func(c *pkitest.Content) {
+			c.Issuer = rootName("江城市数据局")
+		}},
 	}
 }
