@@ -19,6 +19,15 @@ func TestWeVerifyBouncyCastlesChain(t *testing.T) {
 	_, err = VerifyRoot(chain[2])
 	fatalIfErr(t, err)
 	compareReaders(t, chain)
+	dir := t.TempDir()
+	for i, name := range []string{"agency.pem", "middle.pem", "root.pem"} {
+		writeFile(t, dir, name, EncodePEM(chain[i]))
+	}
+	for child, issuer := range map[string]string{"agency.pem": "middle.pem", "middle.pem": "root.pem"} {
+		if out, err := opensslVerify(t, dir, issuer, child, mid); err != nil {
+			t.Errorf("OpenSSL does not verify %s: %v: %s", child, err, out)
+		}
+	}
 }
 
 // compareReaders has both readers read and verify a chain that another program made.

@@ -118,7 +118,8 @@ func (c *Certificate) checkIssuedBy(issuer *Certificate, i int) error {
 	case !issuer.IsCA():
 		return ErrNotCA
 	case issuer.extensions.pathLen >= 0 && i > issuer.extensions.pathLen:
-		return fmt.Errorf("%w: its issuer allows %d authorities below itself", ErrPathTooLong, issuer.extensions.pathLen)
+		return fmt.Errorf("%w: its issuer allows %d authorities below itself",
+			ErrPathTooLong, issuer.extensions.pathLen)
 	case !c.signedBy(issuer):
 		return ErrSignature
 	}

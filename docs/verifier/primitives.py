@@ -295,7 +295,8 @@ class Reader:
 def unprintable(c):
     """The characters that no text may hold: section 3."""
     n = ord(c)
-    return n < 0x20 or 0x7F <= n < 0xA0 or n in (0x2028, 0x2029, 0xFEFF) or 0x202A <= n <= 0x202E or 0x2066 <= n <= 0x2069
+    reorders = 0x202A <= n <= 0x202E or 0x2066 <= n <= 0x2069
+    return n < 0x20 or 0x7F <= n < 0xA0 or n in (0x2028, 0x2029, 0xFEFF) or reorders
 
 
 FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")

@@ -205,7 +205,8 @@ func TestParseEvidenceRefuses(t *testing.T) {
 		}
 	}
 	// The largest number is well-formed: that no epoch has such a validator is another finding.
-	far, err := ParseEvidence([]byte(edit(`"cosignatures":[{"validator":0`, `"cosignatures":[{"validator":9007199254740991`)))
+	largest := edit(`"cosignatures":[{"validator":0`, `"cosignatures":[{"validator":9007199254740991`)
+	far, err := ParseEvidence([]byte(largest))
 	if err != nil {
 		t.Fatal(err)
 	}

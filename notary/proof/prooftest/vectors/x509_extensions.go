@@ -2,8 +2,10 @@ package vectors
 
 import (
 	"bytes"
+	"math/big"
 	"slices"
 
+	"stele/crypto/pki"
 	"stele/crypto/pki/pkitest"
 )
 
@@ -154,8 +156,20 @@ func keyIDCases() []x509Case {
 			c.Set(oidAuthorityKeyID, pkitest.Extension(oidAuthorityKeyID, false, value(id)))
 		}}
 	}
-	names := pkitest.TLV(0xa1, pkitest.TLV(0xa4, rootName("another authority")))
-	number := pkitest.TLV(0x82, []byte{7})
+	of := func(name []byte, serial ...byte) [][]byte {
+		return [][]byte{pkitest.TLV(0xa1, pkitest.TLV(0xa4, name)), pkitest.TLV(0x82, serial)}
+	}
+	root, err := pki.Parse(solo().Root.DER)
+	if err != nil {
+		panic("vectors: " + err.Error())
+	}
+	serial, _ := new(big.Int).SetString(root.SerialNumber(), 16)
+	octets := serial.Bytes()
+	if octets[0] >= 0x80 { // or it would be negative
+		octets = slices.Concat([]byte{0}, octets)
+	}
+	issuer := of(rootName("江城市数据局"), octets...)
+	wrong := of(rootName("another authority"), 7)
 	return []x509Case{
 		without("subject-key-none", "no subject key identifier", accepted, oidSubjectKeyID),
 		subject("empty", "a subject key identifier of no bytes", malformed, pkitest.TLV(pkitest.OctetString)),
@@ -169,12 +183,12 @@ func keyIDCases() []x509Case {
 		authority("nothing", "an authority key identifier that says nothing", accepted, func([]byte) []byte {
 			return sequenceOf()
 		}),
-		authority("all", "issuer and serial number too, which are not compared", accepted, func(id []byte) []byte {
-			return sequenceOf(id, names, number)
-		}),
-		authority("no-id", "issuer and serial number alone", accepted, func([]byte) []byte {
-			return sequenceOf(names, number)
-		}),
+		authority("all", "issuer and serial number of the authority's certificate too", accepted,
+			func(id []byte) []byte { return sequenceOf(id, issuer[0], issuer[1]) }),
+		authority("no-id", "issuer and serial number alone", accepted,
+			func([]byte) []byte { return sequenceOf(issuer[0], issuer[1]) }),
+		authority("wrong", "issuer and serial number of another certificate, which are not compared", accepted,
+			func(id []byte) []byte { return sequenceOf(id, wrong[0], wrong[1]) }),
 		authority("rubbish", "an issuer that is rubbish", accepted, func(id []byte) []byte {
 			return sequenceOf(id, pkitest.TLV(0xa1, rubbish), pkitest.TLV(0x82))
 		}),
@@ -182,7 +196,7 @@ func keyIDCases() []x509Case {
 			return sequenceOf(flip(id, 5))
 		}),
 		authority("order", "the serial number stands before the issuer", malformed, func(id []byte) []byte {
-			return sequenceOf(id, number, names)
+			return sequenceOf(id, wrong[1], wrong[0])
 		}),
 		authority("twice", "the identifier twice", malformed, func(id []byte) []byte { return sequenceOf(id, id) }),
 		authority("empty", "an identifier of no bytes", malformed, func([]byte) []byte {
