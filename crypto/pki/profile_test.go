@@ -174,8 +174,15 @@ func TestProfile(t *testing.T) {
 
 // TestSecondReaderOnDamage has both readers read certificates that were damaged element by
 // element. No signature is looked at: what is read must be the same, or both must refuse.
+// To look further, give another seed and a number: STELE_DAMAGE=7,50000.
 func TestSecondReaderOnDamage(t *testing.T) {
-	compareOnDamage(t, readProfileCases(t), 1, 2000)
+	seed, count := uint64(1), 2000
+	if v := os.Getenv("STELE_DAMAGE"); v != "" {
+		if _, err := fmt.Sscanf(v, "%d,%d", &seed, &count); err != nil {
+			t.Fatalf("STELE_DAMAGE: %v", err)
+		}
+	}
+	compareOnDamage(t, readProfileCases(t), seed, count)
 }
 
 func compareOnDamage(t *testing.T, from []profileCase, seed uint64, count int) {
