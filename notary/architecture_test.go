@@ -23,6 +23,7 @@ var allowed = map[string]string{
 	"crypto/merkle":              "crypto/sm",
 	"crypto/signednote":          "crypto/sm",
 	"crypto/pki":                 "crypto/sm",
+	"crypto/pki/pkitest":         "",
 	"crypto/keystore":            "crypto/sm",
 	"crypto/seal":                "crypto/sm",
 	"notary":                     "crypto/sm",

@@ -2,12 +2,9 @@ package pki
 
 import (
 	"bytes"
-	"encoding/asn1"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/emmansun/gmsm/smx509"
 )
 
 // VerifyChain decides whether the first certificate of chain was a valid signer of the given
@@ -79,14 +76,18 @@ func parseChain(chain [][]byte) ([]*Certificate, error) {
 	return path, nil
 }
 
-var oidDocumentSigning = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 36} // RFC 9336
+// The contents of the OIDs of purposes that let a key sign documents.
+const (
+	oidDocumentSigning = "\x2b\x06\x01\x05\x05\x07\x03\x24" // 1.3.6.1.5.5.7.3.36, RFC 9336
+	oidAnyPurpose      = "\x55\x1d\x25\x00"                 // 2.5.29.37.0
+)
 
 // checkProfile is the one rule for what an agency or a notary certificate looks like.
 func (c *Certificate) checkProfile(profile Profile) error {
 	switch {
-	case c.cert.BasicConstraintsValid && c.cert.IsCA:
+	case c.extensions.authority:
 		return fmt.Errorf("%w: a certificate authority's key signs certificates only", ErrUsage)
-	case profile.keyUsage() == 0 || c.cert.KeyUsage != profile.keyUsage():
+	case profile.keyUsage() == 0 || c.extensions.usage != profile.keyUsage():
 		return fmt.Errorf("%w: key usage is not exactly that of the %v profile", ErrUsage, profile)
 	case !c.purposeAllowed():
 		return fmt.Errorf("%w: extended key usage excludes signing documents", ErrUsage)
@@ -99,11 +100,8 @@ func (c *Certificate) checkProfile(profile Profile) error {
 // purposeAllowed: where an extended key usage is given, the key is for those purposes only
 // (RFC 5280 section 4.2.1.12). We write none.
 func (c *Certificate) purposeAllowed() bool {
-	if len(c.cert.ExtKeyUsage) == 0 && len(c.cert.UnknownExtKeyUsage) == 0 {
-		return true
-	}
-	return slices.Contains(c.cert.ExtKeyUsage, smx509.ExtKeyUsageAny) ||
-		slices.ContainsFunc(c.cert.UnknownExtKeyUsage, oidDocumentSigning.Equal)
+	purposes := c.extensions.purposes
+	return purposes == nil || slices.Contains(purposes, oidAnyPurpose) || slices.Contains(purposes, oidDocumentSigning)
 }
 
 // checkIssuedBy checks one hop of the path. i is the place of c, counted from 0 at the
@@ -112,15 +110,16 @@ func (c *Certificate) checkIssuedBy(issuer *Certificate, i int) error {
 	switch {
 	case c.selfIssued():
 		return fmt.Errorf("%w: a self-issued certificate stands below the root", ErrChain)
-	case !bytes.Equal(c.cert.RawIssuer, issuer.cert.RawSubject):
+	case !bytes.Equal(c.rawIssuer, issuer.rawSubject):
 		return fmt.Errorf("%w: its issuer is not the subject of the next one", ErrChain)
-	case len(c.cert.AuthorityKeyId) > 0 && len(issuer.cert.SubjectKeyId) > 0 &&
-		!bytes.Equal(c.cert.AuthorityKeyId, issuer.cert.SubjectKeyId):
+	case c.extensions.authorityKeyID != nil && issuer.extensions.subjectKeyID != nil &&
+		!bytes.Equal(c.extensions.authorityKeyID, issuer.extensions.subjectKeyID):
 		return fmt.Errorf("%w: its issuer has another key identifier", ErrChain)
 	case !issuer.IsCA():
 		return ErrNotCA
-	case issuer.cert.MaxPathLen >= 0 && i > issuer.cert.MaxPathLen:
-		return fmt.Errorf("%w: its issuer allows %d authorities below itself", ErrPathTooLong, issuer.cert.MaxPathLen)
+	case issuer.extensions.pathLen >= 0 && i > issuer.extensions.pathLen:
+		return fmt.Errorf("%w: its issuer allows %d authorities below itself",
+			ErrPathTooLong, issuer.extensions.pathLen)
 	case !c.signedBy(issuer):
 		return ErrSignature
 	}
@@ -130,15 +129,15 @@ func (c *Certificate) checkIssuedBy(issuer *Certificate, i int) error {
 // signedBy uses the one verification of this program, which fixes the user id and accepts
 // minimal DER only, rather than the certificate library's.
 func (c *Certificate) signedBy(issuer *Certificate) bool {
-	return issuer.key.Verify(c.cert.RawTBSCertificate, c.cert.Signature)
+	return issuer.key.Verify(c.content, c.signature)
 }
 
 // checkTime: both ends are inclusive (RFC 5280 section 4.1.2.5).
 func (c *Certificate) checkTime(at time.Time) error {
 	switch {
-	case at.Before(c.cert.NotBefore):
+	case at.Before(c.notBefore):
 		return fmt.Errorf("%w: valid from %s", ErrNotYetValid, c.NotBefore().Format(time.RFC3339))
-	case at.Truncate(time.Second).After(c.cert.NotAfter): // the last second is valid to its end
+	case at.Truncate(time.Second).After(c.notAfter): // the last second is valid to its end
 		return fmt.Errorf("%w: valid until %s", ErrExpired, c.NotAfter().Format(time.RFC3339))
 	}
 	return nil

@@ -97,6 +97,8 @@ func TestFixtures(t *testing.T) {
 	wantError(t, c, err, ErrUnknownRoot)
 }
 
+var forDocuments = []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 36}}
+
 // A chain that another authority made, with intermediates; each row spoils one template.
 func TestVerifyChainOfOthers(t *testing.T) {
 	type templates struct{ leaf, low, high, root *x509.Certificate }
@@ -108,7 +110,7 @@ func TestVerifyChainOfOthers(t *testing.T) {
 		"empty basic constraints":  {func(c *templates) { c.leaf.BasicConstraintsValid = true; c.leaf.MaxPathLen = -1 }, nil},
 		"path lengths just right":  {func(c *templates) { c.root.MaxPathLen = 2; c.high.MaxPathLen = 1; setZeroPath(c.low) }, nil},
 		"any purpose":              {func(c *templates) { c.leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, nil},
-		"document signing":         {func(c *templates) { c.leaf.UnknownExtKeyUsage = []asn1.ObjectIdentifier{oidDocumentSigning} }, nil},
+		"document signing":         {func(c *templates) { c.leaf.UnknownExtKeyUsage = forDocuments }, nil},
 		"path length at root":      {func(c *templates) { c.root.MaxPathLen = 1 }, ErrPathTooLong},
 		"path length in between":   {func(c *templates) { setZeroPath(c.high) }, ErrPathTooLong},
 		"low is no CA":             {func(c *templates) { c.low.IsCA = false }, ErrNotCA},
@@ -174,10 +176,10 @@ func TestForgedIssuer(t *testing.T) {
 	rootCert, err := Parse(root.der)
 	fatalIfErr(t, err)
 	template := leafTemplate()
-	template.AuthorityKeyId = rootCert.cert.SubjectKeyId
+	template.AuthorityKeyId = rootCert.extensions.subjectKeyID
 	parent := caTemplate("")
-	parent.RawSubject = rootCert.cert.RawSubject
-	parent.SubjectKeyId = rootCert.cert.SubjectKeyId
+	parent.RawSubject = rootCert.rawSubject
+	parent.SubjectKeyId = rootCert.extensions.subjectKeyID
 	forgedRoot := authority{forger.key, foreign(t, parent, forger.key, nil)}
 	leaf := foreign(t, template, newKey(t), &forgedRoot)
 	got, err := VerifyChain([][]byte{leaf, root.der}, [][]byte{root.der}, mid, Agency)

@@ -94,7 +94,8 @@ func Issue(req IssueRequest, root []byte, rootKey *sm.PrivateKey) ([]byte, error
 	if t.NotBefore.Before(issuer.NotBefore()) || t.NotAfter.After(issuer.NotAfter()) {
 		return nil, errors.New("issue certificate: it would be valid when its root is not")
 	}
-	der, err := smx509.CreateCertificate(rand.Reader, t, issuer.cert, req.PublicKey.ECDSA(), rootKey.SM2())
+	parent := &x509.Certificate{RawSubject: issuer.rawSubject, SubjectKeyId: issuer.extensions.subjectKeyID}
+	der, err := smx509.CreateCertificate(rand.Reader, t, parent, req.PublicKey.ECDSA(), rootKey.SM2())
 	if err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}

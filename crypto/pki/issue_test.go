@@ -21,9 +21,9 @@ func TestNewRoot(t *testing.T) {
 	if !c.NotBefore().Equal(day0) || !c.NotAfter().Equal(day1) || !bytes.Equal(c.DER(), root.der) {
 		t.Errorf("validity %v to %v", c.NotBefore(), c.NotAfter())
 	}
-	x := c.cert
-	if x.KeyUsage != smx509.KeyUsageCertSign|smx509.KeyUsageCRLSign || x.MaxPathLen != 0 || len(x.SubjectKeyId) != 20 {
-		t.Errorf("usage %b, path length %d, key id %x", x.KeyUsage, x.MaxPathLen, x.SubjectKeyId)
+	x := c.extensions
+	if x.usage != smx509.KeyUsageCertSign|smx509.KeyUsageCRLSign || x.pathLen != 0 || len(x.subjectKeyID) != 20 {
+		t.Errorf("usage %b, path length %d, key id %x", x.usage, x.pathLen, x.subjectKeyID)
 	}
 	if c.Allows(Agency) || c.Allows(Notary) {
 		t.Error("a root may sign documents")
@@ -41,8 +41,10 @@ func TestIssue(t *testing.T) {
 		}
 		rootCert, err := Parse(root.der)
 		fatalIfErr(t, err)
-		if c.cert.BasicConstraintsValid || !bytes.Equal(c.cert.AuthorityKeyId, rootCert.cert.SubjectKeyId) || len(c.cert.SubjectKeyId) != 20 {
-			t.Errorf("%v: basic constraints %t, AKI %x, SKI %x", profile, c.cert.BasicConstraintsValid, c.cert.AuthorityKeyId, c.cert.SubjectKeyId)
+		x := c.extensions
+		id := rootCert.extensions.subjectKeyID
+		if x.constrained || !bytes.Equal(x.authorityKeyID, id) || len(x.subjectKeyID) != 20 {
+			t.Errorf("%v: constraints %t, AKI %x, SKI %x", profile, x.constrained, x.authorityKeyID, x.subjectKeyID)
 		}
 		if c.Allows(Agency) != (profile == Agency) || c.Allows(Notary) != (profile == Notary) {
 			t.Errorf("%v: allowed as agency %t, as notary %t", profile, c.Allows(Agency), c.Allows(Notary))
@@ -57,7 +59,7 @@ func TestSerialNumbersAreUniqueAndPositive(t *testing.T) {
 	for range 64 {
 		c, err := Parse(issue(t, root, Agency, key))
 		fatalIfErr(t, err)
-		n := c.cert.SerialNumber
+		n := c.serial
 		if n.Sign() <= 0 || n.BitLen() > 128 || seen[c.SerialNumber()] {
 			t.Fatalf("serial number %s", c.SerialNumber())
 		}

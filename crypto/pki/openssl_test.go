@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,11 @@ func TestWeVerifyOpenSSLsChain(t *testing.T) {
 	fatalIfErr(t, err)
 	if c.Code() != agencyCode || c.Subject().Organization != "测试机构" || c.Subject().CommonName != "agency" {
 		t.Errorf("subject %+v", c.Subject())
+	}
+	made := profileCase{At: at.Format("2006-01-02T15:04:05.000Z"), Chain: [][]byte{agency, middle, root}}
+	second := runSecondReader(t, []profileCase{made})
+	if second[0].Outcome != "accepted" || !reflect.DeepEqual(second[0].Read, readBy(c)) {
+		t.Errorf("the second reader finds %+v %+v, this one %+v", second[0], second[0].Read, readBy(c))
 	}
 	got, err := VerifyChain([][]byte{server, middle, root}, [][]byte{root}, at, Agency)
 	wantError(t, got, err, ErrUsage)

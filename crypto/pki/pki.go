@@ -1,5 +1,7 @@
 // Package pki makes and checks X.509 certificates with SM2 keys and SM2-with-SM3
-// signatures (GB/T 20518, GM/T 0015, RFC 5280), on emmansun/gmsm's smx509.
+// signatures (GB/T 20518, GM/T 0015, RFC 5280). It makes them with emmansun/gmsm's smx509 and
+// reads them itself: docs/formats.md section 7 is the whole profile, and
+// testdata/profile/cases.json has a chain for each of its rules.
 //
 // It does no I/O and knows nothing of documents: three profiles are all it has.
 //
@@ -44,7 +46,8 @@ const MaxChain = 4
 // that the chain is bad whatever a verifier trusts.
 var (
 	// ErrMalformed: not one strict DER X.509 v3 certificate with an SM2 key and an SM2-with-SM3
-	// signature, or one with a critical extension that is not understood here.
+	// signature, or one that is not of the profile, as with a critical extension that is not
+	// understood here.
 	ErrMalformed = errors.New("not an acceptable SM2 certificate")
 	// ErrChain: the certificates do not form one path in order: each must be issued by the next.
 	ErrChain = errors.New("the certificates are not one ordered path from the signer to a root")

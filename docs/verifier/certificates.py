@@ -1,12 +1,26 @@
-"""SM2 certificates: docs/formats.md section 7."""
-import re
+"""SM2 certificates: docs/formats.md section 7.
 
-from primitives import SM2_SPKI, Malformed, Refused, canonical_signature, der, der_int, need, point, sm2_verify, time_ms
+    certificates.py cases.json     one line of JSON for each case of the file: what was read, and how its chain ends
+"""
+import base64
+import json
+import re
+import sys
+
+from primitives import (SM2_SPKI, Malformed, Refused, canonical_signature, der, der_int, need, point, sm2_verify,
+                        time_ms, unprintable)
 
 
 SM2_WITH_SM3 = (bytes.fromhex("06082a811ccf55018375"), bytes.fromhex("06082a811ccf550183750500"))
 OIDS = {"550406": "country", "550408": "province", "550407": "locality", "55040a": "organization", "550403": "commonName", "550405": "code"}
-STRINGS = {12: "utf-8", 19: "ascii", 22: "ascii", 18: "ascii", 20: "latin-1", 30: "utf-16-be"}
+PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")
+STRINGS = {  # tag: encoding, and the characters
+    12: ("utf-8", re.compile(r".*", re.DOTALL)),
+    18: ("ascii", re.compile(r"[0-9 ]*")),
+    19: ("ascii", PRINTABLE),
+    22: ("ascii", re.compile(r"[ -~]*")),
+    30: ("utf-16-be", re.compile(r"[\0-\uffff]*")),
+}
 
 
 def elements(data):
@@ -18,29 +32,51 @@ def elements(data):
     return out
 
 
+def only(data, tag):
+    """The content of the one element that data is."""
+    content, end = der(data, 0, tag)
+    need(end == len(data), "bytes after the value")
+    return content
+
+
+def oid(tag, content):
+    need(tag == 6 and content and content[-1] < 0x80, "OID")
+    need(not any(c == 0x80 and (i == 0 or content[i - 1] < 0x80) for i, c in enumerate(content)), "OID is not minimal")
+    return content.hex()
+
+
+def cert_string(tag, content):
+    need(tag in STRINGS and content, "string")
+    encoding, allowed = STRINGS[tag]
+    text = content.decode(encoding)
+    need(allowed.fullmatch(text) and not any(unprintable(c) for c in text), "characters")
+    return text
+
+
 def cert_name(content):
-    out, count = {}, 0
-    for tag, rdn, _ in elements(content):
-        need(tag == 0x31, "name")
-        for tag, pair, _ in elements(rdn):
+    out, rdns = {}, elements(content)
+    need(rdns, "empty name")
+    for tag, rdn, _ in rdns:
+        pairs = elements(rdn)
+        need(tag == 0x31 and pairs and all(a[2] < b[2] for a, b in zip(pairs, pairs[1:])), "set")
+        for tag, pair, _ in pairs:
             need(tag == 0x30, "name")
-            (t1, oid, _), (t2, value, _) = elements(pair)
-            need(t1 == 6 and t2 in STRINGS, "name")
-            value, count = value.decode(STRINGS[t2]), count + 1
-            field = OIDS.get(oid.hex())
+            (t1, kind, _), (t2, value, _) = elements(pair)
+            field, value = OIDS.get(oid(t1, kind)), cert_string(t2, value)
             if field:
-                need(field not in out and value, "name")
+                need(field not in out, "name")
                 out[field] = value
-    need(count, "empty name")
     return out
 
 
 def cert_time(tag, content):
+    text = content.decode("ascii")
+    need(tag in (23, 24), "time")
     if tag == 23:
-        text = content.decode("ascii")
-        return time_ms(("20" if text[:2] < "50" else "19") + text, r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z")
-    need(tag == 24, "time")
-    return time_ms(content.decode("ascii"), r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z")
+        text = ("20" if text[:2] < "50" else "19") + text
+    t = time_ms(text, r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z")
+    need(text >= "1950", "year")
+    return t
 
 
 def parse_cert(raw):
@@ -52,8 +88,7 @@ def parse_cert(raw):
 
 def parse_cert_strictly(raw):
     need(len(raw) <= 8 << 10, "certificate is too long")
-    outer, end = der(raw, 0, 0x30)
-    need(end == len(raw), "bytes after the certificate")
+    outer = only(raw, 0x30)
     (t1, tbs, tbs_raw), (t2, alg, _), (t3, bits, _) = elements(outer)
     need((t1, t2, t3) == (0x30, 0x30, 3) and bits[:1] == b"\0" and canonical_signature(bits[1:]), "certificate")
     parts = elements(tbs)
@@ -63,9 +98,11 @@ def parse_cert_strictly(raw):
     need(0 < serial < 1 << 159, "serial number")
     need(parts[2][1] == alg and alg in SM2_WITH_SM3, "algorithm")
     (b_tag, b, _), (a_tag, a, _) = elements(parts[4][1])
-    c = {"raw": raw, "tbs": tbs_raw, "signature": bits[1:], "issuer": cert_name(parts[3][1]), "issuer_raw": parts[3][2],
-         "subject": cert_name(parts[5][1]), "subject_raw": parts[5][2], "from": cert_time(b_tag, b), "until": cert_time(a_tag, a),
-         "usage": 0, "ca": None, "ski": b"", "aki": b"", "purposes": None}
+    c = {"raw": raw, "tbs": tbs_raw, "signature": bits[1:], "serial": serial,
+         "issuer": cert_name(parts[3][1]), "issuer_raw": parts[3][2],
+         "subject": cert_name(parts[5][1]), "subject_raw": parts[5][2],
+         "from": cert_time(b_tag, b), "until": cert_time(a_tag, a),
+         "usage": set(), "ca": None, "ski": b"", "aki": b"", "purposes": None}
     need(parts[6][2].startswith(SM2_SPKI) and c["from"] <= c["until"], "key or validity")
     c["key"] = point(parts[6][2][len(SM2_SPKI):])
     cert_extensions(c, parts[7][1])
@@ -73,34 +110,60 @@ def parse_cert_strictly(raw):
 
 
 def cert_extensions(c, data):
-    (tag, content, whole), = elements(data)
-    need(tag == 0x30, "extensions")
-    seen = set()
-    for tag, ext, _ in elements(content):
+    seen, extensions = set(), elements(only(data, 0x30))
+    need(extensions, "no extensions")
+    for tag, ext, _ in extensions:
         fields = elements(ext)
-        need(tag == 0x30 and fields[0][0] == 6 and fields[-1][0] == 4 and len(fields) in (2, 3), "extension")
-        if len(fields) == 3:
-            need(fields[1][0] == 1 and fields[1][1] in (b"\xff", b"\0"), "extension")
-        oid, critical, value = fields[0][1].hex(), len(fields) == 3 and fields[1][1] == b"\xff", fields[-1][1]
-        need(oid not in seen and oid != "551d1e", "extension")
-        need(not critical or oid in ("551d0f", "551d13"), "critical extension")
-        seen.add(oid)
-        if oid == "551d0f":  # key usage
-            bits, _ = der(value, 0, 3)
-            c["usage"] = {i for i in range(8 * (len(bits) - 1)) if bits[1 + i // 8] >> (7 - i % 8) & 1}
-        elif oid == "551d13":  # basic constraints
-            fields = elements(der(value, 0, 0x30)[0])
-            ca = bool(fields) and fields[0][0] == 1 and fields[0][1] == b"\xff"
-            lengths = [int.from_bytes(f[1], "big") for f in fields if f[0] == 2]
-            c["ca"] = {"ca": ca, "path": lengths[0] if lengths else None}
-        elif oid == "551d0e":
-            c["ski"] = der(value, 0, 4)[0]
-        elif oid == "551d23":
-            for tag, k, _ in elements(der(value, 0, 0x30)[0]):
-                c["aki"] = k if tag == 0x80 else c["aki"]
-        elif oid == "551d25":
-            c["purposes"] = [f[1].hex() for f in elements(der(value, 0, 0x30)[0])]
-    c["usage"] = c["usage"] or set()
+        need(tag == 0x30 and len(fields) in (2, 3) and fields[-1][0] == 4, "extension")
+        critical = len(fields) == 3 and boolean(*fields[1][:2])
+        kind, value = oid(*fields[0][:2]), fields[-1][1]
+        need(kind not in seen and kind != "551d1e", "extension")
+        need(not critical or kind in ("551d0f", "551d13"), "critical extension")
+        seen.add(kind)
+        if kind == "551d0f":
+            c["usage"] = key_usage(only(value, 3))
+        elif kind == "551d13":
+            c["ca"] = basic_constraints(elements(only(value, 0x30)))
+        elif kind == "551d0e":
+            c["ski"] = only(value, 4)
+            need(c["ski"], "key identifier")
+        elif kind == "551d23":
+            c["aki"] = authority_key_id(elements(only(value, 0x30)))
+        elif kind == "551d25":
+            c["purposes"] = [oid(*f[:2]) for f in elements(only(value, 0x30))]
+            need(c["purposes"], "no purpose")
+
+
+def boolean(tag, content):
+    need(tag == 1 and content in (b"\0", b"\xff"), "BOOLEAN")
+    return content == b"\xff"
+
+
+def key_usage(bits):
+    need(len(bits) >= 2 and bits[0] < 8, "key usage")
+    count = 8 * (len(bits) - 1) - bits[0]
+    value = int.from_bytes(bits[1:], "big")
+    need(count <= 9, "there is no such usage")
+    need(value & (1 << bits[0] + 1) - 1 == 1 << bits[0], "key usage is not minimal")
+    return {i for i in range(count) if bits[1 + i // 8] >> (7 - i % 8) & 1}
+
+
+def basic_constraints(fields):
+    ca = bool(fields) and fields[0][0] == 1 and boolean(*fields[0][:2])
+    rest = fields[1:] if fields and fields[0][0] == 1 else fields
+    if not rest:
+        return {"ca": ca, "path": None}
+    need(ca and len(rest) == 1, "basic constraints")
+    length, _ = der_int(rest[0][2], 0)
+    need(0 <= length < 1 << 31, "path length")
+    return {"ca": ca, "path": length}
+
+
+def authority_key_id(fields):
+    tags = [f[0] for f in fields]
+    need(tags == [t for t in (0x80, 0xA1, 0x82) if t in tags], "authority key identifier")
+    need(0x80 not in tags or fields[0][1], "key identifier")
+    return fields[0][1] if 0x80 in tags else b""
 
 
 def is_ca(c):
@@ -137,3 +200,40 @@ def verify_root(raw):
     except Malformed:
         return False
     return c["subject_raw"] == c["issuer_raw"] and is_ca(c) and sm2_verify(c["key"], c["tbs"], c["signature"])
+
+
+def read_by(raw):
+    """All that anything here depends on, in the form in which the tests compare it."""
+    c = parse_cert(raw)
+    usage = sum(1 << i for i in c["usage"])
+    limit = c["ca"] and c["ca"]["path"]
+    return {"serial": "%x" % c["serial"], "subject": c["subject"], "issuer": c["issuer"],
+            "from": c["from"] // 1000, "until": c["until"] // 1000, "key": c["key"].hex(), "usage": usage,
+            "constrained": c["ca"] is not None, "authority": bool(c["ca"] and c["ca"]["ca"]),
+            "pathLen": -1 if limit is None else limit, "ski": c["ski"].hex(), "aki": c["aki"].hex(),
+            "purposes": c["purposes"] or []}
+
+
+def outcome(case):
+    """What becomes of the certificate at a place of its chain, whose root is pinned: malformed is the
+    certificate, refused its chain. Without a time only the certificate is read."""
+    chain, read = [base64.b64decode(x) for x in case["chain"]], None
+    try:
+        read = read_by(chain[case["place"]])
+        if "at" not in case:
+            return {"name": case["name"], "outcome": "accepted", "read": read}
+        if case["place"] == len(chain) - 1:
+            need(verify_root(chain[-1]), "root", Refused)
+        verify_chain(chain, time_ms(case["at"]))
+        result = "accepted"
+    except Malformed:
+        result = "malformed"
+    except Refused:
+        result = "refused"
+    return {"name": case["name"], "outcome": result, "read": read}
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as f:
+        for one in json.load(f)["cases"]:
+            print(json.dumps(outcome(one), ensure_ascii=False), flush=True)

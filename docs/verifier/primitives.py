@@ -176,6 +176,18 @@ def no_constant(name):
 JSON = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=no_constant)
 
 
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def depth(text):
+    """How deep lists and objects lie in one another; of what is no JSON, anything."""
+    deepest = now = 0
+    for c in re.findall(r"[][{}]", STRING.sub("", text)):
+        now += 1 if c in "[{" else -1
+        deepest = max(deepest, now)
+    return deepest
+
+
 class Reader:
     def __init__(self, data, limit):
         need(len(data) <= limit, "too long")
@@ -183,6 +195,7 @@ class Reader:
             self.text = data.decode("utf-8")
         except UnicodeDecodeError:
             raise Malformed("UTF-8")
+        need(depth(self.text) <= 64, "too deep")
         self.at = 0
 
     def sees(self, s):
@@ -272,10 +285,10 @@ class Reader:
         start = self.at
         try:
             _, self.at = JSON.raw_decode(self.text, self.at)
-        except (ValueError, RecursionError):
+        except ValueError:
             raise Malformed("JSON")
         text = self.text[start:self.at]
-        need(not re.search(r"\s", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)), "white space")
+        need(not re.search(r"\s", STRING.sub("", text)), "white space")
         return text
 
 
@@ -321,6 +334,13 @@ def read_again(parse, data, limit):
         except Malformed:
             pass
         raise
+
+
+def unprintable(c):
+    """The characters that no text may hold: section 3."""
+    n = ord(c)
+    reorders = 0x202A <= n <= 0x202E or 0x2066 <= n <= 0x2069
+    return n < 0x20 or 0x7F <= n < 0xA0 or n in (0x2028, 0x2029, 0xFEFF) or reorders
 
 
 FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")

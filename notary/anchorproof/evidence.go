@@ -184,6 +184,9 @@ func (w wireEpoch) signedEpoch() (SignedEpoch, error) {
 	}
 	s := SignedEpoch{Epoch: e}
 	for _, j := range w.Joins {
+		if err := checkIndex(j.Validator); err != nil {
+			return SignedEpoch{}, err
+		}
 		s.Joins = append(s.Joins, Join(j))
 	}
 	s.Signatures, err = cosignatures(w.Signatures)
@@ -204,9 +207,21 @@ func cosignatures(in []wireCosignature) ([]Cosignature, error) {
 	}
 	var out []Cosignature
 	for _, s := range in {
+		if err := checkIndex(s.Validator); err != nil {
+			return nil, err
+		}
 		out = append(out, Cosignature(s))
 	}
 	return out, nil
+}
+
+// checkIndex refuses what is no integer of canonical JSON. An index that the epoch does not have
+// is well-formed and proves nothing, which is another finding: see [Epoch.CheckQuorum].
+func checkIndex(validator int) error {
+	if validator < 0 || uint64(validator) > MaxNumber {
+		return fmt.Errorf("%w: the number of a validator must be 0 to 2^53-1", ErrFormat)
+	}
+	return nil
 }
 
 // encode writes canonical JSON: struct order, no white space, no HTML escaping.

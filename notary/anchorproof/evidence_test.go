@@ -190,6 +190,11 @@ func TestParseEvidenceRefuses(t *testing.T) {
 		"short hash": edit(`"path":[`, `"path":[`+string(short)+`,`), "position too large": edit(`"position":2`, `"position":9007199254740992`),
 		"long path":       edit(`"path":[`, `"path":[`+strings.Repeat(`"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",`, merkle.MaxPath)),
 		"many signatures": edit(`"cosignatures":[`, `"cosignatures":[`+strings.Repeat(`{"validator":0,"signature":""},`, MaxValidators)),
+		"no validator":    edit(`"cosignatures":[{"validator":0`, `"cosignatures":[{"validator":-1`),
+		"far validator":   edit(`"cosignatures":[{"validator":0`, `"cosignatures":[{"validator":9007199254740992`),
+		"no signer":       edit(`"signatures":[{"validator":0`, `"signatures":[{"validator":-1`),
+		"no newcomer":     edit(`"joins":[{"validator":`, `"joins":[{"validator":-`),
+		"far newcomer":    edit(`"joins":[{"validator":`, `"joins":[{"validator":900719925474099`),
 		"header":          edit(`epoch 2`, `epoch 02`),
 		"epoch text":      edit(`city-3 10`, `city-3 010`),
 		"empty epoch":     edit(`"epochs":[`, `"epochs":[{},`),
@@ -198,6 +203,15 @@ func TestParseEvidenceRefuses(t *testing.T) {
 		if _, err := ParseEvidence([]byte(bad)); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// The largest number is well-formed: that no epoch has such a validator is another finding.
+	largest := edit(`"cosignatures":[{"validator":0`, `"cosignatures":[{"validator":9007199254740991`)
+	far, err := ParseEvidence([]byte(largest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.Verify(a.genesis, a.checkpoint); err == nil {
+		t.Error("a validator that the epoch does not have cosigned")
 	}
 }
 

@@ -19,6 +19,11 @@ import (
 // MaxInt is the largest integer that is ever written: what JavaScript holds exactly (2^53 - 1).
 const MaxInt = 1<<53 - 1
 
+// MaxDepth is how deep lists and objects lie in one another at most. The formats need 8; what
+// stands in a bundle without being looked into may have more, and a reader that calls itself
+// for each level must not run out of them before another does.
+const MaxDepth = 64
+
 // ErrNotCanonical reports input that says something but not in its one spelling.
 var ErrNotCanonical = errors.New("not in canonical form: keys must be in the fixed order, once each, without white space")
 
@@ -31,10 +36,35 @@ func Decode(data []byte, max int, v any) error {
 	if !utf8.Valid(data) {
 		return errors.New("not valid UTF-8")
 	}
+	if deeperThan(data, MaxDepth) {
+		return fmt.Errorf("lists and objects may lie %d deep in one another", MaxDepth)
+	}
 	if err := json.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("not the JSON that is expected here: %w", err)
 	}
 	return nil
+}
+
+// deeperThan counts brackets outside strings. What is no JSON may be counted wrongly: it is
+// refused later.
+func deeperThan(data []byte, most int) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			if depth++; depth > most {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // Check compares input with the one spelling of what was read from it.

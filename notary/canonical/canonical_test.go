@@ -2,6 +2,7 @@ package canonical
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,6 +26,25 @@ func TestEscapes(t *testing.T) {
 	} {
 		if got := string(AppendString(nil, in)); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestDepth(t *testing.T) {
+	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	for text, ok := range map[string]bool{
+		nested(MaxDepth):     true,
+		nested(MaxDepth + 1): false,
+		strings.Repeat(`{"":[`, MaxDepth/2) + strings.Repeat("]}", MaxDepth/2):             true,
+		`[` + strings.Repeat(`{"":[`, MaxDepth/2) + strings.Repeat("]}", MaxDepth/2) + `]`: false,
+		`["` + nested(MaxDepth) + `"]`:                true,
+		`["\"` + nested(MaxDepth) + `"]`:              true,
+		`["\\",` + nested(MaxDepth) + `]`:             false,
+		`[` + strings.Repeat(`[],`, MaxDepth) + `[]]`: true,
+	} {
+		var v any
+		if err := Decode([]byte(text), 1<<20, &v); (err == nil) != ok {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

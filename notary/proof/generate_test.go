@@ -32,3 +32,14 @@ func TestVectorsAreUpToDate(t *testing.T) {
 		t.Errorf("%d files in %s, %d are made (%v)", len(files), vectorsDir, len(made.Files)+1, err)
 	}
 }
+
+// TestCertificateCasesAreUpToDate does the same for the cases of the certificate profile.
+func TestCertificateCasesAreUpToDate(t *testing.T) {
+	made, err := vectors.EncodeCases(vectors.CertificateCases())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old, err := os.ReadFile(filepath.Join("../..", vectors.CasesFile)); err != nil || !bytes.Equal(old, made) {
+		t.Errorf("%s differs from what genvectors writes (%v)", vectors.CasesFile, err)
+	}
+}

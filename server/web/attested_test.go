@@ -72,9 +72,9 @@ func TestAttestedAnchorInBrowser(t *testing.T) {
 	path := files(t, documents)
 	parent := browser(t)
 	said := map[string]map[string][]string{ // what must be read, and behind ! what must not
-		"zh-CN": {"both.json": {"上级链锚定（网关声明）", "省主干网", "他证", "!锚定时间（网关声明）"}, "alone.json": {"只有网关“省主干网”的声明", "锚定时间（网关声明）", "!三分之二"},
+		"zh-CN": {"both.json": {"上级链锚定（网关声明）", "省主干网", "他证", "!最迟写入日志的时间（网关声明）"}, "alone.json": {"只有网关“省主干网”的声明", "最迟写入日志的时间（网关声明）", "!三分之二"},
 			"gateway.json": {"网关声明不成立"}, "chain.json": {"节点签名、区块或节点名单对不上"}},
-		"en": {"both.json": {"Anchor on a chain above (attested)", "省主干网", "on the word of the gateway", "!says the gateway"}, "alone.json": {"stated by the gateway “省主干网” alone", "Anchored (says the gateway)", "!two thirds"},
+		"en": {"both.json": {"Anchor on a chain above (attested)", "省主干网", "on the word of the gateway", "!says the gateway"}, "alone.json": {"stated by the gateway “省主干网” alone", "In the log not later than (says the gateway)", "!two thirds"},
 			"gateway.json": {"The gateway's statement does not hold"}, "chain.json": {"the nodes' signatures, the block or the list of nodes do not fit"}},
 	}
 	for _, l := range []look{desktop, phone.In("en").InDark()} {

@@ -160,11 +160,11 @@ func TestOfflineVerdicts(t *testing.T) {
 					t.Errorf("%s: %s, want %s: %s", c.names, got, c.want, b.Text("#result"))
 				}
 				b.Wait(`document.activeElement === document.querySelector('#result h1')`)
-				got := strings.Replace(b.words(`document.querySelector('#result').cloneNode(true)`), b.textOf("offline.later")+"\n", "", 1)
+				got := strings.Replace(b.words(`document.querySelector('#result').cloneNode(true)`), b.textOf("stands.unasked"), b.textOf("stands.asked"), 1)
 				if want := b.uploaded(to, documents, c.names); got != want {
 					t.Errorf("%s: offline:\n%s\nby upload:\n%s", c.names, got, want)
 				}
-				if says := strings.Contains(b.Text("#result"), b.textOf("offline.later")); says != (c.want == "genuine" || c.want == "pending") {
+				if says := strings.Contains(b.Text("#result"), b.textOf("stands.unasked")); says != (c.want == "genuine" || c.want == "pending") {
 					t.Errorf("%s: says that later changes are not known: %v", c.names, says)
 				}
 				var links int

@@ -93,7 +93,7 @@ func TestSaveJSON(t *testing.T) {
 	}
 	roots, err := proof.ParseTrust(to.trust)
 	fatalIfErr(t, err)
-	if want := proof.Verify(roots, &digest, []byte(got.Bundle)).JSON(); string(want) != string(got.Report) {
+	if want := proof.VerifyFile(roots, &proof.File{SM3: digest, Size: int64(len(docGenuine))}, []byte(got.Bundle)).JSON(); string(want) != string(got.Report) {
 		t.Errorf("the report is\n%s\nand should be\n%s", got.Report, want)
 	}
 	if name, data := save(b.press("result.save_bundle")); name != number+".bundle.json" || string(data) != got.Bundle {

@@ -101,7 +101,7 @@ func TestUploadForm(t *testing.T) {
 		"bundle":              {[]part{file(docGenuine), bundle(to.bundles[string(docGenuine)])}, 200, "genuine", "Not a byte has changed"},
 		"bundle alone":        {[]part{bundle(to.bundles[string(docGenuine)])}, 200, "unverifiable", "no file was compared"},
 		"bundle, other file":  {[]part{file(docUnknown), bundle(to.bundles[string(docGenuine)])}, 200, "altered", "may have been changed"},
-		"old bundle, revoked": {[]part{file(docRevoked), bundle(to.bundles[string(docRevoked)])}, 200, "revoked", "withdrew it on"},
+		"old bundle, revoked": {[]part{file(docRevoked), bundle(to.bundles[string(docRevoked)])}, 200, "revoked", "withdrew it. The withdrawal was in the log not later than"},
 		"bad bundle":          {[]part{file(docGenuine), bundle([]byte(`{"format":"stele/bundle/v1"}`))}, 200, "invalid", "The step that failed is “Proof bundle”"},
 		"foreign bundle":      {[]part{file(docGenuine), bundle(foreign.Notarize(docGenuine).Encode())}, 200, "unverifiable", "not known here"},
 		"empty fields":        {[]part{{"file", "", nil}, {"bundle", "", nil}}, 422, "message", "No file arrived"},

@@ -57,9 +57,16 @@ func TestCommands(t *testing.T) {
 		if strings.HasPrefix(name, "attested") && !slices.Contains([]string{"attested-fabric-secp256r1", "attested-fisco-later"}, name) {
 			continue // the others differ from these in what no command looks at
 		}
+		// Those of the certificate profile differ in their certificates alone. OpenSSL refuses some
+		// that the profile accepts: it looks into what docs/formats.md section 7 leaves alone.
+		certificates := strings.HasPrefix(name, "x509-")
+		if certificates && (strings.HasSuffix(name, "-rubbish") || name == "x509-agency-authority-key-wrong") {
+			continue
+		}
 		document := documentOf(t, s)
 		for _, part := range s.page(t, words).Parts {
-			if part.Commands == "" || part.Key == "statement" && document == nil {
+			if part.Commands == "" || part.Key == "statement" && document == nil ||
+				certificates && part.Key != "certificates" {
 				continue
 			}
 			t.Run(name+"/"+part.Key, func(t *testing.T) {

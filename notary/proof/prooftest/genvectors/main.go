@@ -4,6 +4,8 @@
 //
 // The folder is notary/proof/testdata/vectors when none is given, and is replaced as a
 // whole. Vectors are written only if this program's own verifier agrees with all of them.
+// Without a folder the cases of the certificate profile, of which some of the vectors are
+// made, are written as well: crypto/pki/testdata/profile/cases.json.
 package main
 
 import (
@@ -43,5 +45,12 @@ func run(args []string) error {
 	if err := errors.Join(bad...); err != nil {
 		return err
 	}
-	return set.Write(dir)
+	if err := set.Write(dir); err != nil || len(args) > 0 {
+		return err
+	}
+	cases, err := vectors.EncodeCases(vectors.CertificateCases())
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(vectors.CasesFile, cases, 0o644)
 }

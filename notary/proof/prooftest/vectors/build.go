@@ -28,5 +28,7 @@ func Build() *Set {
 	b.consistency()
 	b.attested()
 	b.badAttested()
+	b.x509()
+	b.silences()
 	return b.set
 }

@@ -123,7 +123,10 @@ func withEvidence(change func(*anchorproof.Evidence)) []byte {
 // entered is the bundle of an entry that was signed otherwise than it should be, but
 // properly logged and anchored: only what the vector is about is wrong.
 func entered(change func(w *prooftest.World, r *prooftest.Record)) []byte {
-	w := four()
+	return enteredIn(four(), change)
+}
+
+func enteredIn(w *prooftest.World, change func(w *prooftest.World, r *prooftest.Record)) []byte {
 	s, fields := w.Draft(document)
 	text, err := s.Encode()
 	if err != nil {
