@@ -42,7 +42,7 @@ var allowed = map[string]string{
 	"notary/stamp/pdf":           "crypto/sm",
 	"notary/stamp/pdftext":       "notary/stamp/pdf",
 	"notary/issue":               "notary notary/certificate notary/class notary/proof",
-	"notary/evidence":            "crypto/sm notary/proof notary/proof/exhibit",
+	"notary/evidence":            "crypto/sm notary/proof notary/proof/carrier notary/proof/exhibit",
 	"notary/cmd/stele-verify":    "crypto/... notary/proof notary/verifier",
 	"notary/batchlog":            "crypto/merkle crypto/signednote notary notary/checkpoint notary/statement",
 	"notary/class":               "notary notary/statement",

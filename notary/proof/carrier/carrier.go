@@ -1,10 +1,12 @@
-// Package carrier puts a bundle into a certificate's PDF and takes it out again.
+// Package carrier puts a bundle into a certificate's PDF, or with the document into an evidence
+// package, and takes it out again.
 //
 // The bundle is an attachment as every PDF reader shows it (ISO 32000-1, 7.11.4), and a
 // verifier reads it without a PDF library: [Write] has one spelling for a certificate, and
 // [Extract] accepts that spelling and no other. It never searches, never follows a chain of
 // references and never decompresses, so a hostile file costs no more than its own length.
-// What is taken out is not trusted: it is a bundle to be verified like any other.
+// What is taken out is not trusted: it is a bundle to be verified like any other. Packages have
+// one spelling as well: see [PackageWriter] and [ReadPackage].
 //
 // Nothing on the pages is vouched for by the bundle. Whoever has one certificate can draw
 // another page around its attachment; facts are to be read from the verified bundle.
