@@ -217,7 +217,7 @@ func TestContents(t *testing.T) {
 	}
 	for file, says := range map[string][]string{
 		"report.html":    {"已撤销", "依法撤销", "江城市政务服务局", "91350100M000100Y43", in.Report.Document.SM3, "✓ 通过", "不证明文书所载内容属实"},
-		"README.txt":     {"1234567812345678", sm.Sum(in.Trust).String(), "standing/", "original.pdf", "verify.html"},
+		"README.txt":     {"1234567812345678", "standing/", "original.pdf", "verify.html", "from the service's own site", "second source", "从本服务的网站下载"},
 		"algorithms.txt": {"1234567812345678", "GB/T 32905", "GB/T 32918", "1.2.156.10197.1.301"},
 	} {
 		text, err := os.ReadFile(filepath.Join(dir, file))
@@ -226,6 +226,35 @@ func TestContents(t *testing.T) {
 			if !bytes.Contains(text, []byte(s)) {
 				t.Errorf("%s does not say %q", file, s)
 			}
+		}
+	}
+}
+
+// TestReadmeVouchesForNoTrustRoots: whoever forges the package writes the README too, so its
+// word on the trust roots beside it, or on their digest, is worth nothing and is not given.
+func TestReadmeVouchesForNoTrustRoots(t *testing.T) {
+	in := input(t, "genuine")
+	dir, _ := unpack(t, write(t, in))
+	readme, err := os.ReadFile(filepath.Join(dir, "README.txt"))
+	fatalIfErr(t, err)
+	if bytes.Contains(readme, []byte(sm.Sum(in.Trust).String())) || !bytes.Contains(readme, []byte("proves nothing")) {
+		t.Errorf("the README vouches for trust.json:\n%s", readme)
+	}
+	// The steps believe the trust.json that was brought, also where it is not the package's.
+	for what, tc := range map[string]struct {
+		change func(trust []byte) []byte
+		fine   bool
+	}{
+		"others beside": {func(b []byte) []byte { return bytes.Replace(b, []byte(`"roots":[`), []byte(`"roots":["AAAA",`), 1) }, true},
+		"other root":    {func(b []byte) []byte { return bytes.Replace(b, []byte(`"roots":["M`), []byte(`"roots":["N`), 1) }, false},
+	} {
+		trust := tc.change(in.Trust)
+		if bytes.Equal(trust, in.Trust) {
+			t.Fatalf("%s: nothing was changed", what)
+		}
+		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "trust.json"), trust, 0o600))
+		if out, err := commands(t, dir); (err == nil) != tc.fine {
+			t.Errorf("%s: %v\n%s", what, err, out)
 		}
 	}
 }

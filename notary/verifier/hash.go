@@ -1,11 +1,9 @@
 package verifier
 
 import (
-	"archive/zip"
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
 
 	"stele/crypto/sm"
@@ -21,10 +19,7 @@ const (
 
 // hashFile streams a document through SM3. On a terminal it reports progress.
 func hashFile(ctx context.Context, name string, stdin io.Reader, stderr io.Writer) (*sm.Digest, error) {
-	p := progress{}
-	if isTerminal(stderr) {
-		p.to = stderr
-	}
+	p := progress{to: terminal(stderr)}
 	if name == "-" {
 		return hash(ctx, stdin, &p)
 	}
@@ -37,20 +32,6 @@ func hashFile(ctx context.Context, name string, stdin io.Reader, stderr io.Write
 		p.total = info.Size()
 	}
 	return hash(ctx, f, &p)
-}
-
-// hashEntry streams the original in an evidence package through SM3.
-func hashEntry(ctx context.Context, f *zip.File, stderr io.Writer) (*sm.Digest, error) {
-	p := progress{total: int64(min(f.UncompressedSize64, math.MaxInt64))}
-	if isTerminal(stderr) {
-		p.to = stderr
-	}
-	r, err := openEntry(f)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return hash(ctx, r, &p)
 }
 
 func hash(ctx context.Context, r io.Reader, p *progress) (*sm.Digest, error) {
@@ -103,12 +84,15 @@ func (p *progress) end() {
 	}
 }
 
-// isTerminal reports whether a person may be looking.
-func isTerminal(w io.Writer) bool {
+// terminal returns the writer if a person may be looking, or nil.
+func terminal(w io.Writer) io.Writer {
 	f, ok := w.(*os.File)
 	if !ok {
-		return false
+		return nil
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return w
 }

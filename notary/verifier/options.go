@@ -16,7 +16,7 @@ import (
 
 const helpText = `usage: stele-verify --trust trust.json [--json | --quiet] EVIDENCE file
        stele-verify --trust trust.json [--json | --quiet] --sm3 DIGEST EVIDENCE
-       stele-verify --trust trust.json [--json | --quiet] evidence.zip
+       stele-verify --trust trust.json [--json | --quiet] [--extract FOLDER] evidence.zip
 
 Checks whether a file is exactly the one that a certificate was issued for. It works without
 a network: everything it believes is in the trust roots, a file that you get once, from a
@@ -32,6 +32,9 @@ source that you trust.
   --trust FILE     the trust roots: a file of the format stele/trust/v1. Those in an evidence
                    package do not count: whoever forges the rest would put them there
   --sm3 DIGEST     the document's SM3 digest, 64 hexadecimal digits, in place of the file
+  --extract FOLDER write the original and bundle.json of an evidence package out: the bytes that
+                   were checked, and nothing that another program may take out of the package.
+                   Only where the verdict is 0, 5, 6 or 7; no file is written over
   --json           print the report as JSON
   --quiet          print the verdict's sentence alone
 
@@ -42,12 +45,12 @@ The exit code says the verdict:
 
   0  genuine       the file is exactly the one notarized
   1  altered       a certificate exists, and this is not its file
-  3  invalid       the evidence itself does not hold
+  3  invalid       the evidence itself does not hold, or the package is not as it was issued
   4  unverifiable  could not be checked with these trust roots; says nothing about the file
   5  pending       notarized and signed, not anchored yet
   6  revoked       it was genuine; the agency withdrew it
   7  superseded    it was genuine; the agency replaced it
-  2  wrong usage, this help, or a file that cannot be read: nothing was checked
+  2  wrong usage, this help, a file that cannot be read, or one that cannot be written
 
 The code is 0 for genuine and for nothing else, so a script may rely on it.
 `
@@ -62,6 +65,7 @@ var exitCodes = map[proof.Verdict]int{
 type options struct {
 	trust, evidence, file string // file names; file may be "-" or ""
 	digest                *sm.Digest
+	extract               string // a folder
 	json, quiet           bool
 }
 
@@ -74,6 +78,7 @@ func parseOptions(args []string) (options, error) {
 	f.SetOutput(io.Discard) // the caller prints errors once
 	f.StringVar(&o.trust, "trust", "", "")
 	f.StringVar(&digest, "sm3", "", "")
+	f.StringVar(&o.extract, "extract", "", "")
 	f.BoolVar(&o.json, "json", false, "")
 	f.BoolVar(&o.quiet, "quiet", false, "")
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -101,6 +106,8 @@ func parseOptions(args []string) (options, error) {
 		return o, errors.New("the document's file name is empty")
 	case o.digest != nil && o.file != "":
 		return o, errors.New("give a file or --sm3, not both")
+	case o.extract != "" && (o.file != "" || o.digest != nil):
+		return o, errors.New("--extract writes out the original in the package: give no other document")
 	case o.json && o.quiet:
 		return o, errors.New("give --json or --quiet, not both")
 	}
@@ -131,8 +138,15 @@ func at(files []string, i int) string {
 	return ""
 }
 
+// outcome is the report, and what it was made of as far as it does not say so itself.
+type outcome struct {
+	report  *proof.Report
+	checked *original // of a package, where it was the document
+	written []string
+}
+
 // verify reads the files and asks for the verdict.
-func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) (*proof.Report, error) {
+func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) (*outcome, error) {
 	text, err := readFile(o.trust, proof.MaxTrustSize+1)
 	if err != nil {
 		return nil, fmt.Errorf("trust roots: %w", err)
@@ -141,26 +155,54 @@ func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) 
 	if err != nil {
 		return nil, fmt.Errorf("trust roots: %s is no file of the format %s: %w", o.trust, proof.TrustFormat, err)
 	}
-	given, err := openEvidence(o.evidence)
+	var x *extraction
+	if o.extract != "" {
+		if x, err = newExtraction(o.extract); err != nil {
+			return nil, fmt.Errorf("--extract: %w", err)
+		}
+		defer x.close()
+	}
+	given, err := openEvidence(ctx, o.evidence, x, stderr)
 	if err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
-	defer given.close()
+	out := &outcome{}
+	if out.report, err = o.judge(ctx, trust, given, stdin, stderr); err != nil {
+		return nil, fmt.Errorf("document: %w", err)
+	}
+	if o.file == "" && o.digest == nil {
+		out.checked = given.original
+	}
+	whyNot, err := x.finish(out.report.Verdict)
+	if err != nil {
+		return nil, fmt.Errorf("--extract: %w", err)
+	}
+	if whyNot != "" {
+		fmt.Fprintf(stderr, "stele-verify: %s\n", whyNot)
+	}
+	if x != nil {
+		out.written = x.written
+	}
+	return out, nil
+}
+
+// judge has the evidence verified with the document that was given, or that is in the package.
+func (o options) judge(ctx context.Context, trust *proof.Trust, given *evidence, stdin io.Reader, stderr io.Writer) (*proof.Report, error) {
+	if given.fault != nil {
+		return proof.BadPackage(given.fault.Entry, given.fault.Error()), nil
+	}
 	if !bytes.HasPrefix(given.bundle, []byte(`{"format":"stele/bundle/`)) {
 		fmt.Fprintf(stderr, "stele-verify: %s does not look like a bundle. Is it the right file? The bundle comes before the document.\n", o.evidence)
 	}
 	digest := o.digest
 	switch {
 	case o.file != "":
-		digest, err = hashFile(ctx, o.file, stdin, stderr)
-	case digest == nil && given.original != nil:
-		if !o.json && !o.quiet {
-			fmt.Fprintf(stderr, "stele-verify: the document is %s inside %s\n", given.original.Name, o.evidence)
+		var err error
+		if digest, err = hashFile(ctx, o.file, stdin, stderr); err != nil {
+			return nil, err
 		}
-		digest, err = hashEntry(ctx, given.original, stderr)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("document: %w", err)
+	case digest == nil && given.original != nil:
+		digest = &given.original.digest
 	}
 	return proof.Verify(trust, digest, given.bundle), nil
 }

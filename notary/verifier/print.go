@@ -11,7 +11,8 @@ import (
 	"stele/notary/proof"
 )
 
-func (o options) print(w io.Writer, r *proof.Report) error {
+func (o options) print(w io.Writer, out *outcome) error {
+	r := out.report
 	var text string
 	switch {
 	case o.json:
@@ -19,7 +20,7 @@ func (o options) print(w io.Writer, r *proof.Report) error {
 	case o.quiet:
 		text = sentence(r)
 	default:
-		text = sentence(r) + facts(r) + steps(r)
+		text = sentence(r) + taken(out) + facts(r) + steps(r)
 	}
 	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -29,6 +30,19 @@ func (o options) print(w io.Writer, r *proof.Report) error {
 
 func sentence(r *proof.Report) string {
 	return fmt.Sprintf("%s: %s\n", r.Verdict, Printable(r.Summary))
+}
+
+// taken names the document that was in the package, and where it was written: whoever goes on
+// with the package must know which file the verdict is about.
+func taken(out *outcome) string {
+	var b strings.Builder
+	if c := out.checked; c != nil {
+		fmt.Fprintf(&b, "\n  %-12s %s in the package, SM3 %s, %d bytes\n", "checked", c.name, c.digest, c.size)
+	}
+	for _, name := range out.written {
+		fmt.Fprintf(&b, "  %-12s %s\n", "written", Printable(name))
+	}
+	return b.String()
 }
 
 // facts are what the evidence says, shown only where it holds.

@@ -26,15 +26,15 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "stele-verify: %v\nstele-verify --help says more.\n", err)
 		return exitUsage
 	}
-	report, err := o.verify(ctx, stdin, stderr)
+	out, err := o.verify(ctx, stdin, stderr)
 	if err == nil {
-		err = o.print(stdout, report)
+		err = o.print(stdout, out)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "stele-verify: %v\n", err)
 		return exitUsage
 	}
-	return exitCode(report.Verdict)
+	return exitCode(out.report.Verdict)
 }
 
 // exitCode maps verdicts. Nothing but genuine may ever be 0.
