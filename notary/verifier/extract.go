@@ -43,16 +43,13 @@ func newExtraction(dir string) (*extraction, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	return x, nil
+	return x, x.free("bundle.json") // before a large original is read for nothing
 }
 
 // create begins a file under a name that says that it is not finished. The name it will have
 // is one of the format's, so it leads nowhere else.
 func (x *extraction) create(name string) (io.Writer, error) {
-	path := filepath.Join(x.dir, name)
-	if _, err := os.Lstat(path); err == nil {
-		return nil, fmt.Errorf("%s is there already, and is not written over", path)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if err := x.free(name); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(x.dir, ".stele-*.part")
@@ -61,6 +58,18 @@ func (x *extraction) create(name string) (io.Writer, error) {
 	}
 	x.parts = append(x.parts, part{name, f})
 	return f, nil
+}
+
+// free fails where a name is taken.
+func (x *extraction) free(name string) error {
+	path := filepath.Join(x.dir, name)
+	switch _, err := os.Lstat(path); {
+	case err == nil:
+		return fmt.Errorf("%s is there already, and is not written over", path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
 }
 
 // add writes a whole file; without an extraction it does nothing.

@@ -1,7 +1,6 @@
 package verifier
 
 import (
-	"archive/zip"
 	"bytes"
 	"math/rand/v2"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"stele/notary/proof/carrier"
+	"stele/notary/proof/prooftest/packages"
 )
 
 // secondVerifier is written from docs/formats.md alone and shares no code with this one.
@@ -41,7 +41,7 @@ func TestSecondVerifierFindsBundles(t *testing.T) {
 		if got := second(t, file(t, certificateOf(t, bundle)), document); got != verdict {
 			t.Errorf("certificate: %s, want %s", got, verdict)
 		}
-		if got := second(t, file(t, packageOf(t, zip.Deflate, entry{"bundle.json", bundle}, entry{"original.pdf", original}))); got != verdict {
+		if got := second(t, file(t, packageOf(packages.Good(bundle, original)...))); got != verdict {
 			t.Errorf("package: %s, want %s", got, verdict)
 		}
 	}
