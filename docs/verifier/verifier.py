@@ -13,13 +13,11 @@ This file holds the steps and the verdict: section 9.
 """
 import json
 import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from datetime import datetime, timedelta
 
-from carriers import bundle_of
+from carriers import BadPackage, bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
 from chain import parse_evidence, renamed, verify_evidence
 from formats import KINDS, entry_leaf, key_id, kind_of, note_signature, parse_bundle, parse_checkpoint, parse_statement
@@ -239,11 +237,17 @@ def file_digest(path):
     return bytes.fromhex(subprocess.run(["openssl", "dgst", "-sm3", "-r", path], check=True, stdout=subprocess.PIPE).stdout[:64].decode())
 
 
-def packed_digest(package, name):
-    with zipfile.ZipFile(package) as z, z.open(name) as f:
-        dgst = subprocess.Popen(["openssl", "dgst", "-sm3", "-r"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        shutil.copyfileobj(f, dgst.stdin, 1 << 20)
-        return bytes.fromhex(dgst.communicate()[0][:64].decode())
+class Digest:
+    """SM3 by openssl of what comes in parts."""
+
+    def __init__(self):
+        self.dgst = subprocess.Popen(["openssl", "dgst", "-sm3", "-r"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def add(self, data):
+        self.dgst.stdin.write(data)
+
+    def end(self):
+        return bytes.fromhex(self.dgst.communicate()[0][:64].decode())
 
 
 def run_vectors(folder):
@@ -264,11 +268,17 @@ def main(args):
         return run_vectors(args[1])
     if len(args) not in (3, 4) or args[0] != "--trust":
         sys.exit(__doc__)
+    packed = Digest()
     try:
-        bundle, original = bundle_of(args[2])
-    except (Malformed, zipfile.BadZipFile):
-        sys.exit("neither a bundle nor a certificate or package as it was issued")
-    digest = file_digest(args[3]) if len(args) == 4 else packed_digest(args[2], original) if original else None
+        bundle, original = bundle_of(args[2], packed.add)
+    except BadPackage:
+        print("invalid: step bundle failed: package")
+        sys.exit(1)
+    except Malformed:
+        sys.exit("neither a bundle nor a certificate as it was issued")
+    finally:
+        inside = packed.end()
+    digest = file_digest(args[3]) if len(args) == 4 else inside if original else None
     verdict, steps, _ = verify(parse_trust(read(args[1])), digest, bundle)
     step, reason = first_failed(verdict, steps)
     print(verdict + (f": step {step} failed: {reason}" if step else ""))

@@ -18,6 +18,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary/evidence"
 	"stele/notary/proof"
+	"stele/notary/proof/carrier"
 	"stele/notary/proof/prooftest"
 	"stele/notary/proof/prooftest/vectors"
 	"stele/notary/verifier"
@@ -278,18 +279,41 @@ func TestOtherReaders(t *testing.T) {
 	}
 }
 
-// stele-verify takes the package alone.
+// stele-verify takes the package alone: every kind that is issued.
 func TestVerifierTakesPackage(t *testing.T) {
-	for name, code := range map[string]int{"genuine": 0, "revoked": 6, "superseded": 7} {
-		in := input(t, name)
+	codes := map[proof.Verdict]int{proof.Genuine: 0, proof.Revoked: 6, proof.Superseded: 7, proof.Unverifiable: 4}
+	for name, in := range inputs(t) {
+		if len(name)%2 == 0 {
+			in.VerifyPage = []byte("<!doctype html><title>verifier</title>")
+		}
 		dir := t.TempDir()
 		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "e.zip"), write(t, in), 0o600))
 		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "trust.json"), in.Trust, 0o600))
 		var out, errs bytes.Buffer
-		got := verifier.Run(t.Context(), []string{"--json", "--trust", filepath.Join(dir, "trust.json"), filepath.Join(dir, "e.zip")}, nil, &out, &errs)
-		if got != code || out.String() != string(in.Report.JSON())+"\n" {
+		args := []string{"--json", "--trust", filepath.Join(dir, "trust.json"), filepath.Join(dir, "e.zip")}
+		if in.Original == nil && in.Report.Steps[1].Status == proof.Passed { // the document has to be brought
+			args = append(args, filepath.Join(vectorsDir, "document.pdf"))
+		}
+		got := verifier.Run(t.Context(), args, nil, &out, &errs)
+		if got != codes[in.Report.Verdict] || out.String() != string(in.Report.JSON())+"\n" {
 			t.Errorf("%s: %d %s %s", name, got, out.String(), errs.String())
 		}
+	}
+}
+
+// TestLargePackage: one beyond 4 GiB is accepted as well.
+func TestLargePackage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hashes several gigabytes")
+	}
+	const size = 1<<32 + 1
+	p, err := evidence.Prepare(large(t, size))
+	fatalIfErr(t, err)
+	pr, pw := io.Pipe()
+	go func() { pw.CloseWithError(p.Write(pw)) }()
+	got, err := carrier.ReadPackage(pr, nil)
+	if err != nil || got.Size != size || got.Original != "original.pdf" {
+		t.Errorf("%+v %v", got, err)
 	}
 }
 
