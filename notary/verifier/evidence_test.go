@@ -165,14 +165,15 @@ func hostileFiles(t testing.TB) map[string]struct {
 		says string
 	}
 	return map[string]file{
-		"cut certificate":     {pdf[:len(pdf)-10], "cut off or saved again"},
-		"certificate updated": {append(bytes.Clone(pdf), "%%EOF\n"...), "cut off or saved again"},
-		"any PDF":             {document, "is no certificate as it was issued"},
-		"large PDF":           {append([]byte("%PDF-1.7"), make([]byte, carrier.MaxSize)...), "at most 8388608 bytes"},
-		"four bytes":          {[]byte("PK\x03\x04"), "there is no bundle in it; " + orderHint},
-		"any zip":             {packages.Repacked(zip.Deflate, entry{Name: "word/document.xml", Data: document}), "there is no bundle in it; " + orderHint},
-		"empty zip":           {packages.Repacked(zip.Deflate), "there is no bundle in it"},
-		"only an original":    {packageOf(entry{Name: "original.pdf", Data: document}), "there is no bundle in it"},
+		"cut certificate":       {pdf[:len(pdf)-10], "saved anew by another program"},
+		"certificate updated":   {append(bytes.Clone(pdf), "%%EOF\n"...), "saved anew by another program"},
+		"certificate rewritten": {bytes.Replace(pdf, []byte("%stele/certificate/v1\n"), nil, 1), "saved anew by another program"},
+		"any PDF":               {document, "is no certificate as it was issued"},
+		"large PDF":             {append([]byte("%PDF-1.7"), make([]byte, carrier.MaxSize)...), "at most 8388608 bytes"},
+		"four bytes":            {[]byte("PK\x03\x04"), "there is no bundle in it; " + orderHint},
+		"any zip":               {packages.Repacked(zip.Deflate, entry{Name: "word/document.xml", Data: document}), "there is no bundle in it; " + orderHint},
+		"empty zip":             {packages.Repacked(zip.Deflate), "there is no bundle in it"},
+		"only an original":      {packageOf(entry{Name: "original.pdf", Data: document}), "there is no bundle in it"},
 	}
 }
 
