@@ -80,7 +80,7 @@ var allowed = map[string]string{
 	"server/chainnet":            "crypto/merkle notary notary/anchor notary/anchorproof notary/chainview notary/checkpoint",
 	"server/node":                "crypto/keystore crypto/sm notary/anchorproof notary/chain notary/chain/ceremony notary/chainview notary/checkpoint server/chainnet",
 	"server/api":                 "crypto/... notary notary/archive notary/chainview notary/erasure notary/evidence notary/intake notary/issue notary/proof notary/upload notary/webhook server/auth server/slowread server/tus",
-	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/chainview notary/issue notary/proof notary/proof/exhibit server/auth server/site server/slowread ui",
+	"server/web":                 "crypto/sm notary notary/archive notary/certificate notary/chainview notary/issue notary/proof notary/proof/carrier notary/proof/exhibit server/auth server/site server/slowread ui",
 	"server/site":                "ui",
 	"server/webtest":             "ui",
 	"server/console":             "crypto/sm notary notary/archive notary/bulk notary/certificate notary/class notary/erasure notary/evidence notary/filing notary/issue notary/people notary/proof notary/stamp notary/statement notary/upload notary/webhook server/auth server/passkey server/site server/slowread server/sso server/tus ui",

@@ -14,8 +14,16 @@
 //	                                         the trust roots, digest 64 hex digits or null,
 //	                                         bundle a Uint8Array or a string
 //	stele.extract(bytes)                     the bundle inside a certificate, a Uint8Array; false
-//	                                         for one that was cut off or saved again since it
+//	                                         for one that was cut off or saved anew since it
 //	                                         was issued; null for whatever is no certificate
+//	stele.looksPacked(read, size)            whether a file looks like an evidence package; null
+//	                                         where it cannot be read. read(from, to) returns that
+//	                                         part of the file as a Uint8Array, at once, or null
+//	stele.unpack(read, size, told)           {bundle, original: {name, size, sm3} or null} of an
+//	                                         evidence package, bundle being a Uint8Array; {report}
+//	                                         as JSON text of one that is not as it was issued; null
+//	                                         where it cannot be read. told, which may be missing,
+//	                                         is called with the number of bytes that are done
 //	stele.exhibit(trust, digest, bundle, texts)
 //	                                         the bundle taken apart, as JSON text: {"picture":
 //	                                         an SVG element, "points": [{label, kind, value}],
@@ -34,6 +42,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"syscall/js"
 
 	"stele/crypto/sm"
@@ -48,14 +57,16 @@ func main() {
 	}
 	h := hashes{fast: newFast(), open: map[int]hasher{}}
 	js.Global().Set("stele", js.ValueOf(map[string]any{
-		"sm3Create":  js.FuncOf(h.create),
-		"sm3Update":  js.FuncOf(h.update),
-		"sm3Digest":  js.FuncOf(h.digest),
-		"sm3Discard": js.FuncOf(h.discard),
-		"verify":     js.FuncOf(verify),
-		"extract":    js.FuncOf(extract),
-		"sm3Fast":    h.fast != nil,
-		"exhibit":    js.FuncOf(showExhibit),
+		"sm3Create":   js.FuncOf(h.create),
+		"sm3Update":   js.FuncOf(h.update),
+		"sm3Digest":   js.FuncOf(h.digest),
+		"sm3Discard":  js.FuncOf(h.discard),
+		"verify":      js.FuncOf(verify),
+		"extract":     js.FuncOf(extract),
+		"looksPacked": js.FuncOf(looksPacked),
+		"unpack":      js.FuncOf(h.unpack),
+		"sm3Fast":     h.fast != nil,
+		"exhibit":     js.FuncOf(showExhibit),
 	}))
 	call("steleReady")
 	warmUp()
@@ -71,6 +82,7 @@ func call(name string) {
 
 // hasher is a streaming hash of what JavaScript has. After digest it is used up.
 type hasher interface {
+	io.Writer // the same for what is here
 	update(data js.Value)
 	digest() sm.Digest
 }
@@ -84,12 +96,15 @@ type hashes struct {
 
 func (h *hashes) create(js.Value, []js.Value) any {
 	h.last++
-	if h.fast != nil {
-		h.open[h.last] = h.fast.new()
-	} else {
-		h.open[h.last] = &slowHash{Hash: sm.NewHash()}
-	}
+	h.open[h.last] = h.new()
 	return h.last
+}
+
+func (h *hashes) new() hasher {
+	if h.fast != nil {
+		return h.fast.new()
+	}
+	return &slowHash{Hash: sm.NewHash()}
 }
 
 func (h *hashes) find(args []js.Value) (int, hasher) {

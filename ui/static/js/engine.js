@@ -31,6 +31,10 @@ export class Engine {
   // open tells what a file is, see the worker.
   async open(file) { return this.#ask({ op: 'open', file }); }
 
+  // unpack returns {bundle, original} of an evidence package, or {report}, as text, of one that is
+  // not as it was issued; progress gets the number of bytes done.
+  async unpack(file, progress) { return this.#ask({ op: 'unpack', file }, progress); }
+
   // verify returns the report on a bundle, with its exact text; digest is null where there is
   // no file.
   async verify(trust, digest, bundle) {

@@ -121,7 +121,9 @@ export class Results {
   }
 
   // printable: a report as a PDF is made by the service, from what it can check itself.
-  #printable({ trust, found: [f] }) { return this.#checker.online && !trust?.own && f.report.verdict !== 'unverifiable'; }
+  #printable({ subject, trust, found: [f] }) {
+    return this.#checker.online && !trust?.own && f.report.verdict !== 'unverifiable' && !subject.bad;
+  }
 
   // saves are what a person can keep of an outcome.
   #saves(outcome, r) {
