@@ -80,9 +80,11 @@ def attachment(objects, count):
     return bundle
 
 
-FILES = r"README\.txt|report\.html|report\.json|certificate\.pdf|bundle\.json|trust\.json|algorithms\.txt|verify\.html|manifest\.sm3"
+FILES = (r"README\.txt|report\.html|report\.json|certificate\.pdf|bundle\.json|trust\.json"
+         r"|algorithms\.txt|verify\.html|manifest\.sm3")
 DECIMAL = r"(?:0|[1-9][0-9]{0,15})"
-PARTS = (r"statement\.json|signature\.der|signer\.pem|issuer-N\.pem|root\.pem|entry\.bin|inclusion/[0-9]{2}\.(?:left|right)"
+PARTS = (r"statement\.json|signature\.der|signer\.pem|issuer-N\.pem|root\.pem|entry\.bin"
+         r"|inclusion/[0-9]{2}\.(?:left|right)"
          r"|checkpoint\.(?:txt|der)|log\.pem"
          r"|anchor-N/(?:header\.txt|path/[0-9]{2}\.(?:left|right)|cosignature-N\.der"
          r"|epoch-N/(?:epoch\.txt|validator-N\.pem|signature-N\.der))"
@@ -131,7 +133,8 @@ class Package:
         if not self.files:
             self.dos, self.seconds = head[6:10], extra[5:]
         need(head[:22] == b"\x14\0\x08\0\x08\0" + self.dos + bytes(12) and extra == self.extra())
-        need(name.isascii() and NAME.fullmatch(name.decode()) and name not in [f[0] for f in self.files] and len(self.files) < MAX_FILES)
+        need(name.isascii() and NAME.fullmatch(name.decode()))
+        need(name not in [f[0] for f in self.files] and len(self.files) < MAX_FILES)
         is_original = name.startswith(b"original")
         need(not is_original or self.original is None)
         crc, stored, size = self.blocks(name, is_original)
@@ -166,8 +169,10 @@ class Package:
         if wide or offset >= WIDE:
             extra += struct.pack("<HHQQQ", 1, 24, size, stored, offset)
             stored = size = WIDE
-        return (b"PK\x01\x02\x14\x03" + (b"\x2d" if wide else b"\x14") + b"\0\x08\0\x08\0" + self.dos
-                + struct.pack("<IIIHHHHHII", crc, stored, size, len(name), len(extra), 0, 0, 0, 0o100644 << 16, min(offset, WIDE)) + name + extra)
+        sums = struct.pack("<IIIHH", crc, stored, size, len(name), len(extra))
+        place = struct.pack("<HHHII", 0, 0, 0, 0o100644 << 16, min(offset, WIDE))
+        version = b"\x2d" if wide else b"\x14"
+        return b"PK\x01\x02\x14\x03" + version + b"\0\x08\0\x08\0" + self.dos + sums + place + name + extra
 
 
 def end_of(files, length, start):

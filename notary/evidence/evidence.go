@@ -152,7 +152,8 @@ func (p *Package) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(&manifest, "%s  %s\n", p.in.Report.Document.SM3, p.original)
 	}
-	if err := add(z, FileManifest, func(w io.Writer) error { _, err := io.WriteString(w, manifest.String()); return err }); err != nil {
+	sums := func(w io.Writer) error { _, err := io.WriteString(w, manifest.String()); return err }
+	if err := add(z, FileManifest, sums); err != nil {
 		return err
 	}
 	if err := z.Close(); err != nil {

@@ -217,8 +217,9 @@ func TestContents(t *testing.T) {
 		t.Errorf("manifest\n%s\nwant\n%s", manifest, want.String())
 	}
 	for file, says := range map[string][]string{
-		"report.html":    {"已撤销", "依法撤销", "江城市政务服务局", "91350100M000100Y43", in.Report.Document.SM3, "✓ 通过", "不证明文书所载内容属实"},
-		"README.txt":     {"1234567812345678", "standing/", "original.pdf", "verify.html", "from the service's own site", "second source", "从本服务的网站下载"},
+		"report.html": {"已撤销", "依法撤销", "江城市政务服务局", "91350100M000100Y43", in.Report.Document.SM3, "✓ 通过", "不证明文书所载内容属实"},
+		"README.txt": {"1234567812345678", "standing/", "original.pdf", "verify.html", "from the service's own site", "second source",
+			"从本服务的网站下载"},
 		"algorithms.txt": {"1234567812345678", "GB/T 32905", "GB/T 32918", "1.2.156.10197.1.301"},
 	} {
 		text, err := os.ReadFile(filepath.Join(dir, file))
@@ -243,13 +244,13 @@ func TestReadmeVouchesForNoTrustRoots(t *testing.T) {
 	}
 	// The steps believe the trust.json that was brought, also where it is not the package's.
 	for what, tc := range map[string]struct {
-		change func(trust []byte) []byte
-		fine   bool
+		old, other string
+		fine       bool
 	}{
-		"others beside": {func(b []byte) []byte { return bytes.Replace(b, []byte(`"roots":[`), []byte(`"roots":["AAAA",`), 1) }, true},
-		"other root":    {func(b []byte) []byte { return bytes.Replace(b, []byte(`"roots":["M`), []byte(`"roots":["N`), 1) }, false},
+		"others beside": {`"roots":[`, `"roots":["AAAA",`, true},
+		"other root":    {`"roots":["M`, `"roots":["N`, false},
 	} {
-		trust := tc.change(in.Trust)
+		trust := bytes.Replace(in.Trust, []byte(tc.old), []byte(tc.other), 1)
 		if bytes.Equal(trust, in.Trust) {
 			t.Fatalf("%s: nothing was changed", what)
 		}

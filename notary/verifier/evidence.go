@@ -95,7 +95,8 @@ func readPackage(ctx context.Context, f *os.File, x *extraction, stderr io.Write
 	if !looks {
 		return nil, fmt.Errorf("this zip file is no evidence package: there is no bundle in it; %s", orderHint)
 	}
-	pass := &pass{ctx: ctx, r: io.NewSectionReader(f, 0, info.Size()), progress: progress{to: terminal(stderr), total: info.Size()}}
+	whole := io.NewSectionReader(f, 0, info.Size())
+	pass := &pass{ctx: ctx, r: whole, progress: progress{to: terminal(stderr), total: info.Size()}}
 	defer pass.end()
 	h := sm.NewHash()
 	p, err := carrier.ReadPackage(pass, func(name string) (io.Writer, error) {

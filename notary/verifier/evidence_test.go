@@ -73,7 +73,8 @@ func TestCarriers(t *testing.T) {
 			}
 		}
 		// The package has its document with it, unless another one is given.
-		if got := verify(t, nil, "--json", "--trust", "trust.json", file(t, whole)); got.code != code || got.stdout != want.stdout {
+		got := verify(t, nil, "--json", "--trust", "trust.json", file(t, whole))
+		if got.code != code || got.stdout != want.stdout {
 			t.Errorf("%s: a package alone: %d %s%s", name, got.code, got.stdout, got.stderr)
 		}
 	}
@@ -102,7 +103,8 @@ func TestWhichDocument(t *testing.T) {
 		"without an extension":    {with("original", document), nil, 0, checked("original", document)},
 	} {
 		r := verify(t, nil, append([]string{"--trust", "trust.json", file(t, tc.data)}, tc.args...)...)
-		if r.code != tc.code || !strings.Contains(r.stdout, tc.says) || strings.Contains(r.stdout, "checked   ") != (tc.says != "") || r.stderr != "" {
+		named := strings.Contains(r.stdout, "checked   ")
+		if r.code != tc.code || !strings.Contains(r.stdout, tc.says) || named != (tc.says != "") || r.stderr != "" {
 			t.Errorf("%s: %d %s%s", what, r.code, r.stdout, r.stderr)
 		}
 	}
@@ -127,14 +129,16 @@ func TestBadPackages(t *testing.T) {
 			fatalIfErr(t, json.Unmarshal([]byte(r.stdout), &report))
 			step, _ := report.FailedStep()
 			if r.code != 3 || report.Verdict != proof.Invalid || len(report.Steps) != 9 || report.Document != nil ||
-				step.Name != proof.StepBundle || step.Reason != "package" || !strings.Contains(report.Summary, step.Detail) {
+				step.Name != proof.StepBundle || step.Reason != "package" ||
+				!strings.Contains(report.Summary, step.Detail) {
 				t.Errorf("%s: %d %s%s", c.What, r.code, r.stdout, r.stderr)
 			}
 			want := []proof.Comparison{{What: "entry", Value: c.Entry}}
 			if c.Entry == "" {
 				want = nil
 			}
-			if !slices.Equal(step.Compared, want) || c.Entry != "" && !strings.Contains(step.Detail, fmt.Sprintf("%q", c.Entry)) {
+			if !slices.Equal(step.Compared, want) ||
+				c.Entry != "" && !strings.Contains(step.Detail, fmt.Sprintf("%q", c.Entry)) {
 				t.Errorf("%s: %+v, want %q", c.What, step, c.Entry)
 			}
 			if r.tooMuch(t, 64<<10) {
@@ -150,7 +154,8 @@ func TestBadPackages(t *testing.T) {
 // bomb is a package whose bundle expands to many zeros.
 func bomb(t testing.TB, bundle []byte) []byte {
 	t.Helper()
-	return packages.Repacked(zip.Deflate, entry{Name: "bundle.json", Data: append(bytes.Clone(bundle), make([]byte, 64<<20)...)})
+	data := append(bytes.Clone(bundle), make([]byte, 64<<20)...)
+	return packages.Repacked(zip.Deflate, entry{Name: "bundle.json", Data: data})
 }
 
 // hostileFiles are certificates and zip files of which nothing can be checked, each with what is said.
@@ -160,6 +165,9 @@ func hostileFiles(t testing.TB) map[string]struct {
 } {
 	bundle, document := vector(t, "genuine.json"), vector(t, "document.pdf")
 	pdf := certificateOf(t, bundle)
+	rewritten := bytes.Replace(pdf, []byte("%stele/certificate/v1\n"), nil, 1)
+	large := append([]byte("%PDF-1.7"), make([]byte, carrier.MaxSize)...)
+	office := packages.Repacked(zip.Deflate, entry{Name: "word/document.xml", Data: document})
 	type file = struct {
 		data []byte
 		says string
@@ -167,11 +175,11 @@ func hostileFiles(t testing.TB) map[string]struct {
 	return map[string]file{
 		"cut certificate":       {pdf[:len(pdf)-10], "saved anew by another program"},
 		"certificate updated":   {append(bytes.Clone(pdf), "%%EOF\n"...), "saved anew by another program"},
-		"certificate rewritten": {bytes.Replace(pdf, []byte("%stele/certificate/v1\n"), nil, 1), "saved anew by another program"},
+		"certificate rewritten": {rewritten, "saved anew by another program"},
 		"any PDF":               {document, "is no certificate as it was issued"},
-		"large PDF":             {append([]byte("%PDF-1.7"), make([]byte, carrier.MaxSize)...), "at most 8388608 bytes"},
+		"large PDF":             {large, "at most 8388608 bytes"},
 		"four bytes":            {[]byte("PK\x03\x04"), "there is no bundle in it; " + orderHint},
-		"any zip":               {packages.Repacked(zip.Deflate, entry{Name: "word/document.xml", Data: document}), "there is no bundle in it; " + orderHint},
+		"any zip":               {office, "there is no bundle in it; " + orderHint},
 		"empty zip":             {packages.Repacked(zip.Deflate), "there is no bundle in it"},
 		"only an original":      {packageOf(entry{Name: "original.pdf", Data: document}), "there is no bundle in it"},
 	}
@@ -209,7 +217,8 @@ func TestLargeTableOfContents(t *testing.T) {
 	copy(end64[76:], "PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00")
 	_, err = f.WriteAt(end64, size-98)
 	fatalIfErr(t, err)
-	if r := verify(t, nil, "--trust", "trust.json", name); r.code != exitUsage || !strings.Contains(r.stderr, "no evidence package") || r.tooMuch(t, 48<<10) {
+	r := verify(t, nil, "--trust", "trust.json", name)
+	if r.code != exitUsage || !strings.Contains(r.stderr, "no evidence package") || r.tooMuch(t, 48<<10) {
 		t.Errorf("%d, %d KiB: %s", r.code, r.maxRSS, r.stderr)
 	}
 }

@@ -28,11 +28,14 @@ func contents(t testing.TB, dir string) []string {
 // TestExtract: what is written out is what was checked, where the document may be used.
 func TestExtract(t *testing.T) {
 	document := vector(t, "document.pdf")
-	for name, code := range map[string]int{"genuine.json": 0, "pending.json": 5, "revoked.json": 6, "superseded.json": 7} {
+	codes := map[string]int{"genuine.json": 0, "pending.json": 5, "revoked.json": 6, "superseded.json": 7}
+	for name, code := range codes {
 		bundle := vector(t, name)
 		folder := filepath.Join(t.TempDir(), "new", "folder")
-		r := verify(t, nil, "--trust", "trust.json", "--extract", folder, file(t, packageOf(packages.Good(bundle, document)...)))
-		if r.code != code || r.stderr != "" || !strings.Contains(r.stdout, "  written      "+filepath.Join(folder, "original.pdf")+"\n") {
+		whole := file(t, packageOf(packages.Good(bundle, document)...))
+		r := verify(t, nil, "--trust", "trust.json", "--extract", folder, whole)
+		says := "  written      " + filepath.Join(folder, "original.pdf") + "\n"
+		if r.code != code || r.stderr != "" || !strings.Contains(r.stdout, says) {
 			t.Errorf("%s: %d %s%s", name, r.code, r.stdout, r.stderr)
 		}
 		if got := contents(t, folder); !slices.Equal(got, []string{"bundle.json", "original.pdf"}) {
@@ -50,14 +53,14 @@ func TestExtract(t *testing.T) {
 // stands all the same.
 func TestExtractNothing(t *testing.T) {
 	document := vector(t, "document.pdf")
-	genuine := vector(t, "genuine.json")
+	genuine, invalid := vector(t, "genuine.json"), vector(t, "anchor-two-thirds.json")
 	for what, tc := range map[string]struct {
 		data []byte
 		code int
 		says string
 	}{
 		"altered":     {packageOf(packages.Good(genuine, document[1:])...), 1, "the verdict is altered"},
-		"invalid":     {packageOf(packages.Good(vector(t, "anchor-two-thirds.json"), document)...), 3, "the verdict is invalid"},
+		"invalid":     {packageOf(packages.Good(invalid, document)...), 3, "the verdict is invalid"},
 		"no original": {packageOf(entry{Name: "bundle.json", Data: genuine}), 4, "the verdict is unverifiable"},
 		"a bundle":    {genuine, 2, "this is no evidence package"},
 		"certificate": {certificateOf(t, genuine), 2, "this is no evidence package"},
@@ -106,7 +109,8 @@ func TestExtractWritesNothingOver(t *testing.T) {
 	}
 	taken := filepath.Join(t.TempDir(), "taken")
 	fatalIfErr(t, os.WriteFile(taken, nil, 0o600))
-	if r := verify(t, nil, "--trust", "trust.json", "--extract", taken, whole); r.code != exitUsage || !strings.Contains(r.stderr, "--extract: ") {
+	r := verify(t, nil, "--trust", "trust.json", "--extract", taken, whole)
+	if r.code != exitUsage || !strings.Contains(r.stderr, "--extract: ") {
 		t.Errorf("into a file: %d %s", r.code, r.stderr)
 	}
 }
@@ -133,7 +137,8 @@ func TestExtractInterrupted(t *testing.T) {
 	cancel()
 	x, err := newExtraction(folder)
 	fatalIfErr(t, err)
-	if _, err := openEvidence(ctx, whole, x, io.Discard); err == nil || !strings.Contains(err.Error(), "nothing was checked") {
+	_, err = openEvidence(ctx, whole, x, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "nothing was checked") {
 		t.Error(err)
 	}
 	x.close()

@@ -187,7 +187,8 @@ func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) 
 }
 
 // judge has the evidence verified with the document that was given, or that is in the package.
-func (o options) judge(ctx context.Context, trust *proof.Trust, given *evidence, stdin io.Reader, stderr io.Writer) (*proof.Report, error) {
+func (o options) judge(ctx context.Context, trust *proof.Trust, given *evidence, stdin io.Reader,
+	stderr io.Writer) (*proof.Report, error) {
 	if given.fault != nil {
 		return proof.BadPackage(given.fault.Entry, given.fault.Error()), nil
 	}

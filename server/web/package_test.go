@@ -42,14 +42,15 @@ func TestPackageUploads(t *testing.T) {
 	} {
 		got := upload(packageOf(c.bundle, c.document))
 		_, apart := to.post(t, part{"file", "original.pdf", c.document}, bundle(c.bundle))
-		if verdictOf(got) != c.verdict || strings.ReplaceAll(got, "evidence.zip/original.pdf", "original.pdf") != apart {
+		same := strings.ReplaceAll(got, "evidence.zip/original.pdf", "original.pdf") == apart
+		if verdictOf(got) != c.verdict || !same {
 			t.Errorf("%s: %s:\n%s\napart\n%s", what, verdictOf(got), got, apart)
 		}
 	}
 	for _, c := range packages.Bad(genuine, docGenuine) {
 		body := upload(c.Data)
-		if verdictOf(body) != "invalid" || !strings.Contains(body, html.EscapeString(c.Entry)) || strings.Contains(body, `action="/report"`) ||
-			!strings.Contains(body, "If another program packed it anew, unpack it") {
+		if verdictOf(body) != "invalid" || !strings.Contains(body, html.EscapeString(c.Entry)) ||
+			strings.Contains(body, `action="/report"`) || !strings.Contains(body, "If another program packed it anew, unpack it") {
 			t.Errorf("%s: %s, want %q: %s", c.What, verdictOf(body), c.Entry, body)
 		}
 	}
@@ -57,7 +58,8 @@ func TestPackageUploads(t *testing.T) {
 	if body := upload(alone); verdictOf(body) != "unverifiable" || !strings.Contains(body, "no file was compared") {
 		t.Errorf("without an original: %s", body)
 	}
-	if body := upload(packageOf(genuine, docGenuine), bundle(to.bundles[string(docRevoked)])); verdictOf(body) != "altered" {
+	beside := bundle(to.bundles[string(docRevoked)])
+	if body := upload(packageOf(genuine, docGenuine), beside); verdictOf(body) != "altered" {
 		t.Errorf("the bundle beside a package: %s", body)
 	}
 }
@@ -68,12 +70,15 @@ func TestZipDocuments(t *testing.T) {
 	elsewhere := prooftest.New(prooftest.Options{Seed: "elsewhere"})
 	inner := packageOf(to.bundles[string(docGenuine)], docGenuine)
 	path := map[string][]byte{"trust.json": elsewhere.Trust().Encode()}
+	holding := func(method uint16, name string, data []byte) []byte {
+		return packages.Repacked(method, packages.File{Name: name, Data: data})
+	}
 	zips := map[string][]byte{
-		"office.docx": packages.Repacked(zip.Deflate, packages.File{Name: "word/document.xml", Data: []byte("<w:document/>")}),
-		"app.zip":     packages.Repacked(zip.Deflate, packages.File{Name: "bundle.json", Data: []byte(`{"name":"app"}`)}),
-		"case.zip":    packages.Repacked(zip.Store, packages.File{Name: "package.zip", Data: inner}),
+		"office.docx": holding(zip.Deflate, "word/document.xml", []byte("<w:document/>")),
+		"app.zip":     holding(zip.Deflate, "bundle.json", []byte(`{"name":"app"}`)),
+		"case.zip":    holding(zip.Store, "package.zip", inner),
 		"empty.zip":   packages.Repacked(zip.Store),
-		"cut.zip":     packages.Repacked(zip.Store, packages.File{Name: "a.txt", Data: make([]byte, 3_000_000)})[:2_000_000],
+		"cut.zip":     holding(zip.Store, "a.txt", make([]byte, 3_000_000))[:2_000_000],
 	}
 	for name, data := range zips {
 		if _, body := to.post(t, part{"file", name, data}); verdictOf(body) != "not_found" {
@@ -105,10 +110,15 @@ func TestPackagesOnThePage(t *testing.T) {
 	large := make([]byte, 40<<20)
 	rand.NewChaCha8([32]byte{1}).Read(large)
 	bad := packages.Bad(genuine, docGenuine)
-	documents := map[string][]byte{"package.zip": packageOf(genuine, docGenuine), "altered.zip": packageOf(genuine, docUnknown),
-		"revoked.zip": packageOf(to.bundles[string(docRevoked)], docRevoked), "alone.zip": packages.Of(packages.File{Name: "bundle.json", Data: genuine}),
-		"large.zip": packageOf(elsewhere.Notarize(large).Encode(), large), "trust.json": elsewhere.Trust().Encode(),
-		"original.pdf": docGenuine, "bundle.json": genuine, "unknown.pdf": docUnknown}
+	documents := map[string][]byte{
+		"package.zip":  packageOf(genuine, docGenuine),
+		"altered.zip":  packageOf(genuine, docUnknown),
+		"revoked.zip":  packageOf(to.bundles[string(docRevoked)], docRevoked),
+		"alone.zip":    packages.Of(packages.File{Name: "bundle.json", Data: genuine}),
+		"large.zip":    packageOf(elsewhere.Notarize(large).Encode(), large),
+		"trust.json":   elsewhere.Trust().Encode(),
+		"original.pdf": docGenuine, "bundle.json": genuine, "unknown.pdf": docUnknown,
+	}
 	for i, c := range bad {
 		documents[fmt.Sprintf("bad-%d.zip", i)] = c.Data
 	}
@@ -137,10 +147,13 @@ func TestPackagesOnThePage(t *testing.T) {
 				return text
 			}
 			apart := shown("original.pdf", "bundle.json")
-			if got := shown("package.zip"); strings.ReplaceAll(got, "package.zip/original.pdf", "original.pdf") != apart {
+			got := shown("package.zip")
+			if strings.ReplaceAll(got, "package.zip/original.pdf", "original.pdf") != apart {
 				t.Errorf("package:\n%s\napart:\n%s", got, apart)
 			}
-			for name, want := range map[string]string{"altered.zip": "altered", "revoked.zip": "revoked", "alone.zip": "unverifiable"} {
+			for name, want := range map[string]string{
+				"altered.zip": "altered", "revoked.zip": "revoked", "alone.zip": "unverifiable",
+			} {
 				if b.Choose(path(name)); b.Verdict() != want {
 					t.Errorf("%s: %s", name, b.Text("#result"))
 				}
@@ -149,7 +162,8 @@ func TestPackagesOnThePage(t *testing.T) {
 			for i, c := range bad {
 				b.Choose(path(fmt.Sprintf("bad-%d.zip", i)))
 				got, says := b.Verdict(), b.Text("#result")
-				if got != "invalid" || !strings.Contains(says, c.Entry) || strings.Contains(says, b.textOf("save.pdf")) {
+				printable := strings.Contains(says, b.textOf("save.pdf"))
+				if got != "invalid" || !strings.Contains(says, c.Entry) || printable {
 					t.Errorf("%s: %s, want %q: %s", c.What, got, c.Entry, says)
 				}
 				if i%10 == 0 {
@@ -161,7 +175,8 @@ func TestPackagesOnThePage(t *testing.T) {
 				again()
 			}
 			b.Choose(path("package.zip"), path("unknown.pdf"), path("bad-0.zip"), path("revoked.zip"))
-			want := []string{"invalid bad-0.zip", "revoked revoked.zip/original.pdf", "not_found unknown.pdf", "genuine package.zip/original.pdf"}
+			want := []string{"invalid bad-0.zip", "revoked revoked.zip/original.pdf", "not_found unknown.pdf",
+				"genuine package.zip/original.pdf"}
 			if got := b.rows(); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("%q, want %q", got, want)
 			}
@@ -179,13 +194,14 @@ func TestOfflinePackage(t *testing.T) {
 	to := newTown(t, roomy())
 	genuine := to.bundles[string(docGenuine)]
 	bad := packages.Bad(genuine, docGenuine)[0]
-	path := offlinePlace(t, map[string][]byte{"trust.json": to.trust, "package.zip": packageOf(genuine, docGenuine), "bad.zip": bad.Data,
-		"alone.zip": packages.Of(packages.File{Name: "bundle.json", Data: genuine})})
+	path := offlinePlace(t, map[string][]byte{"trust.json": to.trust, "package.zip": packageOf(genuine, docGenuine),
+		"bad.zip": bad.Data, "alone.zip": packages.Of(packages.File{Name: "bundle.json", Data: genuine})})
 	b := openOffline(t, desktop, path("verify.html"))
 	b.Choose(path("trust.json"))
 	b.Wait(`document.querySelector('#needs .n-now')`)
 	for _, c := range []struct{ name, verdict, says string }{
-		{"package.zip", "genuine", "package.zip/original.pdf"}, {"bad.zip", "invalid", bad.Entry}, {"alone.zip", "unverifiable", ""}, {"package.zip", "genuine", ""},
+		{"package.zip", "genuine", "package.zip/original.pdf"}, {"bad.zip", "invalid", bad.Entry},
+		{"alone.zip", "unverifiable", ""}, {"package.zip", "genuine", ""},
 	} {
 		b.Choose(path(c.name))
 		if got, says := b.Verdict(), b.Text("#result"); got != c.verdict || !strings.Contains(says, c.says) {
@@ -203,9 +219,10 @@ func TestOfflinePackage(t *testing.T) {
 func TestResavedCertificates(t *testing.T) {
 	to := newTown(t, roomy())
 	issued := certificateOf(t, to.bundles[string(docGenuine)])
+	const head = "%\xe2\xe3\xcf\xd3\n%stele/certificate/v1\n"
 	path := files(t, map[string][]byte{
 		"appended.pdf":  append(bytes.Clone(issued), "7 0 obj\n<<>>\nendobj\nstartxref\n0\n%%EOF\n"...),
-		"rewritten.pdf": bytes.Replace(issued, []byte("%\xe2\xe3\xcf\xd3\n%stele/certificate/v1\n"), []byte("%\xbf\xf7\xa2\xfe\n"), 1),
+		"rewritten.pdf": bytes.Replace(issued, []byte(head), []byte("%\xbf\xf7\xa2\xfe\n"), 1),
 		"cut.pdf":       issued[:len(issued)-9],
 		"genuine.pdf":   docGenuine, "genuine.json": to.bundles[string(docGenuine)], "unknown.pdf": docUnknown,
 	})
@@ -213,8 +230,8 @@ func TestResavedCertificates(t *testing.T) {
 		b := open(t, browser(t), l)
 		b.GoTo(to.URL + "/")
 		for _, c := range []struct{ files, verdict string }{
-			{"appended.pdf", "not_found"}, {"rewritten.pdf", "not_found"}, {"cut.pdf", "not_found"}, {"rewritten.pdf|genuine.json", "altered"},
-			{"unknown.pdf", ""},
+			{"appended.pdf", "not_found"}, {"rewritten.pdf", "not_found"}, {"cut.pdf", "not_found"},
+			{"rewritten.pdf|genuine.json", "altered"}, {"unknown.pdf", ""},
 		} {
 			var chosen []string
 			for n := range strings.SplitSeq(c.files, "|") {
@@ -222,7 +239,8 @@ func TestResavedCertificates(t *testing.T) {
 			}
 			b.Choose(chosen...)
 			got, says := b.Verdict(), b.Text("#result")
-			if hinted := strings.Contains(says, b.textOf("hint.resaved")); hinted != (c.verdict != "") || hinted && got != c.verdict {
+			hinted := strings.Contains(says, b.textOf("hint.resaved"))
+			if hinted != (c.verdict != "") || hinted && got != c.verdict {
 				t.Errorf("%s: %s: %s", c.files, got, says)
 			}
 			b.Accessible(c.files)

@@ -77,7 +77,8 @@ func TestPairing(t *testing.T) {
 	genuine, revoked := to.bundles[string(docGenuine)], to.bundles[string(docRevoked)]
 	resaved := append(certificateOf(t, genuine), "1 0 obj\n%%EOF\n"...)
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "revoked.pdf": docRevoked, "unknown.pdf": docUnknown, "genuine.json": genuine, "revoked.json": revoked,
-		"certificate.pdf": certificateOf(t, genuine), "withdrawn certificate.pdf": certificateOf(t, revoked), "resaved.pdf": resaved, "evidence.zip": packageOf(genuine, docGenuine), "bad.zip": append(packageOf(genuine, docGenuine), 0), "not text.json": append([]byte(`{"format":"stele/bundle/v1",`), 0xff)})
+		"certificate.pdf": certificateOf(t, genuine), "withdrawn certificate.pdf": certificateOf(t, revoked), "resaved.pdf": resaved,
+		"evidence.zip": packageOf(genuine, docGenuine), "bad.zip": append(packageOf(genuine, docGenuine), 0), "not text.json": append([]byte(`{"format":"stele/bundle/v1",`), 0xff)})
 	b := open(t, browser(t), desktop)
 	b.GoTo(to.URL + "/")
 	for _, c := range []struct {

@@ -49,7 +49,8 @@ func answers(t *testing.T, packed string) func(v any) {
 		t.Logf("the program has %.2f MB", float64(info.Size())/1e6)
 	}
 	var stderr bytes.Buffer
-	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js"), program, vectorsDir, textsFile, packed)
+	loader := filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js")
+	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", loader, program, vectorsDir, textsFile, packed)
 	run.Stderr = &stderr
 	out, err := run.Output()
 	if err != nil {
@@ -154,7 +155,8 @@ func checkPackages(t *testing.T, next func(any), count int, good map[string][]by
 		h := sm.NewHash()
 		p, err := carrier.ReadPackage(bytes.NewReader(data), func(string) (io.Writer, error) { return h, nil })
 		if fault := (*carrier.PackageError)(nil); errors.As(err, &fault) {
-			if want := string(proof.BadPackage(fault.Entry, fault.Error()).JSON()); got.Report != want || got.Bundle != "" || !got.Looks {
+			want := string(proof.BadPackage(fault.Entry, fault.Error()).JSON())
+			if got.Report != want || got.Bundle != "" || !got.Looks {
 				t.Errorf("%s: %+v, want %s", got.Name, got, want)
 			}
 			continue
@@ -204,7 +206,8 @@ func TestSelfTestIsTheVector(t *testing.T) {
 			t.Errorf("selftest/%s is not %s: copy it", own, vector)
 		}
 	}
-	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "package.go", "selftest.go", "testdata/driver.js"} {
+	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "package.go", "selftest.go",
+		"testdata/driver.js"} {
 		if _, err := os.ReadFile(source); err != nil {
 			t.Error(err)
 		}

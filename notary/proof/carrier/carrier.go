@@ -55,9 +55,11 @@ func Sniff(head []byte) Kind {
 // Errors of [Extract]. Their texts are for the person who holds the file.
 var (
 	// ErrForeign: a PDF, but none that Write made, nor anything that looks like one.
-	ErrForeign = errors.New("this PDF is no certificate as it was issued: it may be the document itself, or a certificate that another program saved anew (the attached bundle can be taken out with a PDF reader then)")
+	ErrForeign = errors.New("this PDF is no certificate as it was issued: it may be the document itself, " +
+		"or a certificate that another program saved anew (the attached bundle can be taken out with a PDF reader then)")
 	// ErrResaved: begins as a certificate does, or speaks of the attachment, and is not as it was issued.
-	ErrResaved = errors.New("this certificate was saved anew by another program after it was issued, or cut off: take the attached bundle out with a PDF reader, or use the certificate as it was issued")
+	ErrResaved = errors.New("this certificate was saved anew by another program after it was issued, or cut off: " +
+		"take the attached bundle out with a PDF reader, or use the certificate as it was issued")
 	// ErrTooLarge: longer than any certificate.
 	ErrTooLarge = fmt.Errorf("a certificate has at most %d bytes", MaxSize)
 )

@@ -113,7 +113,7 @@ func beginsBundle(b []byte) bool {
 	b = b[data:]
 	if method == 8 {
 		head := make([]byte, len(bundleHead))
-		n, _ := io.ReadFull(flate.NewReader(bytes.NewReader(b)), head) // the input is cut, what comes out before that counts
+		n, _ := io.ReadFull(flate.NewReader(bytes.NewReader(b)), head) // what comes out before the cut counts
 		b = head[:n]
 	}
 	return bytes.HasPrefix(b, []byte(bundleHead))

@@ -67,7 +67,8 @@ func TestPackage(t *testing.T) {
 		t.Errorf("without an original: %+v %v", p, err)
 	}
 	for _, size := range []int{0, 1, 65534, 65535, 65536, 131070, 131071, 1 << 20} {
-		files := []packages.File{{Name: "bundle.json", Data: []byte(someBundle)}, {Name: "original", Data: make([]byte, size)}}
+		files := []packages.File{{Name: "bundle.json", Data: []byte(someBundle)},
+			{Name: "original", Data: make([]byte, size)}}
 		data := packages.Of(files...)
 		if !bytes.Equal(data, packages.Forge(files...)) {
 			t.Errorf("%d bytes: the library writes something else", size)
@@ -140,7 +141,8 @@ func TestNamesInPackages(t *testing.T) {
 	bad := `readme.txt README.TXT report.htm original. original.PDF original.123456789 original.tar.gz original-pdf
 		originals .original issuer-.pem issuer-01.pem issuer-x.pem
 		inclusion/1.left inclusion/001.left inclusion/01.up inclusion/01.left/x anchor-1/ anchor-/header.txt
-		anchor-1/header.txt.exe anchor-1/epoch-00/epoch.txt anchor-1/epoch-12345678901234567/epoch.txt gateway-1/other.txt
+		anchor-1/header.txt.exe anchor-1/epoch-00/epoch.txt
+		anchor-1/epoch-12345678901234567/epoch.txt gateway-1/other.txt
 		standing standing/bundle.json standing/original.pdf standing/standing/log.pem STANDING/log.pem x/bundle.json
 		statement.json/ bundle.json. bundle.json::$DATA`
 	for name := range strings.FieldsSeq(bad) {
@@ -149,7 +151,8 @@ func TestNamesInPackages(t *testing.T) {
 		if _, _, err := read(data); !errors.As(err, &fault) || fault.Entry != name {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := carrier.NewPackageWriter(io.Discard, packages.At).Add(name, func(io.Writer) error { return nil }); err == nil {
+		w := carrier.NewPackageWriter(io.Discard, packages.At)
+		if err := w.Add(name, func(io.Writer) error { return nil }); err == nil {
 			t.Errorf("%s is written", name)
 		}
 	}
@@ -172,7 +175,7 @@ func TestOtherZipFiles(t *testing.T) {
 		"nothing":             nil,
 		"headers all the way": bytes.Repeat([]byte("PK\x03\x04PK\x01\x02PK\x05\x06"), 3000),
 		"no table":            append([]byte("PK\x05\x06"), make([]byte, 18)...),
-		"table of nonsense":   []byte("PK\x03\x04PK\x05\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+		"table of nonsense":   append([]byte("PK\x03\x04PK\x05\x06"), bytes.Repeat([]byte{0xff}, 18)...),
 	} {
 		if looks(t, data) || scanned(data, 7) || scanned(data, len(data)+1) {
 			t.Errorf("%s looks like a package", what)

@@ -141,7 +141,8 @@ export class Checker {
   }
 
   async #judge(subject, signal, outage) {
-    if (subject.bad) return { ...this.#outcome(subject, [{ report: JSON.parse(subject.bad), text: subject.bad }]), trust: null };
+    const { bad } = subject;
+    if (bad) return { ...this.#outcome(subject, [{ report: JSON.parse(bad), text: bad }]), trust: null };
     try {
       const found = subject.proofs.length > 0 ? await this.#handedIn(subject, signal, outage) : await this.#lookUp(subject, signal, outage);
       return this.#outcome(subject, bestFirst(found));

@@ -165,7 +165,8 @@ export function words(t, found, { file, at, trust, hint }) {
 // hinted adds what the file looks like, where it turned out not to be the document.
 function hinted(t, said, verdict, hint) {
   const more = [];
-  if (hint === 'resaved' && ['not_found', 'altered', 'unverifiable'].includes(verdict)) more.push(t.text('hint.resaved'));
+  const open = ['not_found', 'altered', 'unverifiable'].includes(verdict);
+  if (hint === 'resaved' && open) more.push(t.text('hint.resaved'));
   return { ...said, reasons: [...said.reasons, ...more] };
 }
 

@@ -75,11 +75,14 @@ function packages() {
     const told = [];
     const found = stele.unpack(read, data.length, (done) => told.push(done));
     const bundle = found.bundle ? new TextDecoder().decode(found.bundle) : "";
-    const ascending = told.every((n, i) => i === 0 || n >= told[i - 1]);
-    print({ name, looks: stele.looksPacked(read, data.length), report: found.report ?? "", bundle, original: found.original ?? null, told: told.at(-1) === data.length && ascending });
+    const all = told.at(-1) === data.length && told.every((n, i) => i === 0 || n >= told[i - 1]);
+    const looks = stele.looksPacked(read, data.length);
+    print({ name, looks, report: found.report ?? "", bundle, original: found.original ?? null, told: all });
   }
   const broken = { null: () => null, short: () => new Uint8Array(1), none: () => undefined, text: () => "PK" };
-  for (const read of Object.values(broken)) print({ looks: stele.looksPacked(read, 1000), found: stele.unpack(read, 1000) });
+  for (const read of Object.values(broken)) {
+    print({ looks: stele.looksPacked(read, 1000), found: stele.unpack(read, 1000) });
+  }
   print({ looks: stele.looksPacked(), found: stele.unpack(5, 5) });
 }
 

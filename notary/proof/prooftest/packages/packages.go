@@ -159,7 +159,7 @@ func Bad(bundle, document []byte) []Case {
 		{"bytes behind", append(bytes.Clone(good), '\n'), ""},
 		{"package behind", append(bytes.Clone(good), front...), ""},
 		{"comment", append(edit(func(b []byte) { b[len(b)-2] = 1 }), 'x'), ""},
-		{"other name in front of the data", edit(func(b []byte) { copy(b[original:], "original.exe") }), "original.exe"},
+		{"other name before the data", edit(func(b []byte) { copy(b[original:], "original.exe") }), "original.exe"},
 		{"other name in the table", edit(func(b []byte) {
 			copy(b[bytes.LastIndex(b, []byte("original.pdf")):], "original.exe")
 		}), "original.pdf"},
