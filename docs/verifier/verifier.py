@@ -11,15 +11,14 @@ purpose. The project's tests run it over every test vector and compare what it f
 
 This file holds the steps and the verdict: section 9.
 """
+import functools
 import json
 import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from datetime import datetime, timedelta
 
-from carriers import bundle_of
+from carriers import BadPackage, bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
 from chain import check_headers, check_pins, parse_evidence, renamed, verify_evidence
 from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_statement, speaks_for
@@ -335,16 +334,25 @@ def read(*path):
         return f.read()
 
 
+@functools.lru_cache(None)
 def file_digest(path):
     """openssl streams a file of any size."""
     return bytes.fromhex(subprocess.run(["openssl", "dgst", "-sm3", "-r", path], check=True, stdout=subprocess.PIPE).stdout[:64].decode())
 
 
-def packed_digest(package, name):
-    with zipfile.ZipFile(package) as z, z.open(name) as f:
-        dgst = subprocess.Popen(["openssl", "dgst", "-sm3", "-r"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        shutil.copyfileobj(f, dgst.stdin, 1 << 20)
-        return bytes.fromhex(dgst.communicate()[0][:64].decode())
+class Digest:
+    """SM3 by openssl of what comes in parts."""
+
+    def __init__(self):
+        self.size = 0
+        self.dgst = subprocess.Popen(["openssl", "dgst", "-sm3", "-r"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def add(self, data):
+        self.size += len(data)
+        self.dgst.stdin.write(data)
+
+    def end(self):
+        return bytes.fromhex(self.dgst.communicate()[0][:64].decode())
 
 
 def run_vectors(folder):
@@ -369,15 +377,21 @@ def main(args):
         return run_vectors(args[1])
     if len(args) not in (3, 4) or args[0] != "--trust":
         sys.exit(__doc__)
+    packed = Digest()
     try:
-        bundle, original = bundle_of(args[2])
-    except (Malformed, zipfile.BadZipFile):
-        sys.exit("neither a bundle nor a certificate or package as it was issued")
+        bundle, original = bundle_of(args[2], packed.add)
+    except BadPackage:
+        print("invalid: step bundle failed: package")
+        sys.exit(1)
+    except Malformed:
+        sys.exit("neither a bundle nor a certificate as it was issued")
+    finally:
+        inside = packed.end()
     digest, size = None, None
     if len(args) == 4:
         digest, size = file_digest(args[3]), os.path.getsize(args[3])
     elif original:
-        digest = packed_digest(args[2], original)
+        digest, size = inside, packed.size
     verdict, steps, _, warnings = verify(parse_trust(read(args[1])), digest, size, bundle)
     step, reason = first_failed(verdict, steps)
     print(verdict + (f": step {step} failed: {reason}" if step else "") + (f" (warnings: {', '.join(warnings)})" if warnings else ""))

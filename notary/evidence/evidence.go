@@ -9,8 +9,6 @@
 package evidence
 
 import (
-	"archive/zip"
-	"compress/flate"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +18,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
+	"stele/notary/proof/carrier"
 	"stele/notary/proof/exhibit"
 )
 
@@ -136,34 +135,25 @@ func originalName(fileName string) string {
 	return "original" + safeExtension.FindString(strings.ToLower(fileName))
 }
 
-// Write writes the package. When it fails, what was written is no zip file.
+// Write writes the package, in the one spelling of [carrier.PackageWriter]. When it fails, what
+// was written is no zip file.
 func (p *Package) Write(w io.Writer) error {
-	z := zip.NewWriter(w)
-	// Deflate without compression: stored entries of unknown length are more than some readers
-	// understand, and documents are mostly compressed already.
-	var shared *flate.Writer // entries are written one after the other, and a writer is half a megabyte
-	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (_ io.WriteCloser, err error) {
-		if shared == nil {
-			shared, err = flate.NewWriter(w, flate.NoCompression)
-		} else {
-			shared.Reset(w)
-		}
-		return shared, err
-	})
+	z := carrier.NewPackageWriter(w, p.at)
 	var manifest strings.Builder
 	for _, f := range p.files {
-		if err := p.add(z, f.name, func(w io.Writer) error { _, err := w.Write(f.data); return err }); err != nil {
+		if err := add(z, f.name, func(w io.Writer) error { _, err := w.Write(f.data); return err }); err != nil {
 			return err
 		}
 		fmt.Fprintf(&manifest, "%s  %s\n", sm.Sum(f.data), f.name)
 	}
 	if p.in.Original != nil {
-		if err := p.add(z, p.original, p.copyOriginal); err != nil {
+		if err := add(z, p.original, p.copyOriginal); err != nil {
 			return err
 		}
 		fmt.Fprintf(&manifest, "%s  %s\n", p.in.Report.Document.SM3, p.original)
 	}
-	if err := p.add(z, FileManifest, func(w io.Writer) error { _, err := io.WriteString(w, manifest.String()); return err }); err != nil {
+	sums := func(w io.Writer) error { _, err := io.WriteString(w, manifest.String()); return err }
+	if err := add(z, FileManifest, sums); err != nil {
 		return err
 	}
 	if err := z.Close(); err != nil {
@@ -172,14 +162,8 @@ func (p *Package) Write(w io.Writer) error {
 	return nil
 }
 
-func (p *Package) add(z *zip.Writer, name string, write func(io.Writer) error) error {
-	h := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: p.at}
-	h.SetMode(0o644)
-	w, err := z.CreateHeader(h)
-	if err == nil {
-		err = write(w)
-	}
-	if err != nil {
+func add(z *carrier.PackageWriter, name string, write func(io.Writer) error) error {
+	if err := z.Add(name, write); err != nil {
 		return fmt.Errorf("evidence: %s: %w", name, err)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary/evidence"
 	"stele/notary/proof"
+	"stele/notary/proof/carrier"
 	"stele/notary/proof/prooftest"
 	"stele/notary/proof/prooftest/vectors"
 	"stele/notary/verifier"
@@ -52,13 +53,14 @@ func inputs(t testing.TB) map[string]evidence.Input {
 		if report.AnchoredAt == "" || !slices.Contains([]proof.Verdict{proof.Genuine, proof.Revoked, proof.Superseded}, report.Verdict) {
 			continue
 		}
-		trust, _, _ := bytes.Cut(set.Files[v.Trust], []byte("\n"))
+		trust, err := proof.ParseTrust(set.Files[v.Trust])
+		fatalIfErr(t, err)
 		bundle, resaved, err := proof.ReadBundle(set.Files[v.Bundle])
 		fatalIfErr(t, err)
 		if resaved {
 			continue // a package is made of the bundle as it was issued
 		}
-		in := evidence.Input{Bundle: bundle.Encode(), Report: report, Certificate: []byte("%PDF a certificate"), Trust: trust}
+		in := evidence.Input{Bundle: bundle.Encode(), Report: report, Certificate: []byte("%PDF a certificate"), Trust: trust.Encode()}
 		if v.Document != "" && report.Verdict != proof.Altered {
 			in.Original = bytes.NewReader(set.Files[v.Document])
 		}
@@ -225,8 +227,9 @@ func TestContents(t *testing.T) {
 		t.Errorf("manifest\n%s\nwant\n%s", manifest, want.String())
 	}
 	for file, says := range map[string][]string{
-		"report.html":    {"已撤销", "依法撤销", "江城市政务服务局", "91350100M000100Y43", in.Report.Document.SM3, "✓ 通过", "不证明文书所载内容属实"},
-		"README.txt":     {"1234567812345678", sm.Sum(in.Trust).String(), "standing/", "original.pdf", "verify.html"},
+		"report.html": {"已撤销", "依法撤销", "江城市政务服务局", "91350100M000100Y43", in.Report.Document.SM3, "✓ 通过", "不证明文书所载内容属实"},
+		"README.txt": {"1234567812345678", "standing/", "original.pdf", "verify.html", "from the service's own site", "second source",
+			"从本服务的网站下载"},
 		"algorithms.txt": {"1234567812345678", "GB/T 32905", "GB/T 32918", "1.2.156.10197.1.301"},
 	} {
 		text, err := os.ReadFile(filepath.Join(dir, file))
@@ -235,6 +238,35 @@ func TestContents(t *testing.T) {
 			if !bytes.Contains(text, []byte(s)) {
 				t.Errorf("%s does not say %q", file, s)
 			}
+		}
+	}
+}
+
+// TestReadmeVouchesForNoTrustRoots: whoever forges the package writes the README too, so its
+// word on the trust roots beside it, or on their digest, is worth nothing and is not given.
+func TestReadmeVouchesForNoTrustRoots(t *testing.T) {
+	in := input(t, "genuine")
+	dir, _ := unpack(t, write(t, in))
+	readme, err := os.ReadFile(filepath.Join(dir, "README.txt"))
+	fatalIfErr(t, err)
+	if bytes.Contains(readme, []byte(sm.Sum(in.Trust).String())) || !bytes.Contains(readme, []byte("proves nothing")) {
+		t.Errorf("the README vouches for trust.json:\n%s", readme)
+	}
+	// The steps believe the trust.json that was brought, also where it is not the package's.
+	for what, tc := range map[string]struct {
+		old, other string
+		fine       bool
+	}{
+		"others beside": {`"roots":[`, `"roots":["AAAA",`, true},
+		"other root":    {`"roots":["M`, `"roots":["N`, false},
+	} {
+		trust := bytes.Replace(in.Trust, []byte(tc.old), []byte(tc.other), 1)
+		if bytes.Equal(trust, in.Trust) {
+			t.Fatalf("%s: nothing was changed", what)
+		}
+		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "trust.json"), trust, 0o600))
+		if out, err := commands(t, dir); (err == nil) != tc.fine {
+			t.Errorf("%s: %v\n%s", what, err, out)
 		}
 	}
 }
@@ -258,18 +290,47 @@ func TestOtherReaders(t *testing.T) {
 	}
 }
 
-// stele-verify takes the package alone.
+// stele-verify takes the package alone: every kind that is issued.
 func TestVerifierTakesPackage(t *testing.T) {
-	for name, code := range map[string]int{"genuine": 0, "revoked": 6, "superseded": 7} {
-		in := input(t, name)
+	codes := map[proof.Verdict]int{proof.Genuine: 0, proof.Revoked: 6, proof.Superseded: 7, proof.Unverifiable: 4, proof.Invalid: 3}
+	for name, in := range inputs(t) {
+		if len(name)%2 == 0 {
+			in.VerifyPage = []byte("<!doctype html><title>verifier</title>")
+		}
 		dir := t.TempDir()
 		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "e.zip"), write(t, in), 0o600))
 		fatalIfErr(t, os.WriteFile(filepath.Join(dir, "trust.json"), in.Trust, 0o600))
 		var out, errs bytes.Buffer
-		got := verifier.Run(t.Context(), []string{"--json", "--trust", filepath.Join(dir, "trust.json"), filepath.Join(dir, "e.zip")}, nil, &out, &errs)
-		if got != code || out.String() != string(in.Report.JSON())+"\n" {
+		args := []string{"--json", "--trust", filepath.Join(dir, "trust.json"), filepath.Join(dir, "e.zip")}
+		if in.Original == nil && in.Report.Steps[1].Status == proof.Passed { // the document has to be brought
+			args = append(args, filepath.Join(vectorsDir, "document.pdf"))
+			// Its size is compared then, which was not known of the digest alone.
+			trust, err := proof.ParseTrust(in.Trust)
+			fatalIfErr(t, err)
+			document, err := os.ReadFile(filepath.Join(vectorsDir, "document.pdf"))
+			fatalIfErr(t, err)
+			in.Report = proof.VerifyFile(trust, &proof.File{SM3: sm.Sum(document), Size: int64(len(document))}, in.Bundle)
+		}
+		got := verifier.Run(t.Context(), args, nil, &out, &errs)
+		if got != codes[in.Report.Verdict] || out.String() != string(in.Report.JSON())+"\n" {
 			t.Errorf("%s: %d %s %s", name, got, out.String(), errs.String())
 		}
+	}
+}
+
+// TestLargePackage: one beyond 4 GiB is accepted as well.
+func TestLargePackage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hashes several gigabytes")
+	}
+	const size = 1<<32 + 1
+	p, err := evidence.Prepare(large(t, size))
+	fatalIfErr(t, err)
+	pr, pw := io.Pipe()
+	go func() { pw.CloseWithError(p.Write(pw)) }()
+	got, err := carrier.ReadPackage(pr, nil)
+	if err != nil || got.Size != size || got.Original != "original.pdf" {
+		t.Errorf("%+v %v", got, err)
 	}
 }
 

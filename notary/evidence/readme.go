@@ -32,7 +32,7 @@ func readme(parts *exhibit.Exhibit, original string, in Input) ([]byte, error) {
 	r := in.Report
 	err := readmeTemplate.Execute(&b, map[string]any{
 		"Number": r.Number, "Agency": r.Agency.Name, "Code": r.Agency.Code, "Issued": bothTimes(r.IssuedAt), "Anchored": bothTimes(r.AnchoredAt), "OnWordOf": r.OnWordOf(), "Verdict": verdicts[r.Verdict],
-		"Original": original, "Page": len(in.VerifyPage) > 0, "TrustSM3": sm.Sum(in.Trust), "UserID": sm.UserID, "Sections": parts.Sections,
+		"Original": original, "Page": len(in.VerifyPage) > 0, "UserID": sm.UserID, "Sections": parts.Sections,
 	})
 	return b.Bytes(), err
 }

@@ -3,15 +3,20 @@ package verifier
 import (
 	"archive/zip"
 	"bytes"
-	"compress/flate"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"stele/crypto/sm"
+	"stele/notary/proof"
 	"stele/notary/proof/carrier"
+	"stele/notary/proof/prooftest/packages"
 )
 
 func fatalIfErr(t testing.TB, err error) {
@@ -38,24 +43,10 @@ func certificateOf(t testing.TB, bundle []byte) []byte {
 }
 
 // entry is a file in a package; the name may occur twice.
-type entry struct {
-	name string
-	data []byte
-}
+type entry = packages.File
 
-func packageOf(t testing.TB, method uint16, entries ...entry) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	for _, e := range entries {
-		f, err := w.CreateHeader(&zip.FileHeader{Name: e.name, Method: method})
-		fatalIfErr(t, err)
-		_, err = f.Write(e.data)
-		fatalIfErr(t, err)
-	}
-	fatalIfErr(t, w.Close())
-	return b.Bytes()
-}
+// packageOf is a package as it is issued.
+func packageOf(entries ...entry) []byte { return packages.Of(entries...) }
 
 // file writes bytes under a name that says nothing of what they are.
 func file(t testing.TB, data []byte) string {
@@ -74,14 +65,16 @@ func TestCarriers(t *testing.T) {
 		if want.code != code {
 			t.Fatalf("%s: %d", name, want.code)
 		}
-		parts := []entry{{"README.txt", []byte("read me")}, {"bundle.json", bundle}, {"trust.json", []byte("{}")}, {"original.pdf", document}}
-		for what, data := range map[string][]byte{"certificate": certificateOf(t, bundle), "package": packageOf(t, zip.Deflate, parts...), "stored package": packageOf(t, zip.Store, parts...)} {
-			if got := verify(t, nil, "--json", "--trust", "trust.json", file(t, data), "document.pdf"); got.code != code || got.stdout != want.stdout || got.stderr != "" {
+		whole := packageOf(packages.Good(bundle, document)...)
+		for what, data := range map[string][]byte{"certificate": certificateOf(t, bundle), "package": whole} {
+			got := verify(t, nil, "--json", "--trust", "trust.json", file(t, data), "document.pdf")
+			if got.code != code || got.stdout != want.stdout || got.stderr != "" {
 				t.Errorf("%s in a %s: %d %s%s", name, what, got.code, got.stdout, got.stderr)
 			}
 		}
 		// The package has its document with it, unless another one is given.
-		if got := verify(t, nil, "--json", "--trust", "trust.json", file(t, packageOf(t, zip.Deflate, parts...))); got.code != code || got.stdout != want.stdout {
+		got := verify(t, nil, "--json", "--trust", "trust.json", file(t, whole))
+		if got.code != code || got.stdout != want.stdout {
 			t.Errorf("%s: a package alone: %d %s%s", name, got.code, got.stdout, got.stderr)
 		}
 	}
@@ -89,115 +82,108 @@ func TestCarriers(t *testing.T) {
 
 func TestWhichDocument(t *testing.T) {
 	bundle, document := vector(t, "genuine.json"), vector(t, "document.pdf")
-	whole := packageOf(t, zip.Deflate, entry{"original.pdf", document}, entry{"bundle.json", bundle})
+	with := func(name string, data []byte) []byte {
+		return packageOf(entry{Name: name, Data: data}, entry{Name: "bundle.json", Data: bundle})
+	}
+	checked := func(name string, data []byte) string {
+		return fmt.Sprintf("  checked       %s in the package, SM3 %s, %d bytes\n", name, sm.Sum(data), len(data))
+	}
 	for what, tc := range map[string]struct {
 		data []byte
 		args []string
 		code int
-		says string // on the standard error
+		says string
 	}{
 		"certificate alone":       {certificateOf(t, bundle), nil, 4, ""},
-		"package without it":      {packageOf(t, zip.Deflate, entry{"bundle.json", bundle}), nil, 4, ""},
-		"package":                 {whole, nil, 0, "the document is original.pdf inside "},
-		"package and other file":  {whole, []string{"empty.bin"}, 1, ""},
-		"altered original":        {packageOf(t, zip.Deflate, entry{"original.pdf", document[1:]}, entry{"bundle.json", bundle}), nil, 1, "the document is"},
-		"altered, and right file": {packageOf(t, zip.Deflate, entry{"original.pdf", document[1:]}, entry{"bundle.json", bundle}), []string{"document.pdf"}, 0, ""},
-		"without an extension":    {packageOf(t, zip.Store, entry{"original", document}, entry{"bundle.json", bundle}), nil, 0, "original inside"},
-		"in a folder":             {packageOf(t, zip.Store, entry{"x/original.pdf", document}, entry{"bundle.json", bundle}), nil, 4, ""},
+		"package without it":      {packageOf(entry{Name: "bundle.json", Data: bundle}), nil, 4, ""},
+		"package":                 {with("original.pdf", document), nil, 0, checked("original.pdf", document)},
+		"package and other file":  {with("original.pdf", document), []string{"empty.bin"}, 1, ""},
+		"altered original":        {with("original.pdf", document[1:]), nil, 1, checked("original.pdf", document[1:])},
+		"altered, and right file": {with("original.pdf", document[1:]), []string{"document.pdf"}, 0, ""},
+		"without an extension":    {with("original", document), nil, 0, checked("original", document)},
 	} {
 		r := verify(t, nil, append([]string{"--trust", "trust.json", file(t, tc.data)}, tc.args...)...)
-		if r.code != tc.code || !strings.Contains(r.stderr, tc.says) || tc.says == "" && r.stderr != "" {
+		named := strings.Contains(r.stdout, "checked   ")
+		if r.code != tc.code || !strings.Contains(r.stdout, tc.says) || named != (tc.says != "") || r.stderr != "" {
 			t.Errorf("%s: %d %s%s", what, r.code, r.stdout, r.stderr)
 		}
 	}
 	// Trust roots in a package are not trust roots.
-	forged := packageOf(t, zip.Deflate, entry{"bundle.json", bundle}, entry{"trust.json", vector(t, "trust.json")}, entry{"original.pdf", document})
+	forged := packageOf(packages.Good(bundle, document)...)
 	if r := verify(t, nil, file(t, forged)); r.code != exitUsage || !strings.Contains(r.stderr, "--trust is missing") {
 		t.Errorf("without trust roots: %d %s", r.code, r.stderr)
 	}
 }
 
-// hostileFiles are certificates and packages that must be refused, each with what is said.
+// TestBadPackages: a package that is not as it was issued is invalid whatever is in it, and
+// whichever document is given with it. The report names the file at fault.
+func TestBadPackages(t *testing.T) {
+	bad := packages.Bad(vector(t, "genuine.json"), vector(t, "document.pdf"))
+	bad = append(bad, packages.Case{What: "bomb", Data: bomb(t, vector(t, "genuine.json")), Entry: "bundle.json"})
+	for _, c := range bad {
+		name := file(t, c.Data)
+		folder := filepath.Join(t.TempDir(), "out")
+		for _, more := range [][]string{{name}, {name, "document.pdf"}, {"--extract", folder, name}} {
+			r := verify(t, nil, append([]string{"--json", "--trust", "trust.json"}, more...)...)
+			var report proof.Report
+			fatalIfErr(t, json.Unmarshal([]byte(r.stdout), &report))
+			step, _ := report.FailedStep()
+			if r.code != 3 || report.Verdict != proof.Invalid || len(report.Steps) != 9 || report.Document != nil ||
+				step.Name != proof.StepBundle || step.Reason != "package" ||
+				!strings.Contains(report.Summary, step.Detail) {
+				t.Errorf("%s: %d %s%s", c.What, r.code, r.stdout, r.stderr)
+			}
+			want := []proof.Comparison{{What: "entry", Value: c.Entry}}
+			if c.Entry == "" {
+				want = nil
+			}
+			if !slices.Equal(step.Compared, want) ||
+				c.Entry != "" && !strings.Contains(step.Detail, fmt.Sprintf("%q", c.Entry)) {
+				t.Errorf("%s: %+v, want %q", c.What, step, c.Entry)
+			}
+			if r.tooMuch(t, 64<<10) {
+				t.Errorf("%s takes %d KiB", c.What, r.maxRSS)
+			}
+		}
+		if _, err := os.Lstat(folder); !os.IsNotExist(err) {
+			t.Errorf("%s: something was written: %v", c.What, err)
+		}
+	}
+}
+
+// bomb is a package whose bundle expands to many zeros.
+func bomb(t testing.TB, bundle []byte) []byte {
+	t.Helper()
+	data := append(bytes.Clone(bundle), make([]byte, 64<<20)...)
+	return packages.Repacked(zip.Deflate, entry{Name: "bundle.json", Data: data})
+}
+
+// hostileFiles are certificates and zip files of which nothing can be checked, each with what is said.
 func hostileFiles(t testing.TB) map[string]struct {
 	data []byte
 	says string
 } {
 	bundle, document := vector(t, "genuine.json"), vector(t, "document.pdf")
-	whole := packageOf(t, zip.Deflate, entry{"bundle.json", bundle}, entry{"original.pdf", document})
 	pdf := certificateOf(t, bundle)
-	edit := func(data []byte, f func(b []byte)) []byte { b := bytes.Clone(data); f(b); return b }
-	end := func(b []byte) []byte { return b[len(b)-22:] }
-	many := make([]entry, maxEntries+1)
+	rewritten := bytes.Replace(pdf, []byte("%stele/certificate/v1\n"), nil, 1)
+	large := append([]byte("%PDF-1.7"), make([]byte, carrier.MaxSize)...)
+	office := packages.Repacked(zip.Deflate, entry{Name: "word/document.xml", Data: document})
 	type file = struct {
 		data []byte
 		says string
 	}
 	return map[string]file{
-		"cut certificate":     {pdf[:len(pdf)-10], "cut off or saved again"},
-		"certificate updated": {append(bytes.Clone(pdf), "%%EOF\n"...), "cut off or saved again"},
-		"any PDF":             {document, "is no certificate as it was issued"},
-		"large PDF":           {append([]byte("%PDF-1.7"), make([]byte, carrier.MaxSize)...), "at most 8388608 bytes"},
-		"cut package":         {whole[:len(whole)-10], "table of contents"},
-		"four bytes":          {[]byte("PK\x03\x04"), "table of contents"},
-		"package, comment":    {append(edit(whole, func(b []byte) { end(b)[20] = 1 }), 'x'), "table of contents"},
-		"any zip":             {packageOf(t, zip.Deflate, entry{"word/document.xml", document}), "there is no bundle.json in it; " + orderHint},
-		"empty zip":           {packageOf(t, zip.Deflate), "there is no bundle.json in it"},
-		"two bundles":         {packageOf(t, zip.Store, entry{"bundle.json", bundle}, entry{"bundle.json", bundle}), `"bundle.json" and "bundle.json" are both in it`},
-		"two originals":       {packageOf(t, zip.Store, entry{"bundle.json", bundle}, entry{"original", nil}, entry{"original.pdf", document}), "are both in it"},
-		"many files":          {packageOf(t, zip.Store, many...), "table of contents"},
-		"claims many":         {edit(whole, func(b []byte) { binary.LittleEndian.PutUint16(end(b)[10:], 0xfffe) }), "table of contents"},
-		"claims fewer":        {edit(whole, func(b []byte) { binary.LittleEndian.PutUint16(end(b)[10:], 1) }), "table of contents"},
-		"directory is large":  {edit(whole, func(b []byte) { binary.LittleEndian.PutUint32(end(b)[12:], 1<<30) }), "table of contents"},
-		"encrypted":           {edit(whole, func(b []byte) { b[bytes.LastIndex(b, []byte("PK\x01\x02"))+8] |= 1 }), "is encrypted"},
-		"spoilt bundle":       {edit(whole, func(b []byte) { b[60] ^= 0xff }), "the package is damaged: bundle.json"},
-		"bomb for a bundle":   {bomb(t, "bundle.json", 64<<20), "expands beyond measure"},
-		"bomb for a document": {packageWith(t, bundle, 64<<20, 0), "expands beyond measure"},
-		"lies about its size": {packageWith(t, bundle, 64<<20, 1<<20), "read after 1048576 bytes: zip: not a valid zip file"},
+		"cut certificate":       {pdf[:len(pdf)-10], "saved anew by another program"},
+		"certificate updated":   {append(bytes.Clone(pdf), "%%EOF\n"...), "saved anew by another program"},
+		"certificate rewritten": {rewritten, "saved anew by another program"},
+		"any PDF":               {document, "is no certificate as it was issued"},
+		"large PDF":             {large, "at most 8388608 bytes"},
+		"four bytes":            {[]byte("PK\x03\x04"), "there is no bundle in it; " + orderHint},
+		"any zip":               {office, "there is no bundle in it; " + orderHint},
+		"empty zip":             {packages.Repacked(zip.Deflate), "there is no bundle in it"},
+		"only an original":      {packageOf(entry{Name: "original.pdf", Data: document}), "there is no bundle in it"},
 	}
 }
-
-// bomb is a package whose one file expands to zeros.
-func bomb(t testing.TB, name string, size int64) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	f, err := w.Create(name)
-	fatalIfErr(t, err)
-	_, err = io.CopyN(f, zeros{}, size)
-	fatalIfErr(t, err)
-	fatalIfErr(t, w.Close())
-	return b.Bytes()
-}
-
-// packageWith holds an original that expands to a size, and announces another one, or none.
-func packageWith(t testing.TB, bundle []byte, size int64, announced uint64) []byte {
-	t.Helper()
-	var content bytes.Buffer
-	c, err := flate.NewWriter(&content, flate.BestSpeed)
-	fatalIfErr(t, err)
-	_, err = io.CopyN(c, zeros{}, size)
-	fatalIfErr(t, err)
-	fatalIfErr(t, c.Close())
-	if announced == 0 {
-		announced = uint64(size)
-	}
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	f, err := w.Create("bundle.json")
-	fatalIfErr(t, err)
-	_, err = f.Write(bundle)
-	fatalIfErr(t, err)
-	f, err = w.CreateRaw(&zip.FileHeader{Name: "original.pdf", Method: zip.Deflate, CompressedSize64: uint64(content.Len()), UncompressedSize64: announced})
-	fatalIfErr(t, err)
-	_, err = f.Write(content.Bytes())
-	fatalIfErr(t, err)
-	fatalIfErr(t, w.Close())
-	return b.Bytes()
-}
-
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // TestHostileCarriers: each says what is wrong, checks nothing and stays small.
 func TestHostileCarriers(t *testing.T) {
@@ -214,7 +200,7 @@ func TestHostileCarriers(t *testing.T) {
 
 // A file of many gigabytes that says that it has as many entries as would fit.
 func TestLargeTableOfContents(t *testing.T) {
-	whole := packageOf(t, zip.Store, entry{"bundle.json", vector(t, "genuine.json")})
+	whole := packages.Repacked(zip.Store, entry{Name: "bundle.json", Data: vector(t, "genuine.json")})
 	name := file(t, whole)
 	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	fatalIfErr(t, err)
@@ -231,7 +217,8 @@ func TestLargeTableOfContents(t *testing.T) {
 	copy(end64[76:], "PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00")
 	_, err = f.WriteAt(end64, size-98)
 	fatalIfErr(t, err)
-	if r := verify(t, nil, "--trust", "trust.json", name); r.code != exitUsage || !strings.Contains(r.stderr, "table of contents") || r.tooMuch(t, 48<<10) {
+	r := verify(t, nil, "--trust", "trust.json", name)
+	if r.code != exitUsage || !strings.Contains(r.stderr, "no evidence package") || r.tooMuch(t, 48<<10) {
 		t.Errorf("%d, %d KiB: %s", r.code, r.maxRSS, r.stderr)
 	}
 }
@@ -241,21 +228,14 @@ func FuzzEvidence(f *testing.F) {
 	bundle := []byte(`{"format":"stele/bundle/v1"}`)
 	f.Add(bundle)
 	f.Add(certificateOf(f, bundle))
-	f.Add(packageOf(f, zip.Store, entry{"bundle.json", bundle}, entry{"original", nil}))
-	f.Add(packageOf(f, zip.Deflate, entry{"bundle.json", bundle}, entry{"original.pdf", []byte("x")}))
+	f.Add(packageOf(packages.Good(bundle, []byte("x"))...))
+	f.Add(packages.Repacked(zip.Deflate, entry{Name: "bundle.json", Data: bundle}))
 	name := filepath.Join(f.TempDir(), "evidence")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		fatalIfErr(t, os.WriteFile(name, data, 0o600))
-		e, err := openEvidence(name)
-		if err != nil {
-			return
-		}
-		defer e.close()
-		if len(e.bundle) > 1<<20+1 {
+		e, err := openEvidence(t.Context(), name, nil, io.Discard)
+		if err == nil && len(e.bundle) > 1<<20+1 {
 			t.Fatalf("%d bytes", len(e.bundle))
-		}
-		if e.original != nil {
-			_, _ = hashEntry(t.Context(), e.original, io.Discard)
 		}
 	})
 }

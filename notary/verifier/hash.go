@@ -1,14 +1,13 @@
 package verifier
 
 import (
-	"archive/zip"
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
 
 	"stele/crypto/sm"
+	"stele/notary/proof"
 )
 
 const (
@@ -20,11 +19,8 @@ const (
 )
 
 // hashFile streams a document through SM3. On a terminal it reports progress.
-func hashFile(ctx context.Context, name string, stdin io.Reader, stderr io.Writer) (*sm.Digest, error) {
-	p := progress{}
-	if isTerminal(stderr) {
-		p.to = stderr
-	}
+func hashFile(ctx context.Context, name string, stdin io.Reader, stderr io.Writer) (*proof.File, error) {
+	p := progress{to: terminal(stderr)}
 	if name == "-" {
 		return hash(ctx, stdin, &p)
 	}
@@ -39,21 +35,7 @@ func hashFile(ctx context.Context, name string, stdin io.Reader, stderr io.Write
 	return hash(ctx, f, &p)
 }
 
-// hashEntry streams the original in an evidence package through SM3.
-func hashEntry(ctx context.Context, f *zip.File, stderr io.Writer) (*sm.Digest, error) {
-	p := progress{total: int64(min(f.UncompressedSize64, math.MaxInt64))}
-	if isTerminal(stderr) {
-		p.to = stderr
-	}
-	r, err := openEntry(f)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return hash(ctx, r, &p)
-}
-
-func hash(ctx context.Context, r io.Reader, p *progress) (*sm.Digest, error) {
+func hash(ctx context.Context, r io.Reader, p *progress) (*proof.File, error) {
 	defer p.end()
 	h := sm.NewHash()
 	buf := make([]byte, chunk)
@@ -65,7 +47,7 @@ func hash(ctx context.Context, r io.Reader, p *progress) (*sm.Digest, error) {
 		h.Write(buf[:n])
 		p.add(int64(n))
 		if err == io.EOF {
-			return (*sm.Digest)(h.Sum(nil)), nil
+			return &proof.File{SM3: sm.Digest(h.Sum(nil)), Size: p.done}, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read after %d bytes: %w", p.done, err)
@@ -103,12 +85,15 @@ func (p *progress) end() {
 	}
 }
 
-// isTerminal reports whether a person may be looking.
-func isTerminal(w io.Writer) bool {
+// terminal returns the writer if a person may be looking, or nil.
+func terminal(w io.Writer) io.Writer {
 	f, ok := w.(*os.File)
 	if !ok {
-		return false
+		return nil
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return w
 }

@@ -17,7 +17,7 @@ import (
 
 const helpText = `usage: stele-verify --trust trust.json [--json | --quiet] EVIDENCE file
        stele-verify --trust trust.json [--json | --quiet] --sm3 DIGEST EVIDENCE
-       stele-verify --trust trust.json [--json | --quiet] evidence.zip
+       stele-verify --trust trust.json [--json | --quiet] [--extract FOLDER] evidence.zip
 
 Checks whether a file is exactly the one that a certificate was issued for. It works without
 a network: everything it believes is in the trust roots, a file that you get once, from a
@@ -33,6 +33,9 @@ source that you trust.
   --trust FILE     the trust roots: a file of the format stele/trust/v1. Those in an evidence
                    package do not count: whoever forges the rest would put them there
   --sm3 DIGEST     the document's SM3 digest, 64 hexadecimal digits, in place of the file
+  --extract FOLDER write the original and bundle.json of an evidence package out: the bytes that
+                   were checked, and nothing that another program may take out of the package.
+                   Only where the verdict is 0, 5, 6 or 7; no file is written over
   --json           print the report as JSON
   --quiet          print the verdict's sentence alone
 
@@ -41,7 +44,7 @@ after the first file is a file, whatever it looks like.
 
 The exit code says the verdict:
 
-%s  2  wrong usage, this help, or a file that cannot be read: nothing was checked
+%s  2  wrong usage, this help, a file that cannot be read, or one that cannot be written
 
 The code is 0 for genuine and for nothing else, so a script may rely on it.
 `
@@ -70,6 +73,7 @@ const exitUsage = 2
 type options struct {
 	trust, evidence, file string // file names; file may be "-" or ""
 	digest                *sm.Digest
+	extract               string // a folder
 	json, quiet           bool
 }
 
@@ -82,6 +86,7 @@ func parseOptions(args []string) (options, error) {
 	f.SetOutput(io.Discard) // the caller prints errors once
 	f.StringVar(&o.trust, "trust", "", "")
 	f.StringVar(&digest, "sm3", "", "")
+	f.StringVar(&o.extract, "extract", "", "")
 	f.BoolVar(&o.json, "json", false, "")
 	f.BoolVar(&o.quiet, "quiet", false, "")
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -109,6 +114,8 @@ func parseOptions(args []string) (options, error) {
 		return o, errors.New("the document's file name is empty")
 	case o.digest != nil && o.file != "":
 		return o, errors.New("give a file or --sm3, not both")
+	case o.extract != "" && (o.file != "" || o.digest != nil):
+		return o, errors.New("--extract writes out the original in the package: give no other document")
 	case o.json && o.quiet:
 		return o, errors.New("give --json or --quiet, not both")
 	}
@@ -139,8 +146,15 @@ func at(files []string, i int) string {
 	return ""
 }
 
+// outcome is the report, and what it was made of as far as it does not say so itself.
+type outcome struct {
+	report  *proof.Report
+	checked *original // of a package, where it was the document
+	written []string
+}
+
 // verify reads the files and asks for the verdict.
-func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) (*proof.Report, error) {
+func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) (*outcome, error) {
 	text, err := readFile(o.trust, proof.MaxTrustSize+1)
 	if err != nil {
 		return nil, fmt.Errorf("trust roots: %w", err)
@@ -149,28 +163,59 @@ func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) 
 	if err != nil {
 		return nil, fmt.Errorf("trust roots: %s is no file with trust roots: %w", o.trust, err)
 	}
-	given, err := openEvidence(o.evidence)
+	var x *extraction
+	if o.extract != "" {
+		if x, err = newExtraction(o.extract); err != nil {
+			return nil, fmt.Errorf("--extract: %w", err)
+		}
+		defer x.close()
+	}
+	given, err := openEvidence(ctx, o.evidence, x, stderr)
 	if err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
-	defer given.close()
-	if !bytes.HasPrefix(given.bundle, []byte(`{"format":"stele/bundle/`)) {
-		fmt.Fprintf(stderr, "stele-verify: %s does not look like a bundle. Is it the right file? The bundle comes before the document.\n", o.evidence)
-	}
-	digest := o.digest
-	switch {
-	case o.file != "":
-		digest, err = hashFile(ctx, o.file, stdin, stderr)
-	case digest == nil && given.original != nil:
-		if !o.json && !o.quiet {
-			fmt.Fprintf(stderr, "stele-verify: the document is %s inside %s\n", given.original.Name, o.evidence)
-		}
-		digest, err = hashEntry(ctx, given.original, stderr)
-	}
-	if err != nil {
+	out := &outcome{}
+	if out.report, err = o.judge(ctx, trust, given, stdin, stderr); err != nil {
 		return nil, fmt.Errorf("document: %w", err)
 	}
-	return proof.Verify(trust, digest, given.bundle), nil
+	if o.file == "" && o.digest == nil {
+		out.checked = given.original
+	}
+	whyNot, err := x.finish(out.report.Verdict)
+	if err != nil {
+		return nil, fmt.Errorf("--extract: %w", err)
+	}
+	if whyNot != "" {
+		fmt.Fprintf(stderr, "stele-verify: %s\n", whyNot)
+	}
+	if x != nil {
+		out.written = x.written
+	}
+	return out, nil
+}
+
+// judge has the evidence verified with the document that was given, or that is in the package.
+func (o options) judge(ctx context.Context, trust *proof.Trust, given *evidence, stdin io.Reader,
+	stderr io.Writer) (*proof.Report, error) {
+	if given.fault != nil {
+		return proof.BadPackage(given.fault.Entry, given.fault.Error()), nil
+	}
+	if _, _, err := proof.ReadBundle(given.bundle); err != nil && !bytes.HasPrefix(given.bundle, []byte(`{"format":"stele/bundle/`)) {
+		fmt.Fprintf(stderr, "stele-verify: %s does not look like a bundle. Is it the right file? The bundle comes before the document.\n", o.evidence)
+	}
+	var file *proof.File
+	switch {
+	case o.file != "":
+		var err error
+		if file, err = hashFile(ctx, o.file, stdin, stderr); err != nil {
+			return nil, err
+		}
+	case o.digest != nil:
+		file = &proof.File{SM3: *o.digest, Size: -1}
+	case given.original != nil:
+		file = &proof.File{SM3: given.original.digest, Size: int64(given.original.size)}
+	}
+	return proof.VerifyFile(trust, file, given.bundle), nil
 }
 
 // readFile reads a file, or its beginning with one byte over the limit: the parser then

@@ -13,6 +13,11 @@ import (
 
 // Print writes a report: as JSON, as its sentence alone, or in full.
 func Print(w io.Writer, r *proof.Report, json, quiet bool) error {
+	return write(w, &outcome{report: r}, json, quiet)
+}
+
+func write(w io.Writer, out *outcome, json, quiet bool) error {
+	r := out.report
 	var text string
 	switch {
 	case json:
@@ -20,7 +25,7 @@ func Print(w io.Writer, r *proof.Report, json, quiet bool) error {
 	case quiet:
 		text = sentence(r)
 	default:
-		text = sentence(r) + facts(r) + steps(r)
+		text = sentence(r) + taken(out) + facts(r) + steps(r)
 	}
 	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -32,6 +37,19 @@ func sentence(r *proof.Report) string {
 	return fmt.Sprintf("%s: %s\n", r.Verdict, Printable(r.Summary))
 }
 
+// taken names the document that was in the package, and where it was written: whoever goes on
+// with the package must know which file the verdict is about.
+func taken(out *outcome) string {
+	var b strings.Builder
+	if c := out.checked; c != nil {
+		fmt.Fprintf(&b, "\n  %-13s %s in the package, SM3 %s, %d bytes\n", "checked", c.name, c.digest, c.size)
+	}
+	for _, name := range out.written {
+		fmt.Fprintf(&b, "  %-13s %s\n", "written", Printable(name))
+	}
+	return b.String()
+}
+
 // facts are what the evidence says, shown only where it holds.
 func facts(r *proof.Report) string {
 	if !r.Shows() {
@@ -40,21 +58,25 @@ func facts(r *proof.Report) string {
 	var b strings.Builder
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "  %-12s %s\n", name, Printable(value))
+			fmt.Fprintf(&b, "  %-13s %s\n", name, Printable(value))
 		}
 	}
 	b.WriteString("\n")
 	line("number", r.Number)
 	line("agency", r.Agency.Name+" ("+r.Agency.Code+")")
-	line("document", fmt.Sprintf("SM3 %s, %d bytes, %s", r.Document.SM3, r.Document.Size, r.Document.MediaType))
+	line("document", "SM3 "+r.Document.SM3)
+	line("", stated(r.Document))
 	line("class", r.Class)
-	line("issued", r.IssuedAt)
-	line("supersedes", r.Supersedes)
 	for _, a := range r.Anchors {
-		line("anchored", fmt.Sprintf("%s on %s, block %d, %s, by %s", a.Time, a.Chain, a.Height, a.Strength, vouchers(a)))
+		line("vouched for", anchor(a))
 	}
+	line("agency's date", r.IssuedAt)
+	line("supersedes", r.Supersedes)
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
 		line(name, r.Fields[name])
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(&b, "\nWarning: %s [%s]\n", Printable(w.Detail), w.Code)
 	}
 	if r.Proves != "" {
 		b.WriteString("\n" + r.Proves + "\n")
@@ -62,12 +84,25 @@ func facts(r *proof.Report) string {
 	return b.String()
 }
 
-// vouchers are those whose word an anchor stands on.
-func vouchers(a proof.AnchorReport) string {
-	if a.Strength == proof.Attested {
-		return "the gateway " + a.Gateway
+// stated says what is the agency's word about the document, and what was compared.
+func stated(d *proof.DocumentReport) string {
+	if d.SizeCompared {
+		return fmt.Sprintf("%d bytes, compared; %s, as the agency states", d.Size, d.MediaType)
 	}
-	return strings.Join(a.Cosigners, ", ")
+	return fmt.Sprintf("%d bytes, %s, as the agency states", d.Size, d.MediaType)
+}
+
+// anchor says not later than when, and on whose word.
+func anchor(a proof.AnchorReport) string {
+	if a.Strength == proof.Attested {
+		return fmt.Sprintf("not later than %s, attested by the gateway %s for %s", a.Time, a.Gateway, a.Chain)
+	}
+	text := fmt.Sprintf("not later than %s on %s, block %d, self-proving, by %s",
+		a.Time, a.Chain, a.Height, strings.Join(a.Cosigners, ", "))
+	if len(a.Organizations) > 0 {
+		text += " (" + strings.Join(a.Organizations, ", ") + ")"
+	}
+	return text
 }
 
 var marks = map[proof.Status]string{proof.Passed: "ok", proof.Failed: "FAILED", proof.Skipped: "skipped", proof.NotChecked: "unchecked"}

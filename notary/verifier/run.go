@@ -24,13 +24,13 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "stele-verify: %v\nstele-verify --help says more.\n", err)
 		return exitUsage
 	}
-	report, err := o.verify(ctx, stdin, stderr)
+	out, err := o.verify(ctx, stdin, stderr)
 	if err == nil {
-		err = Print(stdout, report, o.json, o.quiet)
+		err = write(stdout, out, o.json, o.quiet)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "stele-verify: %v\n", err)
 		return exitUsage
 	}
-	return report.Verdict.Row().Exit
+	return out.report.Verdict.Row().Exit
 }

@@ -1,7 +1,6 @@
 package verifier
 
 import (
-	"archive/zip"
 	"bytes"
 	"math/rand/v2"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"testing"
 
 	"stele/notary/proof/carrier"
+	"stele/notary/proof/prooftest/packages"
 )
 
 // secondVerifier is written from docs/formats.md alone and shares no code with this one.
@@ -41,7 +41,7 @@ func TestSecondVerifierFindsBundles(t *testing.T) {
 		if got := second(t, file(t, certificateOf(t, bundle)), document); got != verdict {
 			t.Errorf("certificate: %s, want %s", got, verdict)
 		}
-		if got := second(t, file(t, packageOf(t, zip.Deflate, entry{"bundle.json", bundle}, entry{"original.pdf", original}))); got != verdict {
+		if got := second(t, file(t, packageOf(packages.Good(bundle, original)...))); got != verdict {
 			t.Errorf("package: %s, want %s", got, verdict)
 		}
 	}
@@ -68,5 +68,68 @@ func TestSecondVerifierOnDamagedCertificates(t *testing.T) {
 		if found := strings.HasPrefix(got, "invalid"); found != (err == nil) && bytes.HasPrefix(pdf, []byte("%PDF")) {
 			t.Errorf("here %v, there %s:\n%q", err, got, pdf)
 		}
+	}
+}
+
+// TestSecondVerifierOnPackages: what the document says of packages is enough to tell those that
+// were issued from all others, and to find the document in them.
+func TestSecondVerifierOnPackages(t *testing.T) {
+	bundle, original := vector(t, "genuine.json"), vector(t, "document.pdf")
+	const refused = "invalid: step bundle failed: package"
+	for _, c := range packages.Bad(bundle, original) {
+		if got := second(t, file(t, c.Data)); got != refused {
+			t.Errorf("%s: %s", c.What, got)
+		}
+	}
+	for what, tc := range map[string]struct {
+		files []entry
+		want  string
+	}{
+		"all":         {packages.Good(bundle, original), "genuine"},
+		"altered":     {packages.Good(bundle, original[1:]), "altered"},
+		"no original": {[]entry{{Name: "bundle.json", Data: bundle}}, "unverifiable"},
+		"long":        {packages.Good(bundle, make([]byte, 70_000)), "altered"},
+	} {
+		if got := second(t, file(t, packageOf(tc.files...))); got != tc.want {
+			t.Errorf("%s: %s, want %s", what, got, tc.want)
+		}
+	}
+}
+
+// TestSecondVerifierOnRandomPackages: both accept a package with other files in it, or a damaged
+// one, or neither does.
+func TestSecondVerifierOnRandomPackages(t *testing.T) {
+	count := 120
+	if testing.Short() {
+		count = 40
+	}
+	random := rand.New(rand.NewPCG(14, 2026))
+	names := []string{"README.txt", "readme.txt", "original", "original.pdf", "original.PDF", "original.123456789",
+		"issuer-1.pem", "issuer-01.pem", "inclusion/01.left", "inclusion/1.left", "anchor-1/epoch-0/epoch.txt",
+		"standing/anchor-2/path/10.right", "standing/original", "standing/gateway-1/row.txt", "gateway-1/rows.txt",
+		"manifest.sm3", "./README.txt", "anchor-1/cosignature-9007199254740991.der",
+		"anchor-1/cosignature-12345678901234567.der", "log.pem\n"}
+	accepted := 0
+	for range count {
+		files := []entry{{Name: "bundle.json", Data: []byte(`{"format":"none"}`)}} // found all the same, and then refused
+		for range random.IntN(4) {
+			name := names[random.IntN(len(names))]
+			files = append(files, entry{Name: name, Data: make([]byte, random.IntN(3)*40_000)})
+		}
+		data := packages.Forge(files...)
+		if random.IntN(3) == 0 {
+			data = packages.Mutate(random, data)
+		}
+		_, err := carrier.ReadPackage(bytes.NewReader(data), nil)
+		got := second(t, file(t, data))
+		if carrier.Sniff(data) == carrier.Zip && (err == nil) != (got == "invalid: step bundle failed: malformed") {
+			t.Errorf("here %v, there %s:\n%q", err, got, data)
+		}
+		if err == nil {
+			accepted++
+		}
+	}
+	if accepted < count/10 {
+		t.Errorf("%d of %d were accepted: the test compares too little", accepted, count)
 	}
 }

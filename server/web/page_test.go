@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"stele/notary/proof/prooftest"
+	"stele/notary/proof/prooftest/packages"
 	"stele/ui"
 )
 
@@ -34,6 +35,8 @@ func cases(to *town) (documents map[string][]byte, verdicts map[string]string) {
 		"mangled.json":  to.bundles[string(docGenuine)][:200],
 		"foreign.json":  prooftest.New(prooftest.Options{Seed: "elsewhere"}).Notarize(docGenuine).Encode(),
 		"ordinary.json": []byte(`{"format":"something else"}`),
+		"package.zip":   packageOf(to.bundles[string(docGenuine)], docGenuine),
+		"bad.zip":       packages.Bad(to.bundles[string(docGenuine)], docGenuine)[0].Data,
 	}
 	verdicts = map[string]string{
 		"genuine.pdf": "genuine", "pending.pdf": "pending", "revoked.pdf": "revoked", "superseded.pdf": "superseded",
@@ -45,6 +48,8 @@ func cases(to *town) (documents map[string][]byte, verdicts map[string]string) {
 		"genuine.pdf broken.json":    "invalid",
 		"genuine.pdf mangled.json":   "invalid",
 		"genuine.pdf foreign.json":   "unverifiable",
+		"package.zip":                "genuine",
+		"bad.zip":                    "invalid",
 	}
 	return documents, verdicts
 }

@@ -1,11 +1,8 @@
 package web_test
 
 import (
-	"archive/zip"
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,7 +12,6 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"stele/notary/evidence"
 	"stele/notary/proof/carrier"
 	"stele/notary/proof/prooftest"
 )
@@ -75,28 +71,14 @@ func TestSeveralFiles(t *testing.T) {
 	}
 }
 
-// packed is a zip that has the names of an evidence package.
-func packed(t *testing.T) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	for _, name := range []string{evidence.FileBundle, evidence.FileManifest} {
-		f, err := w.Create(name)
-		fatalIfErr(t, err)
-		_, err = io.WriteString(f, name)
-		fatalIfErr(t, err)
-	}
-	fatalIfErr(t, w.Close())
-	return b.Bytes()
-}
-
 // TestPairing: a proof belongs to the file whose digest it names, wherever it stands.
 func TestPairing(t *testing.T) {
 	to := newTown(t, roomy())
 	genuine, revoked := to.bundles[string(docGenuine)], to.bundles[string(docRevoked)]
 	resaved := append(certificateOf(t, genuine), "1 0 obj\n%%EOF\n"...)
 	path := files(t, map[string][]byte{"genuine.pdf": docGenuine, "revoked.pdf": docRevoked, "unknown.pdf": docUnknown, "genuine.json": genuine, "revoked.json": revoked,
-		"certificate.pdf": certificateOf(t, genuine), "withdrawn certificate.pdf": certificateOf(t, revoked), "resaved.pdf": resaved, "evidence.zip": packed(t), "not text.json": append([]byte(`{"format":"stele/bundle/v1",`), 0xff)})
+		"certificate.pdf": certificateOf(t, genuine), "withdrawn certificate.pdf": certificateOf(t, revoked), "resaved.pdf": resaved,
+		"evidence.zip": packageOf(genuine, docGenuine), "bad.zip": append(packageOf(genuine, docGenuine), 0), "not text.json": append([]byte(`{"format":"stele/bundle/v1",`), 0xff)})
 	b := open(t, browser(t), desktop)
 	b.GoTo(to.URL + "/")
 	for _, c := range []struct {
@@ -110,8 +92,10 @@ func TestPairing(t *testing.T) {
 		{"genuine.pdf|certificate.pdf", []string{"genuine"}, ""},
 		{"unknown.pdf|certificate.pdf", []string{"altered"}, to.numbers[string(docGenuine)]},
 		{"resaved.pdf", []string{"not_found"}, "另存过"},
-		{"evidence.zip", []string{"not_found"}, "举证材料包"},
-		{"evidence.zip|certificate.pdf", []string{"altered"}, "举证材料包"},
+		{"evidence.zip", []string{"genuine"}, "evidence.zip/original.pdf"},
+		{"evidence.zip|certificate.pdf", []string{"genuine"}, ""},
+		{"bad.zip", []string{"invalid"}, "举证材料包"},
+		{"bad.zip|certificate.pdf", []string{"invalid bad.zip", "unverifiable certificate.pdf"}, ""},
 		{"not text.json", []string{"invalid"}, ""},
 		{"revoked.json|genuine.json|genuine.pdf", []string{"revoked revoked.json", "genuine genuine.pdf"}, ""},
 		{"unknown.pdf|revoked.pdf|certificate.pdf|revoked.json", []string{"revoked revoked.pdf", "not_found unknown.pdf", "unverifiable certificate.pdf"}, ""},

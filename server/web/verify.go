@@ -25,6 +25,7 @@ type upload struct {
 	bundle []byte
 	number string // of the certificate that the file is to be compared with, or empty
 	code   string
+	packed *unpacked // the file, where it is an evidence package
 }
 
 // file is what was uploaded, nil where there was none. A report is asked for by digest alone.
@@ -42,7 +43,7 @@ func (up *upload) file() *proof.File {
 // resultPage is the answer to an upload.
 type resultPage struct {
 	Result result
-	Save   saveForm
+	Save   *saveForm // nil where there is nothing to make a report of
 }
 
 func (up *upload) sm3() string {
@@ -82,7 +83,11 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Retry-After", "5")
 		status = http.StatusServiceUnavailable
 	}
-	w.show(rw, r, status, "result", res.Label, resultPage{Result: res, Save: saveForm{SM3: up.sm3(), Number: up.number, Code: up.code, Bundle: string(up.bundle), Lang: c.Tag}})
+	page := resultPage{Result: res}
+	if up.badPackage() == nil {
+		page.Save = &saveForm{SM3: up.sm3(), Number: up.number, Code: up.code, Bundle: string(up.bundle), Lang: c.Tag}
+	}
+	w.show(rw, r, status, "result", res.Label, page)
 }
 
 // takeUpload lets as many bodies be read at a time as the limits say.
@@ -101,6 +106,9 @@ type finding = lookup.Finding
 // judge finds the bundle, if it was not handed in, and has it verified. complaint is what is
 // to be said of the code, if anything.
 func (w *Web) judge(r *http.Request, up *upload) (found []finding, complaint string) {
+	if bad := up.badPackage(); bad != nil {
+		return []finding{{Report: bad}}, ""
+	}
 	if up.bundle != nil {
 		return []finding{w.Lookup.Given(r.Context(), up.bundle, up.file())}, ""
 	}
@@ -122,8 +130,12 @@ func yours(c *ui.Catalogue, up *upload) []fact {
 	if up.digest == nil {
 		return nil
 	}
-	return []fact{{Label: c.Text("facts.name"), Value: up.name, Kind: "text"}, {Label: c.Text("facts.size"), Value: c.Size(up.size), Kind: "text"},
-		{Label: c.Text("facts.sm3"), Value: up.digest.String(), Kind: "hex"}}
+	facts := []fact{{Label: c.Text("facts.name"), Value: up.name, Kind: "text"},
+		{Label: c.Text("facts.size"), Value: c.Size(up.size), Kind: "text"}}
+	if up.badPackage() == nil { // its digest would be compared with nothing
+		facts = append(facts, fact{Label: c.Text("facts.sm3"), Value: up.digest.String(), Kind: "hex"})
+	}
+	return facts
 }
 
 // maxFormOverhead is what a form may have beside its files: boundaries, names, short fields.
@@ -149,6 +161,7 @@ func (w *Web) readUpload(rw http.ResponseWriter, r *http.Request, body io.Reader
 			return nil, uploadError(err)
 		}
 	}
+	up.unpack()
 	if up.digest == nil && up.bundle == nil {
 		return nil, errNoFile
 	}
@@ -158,7 +171,7 @@ func (w *Web) readUpload(rw http.ResponseWriter, r *http.Request, body io.Reader
 func (w *Web) readPart(up *upload, part *multipart.Part) (err error) {
 	switch name := part.FormName(); {
 	case name == "file" && up.digest == nil:
-		return w.hash(up, part)
+		return w.take(up, part)
 	case name == "bundle" && up.bundle == nil:
 		b, err := io.ReadAll(io.LimitReader(part, proof.MaxBundleSize+1))
 		if part.FileName() != "" || len(b) > 0 { // else the field was left empty
@@ -178,20 +191,17 @@ func (w *Web) readPart(up *upload, part *multipart.Part) (err error) {
 	return errUnsupported
 }
 
-// hash streams a file through SM3. A field that was left empty comes as a file without name.
-func (w *Web) hash(up *upload, part *multipart.Part) error {
-	h := sm.NewHash()
-	n, err := io.Copy(h, io.LimitReader(part, w.Limits.MaxUpload+1))
+// take reads a file. A field that was left empty comes as a file without name.
+func (w *Web) take(up *upload, part *multipart.Part) error {
+	n, err := up.read(io.LimitReader(part, w.Limits.MaxUpload+1), part.FileName())
 	switch {
 	case err != nil:
 		return err
 	case n > w.Limits.MaxUpload:
 		return errTooLarge
 	case n == 0 && part.FileName() == "":
-		return nil
+		up.digest = nil
 	}
-	d := sm.Digest(h.Sum(nil))
-	up.digest, up.name, up.size, up.hashed = &d, part.FileName(), uint64(n), true
 	return nil
 }
 

@@ -299,12 +299,17 @@ func compared(s proof.Step, what string) string {
 	return s.Compared[i].Value
 }
 
+// reasonText names the file at fault, where a package is.
 func reasonText(c *ui.Catalogue, s proof.Step) string {
-	key := "reason." + string(s.Name) + "." + s.Reason
-	if s.Strength == proof.Attested {
-		key = c.First(key+"_attested", key)
+	key, entry := "reason."+string(s.Name)+"."+s.Reason, compared(s, "entry")
+	own := key
+	switch {
+	case s.Strength == proof.Attested:
+		own += "_attested"
+	case entry != "":
+		own += "_entry"
 	}
-	return c.Text(c.First(key, "reason."+s.Reason, "reason.other"))
+	return c.Text(c.First(own, key, "reason."+s.Reason, "reason.other"), "entry", entry)
 }
 
 // slug turns a report's English label into the end of a key.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"syscall/js"
 
-	"stele/crypto/sm"
 	"stele/notary/proof"
 	"stele/notary/proof/exhibit"
 	"stele/ui/fill"
@@ -18,27 +17,23 @@ var noExhibit = string((&exhibit.Page{Points: []exhibit.Value{}, Parts: []exhibi
 // showExhibit verifies the bundle again, so that a picture never shows what it was told of
 // a report, and takes it apart.
 func showExhibit(_ js.Value, args []js.Value) any {
-	if len(args) != 4 || args[0].Type() != js.TypeString || args[3].Type() != js.TypeString {
+	if len(args) < 4 || len(args) > 5 || args[0].Type() != js.TypeString || args[3].Type() != js.TypeString {
 		return noExhibit
 	}
 	trust, err := proof.ParseTrust([]byte(args[0].String()))
 	if err != nil {
 		return noExhibit
 	}
-	var digest *sm.Digest
-	if args[1].Type() == js.TypeString {
-		d, err := sm.ParseDigest(args[1].String())
-		if err != nil {
-			return noExhibit
-		}
-		digest = &d
+	file, why := documentOf(args[1], args[4:])
+	if why != "" {
+		return noExhibit
 	}
 	bundle, ok := bytesOf(args[2])
 	var texts map[string]string
 	if !ok || json.Unmarshal([]byte(args[3].String()), &texts) != nil {
 		return noExhibit
 	}
-	page, err := exhibit.Show(proof.Verify(trust, digest, bundle), trust, bundle, func(key string, pairs ...string) string {
+	page, err := exhibit.Show(proof.VerifyFile(trust, file, bundle), trust, bundle, func(key string, pairs ...string) string {
 		text, ok := texts[key]
 		if !ok {
 			return "[" + key + "]"

@@ -92,6 +92,30 @@ func (h *fastHash) update(data js.Value) {
 	js.CopyBytesToGo(h.state[:], h.fast.state)
 }
 
+// Write hashes what is in the program's own memory.
+func (h *fastHash) Write(b []byte) (int, error) {
+	size := len(b)
+	h.size += uint64(size)
+	js.CopyBytesToJS(h.fast.state, h.state[:])
+	if len(h.tail) > 0 {
+		n := min(len(b), kernel.BlockSize-len(h.tail))
+		if h.tail, b = append(h.tail, b[:n]...), b[n:]; len(h.tail) == kernel.BlockSize {
+			js.CopyBytesToJS(h.room, h.tail)
+			h.compress.Invoke(1)
+			h.tail = h.tail[:0]
+		}
+	}
+	for len(b) >= kernel.BlockSize {
+		n := min(len(b), kernel.Room) / kernel.BlockSize
+		js.CopyBytesToJS(h.room, b[:n*kernel.BlockSize])
+		h.compress.Invoke(n)
+		b = b[n*kernel.BlockSize:]
+	}
+	h.tail = append(h.tail, b...)
+	js.CopyBytesToGo(h.state[:], h.fast.state)
+	return size, nil
+}
+
 // keep adds a part of the data, less than a block, to the tail.
 func (h *fastHash) keep(data js.Value, from, to int) {
 	part := make([]byte, to-from)

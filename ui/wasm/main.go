@@ -21,9 +21,17 @@
 //	                                         [proof.Place]; reports is JSON text, a list of
 //	                                         what verify returned; null if it is not
 //	stele.extract(bytes)                     the bundle inside a certificate, a Uint8Array; false
-//	                                         for one that was cut off or saved again since it
+//	                                         for one that was cut off or saved anew since it
 //	                                         was issued; null for whatever is no certificate
-//	stele.exhibit(trust, digest, bundle, texts)
+//	stele.looksPacked(read, size)            whether a file looks like an evidence package; null
+//	                                         where it cannot be read. read(from, to) returns that
+//	                                         part of the file as a Uint8Array, at once, or null
+//	stele.unpack(read, size, told)           {bundle, original: {name, size, sm3} or null} of an
+//	                                         evidence package, bundle being a Uint8Array; {report}
+//	                                         as JSON text of one that is not as it was issued; null
+//	                                         where it cannot be read. told, which may be missing,
+//	                                         is called with the number of bytes that are done
+//	stele.exhibit(trust, digest, bundle, texts, size)
 //	                                         the bundle taken apart, as JSON text: {"picture":
 //	                                         an SVG element, "points": [{label, kind, value}],
 //	                                         "parts": [{key, title, values: [{label, kind,
@@ -41,6 +49,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"syscall/js"
 
 	"stele/crypto/sm"
@@ -55,15 +64,17 @@ func main() {
 	}
 	h := hashes{fast: newFast(), open: map[int]hasher{}}
 	js.Global().Set("stele", js.ValueOf(map[string]any{
-		"sm3Create":  js.FuncOf(h.create),
-		"sm3Update":  js.FuncOf(h.update),
-		"sm3Digest":  js.FuncOf(h.digest),
-		"sm3Discard": js.FuncOf(h.discard),
-		"verify":     js.FuncOf(verify),
-		"rank":       js.FuncOf(rank),
-		"extract":    js.FuncOf(extract),
-		"sm3Fast":    h.fast != nil,
-		"exhibit":    js.FuncOf(showExhibit),
+		"sm3Create":   js.FuncOf(h.create),
+		"sm3Update":   js.FuncOf(h.update),
+		"sm3Digest":   js.FuncOf(h.digest),
+		"sm3Discard":  js.FuncOf(h.discard),
+		"verify":      js.FuncOf(verify),
+		"rank":        js.FuncOf(rank),
+		"extract":     js.FuncOf(extract),
+		"looksPacked": js.FuncOf(looksPacked),
+		"unpack":      js.FuncOf(h.unpack),
+		"sm3Fast":     h.fast != nil,
+		"exhibit":     js.FuncOf(showExhibit),
 	}))
 	call("steleReady")
 	warmUp()
@@ -79,6 +90,7 @@ func call(name string) {
 
 // hasher is a streaming hash of what JavaScript has. After digest it is used up.
 type hasher interface {
+	io.Writer // the same for what is here
 	update(data js.Value)
 	digest() sm.Digest
 }
@@ -92,12 +104,15 @@ type hashes struct {
 
 func (h *hashes) create(js.Value, []js.Value) any {
 	h.last++
-	if h.fast != nil {
-		h.open[h.last] = h.fast.new()
-	} else {
-		h.open[h.last] = &slowHash{Hash: sm.NewHash()}
-	}
+	h.open[h.last] = h.new()
 	return h.last
+}
+
+func (h *hashes) new() hasher {
+	if h.fast != nil {
+		return h.fast.new()
+	}
+	return &slowHash{Hash: sm.NewHash()}
 }
 
 func (h *hashes) find(args []js.Value) (int, hasher) {
@@ -141,7 +156,7 @@ func verify(_ js.Value, args []js.Value) any {
 	if err != nil {
 		return unchecked("the trust roots cannot be read")
 	}
-	file, why := fileOf(args[1], args[3:])
+	file, why := documentOf(args[1], args[3:])
 	if why != "" {
 		return unchecked(why)
 	}
@@ -152,8 +167,8 @@ func verify(_ js.Value, args []js.Value) any {
 	return string(proof.VerifyFile(trust, file, bundle).JSON())
 }
 
-// fileOf reads what is known of a file: its digest or null, and perhaps its size.
-func fileOf(digest js.Value, size []js.Value) (f *proof.File, why string) {
+// documentOf reads what is known of a document: its digest or null, and perhaps its size.
+func documentOf(digest js.Value, size []js.Value) (f *proof.File, why string) {
 	switch digest.Type() {
 	case js.TypeNull, js.TypeUndefined:
 		return nil, ""

@@ -7,6 +7,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +19,9 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
+	"stele/notary/proof/carrier"
 	"stele/notary/proof/exhibit"
+	"stele/notary/proof/prooftest/packages"
 	"stele/notary/proof/prooftest/vectors"
 	"stele/ui/fill"
 )
@@ -26,8 +31,8 @@ const (
 	textsFile  = "../locales/zh-CN.json"
 )
 
-// answers runs the driver and returns a function that reads its next line.
-func answers(t *testing.T) func(v any) {
+// answers runs the driver on the vectors and a folder of packages, and returns a function that reads its next line.
+func answers(t *testing.T, packed string) func(v any) {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Fatal("this test needs the node command, version 18 or later: install the package nodejs")
@@ -44,7 +49,8 @@ func answers(t *testing.T) func(v any) {
 		t.Logf("the program has %.2f MB", float64(info.Size())/1e6)
 	}
 	var stderr bytes.Buffer
-	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js"), program, vectorsDir, textsFile)
+	loader := filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js")
+	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", loader, program, vectorsDir, textsFile, packed)
 	run.Stderr = &stderr
 	out, err := run.Output()
 	if err != nil {
@@ -69,7 +75,15 @@ func fatalIfErr(t testing.TB, err error) {
 }
 
 func TestInNode(t *testing.T) {
-	next := answers(t)
+	good, bad := somePackages(t)
+	packed := t.TempDir()
+	for name, data := range good {
+		fatalIfErr(t, os.WriteFile(filepath.Join(packed, name), data, 0o600))
+	}
+	for _, c := range bad {
+		fatalIfErr(t, os.WriteFile(filepath.Join(packed, c.What), c.Data, 0o600))
+	}
+	next := answers(t, packed)
 	var ready map[string]bool
 	if next(&ready); !ready["ready"] {
 		t.Fatal("steleReady was not called")
@@ -102,6 +116,72 @@ func TestInNode(t *testing.T) {
 	if next(&order); !slices.Equal(order, proof.Rank(reports)) {
 		t.Error("the browser ranks the reports of all vectors in another order")
 	}
+	checkPackages(t, next, len(good)+len(bad), good, bad)
+}
+
+// somePackages are packages with originals of many sizes, since the hash works in blocks, and
+// all that are not as they were issued.
+func somePackages(t *testing.T) (map[string][]byte, []packages.Case) {
+	t.Helper()
+	bundle, err := os.ReadFile(filepath.Join(vectorsDir, "genuine.json"))
+	fatalIfErr(t, err)
+	document, err := os.ReadFile(filepath.Join(vectorsDir, "document.pdf"))
+	fatalIfErr(t, err)
+	good := map[string][]byte{"no original": packages.Of(packages.File{Name: "bundle.json", Data: bundle})}
+	for _, size := range []int{0, 1, 63, 64, 65, 65_535, 65_536, 300_000, 9_000_000} {
+		data := make([]byte, size)
+		for i := range data {
+			data[i] = byte(i * 7)
+		}
+		good[fmt.Sprint(size)] = packages.Of(packages.Good(bundle, data)...)
+	}
+	return good, packages.Bad(bundle, document)
+}
+
+// checkPackages: the browser takes out of packages what the command line does, and says the same
+// of those that are not as they were issued.
+func checkPackages(t *testing.T, next func(any), count int, good map[string][]byte, bad []packages.Case) {
+	t.Helper()
+	type original struct {
+		Name string
+		Size uint64
+		SM3  string
+	}
+	for range count {
+		var got struct {
+			Name, Report, Bundle string
+			Looks, Told          bool
+			Original             *original
+		}
+		next(&got)
+		data := good[got.Name]
+		if i := slices.IndexFunc(bad, func(c packages.Case) bool { return c.What == got.Name }); i >= 0 {
+			data = bad[i].Data
+		}
+		h := sm.NewHash()
+		p, err := carrier.ReadPackage(bytes.NewReader(data), func(string) (io.Writer, error) { return h, nil })
+		if fault := (*carrier.PackageError)(nil); errors.As(err, &fault) {
+			want := string(proof.BadPackage(fault.Entry, fault.Error()).JSON())
+			if got.Report != want || got.Bundle != "" || !got.Looks {
+				t.Errorf("%s: %+v, want %s", got.Name, got, want)
+			}
+			continue
+		}
+		fatalIfErr(t, err)
+		if got.Report != "" || got.Bundle != string(p.Bundle) || !got.Looks || !got.Told {
+			t.Errorf("%s: %+v", got.Name, got)
+		}
+		want := original{p.Original, p.Size, sm.Digest(h.Sum(nil)).String()}
+		if (got.Original == nil) != (p.Original == "") || got.Original != nil && *got.Original != want {
+			t.Errorf("%s: %+v, want %+v", got.Name, got.Original, want)
+		}
+	}
+	for range 5 {
+		var got map[string]any
+		if next(&got); got["looks"] != nil || got["found"] != nil {
+			t.Errorf("what cannot be read: %v", got)
+		}
+	}
 }
 
 // exhibitOf is what the server shows of the same bundle.
@@ -132,7 +212,8 @@ func TestSelfTestIsTheVector(t *testing.T) {
 			t.Errorf("selftest/%s is not %s: copy it", own, vector)
 		}
 	}
-	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "rank.go", "selftest.go", "testdata/driver.js"} {
+	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "package.go", "rank.go", "selftest.go",
+		"testdata/driver.js"} {
 		if _, err := os.ReadFile(source); err != nil {
 			t.Error(err)
 		}

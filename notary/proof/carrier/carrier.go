@@ -1,10 +1,12 @@
-// Package carrier puts a bundle into a certificate's PDF and takes it out again.
+// Package carrier puts a bundle into a certificate's PDF, or with the document into an evidence
+// package, and takes it out again.
 //
 // The bundle is an attachment as every PDF reader shows it (ISO 32000-1, 7.11.4), and a
 // verifier reads it without a PDF library: [Write] has one spelling for a certificate, and
 // [Extract] accepts that spelling and no other. It never searches, never follows a chain of
 // references and never decompresses, so a hostile file costs no more than its own length.
-// What is taken out is not trusted: it is a bundle to be verified like any other.
+// What is taken out is not trusted: it is a bundle to be verified like any other. Packages have
+// one spelling as well: see [PackageWriter] and [ReadPackage].
 //
 // Nothing on the pages is vouched for by the bundle. Whoever has one certificate can draw
 // another page around its attachment; facts are to be read from the verified bundle.
@@ -52,10 +54,12 @@ func Sniff(head []byte) Kind {
 
 // Errors of [Extract]. Their texts are for the person who holds the file.
 var (
-	// ErrForeign: a PDF, but none that Write made.
-	ErrForeign = errors.New("this PDF is no certificate as it was issued: it may be the document itself, or a certificate that another program saved again (the attached bundle can be taken out with a PDF reader then)")
-	// ErrResaved: begins as a certificate does, but was changed afterwards.
-	ErrResaved = errors.New("this certificate was cut off or saved again by another program after it was issued: take the attached bundle out with a PDF reader, or use the certificate as it was issued")
+	// ErrForeign: a PDF, but none that Write made, nor anything that looks like one.
+	ErrForeign = errors.New("this PDF is no certificate as it was issued: it may be the document itself, " +
+		"or a certificate that another program saved anew (the attached bundle can be taken out with a PDF reader then)")
+	// ErrResaved: begins as a certificate does, or speaks of the attachment, and is not as it was issued.
+	ErrResaved = errors.New("this certificate was saved anew by another program after it was issued, or cut off: " +
+		"take the attached bundle out with a PDF reader, or use the certificate as it was issued")
 	// ErrTooLarge: longer than any certificate.
 	ErrTooLarge = fmt.Errorf("a certificate has at most %d bytes", MaxSize)
 )

@@ -2,8 +2,10 @@ package carrier_test
 
 import (
 	"bytes"
+	"compress/zlib"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -107,8 +109,13 @@ func TestForeignAndResaved(t *testing.T) {
 	}{
 		"nothing":      {nil, carrier.ErrForeign},
 		"a document":   {[]byte("%PDF-1.7\n%\n%%EOF\n"), carrier.ErrForeign},
-		"other head":   {bytes.Replace(pdf, []byte("1.7"), []byte("1.4"), 1), carrier.ErrForeign},
-		"bytes before": {append([]byte("\n"), pdf...), carrier.ErrForeign},
+		"other head":   {bytes.Replace(pdf, []byte("1.7"), []byte("1.4"), 1), carrier.ErrResaved},
+		"bytes before": {append([]byte("\n"), pdf...), carrier.ErrResaved},
+		"rewritten":    {rewritten(pdf), carrier.ErrResaved},
+		"in hex":       {compressedObjects(t, "/Desc<7374656C652F62756E646C652F7631>"), carrier.ErrResaved},
+		"compressed":   {compressedObjects(t, "/Desc(Evidence, format stele/bundle/v1)"), carrier.ErrResaved},
+		"other object": {compressedObjects(t, "/Type/Page"), carrier.ErrForeign},
+		"damaged":      {compressedObjects(t, "/Type/Page")[:60], carrier.ErrForeign},
 		"bytes after":  {append(slices.Clone(pdf), '\n'), carrier.ErrResaved},
 		"an update":    {append(slices.Clone(pdf), update...), carrier.ErrResaved},
 		"two in one":   {append(slices.Clone(pdf), pdf...), carrier.ErrResaved},
@@ -117,6 +124,37 @@ func TestForeignAndResaved(t *testing.T) {
 		if _, _, err := carrier.Extract(tc.pdf); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// rewritten is what qpdf makes of a certificate: another second line, other numbers of objects
+// and another table.
+func rewritten(pdf []byte) []byte {
+	b := bytes.Replace(pdf, []byte("%\xe2\xe3\xcf\xd3\n%stele/certificate/v1\n"), []byte("%\xbf\xf7\xa2\xfe\n"), 1)
+	return bytes.Replace(b, []byte("xref\n0 7"), []byte("xref\n0 07"), 1)
+}
+
+// compressedObjects is a PDF whose objects are in a compressed stream, as many programs save.
+func compressedObjects(t testing.TB, objects string) []byte {
+	t.Helper()
+	b := bytes.NewBufferString("%PDF-1.7\n%\xbf\xf7\xa2\xfe\n1 0 obj\n<</Type/ObjStm/Filter/FlateDecode>>\nstream\r\n")
+	z := zlib.NewWriter(b)
+	if _, err := io.WriteString(z, objects); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\nendstream\nendobj\nstartxref\n0\n%%EOF\n")
+	return b.Bytes()
+}
+
+// TestLookingIntoStreamsIsBounded: a PDF of bombs costs no more than the bound.
+func TestLookingIntoStreamsIsBounded(t *testing.T) {
+	bomb := compressedObjects(t, strings.Repeat("0", 16<<20))
+	pdf := slices.Concat(bomb, bytes.Repeat(bomb, carrier.MaxSize/len(bomb)-1))
+	if _, _, err := carrier.Extract(pdf); !errors.Is(err, carrier.ErrForeign) {
+		t.Error(err)
 	}
 }
 

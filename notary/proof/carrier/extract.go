@@ -13,6 +13,8 @@ func Extract(pdf []byte) (name string, bundle []byte, err error) {
 	switch {
 	case len(pdf) > MaxSize:
 		return "", nil, ErrTooLarge
+	case !bytes.HasPrefix(pdf, []byte(head)) && looksResaved(pdf):
+		return "", nil, ErrResaved
 	case !bytes.HasPrefix(pdf, []byte(head)):
 		return "", nil, ErrForeign
 	}

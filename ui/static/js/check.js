@@ -1,13 +1,15 @@
 // Finds out what files are. Only their digests, or a certificate's number, leave the device;
 // what comes back is believed only as far as the verifier in this browser confirms it.
 //
-// A subject is what is asked about: {file, digest, proofs, number, code, hint}. file is
+// A subject is what is asked about: {file, digest, proofs, number, code, hint, bad}. file is
 // {name, size}, or null for a proof by itself, then proofs has that one; number and code are
-// of the certificate that a file is to be compared with. An outcome is {subject, found, at,
+// of the certificate that a file is to be compared with; bad is the report on an evidence package
+// that is not as it was issued, as text. An outcome is {subject, found, at,
 // trust}: found are the findings, the best one first (see Engine.rank), at is when, RFC 3339,
 // trust is {sm3, own}, or null where none were needed. Outcomes are plain data.
 
 import { Trouble } from './engine.js';
+import { asText } from './take.js';
 
 // bare is a finding without a proof. What is said of it here holds where the verifier cannot run.
 const bare = (verdict, summary) => {
@@ -95,19 +97,23 @@ export class Checker {
   // subjects hashes the documents and gives each the proofs that speak of it.
   async #subjects(documents, proofs, compareWith, on) {
     const subjects = [];
-    for (const [i, { file, hint }] of documents.entries()) {
+    const packed = [];
+    for (const [i, { file, packed: isPacked, hint }] of documents.entries()) {
       const subject = { file: { name: file.name, size: file.size }, digest: null, proofs: [], hint, ...compareWith };
+      let proofAlone = false;
       try {
         on.hashing(i, 0);
-        subject.digest = await this.#engine.hash(file, (done) => on.hashing(i, done));
+        const told = (done) => on.hashing(i, done);
+        if (isPacked) proofAlone = await this.#unpack(file, subject, packed, told);
+        else subject.digest = await this.#engine.hash(file, told);
       } catch (e) {
         if (!(e instanceof Trouble) || e.cause === 'stopped') throw e;
         subject.failure = e.cause;
       }
-      subjects.push(subject);
+      if (!proofAlone) subjects.push(subject);
     }
     const alone = [];
-    for (const p of proofs) {
+    for (const p of [...packed, ...proofs]) {
       const about = await this.#digestIn(p.bundle);
       const owners = subjects.filter((s) => s.digest !== null && s.digest === about);
       for (const s of owners) s.proofs.push(p);
@@ -118,6 +124,21 @@ export class Checker {
     return [...subjects, ...alone.map((p) => ({ file: null, digest: null, proofs: [p], name: p.name }))];
   }
 
+  // unpack takes an evidence package for the original and the bundle that are in it: what is found
+  // is what these two give when they are put in. It returns true where there is no original.
+  async #unpack(file, subject, packed, told) {
+    const { report, bundle, original } = await this.#engine.unpack(file, told);
+    if (report) {
+      subject.bad = report;
+      return false;
+    }
+    packed.push({ name: file.name, bundle: asText(bundle) });
+    if (original === null) return true;
+    subject.file = { name: `${file.name}/${original.name}`, size: original.size };
+    subject.digest = original.sm3;
+    return false;
+  }
+
   // digestIn is the digest that a bundle says it is about. It pairs; it proves nothing.
   async #digestIn(bundle) {
     const { report } = await this.#engine.verify(noTrust, null, bundle);
@@ -125,6 +146,8 @@ export class Checker {
   }
 
   async #judge(subject, signal, outage) {
+    const { bad } = subject;
+    if (bad) return { ...(await this.#ranked(subject, [{ report: JSON.parse(bad), text: bad }])), trust: null };
     try {
       const found = subject.proofs.length > 0 ? await this.#handedIn(subject, signal, outage) : await this.#lookUp(subject, signal, outage);
       return await this.#ranked(subject, found);
@@ -196,9 +219,9 @@ export class Checker {
   }
 
   // exhibit is the proof of a finding taken apart; texts is the catalogue.
-  async exhibit(f, digest, texts) {
+  async exhibit(f, { digest, file }, texts) {
     const trust = await this.#trust(new AbortController().signal);
-    return this.#engine.exhibit(trust.text, digest, f.evidence, texts.json('picture.', 'exhibit.'));
+    return this.#engine.exhibit(trust.text, digest, f.evidence, texts.json('picture.', 'exhibit.'), file?.size);
   }
 
   // trust fetches the trust roots, and keeps them: a bundle can then be checked even when

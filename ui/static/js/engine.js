@@ -31,6 +31,10 @@ export class Engine {
   // open tells what a file is, see the worker.
   async open(file) { return this.#ask({ op: 'open', file }); }
 
+  // unpack returns {bundle, original} of an evidence package, or {report}, as text, of one that is
+  // not as it was issued; progress gets the number of bytes done.
+  async unpack(file, progress) { return this.#ask({ op: 'unpack', file }, progress); }
+
   // verify returns the report on a bundle, with its exact text; digest is null where there is
   // no file, size that of the file where it is known.
   async verify(trust, digest, bundle, size) {
@@ -54,7 +58,9 @@ export class Engine {
   async scan(image) { return (await this.#ask({ op: 'scan', image })).text; }
 
   // exhibit returns a bundle taken apart; texts are those of the keys picture.* and exhibit.*, as JSON.
-  async exhibit(trust, digest, bundle, texts) { return (await this.#ask({ op: 'exhibit', trust, digest, bundle, texts })).exhibit; }
+  async exhibit(trust, digest, bundle, texts, size) {
+    return (await this.#ask({ op: 'exhibit', trust, digest, bundle, texts, size })).exhibit;
+  }
 
   // stop ends whatever is at work. The next call starts anew, from the browser's cache.
   stop() {

@@ -20,10 +20,16 @@ const byId = (id) => document.getElementById(id);
 // A file is hashed once, also when its result is shown again in another language.
 class HashOnce extends Engine {
   #digests = new WeakMap();
+  #unpacked = new WeakMap();
 
   async hash(file, progress) {
     if (!this.#digests.has(file)) this.#digests.set(file, await super.hash(file, progress));
     return this.#digests.get(file);
+  }
+
+  async unpack(file, progress) {
+    if (!this.#unpacked.has(file)) this.#unpacked.set(file, await super.unpack(file, progress));
+    return this.#unpacked.get(file);
   }
 }
 
@@ -42,11 +48,12 @@ class OfflinePage extends Page {
   }
 
   // take keeps files until there is one of each kind. New trust roots take the place of the
-  // old ones; a certificate or bundle, and a document, are added to those that there are.
+  // old ones; a certificate or bundle, and a document, are added to those that there are. An
+  // evidence package is both.
   async take(files) {
     if (files.length === 0) return this.complain('drop.folder');
     const given = { trust: [], evidence: [], document: [] };
-    for (const f of files) given[await this.#kindOf(f)].push(f);
+    for (const f of files) for (const kind of await this.#kindsOf(f)) given[kind].push(f);
     if (given.trust.length > 1) return this.complain('trust.several');
     if (given.trust.length > 0 && !(await this.#useTrust(given.trust[0]))) return this.complain('trust.bad');
     this.complain('');
@@ -59,9 +66,10 @@ class OfflinePage extends Page {
     return undefined;
   }
 
-  async #kindOf(file) {
-    const { proofs, trust } = await take(this.#engine, [file]);
-    return trust.length > 0 ? 'trust' : proofs.length > 0 ? 'evidence' : 'document';
+  async #kindsOf(file) {
+    const { documents: [document], proofs, trust } = await take(this.#engine, [file]);
+    if (document?.packed) return ['evidence', 'document'];
+    return trust.length > 0 ? ['trust'] : proofs.length > 0 ? ['evidence'] : ['document'];
   }
 
   // useTrust finds out whether the verifier can read trust roots, and their digest, which the
@@ -75,7 +83,7 @@ class OfflinePage extends Page {
 
   // check keeps the trust roots for the next check, and nothing else.
   async #check() {
-    const files = needs.flatMap((n) => this.#given[n]);
+    const files = [...new Set(needs.flatMap((n) => this.#given[n]))];
     await super.take(files);
     const { trust, evidence } = this.#given;
     if (byId('result').hidden) { // given up, perhaps because a document is not the right one

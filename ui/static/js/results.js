@@ -115,13 +115,15 @@ export class Results {
   async #exhibit(where, { subject, found: [f] }) {
     if (!f.evidence || !f.shows) return;
     where.dataset.waits = 'exhibit';
-    const x = await this.#checker.exhibit(f, subject.digest, this.#t).catch(() => null);
+    const x = await this.#checker.exhibit(f, subject, this.#t).catch(() => null);
     delete where.dataset.waits;
     where.querySelector('.checked')?.before(...exhibitBlocks(this.#t, x));
   }
 
   // printable: a report as a PDF is made by the service, from what it can check itself.
-  #printable({ trust, found: [f] }) { return this.#checker.online && !trust?.own && f.report.verdict !== 'unverifiable'; }
+  #printable({ subject, trust, found: [f] }) {
+    return this.#checker.online && !trust?.own && f.report.verdict !== 'unverifiable' && !subject.bad;
+  }
 
   // saves are what a person can keep of an outcome.
   #saves(outcome, r) {

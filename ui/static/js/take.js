@@ -1,6 +1,6 @@
 // Finds out what the things are that a person put in, by what is in them and never by their
-// names: documents, proofs (bundles by themselves or inside certificates), and
-// trust roots. The worker reads them, so that a hostile one cannot hold up the page.
+// names: documents, proofs (bundles by themselves or inside certificates), evidence packages,
+// which have both, and trust roots. The worker reads them, so that a hostile one cannot hold up the page.
 
 import { Trouble } from './engine.js';
 
@@ -9,8 +9,9 @@ import { Trouble } from './engine.js';
 export const most = 50;
 
 // take sorts files into {documents, proofs, trust}:
-// documents are {file, hint}, hint is what one looks like that may not be the document at all:
-// resaved for a certificate that another program saved again, package for an evidence package;
+// documents are {file, packed, hint}, packed is true for an evidence package, whose bundle and
+// original are taken out when it is hashed; hint is resaved for what looks like a certificate that
+// another program saved anew, and may be the document all the same;
 // proofs are {name, bundle}, bundle the bundle's text, or its bytes where they are no text;
 // trust are {file, text}.
 export async function take(engine, files) {
@@ -20,7 +21,7 @@ export async function take(engine, files) {
     switch (kind) {
       case 'bundle': out.proofs.push({ name: file.name, bundle: asText(content) }); break;
       case 'trust': out.trust.push({ file, text: asText(content) }); break;
-      default: out.documents.push({ file, hint: kind === 'document' ? '' : kind });
+      default: out.documents.push({ file, packed: kind === 'package', hint: kind === 'resaved' ? kind : '' });
     }
   }
   return out;
@@ -37,7 +38,7 @@ async function open(engine, file) {
 
 // asText keeps bytes that are no text as they are: filled up with replacements they would
 // be another bundle than the one that was handed in.
-function asText(bytes) {
+export function asText(bytes) {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {

@@ -72,9 +72,14 @@ function onWordOf(r) {
   return a?.strength === 'attested' ? a.gateway : '';
 }
 
+const comparedWith = (step, what) => step.compared?.find((v) => v.what === what)?.value ?? '';
+
+// reasonText names the file at fault, where a package is.
 function reasonText(t, step) {
   const key = `reason.${step.step}.${step.reason}`;
-  return t.text(t.first(step.strength === 'attested' ? `${key}_attested` : key, key, `reason.${step.reason}`, 'reason.other'));
+  const entry = comparedWith(step, 'entry');
+  const own = step.strength === 'attested' ? `${key}_attested` : entry ? `${key}_entry` : key;
+  return t.text(t.first(own, key, `reason.${step.reason}`, 'reason.other'), { entry });
 }
 
 // stepTitle tells an anchor that a gateway vouches for from one of the e-government chain.
@@ -119,7 +124,7 @@ function stepWords(t, r, s) {
   if (s.status === 'passed') {
     const later = s.step === 'standing' && r.standing && r.standing.state !== 'unknown';
     out.text = t.text(later ? 'step.standing.passed_later' : `step.${s.step}.passed${s.strength === 'attested' ? '_attested' : ''}`);
-    if (s.strength) out.strength = t.text(`strength.${s.strength}`, { gateway: s.compared?.find((v) => v.what === 'gateway')?.value ?? '' });
+    if (s.strength) out.strength = t.text(`strength.${s.strength}`, { gateway: comparedWith(s, 'gateway') });
   } else {
     out.text = reasonText(t, s);
   }
@@ -166,8 +171,8 @@ export function words(t, found, { file, at, trust, hint }) {
 // hinted adds what the file looks like, where it turned out not to be the document.
 function hinted(t, said, verdict, hint) {
   const more = [];
-  if (hint === 'resaved' && verdict === 'not_found') more.push(t.text('hint.resaved'));
-  if (hint === 'package' && (verdict === 'not_found' || verdict === 'altered')) more.push(t.text('hint.package'));
+  const open = ['not_found', 'altered', 'unverifiable'].includes(verdict);
+  if (hint === 'resaved' && open) more.push(t.text('hint.resaved'));
   return { ...said, reasons: [...said.reasons, ...more] };
 }
 

@@ -65,28 +65,61 @@ async function hash(id, file) {
   return { digest: stele.sm3Digest(handle) };
 }
 
+// reader returns a function that reads a part of a file at once, as the verifier needs it for
+// packages, or returns null.
+function reader(file) {
+  const r = new FileReaderSync();
+  return (from, to) => {
+    try {
+      return new Uint8Array(r.readAsArrayBuffer(file.slice(from, to)));
+    } catch {
+      return null;
+    }
+  };
+}
+
+// unpack takes bundle and original out of an evidence package, see the verifier.
+function unpack(id, file) {
+  let told = 0;
+  const tell = (done) => {
+    if (performance.now() - told < progressEvery && done !== file.size) return;
+    told = performance.now();
+    postMessage({ id, done });
+  };
+  const found = stele.unpack(reader(file), file.size, tell);
+  if (found === null) throw new ReadError('a part cannot be read');
+  return found;
+}
+
+function looksPacked(file) {
+  const looks = stele.looksPacked(reader(file), file.size);
+  if (looks === null) throw new ReadError('the end cannot be read');
+  return looks;
+}
+
 // What a file may be besides a document, and how large in bytes; larger ones are documents.
 const bundleMax = 1 << 20;
 const trustMax = 4 << 20;
 const certificateMax = 8 << 20;
 
-// looksPacked tells an evidence package by two names in the directory at its end (APPNOTE.TXT,
-// 4.3.12). It may be the document all the same.
-async function looksPacked(file) {
-  const end = new TextDecoder('latin1').decode(await file.slice(Math.max(0, file.size - 65536)).arrayBuffer());
-  return /bundle\.json/.test(end) && /manifest\.sm3/.test(end);
+// headOf is the beginning of a file as text. Some programs save text in UTF-16.
+function headOf(bytes) {
+  const [a, b] = bytes;
+  const little = (a === 0xff && b === 0xfe) || (a === 0x7b && b === 0);
+  const big = (a === 0xfe && b === 0xff) || (a === 0 && b === 0x7b);
+  return new TextDecoder(little ? 'utf-16le' : big ? 'utf-16be' : 'utf-8').decode(bytes);
 }
 
 // open tells by its contents what a file is: {kind, content}, where kind is bundle, trust,
-// resaved (a certificate that another program saved again), package (of evidence) or document. A certificate is a
-// bundle: its pages are worth nothing.
+// resaved (a certificate that another program saved anew), package (of evidence, of any size)
+// or document. A certificate is a bundle: its pages are worth nothing.
 async function open(file) {
   const whole = async () => new Uint8Array(await file.arrayBuffer());
   try {
-    const head = new TextDecoder().decode(await file.slice(0, 256).arrayBuffer());
+    const head = headOf(new Uint8Array(await file.slice(0, 512).arrayBuffer()));
     const [, format] = /^\s*\{\s*"format"\s*:\s*"stele\/(bundle|trust)\//.exec(head) ?? [];
     if ((format === 'bundle' && file.size <= bundleMax) || (format === 'trust' && file.size <= trustMax)) return { kind: format, content: await whole() };
-    if (head.startsWith('PK\x03\x04')) return { kind: (await looksPacked(file)) ? 'package' : 'document' };
+    if (head.startsWith('PK\x03\x04')) return { kind: looksPacked(file) ? 'package' : 'document' };
     if (!head.startsWith('%PDF') || file.size > certificateMax) return { kind: 'document' };
     const bundle = stele.extract(await whole());
     if (bundle) return { kind: 'bundle', content: bundle };
@@ -100,9 +133,10 @@ async function work({ id, op, file, trust, digest, bundle, size, reports, image,
   switch (op) {
     case 'hash': return hash(id, file);
     case 'open': return open(file);
+    case 'unpack': return unpack(id, file);
     case 'verify': return { report: stele.verify(trust, digest, bundle, size) };
     case 'rank': return { places: JSON.parse(stele.rank(reports)) };
-    case 'exhibit': return { exhibit: JSON.parse(stele.exhibit(trust, digest, bundle, texts)) };
+    case 'exhibit': return { exhibit: JSON.parse(stele.exhibit(trust, digest, bundle, texts, size)) };
     case 'scan': return { text: qr.read(image.data, image.width, image.height) };
     default: return {};
   }

@@ -1,9 +1,10 @@
 // Loads the browser's verifier in node as a page's worker does, and prints what it answers
-// as lines of JSON. Arguments: wasm_exec.js, the program, the folder of the vectors, the texts.
+// as lines of JSON. Arguments: wasm_exec.js, the program, the folder of the vectors, the texts,
+// the folder of packages.
 "use strict";
 const fs = require("fs");
 const path = require("path");
-const [execPath, programPath, dir, textsPath] = process.argv.slice(2);
+const [execPath, programPath, dir, textsPath, packagesDir] = process.argv.slice(2);
 require(execPath);
 
 const print = (value) => fs.writeSync(1, JSON.stringify(value) + "\n");
@@ -69,9 +70,28 @@ function vectors() {
     const bundle = new Uint8Array(fs.readFileSync(path.join(dir, v.bundle)));
     const report = stele.verify(trust, digest, bundle, size);
     reports.push(report);
-    print({ name: v.name, report, exhibit: stele.exhibit(trust, digest, bundle, texts) });
+    print({ name: v.name, report, exhibit: stele.exhibit(trust, digest, bundle, texts, size) });
   }
   print(JSON.parse(stele.rank(`[${reports}]`)));
+}
+
+// packages opens evidence packages, in a folder that the test in Go wrote, as a page's worker does.
+function packages() {
+  for (const name of fs.readdirSync(packagesDir).sort()) {
+    const data = new Uint8Array(fs.readFileSync(path.join(packagesDir, name)));
+    const read = (from, to) => data.slice(from, to);
+    const told = [];
+    const found = stele.unpack(read, data.length, (done) => told.push(done));
+    const bundle = found.bundle ? new TextDecoder().decode(found.bundle) : "";
+    const all = told.at(-1) === data.length && told.every((n, i) => i === 0 || n >= told[i - 1]);
+    const looks = stele.looksPacked(read, data.length);
+    print({ name, looks, report: found.report ?? "", bundle, original: found.original ?? null, told: all });
+  }
+  const broken = { null: () => null, short: () => new Uint8Array(1), none: () => undefined, text: () => "PK" };
+  for (const read of Object.values(broken)) {
+    print({ looks: stele.looksPacked(read, 1000), found: stele.unpack(read, 1000) });
+  }
+  print({ looks: stele.looksPacked(), found: stele.unpack(5, 5) });
 }
 
 function speed() {
@@ -99,6 +119,7 @@ globalThis.steleReady = () => {
   hashes();
   misuse();
   vectors();
+  packages();
   process.exit(0);
 };
 WebAssembly.instantiate(fs.readFileSync(programPath), go.importObject).then(({ instance }) => go.run(instance));
