@@ -243,6 +243,21 @@ func (t *Trust) mayAnchor(origin, chain string) bool {
 	return true
 }
 
+// LetAnchor lets a pinned chain, or the application behind a pinned gateway, anchor a log, and
+// reports whether that is new. In version 1 every pinned chain may. It is for whoever makes trust
+// roots: a trust that others use must not be changed.
+func (t *Trust) LetAnchor(origin, chain string) bool {
+	if t.mayAnchor(origin, chain) {
+		return false
+	}
+	for i, l := range t.Logs {
+		if l.Key.Name() == origin {
+			t.Logs[i].Chains = slices.Sorted(slices.Values(append(slices.Clone(l.Chains), chain)))
+		}
+	}
+	return true
+}
+
 // late is how long before its anchor a statement may be dated without a warning.
 func (t *Trust) late() time.Duration {
 	if t == nil || t.Late == 0 {

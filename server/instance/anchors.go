@@ -49,6 +49,7 @@ func (s *Stores) pinGateways() error {
 			return err
 		}
 		changed = s.Trust.Pin(g) || changed
+		changed = s.Trust.LetAnchor(s.id.Origin, g.App) || changed
 	}
 	if changed {
 		s.trust, s.trustChanged = append(s.Trust.Encode(), '\n'), true

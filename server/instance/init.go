@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,16 @@ type InitRequest struct {
 	// Genesis is epoch 0 of a network that exists already, whose nodes run elsewhere; nil
 	// founds a chain of one validator in this instance.
 	Genesis *anchorproof.Epoch
+	// Members names the organizations of the chain's validators, as far as they are known: then a
+	// report says whose nodes vouch for a time.
+	Members []Member
+}
+
+// Member is a validator of the chain, by its name there, and the organization that runs it.
+type Member struct {
+	Name         string
+	Organization string
+	Code         string // unified social credit code
 }
 
 // Validity of certificates: a root outlives what it issues by far, since evidence is
@@ -73,6 +84,9 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	}
 	if req.Genesis != nil && c.Chain == "embedded" || req.Genesis == nil && c.Chain == "nodes" {
 		return errors.New("a genesis is of a network whose nodes run elsewhere: it goes with chain=nodes (or chain=none), and chain=embedded founds a chain of its own without one")
+	}
+	if err := checkMembers(req); err != nil {
+		return err
 	}
 	// What may be unreachable is tried first: a failure then leaves nothing behind.
 	if err := c.probeDB(ctx); err != nil {
@@ -237,9 +251,42 @@ func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm
 	if err != nil {
 		return err
 	}
-	t := &proof.Trust{Roots: []proof.TrustedRoot{{DER: root}}, Chains: []proof.TrustedChain{{Genesis: genesis}},
-		Logs: []proof.TrustedLog{{Key: key, NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack)}}}
+	t := &proof.Trust{Format: proof.TrustV2, Roots: []proof.TrustedRoot{{DER: root}}, Chains: []proof.TrustedChain{{Genesis: genesis}},
+		Logs: []proof.TrustedLog{{Key: key, NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack), Chains: []string{genesis.Chain}}}}
+	if err := nameMembers(&t.Chains[0], req.Members); err != nil {
+		return err
+	}
 	return writeFile(c.TrustPath(), append(t.Encode(), '\n'), 0o644)
+}
+
+// checkMembers finds out before anything is made what [nameMembers] would refuse.
+func checkMembers(req InitRequest) error {
+	var c proof.TrustedChain
+	if req.Genesis != nil {
+		c.Genesis = *req.Genesis
+		return nameMembers(&c, req.Members)
+	}
+	key, err := sm.GenerateKey()
+	if err != nil {
+		return err
+	}
+	c.Genesis.Validators = []anchorproof.Validator{{Name: req.Validator, Key: key.Public()}}
+	return nameMembers(&c, req.Members)
+}
+
+// nameMembers enters the organizations of validators of the first epoch.
+func nameMembers(c *proof.TrustedChain, members []Member) error {
+	for _, m := range members {
+		i := slices.IndexFunc(c.Genesis.Validators, func(v anchorproof.Validator) bool { return v.Name == m.Name })
+		if i < 0 {
+			return fmt.Errorf("the chain's first epoch has no validator %q", m.Name)
+		}
+		named := proof.TrustedMember{Key: c.Genesis.Validators[i].Key, Organization: m.Organization, Code: m.Code}
+		if err := c.AddMember(named); err != nil {
+			return fmt.Errorf("validator %q: %w", m.Name, err)
+		}
+	}
+	return nil
 }
 
 func (c Config) rootKey(pass keystore.Secret) (*sm.PrivateKey, error) {

@@ -25,16 +25,17 @@ import (
 
 type initCmd struct {
 	instance.Config `embed:""`
-	Origin          string `env:"STELE_ORIGIN" help:"Name of the log, printed in every checkpoint, best under a domain of yours. A random one if empty." placeholder:"NAME"`
-	ChainID         string `name:"chain-id" env:"STELE_CHAIN_ID" help:"Name of the chain. A random one if empty." placeholder:"NAME"`
-	Organization    string `env:"STELE_ORGANIZATION" help:"Organization of the root certificate." default:"Stele" placeholder:"NAME"`
-	Validator       string `env:"STELE_VALIDATOR" help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
-	NewPassphrase   bool   `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
-	CreateBucket    bool   `help:"Create the S3 bucket if it is not there, with object lock where retention is configured."`
-	Genesis         string `env:"STELE_CHAIN_GENESIS" help:"genesis.txt of a network that exists already, for --chain=nodes: verifiers of this instance pin it." placeholder:"FILE"`
-	Fingerprint     string `env:"STELE_CHAIN_FINGERPRINT" help:"The genesis' fingerprint as the network's members told it; asked for on a terminal." placeholder:"HEX"`
-	Prepare         bool   `help:"Only make the keys and print the log's public key, for the members who make the genesis; a later init uses them."`
-	IfMissing       bool   `help:"Do nothing, successfully, if the data folder holds an instance whose stores belong to it."`
+	Origin          string   `env:"STELE_ORIGIN" help:"Name of the log, printed in every checkpoint, best under a domain of yours. A random one if empty." placeholder:"NAME"`
+	ChainID         string   `name:"chain-id" env:"STELE_CHAIN_ID" help:"Name of the chain. A random one if empty." placeholder:"NAME"`
+	Organization    string   `env:"STELE_ORGANIZATION" help:"Organization of the root certificate." default:"Stele" placeholder:"NAME"`
+	Validator       string   `env:"STELE_VALIDATOR" help:"Name of this server among the chain's validators." default:"validator-1" placeholder:"NAME"`
+	NewPassphrase   bool     `help:"Make a random passphrase and write it to the passphrase file, which must not exist."`
+	CreateBucket    bool     `help:"Create the S3 bucket if it is not there, with object lock where retention is configured."`
+	Member          []string `env:"STELE_CHAIN_MEMBERS" help:"Organization that runs a validator of the chain, and its unified social credit code, for the trust roots: then reports name it. Once for each validator." placeholder:"NAME=ORGANIZATION:CODE"`
+	Genesis         string   `env:"STELE_CHAIN_GENESIS" help:"genesis.txt of a network that exists already, for --chain=nodes: verifiers of this instance pin it." placeholder:"FILE"`
+	Fingerprint     string   `env:"STELE_CHAIN_FINGERPRINT" help:"The genesis' fingerprint as the network's members told it; asked for on a terminal." placeholder:"HEX"`
+	Prepare         bool     `help:"Only make the keys and print the log's public key, for the members who make the genesis; a later init uses them."`
+	IfMissing       bool     `help:"Do nothing, successfully, if the data folder holds an instance whose stores belong to it."`
 }
 
 // Run creates an instance.
@@ -72,6 +73,9 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 		c.ChainID = "stele-" + unique()
 	}
 	req := instance.InitRequest{Origin: c.Origin, ChainID: c.ChainID, Organization: c.Organization, Validator: c.Validator}
+	if req.Members, err = parseMembers(c.Member); err != nil {
+		return usage(err)
+	}
 	if c.Prepare {
 		key, err := instance.Prepare(cfg, req, time.Now())
 		if err != nil {
@@ -99,6 +103,20 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 	}
 	fmt.Fprintf(s.out, "The instance is in %s. Its keys are in %s: back them up, with the passphrase kept apart from them.\nVerifiers pin %s.\nNext: stele agency add\n", cfg.Data, cfg.Keys, cfg.TrustPath())
 	return nil
+}
+
+// parseMembers reads NAME=ORGANIZATION:CODE.
+func parseMembers(list []string) ([]instance.Member, error) {
+	var out []instance.Member
+	for _, s := range list {
+		name, rest, ok := strings.Cut(s, "=")
+		at := strings.LastIndex(rest, ":")
+		if !ok || at < 0 {
+			return nil, fmt.Errorf("%q: write a member as NAME=ORGANIZATION:CODE", s)
+		}
+		out = append(out, instance.Member{Name: name, Organization: rest[:at], Code: rest[at+1:]})
+	}
+	return out, nil
 }
 
 // unique makes names that no other instance has: a verifier that pins one instance could

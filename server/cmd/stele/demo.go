@@ -154,6 +154,7 @@ func demoInstance(ctx context.Context, cfg instance.Config, network *demoChain, 
 		if err := network.found(cfg, &req); err != nil {
 			return demoInfo{}, err
 		}
+		req.Members = demoMembers(network, req.Validator)
 		if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
 			return demoInfo{}, err
 		}

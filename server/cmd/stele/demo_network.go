@@ -114,6 +114,28 @@ func (c *demoChain) plan() error {
 	return nil
 }
 
+// demoOrganizations run the demo's validators: made up, and called so.
+var demoOrganizations = []struct{ name, code string }{
+	{"江城市数据局（演示）", "11420100MB0B00001Q"}, {"临海市数据局（演示）", "11420200MB0B000021"},
+	{"云山市公证处（演示）", "11420300MB0B000039"}, {"平湖市档案馆（演示）", "11420500MB0B00004N"},
+}
+
+// demoMembers names the organizations of the demo's validators, as far as there are some.
+func demoMembers(network *demoChain, alone string) []instance.Member {
+	names := []string{alone}
+	if network != nil {
+		names = nil
+		for _, n := range network.Nodes {
+			names = append(names, n.Name)
+		}
+	}
+	var out []instance.Member
+	for i, o := range demoOrganizations[:min(len(names), len(demoOrganizations))] {
+		out = append(out, instance.Member{Name: names[i], Organization: o.name, Code: o.code})
+	}
+	return out
+}
+
 // found makes the nodes' homes and the genesis, which admits the log of the instance to come.
 func (c *demoChain) found(cfg instance.Config, req *instance.InitRequest) error {
 	if c == nil {
