@@ -196,7 +196,7 @@ func TestClaims(t *testing.T) {
 		got := text(t, all[name].render(t))
 		for _, claim := range []string{
 			"登记之后的完整性", "Integrity after registration", "由所附证明包证明", "Proved by the attached bundle",
-			"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和各共签节点的签名，任何人都可凭本文件所附证明包独立核对。",
+			"凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和各共签节点的签名，任何人都可凭本文件所附证明包独立核对。",
 			"A file with the digest above is, byte for byte, the one registered at that time. Anybody can check the agency's signature, the log and the cosignatures with the attached bundle.",
 			"登记之前的来源", "Origin before registration", "由登记机关陈述", "Stated by the agency",
 			"Stated by the agency when it registered the document and signed by it. The evidence shows that it said so, not that it is so.",

@@ -31,7 +31,7 @@ func (s *sheet) newBlocks() *blocks {
 		witnesses = words{"网关声明的签名", "the gateway's signature"}
 	}
 	text := [2]words{
-		{"自上述登记时间起，凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和" + witnesses.zh + "，任何人都可凭本文件所附证明包独立核对。",
+		{"凡数字摘要与上列一致的文件，即为当时登记的那一份，一个字节也没有改动。机关的签名、日志的收录和" + witnesses.zh + "，任何人都可凭本文件所附证明包独立核对。",
 			"A file with the digest above is, byte for byte, the one registered at that time. Anybody can check the agency's signature, the log and " + witnesses.en + " with the attached bundle."},
 		{s.originText(), "Stated by the agency when it registered the document and signed by it. The evidence shows that it said so, not that it is so."},
 	}
@@ -141,7 +141,7 @@ func (s *sheet) evidence() {
 	if r.Standing.State == proof.StandingUnknown {
 		standing += "（证明包看不出是否撤销；现状以核验页为准 a bundle cannot show it, ask the page）"
 	}
-	s.row(words{"效力状态", "Standing"}, standing, 1)
+	s.row(words{"效力状态", "Standing"}, standing, 2)
 	s.row(words{"密码算法", "Algorithms"}, "SM2（GB/T 32918，用户标识 "+sm.UserID+"）、SM3（GB/T 32905）", 1)
 	s.rows(words{"所附证明包", "Attached bundle"}, append([]string{AttachmentName(s.in.Record.Number) + "，SM3："}, digestLines(sm.Sum(s.in.Bundle).String())...), style{regular, 9, ink, 0})
 	s.rule(left, s.y, right, s.y, 0.4, line)

@@ -32,6 +32,7 @@ func readme(parts *exhibit.Exhibit, original string, in Input) ([]byte, error) {
 	r := in.Report
 	err := readmeTemplate.Execute(&b, map[string]any{
 		"Number": r.Number, "Agency": r.Agency.Name, "Code": r.Agency.Code, "Issued": bothTimes(r.IssuedAt), "Anchored": bothTimes(r.AnchoredAt), "OnWordOf": r.OnWordOf(), "Verdict": verdicts[r.Verdict],
+		"Withdrawn": r.Verdict != proof.Genuine, "Warnings": r.Warnings,
 		"Original": original, "Page": len(in.VerifyPage) > 0, "UserID": sm.UserID, "Sections": parts.Sections,
 	})
 	return b.Bytes(), err
@@ -47,7 +48,8 @@ var verdicts = map[proof.Verdict]string{
 var stepNames = map[proof.StepName]string{
 	proof.StepBundle: "证明包的格式 Form of the bundle", proof.StepDocument: "文书的摘要 The document's digest", proof.StepFields: "公开的登记事项 Attributes shown",
 	proof.StepStatement: "机关的签名 The agency's signature", proof.StepCertificate: "签名证书 The signer's certificate", proof.StepInclusion: "收入日志 Inclusion in the log",
-	proof.StepCheckpoint: "日志的签名 The log's signature", proof.StepAnchor: "锚定上链 Anchoring", proof.StepStanding: "效力状态 Standing",
+	proof.StepCheckpoint: "日志的签名 The log's signature", proof.StepAnchor: "锚定上链 Anchoring",
+	proof.StepConsistency: "日志的历史 History of the log", proof.StepStanding: "效力状态 Standing",
 }
 
 func stepName(s proof.StepName) string {

@@ -131,7 +131,7 @@ func TestAttestedCertificate(t *testing.T) {
 		fatalIfErr(t, err)
 		text := pdfText(t, string(pdf))
 		keepPDF(t, fmt.Sprint("attested-alone-", alone), string(pdf))
-		for words, want := range map[string]bool{"只由网关声明": true, "省主干网": true, "锚定（网关声明）": alone, "锚定在电子政务链上": !alone, "锚定在上级链上": alone, "各共签节点的签名": !alone} {
+		for words, want := range map[string]bool{"只由网关声明": true, "省主干网": true, "最迟（网关声明）": alone, "锚定在电子政务链上": !alone, "锚定在上级链上": alone, "各共签节点的签名": !alone} {
 			if strings.Contains(text, words) != want {
 				t.Errorf("alone %v: %q: %v\n%s", alone, words, !want, text)
 			}

@@ -150,7 +150,9 @@ func firstFailed(r *proof.Report) proof.Step {
 func warnings(c *ui.Catalogue, r *proof.Report) []string {
 	var out []string
 	for _, w := range r.Warnings {
-		out = append(out, c.Text("warning."+w.Code, placesOf(c, r)...))
+		if w.Code != proof.WarnOneOrganization { // what says who vouches says that already
+			out = append(out, c.Text("warning."+w.Code, placesOf(c, r)...))
+		}
 	}
 	return out
 }

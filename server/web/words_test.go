@@ -117,7 +117,7 @@ func TestEveryCodeHasWords(t *testing.T) {
 				}
 			}
 		}
-		for _, code := range []string{proof.WarnLateAnchor, proof.WarnOneOrganization, proof.WarnResaved, proof.WarnStandingAlone, proof.WarnStandingLate} {
+		for _, code := range []string{proof.WarnLateAnchor, proof.WarnResaved, proof.WarnStandingAlone, proof.WarnStandingLate} {
 			if key := "warning." + code; !c.Has(key) {
 				t.Errorf("%s lacks %s", c.Tag, key)
 			}

@@ -158,6 +158,9 @@ func certificateCommands(sec *Section) string {
 	s.files(sec, names...)
 	for _, l := range sec.Links {
 		s.line("openssl verify -vfyopt distid:%s -partial_chain -attime %d -CAfile %s %s", sm.UserID, sec.At, l.Issuer, l.Subject)
+		if sec.Vouched != 0 { // the signature is not older for all anybody else knows
+			s.line("openssl verify -vfyopt distid:%s -partial_chain -attime %d -CAfile %s %s", sm.UserID, sec.Vouched, l.Issuer, l.Subject)
+		}
 	}
 	ders := sec.Evidence.Certificates
 	s.line(`check 'trusted root' "$(openssl x509 -in %s -outform DER | openssl dgst -sm3 -r | cut -c1-64)" %s`, names[len(names)-1], sm.Sum(ders[len(ders)-1]))

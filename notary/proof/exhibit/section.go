@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"stele/crypto/merkle"
@@ -39,9 +40,12 @@ type Section struct {
 
 	At                     int64 // Unix time of the statement, at which the certificate must be valid
 	AtText                 string
+	Vouched                int64 // Unix time not later than which others vouch for the entry, or 0
+	VouchedText            string
 	StatementLen, SigStart int // places in entry.bin, the first byte being number 1
 	SigLen                 int
 	Links                  []Link
+	last                   []int64 // Unix time of the last second of each certificate
 
 	Leaf        merkle.Hash
 	Path        []Sibling
@@ -137,7 +141,21 @@ func take(trust *proof.Trust, folder string, e *proof.Evidence) (*Section, error
 	if err := sec.anchors(trust); err != nil {
 		return nil, err
 	}
+	sec.times()
 	return sec, sec.checkpoint(trust)
+}
+
+// times fits the two times to OpenSSL, which counts the last second of a certificate as too late.
+// An anchor that a clock dates before the statement says nothing that the statement does not.
+func (s *Section) times() {
+	if s.Vouched < s.At {
+		s.Vouched, s.VouchedText = 0, ""
+	}
+	for _, at := range []*int64{&s.At, &s.Vouched} {
+		if slices.Contains(s.last, *at) {
+			*at--
+		}
+	}
 }
 
 // certificates makes each one a file. OpenSSL uses the user id for the first certificate of
@@ -150,9 +168,7 @@ func (s *Section) certificates(ders [][]byte) error {
 		if err != nil {
 			return err
 		}
-		if c.NotAfter().Unix() == s.At { // OpenSSL counts the last second as too late
-			s.At--
-		}
+		s.last = append(s.last, c.NotAfter().Unix())
 		next := fmt.Sprintf("issuer-%d.pem", i+1)
 		if i >= len(ders)-2 {
 			next = "root.pem"
@@ -263,8 +279,17 @@ func (s *Section) anchors(trust *proof.Trust) (err error) {
 			s.signatures(folder+"signature-", epoch.Signatures)
 		}
 		s.Anchors = append(s.Anchors, a)
+		s.vouch(ev.Header.Time(), len(s.Anchors) == 1)
 	}
 	return nil
+}
+
+// vouch keeps the latest time of the anchors that prove themselves, as a report leads with it; the
+// first of them takes the place of what gateways attested.
+func (s *Section) vouch(at time.Time, anew bool) {
+	if unix := at.Unix(); anew || unix > s.Vouched {
+		s.Vouched, s.VouchedText = unix, at.UTC().Format(time.RFC3339)
+	}
 }
 
 // attested takes the evidence of a gateway apart: each string under a mac with the mac, and the
@@ -286,6 +311,9 @@ func (s *Section) attested(trust *proof.Trust, raw []byte) {
 			s.add(a.Name+answer.Name+".der", answer.Mac)
 		}
 		s.Attested = append(s.Attested, a)
+		if len(s.Anchors) == 0 {
+			s.vouch(found.Time, false)
+		}
 		return
 	}
 }

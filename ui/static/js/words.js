@@ -154,7 +154,7 @@ export function words(t, found, { file, at, trust, hint }) {
     verdict: r.verdict,
     label: t.text(`verdict.${r.verdict}.label`),
     ...hinted(t, say(t, f), r.verdict, hint),
-    warnings: (r.warnings ?? []).map((w) => t.text(`warning.${w.code}`, placesOf(t, r))),
+    warnings: warnings(t, r),
     facts: f.shows ? facts(t, r) : [],
     shown: f.shows ? attributes(t, r) : [],
     yours: file ? yours(t, file) : [],
@@ -166,6 +166,12 @@ export function words(t, found, { file, at, trust, hint }) {
     number: f.shows ? r.number : '',
     newer: r.verdict === 'superseded' ? (r.standing?.by ?? '') : '',
   };
+}
+
+// warnings are those of a report. What says who vouches for a time says also that they are one.
+function warnings(t, r) {
+  const codes = (r.warnings ?? []).map((w) => w.code).filter((code) => code !== 'one_organization');
+  return codes.map((code) => t.text(`warning.${code}`, placesOf(t, r)));
 }
 
 // hinted adds what the file looks like, where it turned out not to be the document.
