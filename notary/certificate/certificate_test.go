@@ -158,7 +158,7 @@ func TestWhatItSays(t *testing.T) {
 		"superseded": {"本证书已被新的登记替换", "420100-2026-00000019-7", "real-estate", "所替换的证书", "更正面积"},
 		"rare":       {"□龘县人民政府", "龘、□女士", "经办人：㐂䶮。", "U+20BB7,U+2A6A5,U+1F642"},
 		"long":       {"64个节点", "另有3项在所附证明包中", "撤销原因"},
-		"many":       {"fieldAb值值值值值", "另有33项在所附证明包中"},
+		"many":       {"fieldAb值值值值值", "另有34项在所附证明包中"},
 	} {
 		got := text(t, all[name].render(t))
 		for _, s := range says {
