@@ -4,7 +4,7 @@ import re
 
 from certificates import verify_root
 from chain import parse_epoch
-from primitives import MAX_INT, Reader, canonical_signature, leaf_hash, need, point, sm3, time_ms, valid_name
+from primitives import MAX_INT, Reader, canonical_signature, leaf_hash, need, point, sm3, time_ms, unprintable, valid_name
 
 
 def valid_number(s):
@@ -24,8 +24,7 @@ def valid_code(s):
 
 
 def valid_text(s, limit):
-    bad = lambda c: c < 0x20 or 0x7F <= c < 0xA0 or c in (0x2028, 0x2029, 0xFEFF) or 0x202A <= c <= 0x202E or 0x2066 <= c <= 0x2069
-    return 1 <= len(s.encode()) <= limit and s.strip() == s and not any(bad(ord(c)) for c in s)
+    return 1 <= len(s.encode()) <= limit and s.strip() == s and not any(unprintable(c) for c in s)
 
 
 def parse_statement(data):
@@ -219,7 +218,9 @@ SECONDS = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z"
 
 
 def trust_time(r):
-    return time_ms(r.string(), SECONDS)
+    t = time_ms(r.string(), SECONDS)
+    need(t >= time_ms("2000-01-01T00:00:00Z", SECONDS), "year")
+    return t
 
 
 def trust_key(r):

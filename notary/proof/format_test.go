@@ -105,6 +105,7 @@ func TestTrustRefuses(t *testing.T) {
 		"epoch text": edit(`\nepoch 0`, `\nepoch 00`), "time with offset": edit("2029-01-01T00:00:00Z", "2029-01-01T00:00:00+00:00"),
 		"time with fraction": edit("2029-01-01T00:00:00Z", "2029-01-01T00:00:00.5Z"), "zero end": edit("2029-01-01T00:00:00Z", "0001-01-01T00:00:00Z"), "no beginning": edit(`"notBefore":"2026-01-01T00:00:00Z",`, ""),
 		"ends before it begins": edit("2029-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+		"begins before 2000": edit("2026-01-01T00:00:00Z", "1999-12-31T23:59:59Z"), "year 0": edit("2026-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
 	} {
 		if _, err := proof.ParseTrust([]byte(bad)); !errors.Is(err, proof.ErrTrust) {
 			t.Errorf("%s: %v", name, err)
@@ -125,16 +126,17 @@ func TestLogKeyValidity(t *testing.T) {
 	anchor := w.Anchor(c)
 	digest, anchored := sm.Sum(document), w.Now
 	second := func(at time.Time) time.Time { return at.Truncate(time.Second) }
+	ever := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tc := range []struct {
 		name          string
 		before, after time.Time
 		want          proof.Verdict
 		pending       proof.Verdict
 	}{
-		{"always", time.Time{}, time.Time{}, proof.Genuine, proof.Pending},
+		{"always", ever, time.Time{}, proof.Genuine, proof.Pending},
 		{"rotated in between", second(r.IssuedAt).Add(time.Minute), time.Time{}, proof.Genuine, proof.Pending},
-		{"retired in between", time.Time{}, second(r.IssuedAt).Add(time.Minute), proof.Genuine, proof.Pending},
-		{"retired before", time.Time{}, second(r.IssuedAt), proof.Invalid, proof.Invalid},
+		{"retired in between", ever, second(r.IssuedAt).Add(time.Minute), proof.Genuine, proof.Pending},
+		{"retired before", ever, second(r.IssuedAt), proof.Invalid, proof.Invalid},
 		{"introduced after", second(anchored).Add(time.Second), time.Time{}, proof.Invalid, proof.Pending},
 	} {
 		trust := w.Trust()

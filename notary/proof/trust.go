@@ -98,6 +98,9 @@ var ErrUnscoped = errors.New("with several roots each must say for which agencie
 
 const trustTime = time.RFC3339
 
+// firstYear is the first one that times in trust files may have, as in statements.
+const firstYear = 2000
+
 // ParseTrust reads a trust file of either version; one newline at the end is allowed. A file that
 // another program saved anew is read where its bytes can be restored ([canonical.Restore]).
 func ParseTrust(data []byte) (*Trust, error) {
@@ -168,6 +171,9 @@ func (t *Trust) check() error {
 		before := Trust{Logs: t.Logs[:i]}
 		if contains(before.LogKeys(l.Key.Name()), l.Key) {
 			return fmt.Errorf("log %d: the key stands there twice", i)
+		}
+		if l.NotBefore.Year() < firstYear {
+			return fmt.Errorf("log %d: the key's validity must begin in the year %d or later", i, firstYear)
 		}
 		if !l.NotAfter.IsZero() && l.NotAfter.Before(l.NotBefore) {
 			return fmt.Errorf("log %d: the key's validity ends before it begins", i)

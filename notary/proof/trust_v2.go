@@ -178,6 +178,9 @@ func (w wireChain) chain() (TrustedChain, error) {
 		if err != nil {
 			return c, fmt.Errorf("pinned epoch %d: %w", i+1, err)
 		}
+		if e.From.Year() < firstYear {
+			return c, fmt.Errorf("pinned epoch %d must begin in the year %d or later", i+1, firstYear)
+		}
 		if i > 0 && e.From.Before(c.Epochs[i-1].From) {
 			return c, fmt.Errorf("pinned epoch %d begins before the one before it", i+1)
 		}

@@ -45,9 +45,9 @@ func (b *builder) times() {
 	b.add("revoked-late", "the withdrawal is anchored two days after the date that the agency gave it", proof.Revoked, withdrawnLate(), warned(proof.WarnStandingLate))
 	b.bad("standing-cut-in-two", "the withdrawal of one bundle, under the record of another", proof.StepStanding, "other_record", func() []byte {
 		mine := four()
-		r := mine.Issue(otherDocument)
+		mine.Issue(otherDocument)
 		mine.Issue(document)
-		r = mine.Issue(document)
+		r := mine.Issue(document)
 		c := mine.Checkpoint()
 		bundle := mine.Bundle(r, c, mine.Anchor(c))
 		bundle.Standing = late.Standing
