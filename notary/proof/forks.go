@@ -254,8 +254,8 @@ func (r *HistoryReport) twoStatements(p, q *point) {
 	if s.Agency.Code != t.Agency.Code {
 		who = fmt.Sprintf("%s and %s signed different records", s.Agency.Name, t.Agency.Name)
 	}
-	r.found(FoundTwoStatements, fmt.Sprintf("%s with one number, %s, and the log %s signed for both (index %d in %s, index "+
-		"%d in %s). Which of them the number stands for, this evidence cannot show.", who, s.Number, p.c.Origin,
+	r.found(FoundTwoStatements, fmt.Sprintf("%s with one number, %s, and the log %s signed for both (index %d in %s, "+
+		"index %d in %s). Which of them the number stands for, this evidence cannot show.", who, s.Number, p.c.Origin,
 		x.evidence.Log.Index, p.from, y.evidence.Log.Index, q.from),
 		Comparison{"statement in " + p.from, string(x.evidence.Statement)},
 		Comparison{"statement in " + q.from, string(y.evidence.Statement)})

@@ -21,7 +21,8 @@ func codesOf(r *proof.HistoryReport) (out []string) {
 }
 
 // wantHistory compares both ways round: which file comes first must not matter.
-func wantHistory(t *testing.T, trust *proof.Trust, a, b *proof.Bundle, want proof.HistoryResult, codes ...string) *proof.HistoryReport {
+func wantHistory(t *testing.T, trust *proof.Trust, a, b *proof.Bundle, want proof.HistoryResult,
+	codes ...string) *proof.HistoryReport {
 	t.Helper()
 	r := proof.CompareHistories(trust, a.Encode(), b.Encode())
 	back := proof.CompareHistories(trust, b.Encode(), a.Encode())
@@ -31,7 +32,8 @@ func wantHistory(t *testing.T, trust *proof.Trust, a, b *proof.Bundle, want proo
 		}
 	}
 	var again proof.HistoryReport
-	if err := json.Unmarshal(r.JSON(), &again); err != nil || again.Format != proof.HistoryFormat || len(again.Bundles) != 2 {
+	err := json.Unmarshal(r.JSON(), &again)
+	if err != nil || again.Format != proof.HistoryFormat || len(again.Bundles) != 2 {
 		t.Errorf("%v %s", err, r.JSON())
 	}
 	return r
@@ -71,7 +73,8 @@ func (g *growth) with(i, j int) *proof.Bundle {
 }
 
 func TestOneHistory(t *testing.T) {
-	for _, sizes := range [][2]uint64{{1, 2}, {2, 3}, {255, 256}, {255, 257}, {256, 257}, {256, 300}, {257, 300}, {7, 300}} {
+	for _, sizes := range [][2]uint64{{1, 2}, {2, 3}, {255, 256}, {255, 257}, {256, 257}, {256, 300}, {257, 300},
+		{7, 300}} {
 		g := grow(prooftest.New(prooftest.Options{Validators: 4}), 0, sizes[0], sizes[1])
 		trust, a, b := g.Trust(), g.bundles[0], g.bundles[1]
 		wantHistory(t, trust, a, a, proof.OneHistory, proof.FoundSame, proof.FoundBlocks)
@@ -129,7 +132,8 @@ func TestFork(t *testing.T) {
 		}
 		a, b := pending(one, "A", size), pending(two, "B", size)
 		r := wantHistory(t, one.Trust(), a, b, proof.Contradiction, proof.FoundTwoRoots)
-		if !strings.Contains(r.Summary, "two histories") || !strings.Contains(r.Summary, "against whoever holds the log's key") {
+		if !strings.Contains(r.Summary, "two histories") ||
+			!strings.Contains(r.Summary, "against whoever holds the log's key") {
 			t.Error(r.Summary)
 		}
 		b.Signature[10] ^= 1 // what is spoilt besides does not hide it
@@ -171,7 +175,8 @@ func TestForkOfDifferentSizes(t *testing.T) {
 	// The stretch 0 to 7 is complete in both and differs; a stands in it and b's path ends beside it.
 	first := one.Bundle(a, one.Checkpoint())
 	second := two.Bundle(b, two.Checkpoint())
-	wantHistory(t, one.Trust(), first, second, proof.NotShown, proof.FoundNoPath, proof.FoundNotAnchored, proof.FoundNotAnchored)
+	wantHistory(t, one.Trust(), first, second, proof.NotShown, proof.FoundNoPath, proof.FoundNotAnchored,
+		proof.FoundNotAnchored)
 	b = two.Issue([]byte("three"))
 	one.Fill(2000)
 	wantHistory(t, one.Trust(), one.Bundle(a, one.Checkpoint()), two.Bundle(b, two.Checkpoint()), proof.Contradiction,
@@ -215,7 +220,8 @@ func TestOneNumberTwice(t *testing.T) {
 	b := w.Enter(other, more)
 	c := w.Checkpoint()
 	anchor := w.Anchor(c)
-	r := wantHistory(t, w.Trust(), w.Bundle(a, c, anchor), w.Bundle(b, c, anchor), proof.Contradiction, proof.FoundTwoStatements)
+	r := wantHistory(t, w.Trust(), w.Bundle(a, c, anchor), w.Bundle(b, c, anchor), proof.Contradiction,
+		proof.FoundTwoStatements)
 	if !strings.Contains(r.Summary, s.Number) {
 		t.Error(r.Summary)
 	}
@@ -223,7 +229,8 @@ func TestOneNumberTwice(t *testing.T) {
 	later := w.Checkpoint()
 	wantHistory(t, w.Trust(), w.Bundle(a, c, anchor), w.Bundle(b, later), proof.Contradiction, proof.FoundTwoStatements)
 	// The same record in two bundles, under two checkpoints, is one record.
-	wantHistory(t, w.Trust(), w.Bundle(a, c, anchor), w.Bundle(a, later), proof.NotShown, proof.FoundNoPath, proof.FoundNotAnchored)
+	wantHistory(t, w.Trust(), w.Bundle(a, c, anchor), w.Bundle(a, later), proof.NotShown, proof.FoundNoPath,
+		proof.FoundNotAnchored)
 	// So is a record and what the bundle of its predecessor says of it.
 	old := w.Issue([]byte("old"))
 	by := w.Supersede(old, []byte("new"), "")
