@@ -338,3 +338,35 @@ func (s *side) pathBetween(x, y anchorproof.Header) bool {
 		return p.Chain == x.Chain && anchorproof.CheckHistory(x, y, p.Path) == nil
 	})
 }
+
+// HeaderPair is two headers of a chain that vouch for two checkpoints.
+type HeaderPair struct {
+	Chain        string
+	Older, Newer uint64 // their indexes; equal where it is one header
+}
+
+// SharedHeaders tells between which headers a bundle can show a path: of each chain that both
+// lists of anchors are about. It is for whoever makes bundles and verifies nothing.
+func SharedHeaders(a, b []json.RawMessage) []HeaderPair {
+	var out []HeaderPair
+	for _, x := range headersOf(a) {
+		for _, y := range headersOf(b) {
+			if x.Chain == y.Chain {
+				out = append(out, HeaderPair{x.Chain, min(x.Index, y.Index), max(x.Index, y.Index)})
+			}
+		}
+	}
+	return out
+}
+
+func headersOf(anchors []json.RawMessage) (out []anchorproof.Header) {
+	for _, raw := range anchors {
+		if anchorKind(raw) != KindEgov {
+			continue
+		}
+		if e, err := anchorproof.ParseEvidence(raw); err == nil {
+			out = append(out, e.Header)
+		}
+	}
+	return out
+}
