@@ -78,7 +78,7 @@ func (a *API) bundleLine(ctx context.Context, agency, id string) BundleLine {
 }
 
 type bundleInput struct {
-	idInput
+	ID   string `path:"id" maxLength:"64" doc:"Record id or certificate number"`
 	With string `query:"with" maxLength:"64" example:"size:4096" doc:"Another record's number, or size:N"`
 }
 
