@@ -277,3 +277,26 @@ func TestHistoryOfWhatDoesNotHold(t *testing.T) {
 	trust.Logs = append(trust.Logs, other.Trust().Logs...)
 	wantHistory(t, trust, g.bundles[0], other.bundles[0], proof.NotShown, proof.FoundOtherLog)
 }
+
+// Nobody who lacks the keys makes a contradiction, or one history where there is none.
+func TestDamageDecidesNothing(t *testing.T) {
+	g := grow(prooftest.New(prooftest.Options{Seed: "damage"}), 0, 5, 9)
+	joined := g.with(0, 1)
+	joined.Consistency.Path = g.Consistency(5)
+	two := prooftest.New(prooftest.Options{Seed: "damage"})
+	two.Issue([]byte("another"))
+	apart := two.Bundle(two.Issue([]byte("document 5")), two.Checkpoint())
+	for _, c := range []struct {
+		whole, other *proof.Bundle
+		never        proof.HistoryResult
+	}{{joined, g.bundles[1], proof.Contradiction}, {apart, g.bundles[1], proof.OneHistory}} {
+		whole, other := c.whole.Encode(), c.other.Encode()
+		for at := 3; at < len(whole); at += 11 {
+			bad := slices.Clone(whole)
+			bad[at] ^= 1
+			if r := proof.CompareHistories(g.Trust(), bad, other); r.Result == c.never {
+				t.Fatalf("byte %d: %s %s", at, r.Result, r.Summary)
+			}
+		}
+	}
+}

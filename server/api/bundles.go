@@ -100,8 +100,8 @@ func (a *API) bundle(ctx context.Context, in *bundleInput) (*bytesOutput, error)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
-	return &bytesOutput{ContentType: "application/json", Disposition: `attachment; filename="` + rec.Number + `.bundle.json"`,
-		Cache: "private, no-store", Body: b}, nil
+	return &bytesOutput{ContentType: "application/json", Cache: "private, no-store", Body: b,
+		Disposition: `attachment; filename="` + rec.Number + `.bundle.json"`}, nil
 }
 
 // parseWith reads which checkpoint is meant; an absent parameter means none.

@@ -125,6 +125,15 @@ func TestHistoryOfANetwork(t *testing.T) {
 	}
 	n.path(older, newer)
 	n.handOvers(1)
+
+	// A bundle that joins two checkpoints has the path between their headers from the nodes.
+	first := n.notarize(digestRequest(newDigest(), "", "anchored"))
+	second := n.notarize(digestRequest(newDigest(), "", "anchored"))
+	res := n.get("/api/v1/records/" + first.ID + "/bundle?with=" + second.Number)
+	r := proof.CompareHistories(n.trust, res.body, n.bundle(second))
+	if r.Result != proof.OneHistory || r.Findings[len(r.Findings)-1].Code != proof.FoundBlocks {
+		t.Errorf("%d %s: %s %+v", res.status, r.Result, r.Summary, r.Findings)
+	}
 }
 
 // Two records of two agencies: their bundles alone show nothing, the one that the service makes for
@@ -163,7 +172,8 @@ func TestLogOfTwoBundles(t *testing.T) {
 	d.run(0, "verify", "--trust", s.info.Trust, "--log", "joined.json", "second.json")
 	joined, err := os.ReadFile(filepath.Join(d.dir, "joined.json"))
 	fatalIfErr(t, err)
-	if text := string(joined); strings.Contains(text, second.Number) || !strings.Contains(text, `"format":"stele/bundle/v2"`) {
+	text := string(joined)
+	if strings.Contains(text, second.Number) || !strings.Contains(text, `"format":"stele/bundle/v2"`) {
 		t.Errorf("of the other record more than its checkpoint is told: %s", text)
 	}
 	own := must(proof.ParseBundle(must(os.ReadFile(filepath.Join(d.dir, "second.json")))))
@@ -171,7 +181,7 @@ func TestLogOfTwoBundles(t *testing.T) {
 	bundle("bysize.json", s.info.APIKey, first, fmt.Sprintf("?with=size:%d", size))
 	log("bysize.json", "second.json", 0, "one_history: ")
 	d.run(exitRefused, "bundle", first.Number, "--with", "420100-2020-00000001-8")
-	d.run(exitRefused, "bundle", second.Number, "--with", first.Number) // another agency's own bundle stays closed
+	d.run(exitRefused, "bundle", second.Number, "--with", first.Number) // another agency's bundle stays closed
 
 	// Whoever has the log's key signs another root for the size of the first bundle.
 	fork := must(proof.ParseBundle(s.bundle(first)))
