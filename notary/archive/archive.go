@@ -126,6 +126,16 @@ func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byt
 	if err != nil {
 		return nil, unavailable(err)
 	}
+	b, err := a.draft(ctx, head, r, show)
+	if err != nil {
+		return nil, err
+	}
+	out, _, err := a.verified(r, b)
+	return out, err
+}
+
+// draft puts the bundle together out of what is stored. Nothing is verified yet.
+func (a *Archive) draft(ctx context.Context, head batchlog.Head, r notary.Record, show bool) (*proof.Bundle, error) {
 	e, err := a.evidence(ctx, head, r.Index)
 	if err != nil {
 		return nil, err
@@ -143,16 +153,24 @@ func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byt
 			return nil, err
 		}
 	}
+	return b, nil
+}
+
+// verified encodes a bundle and lets it pass when it holds for its record.
+func (a *Archive) verified(r notary.Record, b *proof.Bundle) ([]byte, *proof.Report, error) {
 	out := b.Encode()
 	report := proof.Verify(a.trust, &r.SM3, out)
-	if report.Verdict.Row().Sound && report.Number == r.Number {
-		return out, nil
+	// A certificate that expired before the anchor leaves no verdict, and no damage either: what
+	// there is is handed out, or the agency would never get it.
+	if report.Number == r.Number && (report.Verdict.Row().Sound || report.ExpiredAtAnchor()) {
+		return out, report, nil
 	}
 	a.tiles.Forget() // what was read may be repaired, and must not stay in memory
 	if report.Number != r.Number {
-		return nil, fmt.Errorf("%w: entry %d is that of record %q, not of %s", ErrOwnBundle, r.Index, report.Number, r.Number)
+		return nil, nil, fmt.Errorf("%w: entry %d is that of record %q, not of %s",
+			ErrOwnBundle, r.Index, report.Number, r.Number)
 	}
-	return nil, fmt.Errorf("%w: record %s: %s: %s", ErrOwnBundle, r.Number, report.Verdict, report.Summary)
+	return nil, nil, fmt.Errorf("%w: record %s: %s: %s", ErrOwnBundle, r.Number, report.Verdict, report.Summary)
 }
 
 func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index uint64) (*proof.Evidence, error) {

@@ -52,12 +52,18 @@ type Issued struct {
 
 // Certificate makes the certificate of a record. bundle is the record's, with all attributes
 // opened: it goes into the certificate as it is. A record that is not anchored yet gives a
-// not_ready error, seals that cannot be read an unavailable one.
+// not_ready error, seals that cannot be read an unavailable one, a record on which no verdict can
+// be given ([proof.Report.ExpiredAtAnchor]) a conflict: asking again would not help.
 //
 // Seal and document class are those of the time at which the record was issued. So the
 // certificate stays a function of the record: it is the same after the agency has changed them.
 func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte) (Issued, error) {
 	out := Issued{Report: proof.Verify(i.trust, &r.SM3, bundle)}
+	if out.Report.ExpiredAtAnchor() {
+		return out, notary.Errorf(notary.CodeConflict, "No certificate can be made of this record: the agency's own "+
+			"certificate had expired before the record was anchored, so whether it was valid at the signature cannot be "+
+			"known. Its bundle holds all the evidence that there is. Issue the document again if it is to be certified.")
+	}
 	in := certificate.Input{Record: r, Bundle: bundle, Report: out.Report, PublicURL: i.publicURL}
 	seal, err := i.seals.SealAt(ctx, r.AgencyID, r.IssuedAt)
 	if err != nil && !errors.Is(err, notary.ErrNotFound) {

@@ -43,6 +43,9 @@ func TestCertificate(t *testing.T) {
 	r := w.Issue([]byte("a document"))
 	c := w.Checkpoint()
 	bundle, early := w.Bundle(r, c, w.Anchor(c)).Encode(), w.Bundle(r, c).Encode()
+	w.Now = prooftest.AgencyNotAfter.Add(time.Hour) // the signer's certificate has expired
+	c = w.Checkpoint()
+	expired := w.Bundle(r, c, w.Anchor(c)).Encode()
 	rec := notary.Record{AgencyID: "a", Number: r.Statement.Number, Code: "7KQ2M9XD", SM3: r.Document.SM3, IssuedAt: r.IssuedAt}
 	var picture bytes.Buffer
 	fatalIfErr(t, png.Encode(&picture, image.NewGray(image.Rect(0, 0, 64, 64))))
@@ -61,6 +64,7 @@ func TestCertificate(t *testing.T) {
 		"no seal":          {seals{err: notary.ErrNotFound}, bundle, "", false},
 		"seals are down":   {seals{err: errors.New("secret")}, bundle, notary.CodeUnavailable, false},
 		"not anchored yet": {seals{err: notary.ErrNotFound}, early, notary.CodeNotReady, false},
+		"expired signer":   {seals{err: notary.ErrNotFound}, expired, notary.CodeConflict, false},
 		"a broken bundle":  {seals{err: notary.ErrNotFound}, []byte("{}"), notary.CodeInternal, false},
 	} {
 		i, err := issue.New(w.Trust(), c.seals, noClasses{}, "https://stele.example.gov.cn")

@@ -51,7 +51,7 @@ The code is 0 for genuine and for nothing else, so a script may rely on it.
 
 // help is the help text, with the verdicts that a bundle can lead to.
 func help() string {
-	return fmt.Sprintf(helpText, ExitCodes(func(v proof.Verdict) bool { return v != proof.NotFound }))
+	return fmt.Sprintf(helpText, ExitCodes(func(v proof.Verdict) bool { return v != proof.NotFound })) + logHelp
 }
 
 // ExitCodes lists exit codes of verdicts, one a line, in order.
@@ -75,6 +75,7 @@ type options struct {
 	digest                *sm.Digest
 	extract               string // a folder
 	json, quiet           bool
+	log                   bool // compare evidence with file, which is evidence as well
 }
 
 var errHelp = errors.New("help")
@@ -89,6 +90,7 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&o.extract, "extract", "", "")
 	f.BoolVar(&o.json, "json", false, "")
 	f.BoolVar(&o.quiet, "quiet", false, "")
+	f.BoolVar(&o.log, "log", false, "")
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return o, errHelp
 	} else if err != nil {
@@ -102,6 +104,9 @@ func parseOptions(args []string) (options, error) {
 			return o, fmt.Errorf("--sm3: %w", err)
 		}
 		o.digest = &d
+	}
+	if o.log {
+		return o, o.checkLog(files)
 	}
 	switch {
 	case o.trust == "":

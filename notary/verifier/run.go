@@ -24,6 +24,14 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "stele-verify: %v\nstele-verify --help says more.\n", err)
 		return exitUsage
 	}
+	if o.log {
+		code, err := o.compare(ctx, stdout, stderr)
+		if err != nil {
+			fmt.Fprintf(stderr, "stele-verify: %v\n", err)
+			return exitUsage
+		}
+		return code
+	}
 	out, err := o.verify(ctx, stdin, stderr)
 	if err == nil {
 		err = write(stdout, out, o.json, o.quiet)

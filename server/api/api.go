@@ -57,6 +57,7 @@ func DefaultLimits() Limits {
 type Config struct {
 	Intake      *intake.Intake
 	Archive     *archive.Archive
+	Histories   *archive.Histories
 	Lookup      *lookup.Lookup // shared with the pages: what a file is has one answer
 	Keys        *auth.Keys
 	Usage       *auth.Usage

@@ -5,10 +5,13 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"stele/notary"
+	"stele/notary/archive"
 )
 
 // maxBundles is how many bundles one call fetches.
@@ -29,6 +32,14 @@ type BundleLine struct {
 }
 
 func (a *API) registerBundles() {
+	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-bundle", Method: http.MethodGet,
+		Path: "/api/v1/records/{id}/bundle", Tags: []string{"records"},
+		Summary: "The record's proof, to be checked by anyone offline",
+		Description: "With `with`, a bundle of version 2: it shows also that the log only grew between the record's " +
+			"anchored checkpoint and another one. The other record may be another agency's: nothing of it but that " +
+			"checkpoint is disclosed, which is public.",
+		Errors:    []int{404, 409, 422},
+		Responses: binaryResponse("application/json", "The bundle, in canonical form")}), a.bundle)
 	// A schema describes the whole body, which is no JSON here. That of a line is among the components.
 	a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[BundleLine](), true, "BundleLine")
 	lines := &huma.Schema{Type: "string", Description: "Each line is a BundleLine, see the components"}
@@ -64,4 +75,70 @@ func (a *API) bundleLine(ctx context.Context, agency, id string) BundleLine {
 		return BundleLine{Record: id, Number: rec.Number, Problem: problemOf(err)}
 	}
 	return BundleLine{Record: id, Number: rec.Number, Bundle: string(b)}
+}
+
+type bundleInput struct {
+	ID   string `path:"id" maxLength:"64" doc:"Record id or certificate number"`
+	With string `query:"with" maxLength:"64" example:"size:4096" doc:"Another record's number, or size:N"`
+}
+
+func (a *API) bundle(ctx context.Context, in *bundleInput) (*bytesOutput, error) {
+	other, err := parseWith(in.With)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	rec, err := a.Archive.Record(ctx, caller(ctx).AgencyID, in.ID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	b, err := a.settled(ctx, rec, func() ([]byte, error) {
+		if other == nil {
+			return a.Archive.Bundle(ctx, rec, true)
+		}
+		return a.Histories.Bundle(ctx, rec, true, *other)
+	})
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	return &bytesOutput{ContentType: "application/json", Cache: "private, no-store", Body: b,
+		Disposition: `attachment; filename="` + rec.Number + `.bundle.json"`}, nil
+}
+
+// parseWith reads which checkpoint is meant; an absent parameter means none.
+func parseWith(s string) (*archive.Other, error) {
+	text, isSize := strings.CutPrefix(s, "size:")
+	switch {
+	case s == "":
+		return nil, nil
+	case isSize:
+		size, err := strconv.ParseUint(text, 10, 53)
+		if err != nil || size == 0 || strconv.FormatUint(size, 10) != text {
+			return nil, notary.InvalidField("with", "After size: the number of entries of an anchored checkpoint is expected.")
+		}
+		return &archive.Other{Size: size}, nil
+	case !notary.ValidNumber(s):
+		return nil, notary.InvalidField("with", "The certificate number of another record, or size:N, is expected.")
+	}
+	return &archive.Other{Number: s}, nil
+}
+
+// settledBundle waits out the moment in which a record, or a withdrawal, is received but
+// not logged yet: it is a fraction of a second unless something is wrong.
+func (a *API) settledBundle(ctx context.Context, rec notary.Record, show bool) ([]byte, error) {
+	return a.settled(ctx, rec, func() ([]byte, error) { return a.Archive.Bundle(ctx, rec, show) })
+}
+
+func (a *API) settled(ctx context.Context, rec notary.Record, build func() ([]byte, error)) ([]byte, error) {
+	b, err := build()
+	if notary.CodeOf(err) != notary.CodeNotReady {
+		return b, err
+	}
+	index := rec.Index
+	if rec.Standing != notary.Valid {
+		index = rec.StandingIndex
+	}
+	if _, err := a.waitFor(ctx, index, notary.Logged); err != nil {
+		return nil, err
+	}
+	return build()
 }

@@ -45,9 +45,6 @@ func (a *API) registerQueries() {
 		Summary: "List the agency's records, newest first", Errors: []int{422}}), a.list)
 	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-record", Method: http.MethodGet, Path: "/api/v1/records/{id}", Tags: []string{"records"},
 		Summary: "One record", Errors: []int{404}}), a.get)
-	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-bundle", Method: http.MethodGet, Path: "/api/v1/records/{id}/bundle", Tags: []string{"records"},
-		Summary: "The record's proof, to be checked by anyone offline", Errors: []int{404, 409},
-		Responses: binaryResponse("application/json", "The bundle, in canonical form")}), a.bundle)
 	huma.Register(a.huma, a.private(notary.ScopeRead, huma.Operation{OperationID: "get-document", Method: http.MethodGet, Path: "/api/v1/records/{id}/document", Tags: []string{"records"},
 		Summary: "The original, if it is kept here", Errors: []int{404},
 		Responses: binaryResponse("*/*", "The document, of the media type that was registered")}), a.document)
@@ -145,35 +142,6 @@ type bytesOutput struct {
 	Disposition string `header:"Content-Disposition"`
 	Cache       string `header:"Cache-Control"`
 	Body        []byte
-}
-
-func (a *API) bundle(ctx context.Context, in *idInput) (*bytesOutput, error) {
-	rec, err := a.Archive.Record(ctx, caller(ctx).AgencyID, in.ID)
-	if err != nil {
-		return nil, a.fail(ctx, err)
-	}
-	b, err := a.settledBundle(ctx, rec, true)
-	if err != nil {
-		return nil, a.fail(ctx, err)
-	}
-	return &bytesOutput{ContentType: "application/json", Disposition: `attachment; filename="` + rec.Number + `.bundle.json"`, Cache: "private, no-store", Body: b}, nil
-}
-
-// settledBundle waits out the moment in which a record, or a withdrawal, is received but
-// not logged yet: it is a fraction of a second unless something is wrong.
-func (a *API) settledBundle(ctx context.Context, rec notary.Record, show bool) ([]byte, error) {
-	b, err := a.Archive.Bundle(ctx, rec, show)
-	if notary.CodeOf(err) != notary.CodeNotReady {
-		return b, err
-	}
-	index := rec.Index
-	if rec.Standing != notary.Valid {
-		index = rec.StandingIndex
-	}
-	if _, err := a.waitFor(ctx, index, notary.Logged); err != nil {
-		return nil, err
-	}
-	return a.Archive.Bundle(ctx, rec, show)
 }
 
 func (a *API) document(ctx context.Context, in *idInput) (*huma.StreamResponse, error) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
@@ -37,12 +38,35 @@ func (e *EvidenceError) Error() string {
 // superseded. Document is the digest of the document itself, where it is known: it is compared
 // too, which needs trust roots; nil compares none.
 func (c *Client) Bundle(ctx context.Context, idOrNumber string, document *sm.Digest) (*Bundle, error) {
+	return c.bundle(ctx, idOrNumber, "", document)
+}
+
+// BundleWith is [Client.Bundle] with the proof that the log only grew between the record's anchored
+// checkpoint and another one. With is the certificate number of another record of the same log, of
+// whichever agency, or size:N, the size of an anchored checkpoint. Either may be the larger one.
+func (c *Client) BundleWith(ctx context.Context, idOrNumber, with string, document *sm.Digest) (*Bundle, error) {
+	if with == "" {
+		return nil, errors.New("the other checkpoint is missing: a certificate number or size:N is expected")
+	}
+	b, err := c.bundle(ctx, idOrNumber, "?with="+url.QueryEscape(with), document)
+	if err != nil || b.Report == nil {
+		return b, err
+	}
+	for _, s := range b.Report.Steps {
+		if s.Name == proof.StepConsistency && s.Status == proof.Passed {
+			return b, nil
+		}
+	}
+	return nil, &EvidenceError{b.Report, "it does not show the other checkpoint to be of the same history"}
+}
+
+func (c *Client) bundle(ctx context.Context, idOrNumber, query string, document *sm.Digest) (*Bundle, error) {
 	if document != nil && c.Trust == nil {
 		return nil, errors.New("comparing a document with its bundle needs trust roots")
 	}
 	var data []byte
 	err := c.retry(ctx, func() (err error) {
-		data, _, err = c.once(ctx, call{method: http.MethodGet, path: recordPath(idOrNumber, "/bundle")})
+		data, _, err = c.once(ctx, call{method: http.MethodGet, path: recordPath(idOrNumber, "/bundle"+query)})
 		return err
 	})
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"stele/crypto/merkle"
+	"stele/notary/archive"
 	"stele/notary/chain"
 	"stele/notary/chainview"
 	"stele/server/api"
@@ -22,6 +24,29 @@ func (in *Instance) chainReader() api.ChainReader {
 		return &sharedTerms{ChainReader: embeddedChain{in}, now: time.Now}
 	}
 	return nil
+}
+
+// histories makes bundles that join two checkpoints, with paths between headers of this chain.
+func (in *Instance) histories(reader api.ChainReader) *archive.Histories {
+	if reader == nil {
+		return archive.NewHistories(in.Archive, in.DB, nil)
+	}
+	return archive.NewHistories(in.Archive, in.DB, headerPaths{reader, in.id.Chain})
+}
+
+// headerPaths are the paths between headers of one chain.
+type headerPaths struct {
+	reader api.ChainReader
+	chain  string
+}
+
+// HeaderPath implements [archive.HeaderPaths].
+func (p headerPaths) HeaderPath(ctx context.Context, chain string, older, newer uint64) ([]merkle.Hash, error) {
+	if chain != p.chain {
+		return nil, fmt.Errorf("%w: this server talks with the chain %s alone", chainview.ErrUnavailable, p.chain)
+	}
+	h, err := p.reader.History(ctx, older, newer)
+	return h.Path, err
 }
 
 // termsAge is how old the list of epochs may be: members change a few times a year.

@@ -133,9 +133,9 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	desk := auth.NewDesk(in.DB, time.Now, in.log)
-	explore := in.explorer()
+	explore, reader := in.explorer(), in.chainReader()
 	find := &lookup.Lookup{Archive: in.Archive, Moved: in.Progress, Patience: lookup.Patience, Log: in.log}
-	rest, err := api.New(r, api.Config{Lookup: find, Explore: explore, Chain: in.chainReader(), ChainID: in.id.Chain,
+	rest, err := api.New(r, api.Config{Lookup: find, Explore: explore, Chain: reader, ChainID: in.id.Chain, Histories: in.histories(reader),
 		Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
 		Uploads: in.Uploads, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})

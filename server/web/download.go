@@ -93,6 +93,8 @@ func (w *Web) failRecord(rw http.ResponseWriter, r *http.Request, number string,
 	case notary.CodeNotReady:
 		rw.Header().Set("Retry-After", retrySoon)
 		err = errNotAnchored
+	case notary.CodeConflict: // see issue.Issuer: the agency's certificate expired before the anchor
+		err = errNone
 	case notary.CodeUnavailable:
 		rw.Header().Set("Retry-After", retryOutage)
 		w.Log.WarnContext(r.Context(), "a download is not possible", "error", err)

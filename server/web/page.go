@@ -126,6 +126,7 @@ var (
 	errWrongCode   = errors.New("wrong code")
 	errManyCodes   = errors.New("too many wrong codes")
 	errNotAnchored = errors.New("no certificate yet")
+	errNone        = errors.New("no certificate ever")
 	errOutage      = errors.New("a part of the service is out of reach")
 	errNoQuestion  = errors.New("nothing to report on")
 	errLargeForm   = errors.New("form over the limit")
@@ -152,6 +153,7 @@ var failures = []struct {
 	{errWrongCode, http.StatusForbidden, "wrong_code"},
 	{errManyCodes, http.StatusTooManyRequests, "many_codes"},
 	{errNotAnchored, http.StatusConflict, "not_anchored"},
+	{errNone, http.StatusConflict, "no_certificate"},
 	{errOutage, http.StatusServiceUnavailable, "outage"},
 	{errNoQuestion, http.StatusUnprocessableEntity, "no_question"},
 	{errLargeForm, http.StatusRequestEntityTooLarge, "large_form"},

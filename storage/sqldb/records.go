@@ -20,7 +20,10 @@ import (
 	"stele/notary/statement"
 )
 
-var _ archive.Store = (*DB)(nil)
+var (
+	_ archive.Store       = (*DB)(nil)
+	_ archive.Checkpoints = (*DB)(nil)
+)
 
 type recordRow struct {
 	Idx         int64  `db:"idx"`
@@ -318,6 +321,20 @@ func (db *DB) anchoredOver(ctx context.Context, index uint64) (*archive.Anchored
 		}
 		size = min(size, r.Size)
 	}
+	return db.anchoredFrom(ctx, size)
+}
+
+// AnchoredAt implements [archive.Checkpoints].
+func (db *DB) AnchoredAt(ctx context.Context, size uint64) (*archive.AnchoredCheckpoint, error) {
+	c, err := db.anchoredFrom(ctx, int64(size))
+	if err == nil && len(c.Anchors) == 0 {
+		err = notary.ErrNotFound
+	}
+	return c, err
+}
+
+// anchoredFrom returns the checkpoint of a size with its evidence, and what comes later.
+func (db *DB) anchoredFrom(ctx context.Context, size int64) (*archive.AnchoredCheckpoint, error) {
 	rows, err := db.firstAnchors(ctx, uint64(size))
 	if err != nil {
 		return nil, err

@@ -44,6 +44,10 @@ func (c *contract) calls(t *testing.T) {
 		c.want(get("/api/v1/records/nobody"+path), 404)
 		c.want(get("/api/v1/records/"+strings.Repeat("a", 65)+path), 422)
 	}
+	for with, status := range map[string]int{second.Number: 200, "420100-2020-00000001-8": 404, "size:9999": 404, "size:0": 422, "size:01": 422, "size:x": 422, "size:18446744073709551616": 422, "nobody": 422, second.ID: 422,
+		strings.Repeat("a", 65): 422} {
+		c.want(get("/api/v1/records/"+second.ID+"/bundle?with="+with), status)
+	}
 	c.want(get("/api/v1/records?limit=1"), 200)
 	c.want(get("/api/v1/records?limit=0"), 422)
 	c.want(post("/api/v1/records/bundles", fmt.Sprintf(`{"records":[%q]}`, rec.ID)), 200)

@@ -109,6 +109,7 @@ type bundleCmd struct {
 	Output      string `short:"o" help:"File to write, whole or not at all; without it, the standard output." placeholder:"FILE"`
 	Certificate bool   `help:"The certificate (PDF) instead, with the bundle inside." xor:"what"`
 	Evidence    bool   `help:"The evidence package (zip) instead, with the original inside." xor:"what"`
+	With        string `help:"Let the bundle show also that the log only grew between this record and another: its number, or size:N of an anchored checkpoint. For stele verify --log." placeholder:"NUMBER" xor:"what"`
 	Trust       string `env:"STELE_TRUST" help:"Trust roots to verify the bundle with before it is written. Certificates and packages are checked with stele verify." placeholder:"FILE"`
 }
 
@@ -148,7 +149,7 @@ func (c *bundleCmd) fetch(ctx context.Context, s *streams, cl *client.Client) (i
 	case c.Evidence:
 		return cl.Evidence(ctx, c.Record)
 	}
-	b, err := cl.Bundle(ctx, c.Record, nil)
+	b, err := c.bundle(ctx, cl)
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +157,13 @@ func (c *bundleCmd) fetch(ctx context.Context, s *streams, cl *client.Client) (i
 		fmt.Fprintf(s.err, "The bundle of %s holds for the document with the SM3 digest %s: %s.\n", b.Number, b.Report.Document.SM3, b.Report.Verdict)
 	}
 	return io.NopCloser(bytes.NewReader(b.JSON)), nil
+}
+
+func (c *bundleCmd) bundle(ctx context.Context, cl *client.Client) (*client.Bundle, error) {
+	if c.With != "" {
+		return cl.BundleWith(ctx, c.Record, c.With, nil)
+	}
+	return cl.Bundle(ctx, c.Record, nil)
 }
 
 type revokeCmd struct {

@@ -2,12 +2,17 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"stele/crypto/keystore"
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary/anchorproof"
+	"stele/notary/checkpoint"
 	"stele/notary/proof"
 	"stele/server/api"
 )
@@ -120,4 +125,77 @@ func TestHistoryOfANetwork(t *testing.T) {
 	}
 	n.path(older, newer)
 	n.handOvers(1)
+
+	// A bundle that joins two checkpoints has the path between their headers from the nodes.
+	first := n.notarize(digestRequest(newDigest(), "", "anchored"))
+	second := n.notarize(digestRequest(newDigest(), "", "anchored"))
+	res := n.get("/api/v1/records/" + first.ID + "/bundle?with=" + second.Number)
+	r := proof.CompareHistories(n.trust, res.body, n.bundle(second))
+	if r.Result != proof.OneHistory || r.Findings[len(r.Findings)-1].Code != proof.FoundBlocks {
+		t.Errorf("%d %s: %s %+v", res.status, r.Result, r.Summary, r.Findings)
+	}
+}
+
+// Two records of two agencies: their bundles alone show nothing, the one that the service makes for
+// the comparison shows one history; a second history signed with the log's own key is a contradiction.
+func TestLogOfTwoBundles(t *testing.T) {
+	t.Parallel()
+	site := site{data: t.TempDir()}
+	s := site.start(t)
+	d := s.desk(s.info.URL)
+	first := s.notarize(digestRequest(newDigest(), "", "anchored"))
+	foreign := digestRequest(newDigest(), "", "anchored")
+	stranger := s.otherAgencyKey(t)
+	foreign.header["Authorization"] = "Bearer " + stranger
+	second := s.notarize(foreign)
+	bundle := func(name, key string, rec record, with string) {
+		t.Helper()
+		res := s.call(as(key, "GET", "/api/v1/records/"+rec.ID+"/bundle"+with, ""))
+		if res.status != 200 {
+			t.Fatalf("%s: %d %s", name, res.status, res.body)
+		}
+		d.write(name, string(res.body))
+	}
+	bundle("first.json", s.info.APIKey, first, "")
+	bundle("second.json", stranger, second, "")
+	log := func(a, b string, want int, says string) {
+		t.Helper()
+		code, out := s.offline("--log", filepath.Join(d.dir, a), filepath.Join(d.dir, b))
+		if code != want || !strings.Contains(out, says) {
+			t.Errorf("%s %s: %d\n%s", a, b, code, out)
+		}
+	}
+	log("first.json", "second.json", 4, "stele bundle "+first.Number+" --with "+second.Number)
+	d.run(0, "bundle", first.Number, "--with", second.Number, "-o", "joined.json", "--trust", s.info.Trust)
+	log("joined.json", "second.json", 0, "one_history: ")
+	log("second.json", "joined.json", 0, "The blocks of the chain")
+	d.run(0, "verify", "--trust", s.info.Trust, "--log", "joined.json", "second.json")
+	joined, err := os.ReadFile(filepath.Join(d.dir, "joined.json"))
+	fatalIfErr(t, err)
+	text := string(joined)
+	if strings.Contains(text, second.Number) || !strings.Contains(text, `"format":"stele/bundle/v2"`) {
+		t.Errorf("of the other record more than its checkpoint is told: %s", text)
+	}
+	own := must(proof.ParseBundle(must(os.ReadFile(filepath.Join(d.dir, "second.json")))))
+	size := must(checkpoint.ParseUnsafe(own.Log.Checkpoint)).Size
+	bundle("bysize.json", s.info.APIKey, first, fmt.Sprintf("?with=size:%d", size))
+	log("bysize.json", "second.json", 0, "one_history: ")
+	d.run(exitRefused, "bundle", first.Number, "--with", "420100-2020-00000001-8")
+	d.run(exitRefused, "bundle", second.Number, "--with", first.Number) // another agency's bundle stays closed
+
+	// Whoever has the log's key signs another root for the size of the first bundle.
+	fork := must(proof.ParseBundle(s.bundle(first)))
+	c := must(checkpoint.ParseUnsafe(fork.Log.Checkpoint))
+	c.Root[0] ^= 1
+	fork.Log.Checkpoint = must(checkpoint.Sign(c, s.logSigner(c.Origin)))
+	d.write("fork.json", string(fork.Encode()))
+	log("first.json", "fork.json", 3, "contradiction: The evidence contradicts itself: The log "+c.Origin+
+		" signed two different roots")
+}
+
+// logSigner is the instance's own key of the log.
+func (s *server) logSigner(origin string) *signednote.Signer {
+	s.t.Helper()
+	pass := must(keystore.Passphrase(filepath.Join(s.data, "keys", "passphrase"), ""))
+	return must(signednote.NewSigner(origin, must(keystore.Load(filepath.Join(s.data, "keys", "log.key"), pass))))
 }
