@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -193,6 +194,55 @@ func TestTrustRefuses(t *testing.T) {
 			d.does(c.code, c.says, c.args...)
 			d.lacks("o.json")
 		})
+	}
+}
+
+// TestTrustProcedure runs the commands of docs/operations.md as they stand there: two cities on one
+// chain, which hands over.
+func TestTrustProcedure(t *testing.T) {
+	d := newWorkbench(t)
+	t.Setenv("STELE_PASSPHRASE_FILE", "")
+	os.Unsetenv("STELE_PASSPHRASE_FILE") // Setenv brings back what was there
+	a, b := prooftest.New(prooftest.Options{Seed: "a", Validators: 4}), prooftest.New(prooftest.Options{Seed: "b"})
+	d.file("city-a.json", a.Trust().Encode())
+	theirs := b.Trust()
+	theirs.Chains = a.Trust().Chains
+	d.file("city-b.json", theirs.Encode())
+	d.file("bundle.json", a.Notarize([]byte("a deed")).Encode())
+	d.file("document.pdf", []byte("a deed"))
+	epoch := a.Chain.HandOver(a.Chain.Members[:3], a.Chain.Genesis.Notaries)
+	header := a.Chain.Header(a.Now, a.Checkpoint().Checkpoint)
+	var sigs []map[string]any
+	for _, c := range a.Chain.Cosign(header.Text()) {
+		sigs = append(sigs, map[string]any{"validator": c.Validator, "signature": c.Signature})
+	}
+	d.file("answer", must(json.Marshal(map[string]any{"chain": epoch.Chain, "newest": 1, "epochs": []any{map[string]any{
+		"number": 1, "signed": string(must(epoch.Marshal())), "first": map[string]any{"header": header.Text(), "cosignatures": sigs}}}})))
+
+	script := ""
+	for _, b := range blocks(t, "operations.md") {
+		if strings.Contains(b.text, "stele trust ") {
+			script += b.text
+		}
+	}
+	script = strings.Replace(script, "KEY=", "cp trust-2026-11.json from-city-b.json; KEY=", 1) // what city B publishes
+	for _, city := range []string{"a", "b"} {
+		script = strings.ReplaceAll(script, "https://stele.city-"+city+".example.gov.cn", "answer")
+	}
+	program := must(binary())
+	cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", script)
+	cmd.Dir, cmd.Env = d.dir, append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	for _, part := range []string{"2 roots", "was signed by province.example.gov.cn/trust", "genuine: ", "Pinned epoch 1 of chain " + epoch.Chain} {
+		if !strings.Contains(string(out), part) {
+			t.Errorf("%q is not printed:\n%s", part, out)
+		}
+	}
+	if strings.Count(string(out), "Both files say the same.") != 2 {
+		t.Errorf("%s", out)
 	}
 }
 
