@@ -351,3 +351,18 @@ func TestPinnedEpochsCount(t *testing.T) {
 		}
 	}
 }
+
+// TestInputsStay: whoever goes on using the trust roots that were given finds them as they were.
+func TestInputsStay(t *testing.T) {
+	trust := prooftest.New(prooftest.Options{Validators: 2}).ScopedTrust("江城市数据局", "望江市公证处")
+	members := trust.Chains[0].Members
+	for range 2 { // sorted, and not
+		before := string(trust.Encode())
+		must(trustfile.Merge(trust, trust))
+		must(trustfile.Make(trust, trustfile.Change{Regions: []string{"42"}}, nil))
+		if string(trust.Encode()) != before {
+			t.Error("the input was changed")
+		}
+		members[0], members[1] = members[1], members[0]
+	}
+}
