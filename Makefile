@@ -65,7 +65,7 @@ lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  test -z "$$unformatted" || { echo "run gofmt on:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	GOOS=js GOARCH=wasm $(GO) vet ./ui/wasm/... ./ui/scan/... ./notary/proof ./notary/proof/exhibit ./notary/proof/carrier
+	GOOS=js GOARCH=wasm $(GO) vet ./ui/wasm/... ./ui/scan/... ./notary/proof ./notary/proof/exhibit ./notary/proof/carrier ./notary/proof/trustfile
 	@test -x $(TOOLS)/staticcheck || { echo "staticcheck is missing: run make tools"; exit 1; }
 	$(TOOLS)/staticcheck ./...
 

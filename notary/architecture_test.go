@@ -36,8 +36,9 @@ var allowed = map[string]string{
 	"notary/proof":               "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/bsnproof notary/gateway",
 	"notary/proof/prooftest/...": "crypto/... notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/gateway notary/bsnproof notary/proof/...",
 	"notary/proof/carrier":       "",
+	"notary/proof/trustfile":     "crypto/... notary/anchorproof notary/chainview notary/proof",
 	"notary/proof/exhibit":       "crypto/... notary/anchorproof notary/bsnproof notary/checkpoint notary/gateway notary/proof notary/statement",
-	"notary/verifier":            "crypto/sm notary/proof notary/proof/carrier notary/statement",
+	"notary/verifier":            "crypto/sm crypto/signednote notary/proof notary/proof/carrier notary/proof/trustfile notary/statement",
 	"notary/certificate":         "crypto/sm notary notary/class notary/proof notary/proof/carrier",
 	"notary/stamp":               "crypto/sm notary notary/certificate notary/stamp/...",
 	"notary/stamp/pdf":           "crypto/sm",
@@ -95,7 +96,7 @@ var allowed = map[string]string{
 
 // pure packages are the verifier and what it stands on: they build for a browser. Directly
 // they name none of these; through the standard library crypto/x509 alone brings in net.
-const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/gateway notary/bsnproof notary/proof notary/proof/carrier notary/proof/exhibit"
+const pure = "crypto/sm crypto/merkle crypto/signednote crypto/pki notary notary/canonical notary/statement notary/checkpoint notary/anchorproof notary/gateway notary/bsnproof notary/proof notary/proof/carrier notary/proof/exhibit notary/chainview notary/proof/trustfile"
 
 var (
 	notPure       = []string{"net", "net/http", "database/sql", "crypto/tls", "os", "os/exec", "log/slog"}

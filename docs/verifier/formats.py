@@ -1,10 +1,11 @@
-"""Statements, entries, checkpoints, bundles and trust roots: docs/formats.md sections 3, 4, 5 and 8."""
+"""Statements, entries, checkpoints, bundles, trust roots: docs/formats.md sections 3, 4, 5, 8 and 15."""
 import base64
 import re
 
 from certificates import verify_root
 from chain import parse_epoch
-from primitives import MAX_INT, Reader, canonical_signature, leaf_hash, need, point, sm3, time_ms, unprintable, valid_name
+from primitives import (MAX_INT, Malformed, Reader, canonical_signature, leaf_hash, need, point, sm2_verify, sm3,
+                        time_ms, unprintable, valid_name)
 
 
 def valid_number(s):
@@ -122,6 +123,23 @@ def note_signature(note, c):
     if base64.b64encode(raw).decode() != m[2] or len(raw) < 4 or not canonical_signature(raw[4:]):
         return None
     return raw[:4], raw[4:]
+
+
+def check_trust_signature(file, note, key_text):
+    """Section 15: the note is by the key, over the file without the line feed at its end."""
+    name, key = parse_log_key(key_text)
+    need(len(note) <= 4096, "signature is too long")
+    try:
+        note = note.decode()
+    except UnicodeDecodeError:
+        raise Malformed("signature") from None
+    text = note.partition("\n\n")[0] + "\n"
+    lines = text.split("\n")
+    need(len(lines) == 4 and lines[0] == "stele/trust-signature/v1" and re.fullmatch(r"[0-9a-f]{64}", lines[1]), "signature")
+    time_ms(lines[2], SECONDS)
+    signed = note_signature(note, {"text": text, "origin": name})
+    need(signed and signed[0] == key_id(name, key) and sm2_verify(key, text.encode(), signed[1]), "signature does not verify")
+    need(lines[1] == sm3(file[:-1] if file.endswith(b"\n") else file).hex(), "another file was signed")
 
 
 KINDS = ("stele/egov/v1", "bsn/fabric/v1", "bsn/fisco/v1")

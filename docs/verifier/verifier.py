@@ -7,6 +7,7 @@ purpose. The project's tests run it over every test vector and compare what it f
 
     verifier.py --trust trust.json bundle.json|certificate.pdf [document]
     verifier.py --trust trust.json package.evidence.zip [document]
+    verifier.py --trust trust.json --trust-key KEY …    demands trust.json.sig by this key (section 15)
     verifier.py --vectors folder          one line of JSON for each vector of the folder
 
 This file holds the steps and the verdict: section 9.
@@ -22,7 +23,7 @@ from carriers import BadPackage, bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
 from chain import check_headers, check_pins, parse_evidence, renamed, verify_evidence
 from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_statement, speaks_for
-from formats import parse_trust as parse_trust_file
+from formats import check_trust_signature, parse_trust as parse_trust_file
 from gateways import check_attested, parse_gateway
 from primitives import USER_ID, Malformed, Refused, consistent, included, need, read_again, sm2_verify, sm3
 
@@ -375,8 +376,17 @@ def run_vectors(folder):
 def main(args):
     if len(args) == 2 and args[0] == "--vectors":
         return run_vectors(args[1])
+    key = None
+    if len(args) > 3 and args[2] == "--trust-key":
+        key, args = args[3], args[:2] + args[4:]
     if len(args) not in (3, 4) or args[0] != "--trust":
         sys.exit(__doc__)
+    if key is not None:
+        try:
+            check_trust_signature(read(args[1]), read(args[1] + ".sig"), key)
+        except Malformed:
+            print("the trust roots are not signed by this key: nothing was checked")
+            sys.exit(2)
     packed = Digest()
     try:
         bundle, original = bundle_of(args[2], packed.add)

@@ -50,13 +50,9 @@ func (o options) checkLog(files []string) error {
 
 // compare reads both files and asks for the result.
 func (o options) compare(ctx context.Context, stdout, stderr io.Writer) (code int, err error) {
-	text, err := readFile(o.trust, proof.MaxTrustSize+1)
+	trust, err := loadTrust(o.trust, o.signer)
 	if err != nil {
 		return 0, fmt.Errorf("trust roots: %w", err)
-	}
-	trust, err := proof.ParseTrust(text)
-	if err != nil {
-		return 0, fmt.Errorf("trust roots: %s is no file with trust roots: %w", o.trust, err)
 	}
 	names := []string{o.evidence, o.file}
 	var bundles [2][]byte

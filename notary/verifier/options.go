@@ -30,8 +30,11 @@ source that you trust.
   file             the document; - reads it from the standard input. Without a file it is the
                    original in the evidence package. Where there is none, the evidence alone
                    is checked, which never gives "genuine"
-  --trust FILE     the trust roots: a file of the format stele/trust/v1. Those in an evidence
+  --trust FILE     the trust roots: a file of the format stele/trust/v1 or v2. Those in an evidence
                    package do not count: whoever forges the rest would put them there
+  --trust-key KEY  the trust roots must bear a signature by this key, a text name+hex+base64;
+                   else nothing is checked. The signature is in the file that is named like the
+                   trust roots with .sig at the end, or in that of --trust-signature FILE
   --sm3 DIGEST     the document's SM3 digest, 64 hexadecimal digits, in place of the file
   --extract FOLDER write the original and bundle.json of an evidence package out: the bytes that
                    were checked, and nothing that another program may take out of the package.
@@ -74,6 +77,7 @@ type options struct {
 	trust, evidence, file string // file names; file may be "-" or ""
 	digest                *sm.Digest
 	extract               string // a folder
+	signer                trustSigner
 	json, quiet           bool
 	log                   bool // compare evidence with file, which is evidence as well
 }
@@ -86,6 +90,8 @@ func parseOptions(args []string) (options, error) {
 	f := flag.NewFlagSet("stele-verify", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // the caller prints errors once
 	f.StringVar(&o.trust, "trust", "", "")
+	f.Func("trust-key", "", o.signer.parse)
+	f.StringVar(&o.signer.signature, "trust-signature", "", "")
 	f.StringVar(&digest, "sm3", "", "")
 	f.StringVar(&o.extract, "extract", "", "")
 	f.BoolVar(&o.json, "json", false, "")
@@ -124,7 +130,7 @@ func parseOptions(args []string) (options, error) {
 	case o.json && o.quiet:
 		return o, errors.New("give --json or --quiet, not both")
 	}
-	return o, nil
+	return o, o.signer.check()
 }
 
 // trailing takes output options off the end, where many people write them. Options that
@@ -160,13 +166,9 @@ type outcome struct {
 
 // verify reads the files and asks for the verdict.
 func (o options) verify(ctx context.Context, stdin io.Reader, stderr io.Writer) (*outcome, error) {
-	text, err := readFile(o.trust, proof.MaxTrustSize+1)
+	trust, err := loadTrust(o.trust, o.signer)
 	if err != nil {
-		return nil, fmt.Errorf("trust roots: %w", err)
-	}
-	trust, err := proof.ParseTrust(text)
-	if err != nil {
-		return nil, fmt.Errorf("trust roots: %s is no file with trust roots: %w", o.trust, err)
+		return nil, err
 	}
 	var x *extraction
 	if o.extract != "" {

@@ -35,6 +35,28 @@ type ChainEpoch struct {
 	Hash   string     `json:"hash" doc:"SM3 of the epoch's text, hex: what the next epoch names"`
 	Signed string     `json:"signed" doc:"The signed epoch's exact canonical JSON, as it stands in evidence"`
 	Since  *time.Time `json:"since,omitempty" doc:"Time of the first header that it certified, if any"`
+	// First proves Since: a quorum of the epoch cosigned that time.
+	First *ChainHeader `json:"first,omitempty" doc:"That header, with the certificate that proves it"`
+}
+
+// ChainHeader is a header with its certificate.
+type ChainHeader struct {
+	Header       string             `json:"header" doc:"Its text, which the members cosigned"`
+	Cosignatures []ChainCosignature `json:"cosignatures" doc:"Of more than two thirds of the power, ascending"`
+}
+
+// ChainCosignature is one member's signature over a header's text.
+type ChainCosignature struct {
+	Validator int    `json:"validator" doc:"Its place in the epoch, from 0"`
+	Signature []byte `json:"signature" doc:"SM2, DER"`
+}
+
+func certified(c *chainview.Certified) *ChainHeader {
+	h := &ChainHeader{Header: c.Header.Text(), Cosignatures: []ChainCosignature{}}
+	for _, s := range c.Cosignatures {
+		h.Cosignatures = append(h.Cosignatures, ChainCosignature{s.Validator, s.Signature})
+	}
+	return h
 }
 
 // Bounds of one answer: a signed epoch has at most 128 KiB, some kilobytes as a rule.
@@ -123,10 +145,10 @@ func (a *API) epochs(ctx context.Context, in *epochsInput) (*epochsOutput, error
 		}
 		e := ChainEpoch{Number: t.Signed.Number, Hash: t.Signed.Hash().String(), Signed: string(raw)}
 		if since := t.Since(); !since.IsZero() {
-			e.Since = &since
+			e.Since, e.First = &since, certified(t.First)
 		}
 		out.Body.Epochs = append(out.Body.Epochs, e)
-		size += len(raw)
+		size += len(raw) // what proves its time is smaller: at most 64 signatures
 	}
 	return out, nil
 }

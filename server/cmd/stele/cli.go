@@ -52,6 +52,7 @@ type cli struct {
 	Bench        benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
 	Config       configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
 	Healthcheck  healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is ready."`
+	Trust        trustCmd       `cmd:"" help:"Show, make, merge, compare, sign and update trust files: what verifiers believe."`
 	VerifyPage   verifyPageCmd  `cmd:"" help:"Write the offline verifier, one HTML file, and print its digests."`
 	Version      versionCmd     `cmd:"" help:"Print the version."`
 }

@@ -63,8 +63,17 @@ func (s *server) handOvers(want int) {
 			if e.Hash != last.Hash().String() || e.Number != last.Number {
 				s.t.Errorf("epoch %d with hash %s is called %d %s", last.Number, last.Hash(), e.Number, e.Hash)
 			}
-			if e.Since == nil {
+			if e.Since == nil || e.First == nil {
 				s.t.Errorf("epoch %d has certified headers, but when is not said", e.Number)
+				continue
+			}
+			var sigs []anchorproof.Cosignature
+			for _, c := range e.First.Cosignatures {
+				sigs = append(sigs, anchorproof.Cosignature{Validator: c.Validator, Signature: c.Signature})
+			}
+			h := must(anchorproof.ParseHeader(e.First.Header))
+			if _, err := last.CheckQuorum(h.Text(), sigs); err != nil || !h.Time().Equal(*e.Since) || h.Epoch != last.Number {
+				s.t.Errorf("epoch %d is said to be in office since %v, and %v proves %v", e.Number, e.Since, h, err)
 			}
 		}
 		if list.Next == nil {
