@@ -52,7 +52,7 @@ func (o options) checkLog(files []string) error {
 func (o options) compare(ctx context.Context, stdout, stderr io.Writer) (code int, err error) {
 	trust, err := loadTrust(o.trust, o.signer)
 	if err != nil {
-		return 0, fmt.Errorf("trust roots: %w", err)
+		return 0, err
 	}
 	names := []string{o.evidence, o.file}
 	var bundles [2][]byte
