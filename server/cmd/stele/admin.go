@@ -105,16 +105,15 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// parseMembers reads NAME=ORGANIZATION:CODE.
+// parseMembers reads a list of NAME=ORGANIZATION:CODE.
 func parseMembers(list []string) ([]instance.Member, error) {
 	var out []instance.Member
-	for _, s := range list {
-		name, rest, ok := strings.Cut(s, "=")
-		at := strings.LastIndex(rest, ":")
-		if !ok || at < 0 {
-			return nil, fmt.Errorf("%q: write a member as NAME=ORGANIZATION:CODE", s)
+	for _, text := range list {
+		o, err := parseMember(text)
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, instance.Member{Name: name, Organization: rest[:at], Code: rest[at+1:]})
+		out = append(out, instance.Member{Name: o.Validator, Organization: o.Name, Code: o.Code})
 	}
 	return out, nil
 }
