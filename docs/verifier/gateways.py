@@ -210,7 +210,7 @@ def check_fabric(e, origin):
     need(ledger["height"] > block["blockNumber"], "height", Refused)
     need(ledger["height"] > block["blockNumber"] + 1 or ledger["blockHash"] == block["blockHash"], "top", Refused)
     need(10**9 <= t["timeSpanSec"] < 10**10 and 0 <= t["timeSpanNsec"] < 10**9, "time", Refused)
-    return c, t["timeSpanSec"] * 1000
+    return c, t["timeSpanSec"] * 1000 + 999
 
 
 INSERTED = ("0xcc65598a3d21801dbf161e513a8f1cde52edbc0b7d8d4ba52edf983166f0bbb3", "0x" + sm3(b"InsertResult(int256,string,int256,string)").hex())

@@ -131,7 +131,7 @@ func (s Signed[T]) named(name string) Answer {
 type Attested struct {
 	App        string
 	Height     uint64    // of the block; the mac does not bind its digits, so it is no fact
-	Time       time.Time // by the gateway's clock; UTC, of Fabric to the second, of FISCO BCOS to the millisecond
+	Time       time.Time // by the gateway's clock; UTC, milliseconds, of Fabric the last one of its second
 	Entry      uint64    // number of the log's entry
 	Checkpoint checkpoint.Checkpoint
 }

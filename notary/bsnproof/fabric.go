@@ -115,10 +115,10 @@ func (e Fabric) final(a *Attested, txID string) error {
 	}
 	// createName ends in a known name, and the seconds have ten digits: so no digit of what stands
 	// beside them under the mac can be read as one of theirs. The nanoseconds have no fixed length
-	// and count for nothing.
+	// and count for nothing: what is attested is that it was not later than the end of the second.
 	if digits(t.TimeSpanSec) != 10 || t.TimeSpanNsec < 0 || t.TimeSpanNsec >= int64(time.Second) {
 		return fmt.Errorf("%w: the transaction has no time of ten digits", ErrContent)
 	}
-	a.Height, a.Time = block.BlockNumber, time.Unix(t.TimeSpanSec, 0).UTC()
+	a.Height, a.Time = block.BlockNumber, time.Unix(t.TimeSpanSec, 999e6).UTC()
 	return nil
 }

@@ -129,7 +129,7 @@ func TestDemoWithGateway(t *testing.T) {
 	path, err := binary()
 	fatalIfErr(t, err)
 	out, err := exec.Command(path, "verify", "--trust", s.info.Trust, "--sm3", rec.Document.SM3, bundle).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "attested, by the gateway "+peerChain) {
+	if err != nil || !strings.Contains(string(out), "attested by the gateway "+peerChain) {
 		t.Errorf("offline: %v\n%s", err, out)
 	}
 	if res := s.call(request{method: "GET", path: "/api/v1/trust.json"}); !bytes.Contains(res.body, []byte(`"gateways":[{"kind":"bsn/fabric/v1"`)) {
