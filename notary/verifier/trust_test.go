@@ -29,7 +29,8 @@ func TestTrustKey(t *testing.T) {
 	trust := vector(t, "trust.json")
 	note, err := trustfile.Sign(trust, signer, time.Date(2026, 11, 29, 6, 0, 0, 0, time.UTC))
 	fatalIfErr(t, err)
-	text, err := signednote.Sign(strings.Replace(string(note[:bytes.Index(note, []byte("\n\n"))+1]), "11-29", "11-31", 1), signer)
+	signed, _, _ := strings.Cut(string(note), "\n\n")
+	text, err := signednote.Sign(strings.Replace(signed, "11-29", "11-31", 1)+"\n", signer)
 	fatalIfErr(t, err)
 	for name, c := range map[string]struct {
 		key              string
@@ -58,7 +59,8 @@ func TestTrustKey(t *testing.T) {
 			}
 			for _, more := range [][]string{nil, {"--trust-signature", filepath.Join(dir, "elsewhere")}} {
 				r := verify(t, nil, append(append(args[:len(args):len(args)], more...), "genuine.json", "document.pdf")...)
-				if r.code != code || !strings.Contains(r.stderr, says) || code != 0 && (r.stdout != "" || !strings.Contains(r.stderr, "nothing was checked")) {
+				silent := r.stdout == "" && strings.Contains(r.stderr, "nothing was checked")
+				if r.code != code || !strings.Contains(r.stderr, says) || code != 0 && !silent {
 					t.Errorf("%d %s%s", r.code, r.stdout, r.stderr)
 				}
 			}

@@ -18,7 +18,8 @@ func TestEpochs(t *testing.T) {
 	}
 	s := &script{answers: []func(*http.Request) (*http.Response, error){
 		page(`{"chain":"c","newest":2,"epochs":[{"number":1,"signed":"one"}],"next":2}`),
-		page(`{"chain":"c","newest":2,"epochs":[{"number":2,"signed":"two","first":{"header":"h","cosignatures":[{"validator":1,"signature":"AA=="}]}}]}`)}}
+		page(`{"chain":"c","newest":2,"epochs":[{"number":2,"signed":"two",
+			"first":{"header":"h","cosignatures":[{"validator":1,"signature":"AA=="}]}}]}`)}}
 	got, err := s.client().Epochs(t.Context())
 	if err != nil || got.Chain != "c" || len(got.Epochs) != 2 || got.Epochs[1].First.Cosignatures[0].Signature[0] != 0 {
 		t.Errorf("%+v %v", got, err)

@@ -36,7 +36,8 @@ func TestSignAndCheck(t *testing.T) {
 	note, err := trustfile.Sign(file, key, signedAt)
 	fatalIfErr(t, err)
 	for _, f := range [][]byte{file, bytes.TrimSuffix(file, []byte("\n"))} { // the last line feed does not count
-		if s, err := trustfile.Check(f, note, &key.Verifier); err != nil || s.At != time.Date(2026, 11, 29, 6, 3, 5, 0, time.UTC) {
+		want := time.Date(2026, 11, 29, 6, 3, 5, 0, time.UTC)
+		if s, err := trustfile.Check(f, note, &key.Verifier); err != nil || s.At != want {
 			t.Error(s, err)
 		}
 	}
@@ -83,9 +84,10 @@ func TestSignatureText(t *testing.T) {
 		t.Error(s, err)
 	}
 	hash := sm.Sum(nil).String()
-	for _, bad := range []string{"", good[1:], good + "\n", good[:len(good)-1], strings.Replace(good, hash, strings.ToUpper(hash), 1),
-		strings.Replace(good, "Z\n", "+00:00\n", 1), strings.Replace(good, "05Z", "05.0Z", 1), strings.Replace(good, "2026", "0000", 1),
-		strings.Replace(good, "v1", "v2", 1), strings.Replace(good, "\n", "\r\n", 1), strings.Replace(good, "11-29", "13-29", 1)} {
+	edit := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	for _, bad := range []string{"", good[1:], good + "\n", good[:len(good)-1], edit(hash, strings.ToUpper(hash)),
+		edit("Z\n", "+00:00\n"), edit("05Z", "05.0Z"), edit("2026", "0000"), edit("v1", "v2"), edit("\n", "\r\n"),
+		edit("11-29", "13-29")} {
 		if _, err := trustfile.ParseSignature(bad); !errors.Is(err, trustfile.ErrSignature) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -81,7 +81,8 @@ func TestUpgradeKeepsVerdicts(t *testing.T) {
 func TestUpgradePutsKeysOfALogTogether(t *testing.T) {
 	a, b := prooftest.New(prooftest.Options{}), prooftest.New(prooftest.Options{Seed: "two"})
 	mixed := &proof.Trust{Logs: append(a.Trust().Logs, b.Trust().Logs...)}
-	fatalIfErr(t, mixed.ChangeLogKey(must(signednote.NewVerifier(a.Origin(), prooftest.NewKey("next").Public())), a.Now.Truncate(time.Second), time.Minute))
+	next := must(signednote.NewVerifier(a.Origin(), prooftest.NewKey("next").Public()))
+	fatalIfErr(t, mixed.ChangeLogKey(next, a.Now.Truncate(time.Second), time.Minute))
 	up := trustfile.Upgrade(mixed)
 	if _, err := proof.ParseTrust(up.Encode()); err != nil || up.Logs[1].Key.Name() != a.Origin() || len(up.Logs) != 3 {
 		t.Errorf("%v %s", err, up.Encode())
@@ -92,14 +93,15 @@ func TestMake(t *testing.T) {
 	w := prooftest.New(prooftest.Options{Validators: 2})
 	id := w.Chain.Genesis.Chain
 	office := trustfile.Organization{Validator: "city-1", Name: "望江市公证处", Code: code}
-	made, err := trustfile.Make(w.Trust(), trustfile.Change{Codes: []string{w.Agency.Code}, Regions: []string{"42", "35", "42"},
-		Late: time.Hour, Members: []trustfile.Organization{office, office}}, nil)
+	made, err := trustfile.Make(w.Trust(), trustfile.Change{Codes: []string{w.Agency.Code},
+		Regions: []string{"42", "35", "42"}, Late: time.Hour, Members: []trustfile.Organization{office, office}}, nil)
 	fatalIfErr(t, err)
 	r, members := made.Roots[0], made.Chains[0].Members
 	if len(r.Codes) != 1 || strings.Join(r.Regions, " ") != "35 42" || r.Logs[0] != w.Origin() || made.Late != time.Hour {
 		t.Errorf("%+v", r)
 	}
-	if len(members) != 1 || !members[0].Key.Equal(w.Chain.Members[1].Validator.Key) || members[0].Organization != office.Name {
+	if len(members) != 1 || !members[0].Key.Equal(w.Chain.Members[1].Validator.Key) ||
+		members[0].Organization != office.Name {
 		t.Errorf("%+v", members)
 	}
 	// After a rotation the name stands for another key; the former one stays named.
@@ -120,8 +122,10 @@ func TestMake(t *testing.T) {
 		change trustfile.Change
 		says   string
 	}{
-		"unknown validator":  {made, trustfile.Change{Members: []trustfile.Organization{{"city-9", office.Name, code}}}, `"city-0" "city-1"`},
-		"bad code":           {made, trustfile.Change{Members: []trustfile.Organization{{"city-0", office.Name, "1"}}}, "credit code"},
+		"unknown validator": {
+			made, trustfile.Change{Members: []trustfile.Organization{{"city-9", office.Name, code}}}, `"city-0" "city-1"`},
+		"bad code": {
+			made, trustfile.Change{Members: []trustfile.Organization{{"city-0", office.Name, "1"}}}, "credit code"},
 		"named otherwise":    {made, trustfile.Change{Members: []trustfile.Organization{other}}, office.Name},
 		"bad region":         {made, trustfile.Change{Regions: []string{"420"}}, "420"},
 		"half a second":      {made, trustfile.Change{Late: time.Second / 2}, "whole seconds"},
@@ -154,7 +158,7 @@ func TestMerge(t *testing.T) {
 	if r := proof.Verify(m, &digest, bundle); r.Verdict != proof.Genuine {
 		t.Errorf("%s: %s", r.Verdict, r.Summary)
 	}
-	stranger := prooftest.New(prooftest.Options{Seed: "one", Validators: 2}) // the same agency, under the root for region 42
+	stranger := prooftest.New(prooftest.Options{Seed: "one", Validators: 2}) // the agency, under the root for region 42
 	if r := proof.Verify(m, &digest, stranger.Notarize(document).Encode()); r.Verdict != proof.Unverifiable {
 		t.Errorf("another city's root speaks for the agency: %s: %s", r.Verdict, r.Summary)
 	}
@@ -187,15 +191,26 @@ func TestMergeConflicts(t *testing.T) {
 		change func(t *proof.Trust)
 		says   []string
 	}{
-		"a root with two scopes":      {func(t *proof.Trust) { t.Roots[0].Regions = []string{"35"} }, []string{"regions 42", "regions 35"}},
-		"a root with none":            {func(t *proof.Trust) { t.Roots[0].Regions, t.Roots[0].Logs = nil, nil }, []string{"all agencies"}},
-		"a chain with another epoch":  {func(t *proof.Trust) { t.Chains[0].Genesis, t.Chains[0].Members = foreign.Chain.Genesis, nil }, []string{w.Chain.Genesis.Chain, foreign.Chain.Genesis.Hash().String()}},
-		"a log key with two times":    {func(t *proof.Trust) { t.Logs[0].NotAfter = w.Now.Truncate(time.Second) }, []string{w.Origin(), "newer file"}},
-		"a log with two anchors":      {func(t *proof.Trust) { t.Logs[0].Chains = nil }, []string{w.Origin(), w.Chain.Genesis.Chain}},
-		"a member of two":             {func(t *proof.Trust) { t.Chains[0].Members[0].Organization = "望江市公证处" }, []string{"江城市数据局", "望江市公证处"}},
-		"a member with two codes":     {func(t *proof.Trust) { t.Chains[0].Members[0].Code = code }, []string{code}},
-		"an epoch with two hashes":    {func(t *proof.Trust) { t.Chains[0].Epochs[0].Hash = sm.Sum([]byte("2")) }, []string{"epoch 1", sm.Sum([]byte("2")).String()}},
-		"an epoch with two times":     {func(t *proof.Trust) { t.Chains[0].Epochs[0].From = w.Now.Add(time.Hour).Truncate(time.Second) }, []string{"epoch 1"}},
+		"a root with two scopes": {
+			func(t *proof.Trust) { t.Roots[0].Regions = []string{"35"} }, []string{"regions 42", "regions 35"}},
+		"a root with none": {
+			func(t *proof.Trust) { t.Roots[0].Regions, t.Roots[0].Logs = nil, nil }, []string{"all agencies"}},
+		"a chain with another epoch": {
+			func(t *proof.Trust) { t.Chains[0].Genesis, t.Chains[0].Members = foreign.Chain.Genesis, nil },
+			[]string{w.Chain.Genesis.Chain, foreign.Chain.Genesis.Hash().String()}},
+		"a log key with two times": {
+			func(t *proof.Trust) { t.Logs[0].NotAfter = w.Now.Truncate(time.Second) }, []string{w.Origin(), "newer file"}},
+		"a log with two anchors": {
+			func(t *proof.Trust) { t.Logs[0].Chains = nil }, []string{w.Origin(), w.Chain.Genesis.Chain}},
+		"a member of two": {
+			func(t *proof.Trust) { t.Chains[0].Members[0].Organization = "望江市公证处" }, []string{"江城市数据局", "望江市公证处"}},
+		"a member with two codes": {func(t *proof.Trust) { t.Chains[0].Members[0].Code = code }, []string{code}},
+		"an epoch with two hashes": {
+			func(t *proof.Trust) { t.Chains[0].Epochs[0].Hash = sm.Sum([]byte("2")) },
+			[]string{"epoch 1", sm.Sum([]byte("2")).String()}},
+		"an epoch with two times": {
+			func(t *proof.Trust) { t.Chains[0].Epochs[0].From = w.Now.Add(time.Hour).Truncate(time.Second) },
+			[]string{"epoch 1"}},
 		"a gateway with another name": {func(t *proof.Trust) { t.Gateways[0].Name = "else" }, []string{`"else"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +223,8 @@ func TestMergeConflicts(t *testing.T) {
 		})
 	}
 	longer := base()
-	longer.Chains[0].Epochs = append(longer.Chains[0].Epochs, proof.PinnedEpoch{Hash: sm.Sum([]byte("2")), From: w.Now.Add(time.Hour).Truncate(time.Second)})
+	longer.Chains[0].Epochs = append(longer.Chains[0].Epochs,
+		proof.PinnedEpoch{Hash: sm.Sum([]byte("2")), From: w.Now.Add(time.Hour).Truncate(time.Second)})
 	for _, m := range []*proof.Trust{must(trustfile.Merge(base(), longer)), must(trustfile.Merge(longer, base()))} {
 		if len(m.Chains[0].Epochs) != 2 {
 			t.Error("the longer list of epochs does not count")
@@ -264,15 +280,20 @@ func TestUpdate(t *testing.T) {
 	if len(pinned) != 1 || !more.Chains[0].Epochs[3].From.Equal(now.Truncate(time.Second)) || pinned[0].Proven {
 		t.Errorf("%+v", pinned)
 	}
-	if epochs := more.Chains[0].Epochs[:3]; !epochs[0].From.Equal(since.Truncate(time.Second)) || len(up.Chains[0].Epochs) != 3 {
-		t.Errorf("%+v", epochs)
+	first := more.Chains[0].Epochs[0]
+	if !first.From.Equal(since.Truncate(time.Second)) || len(up.Chains[0].Epochs) != 3 {
+		t.Errorf("%+v", first)
 	}
 	// A slow clock moves nothing before what is pinned.
-	if slow, _, err := trustfile.Update(up, id, longer, w.Now); err != nil || !slow.Chains[0].Epochs[3].From.Equal(epochs[2].From) {
-		t.Error(err)
+	slow, _, err := trustfile.Update(up, id, longer, w.Now)
+	fatalIfErr(t, err)
+	if got := slow.Chains[0].Epochs[3].From; !got.Equal(epochs[2].From) {
+		t.Error(got)
 	}
-	if same, pinned, err := trustfile.Update(more, id, longer, now); err != nil || len(pinned) != 0 || len(trustfile.Compare(same, more)) > 0 {
-		t.Error(err, pinned)
+	same, pinned, err := trustfile.Update(more, id, longer, now)
+	fatalIfErr(t, err)
+	if len(pinned) != 0 || len(trustfile.Compare(same, more)) > 0 {
+		t.Error(pinned)
 	}
 }
 
@@ -300,14 +321,15 @@ func TestUpdateBelievesNobody(t *testing.T) {
 		terms []chainview.Term
 		says  string
 	}{
-		"another history":          {up, id, terms(former), "two histories"},
-		"fewer than a quorum":      {w.Trust(), id, few, "more than two thirds"},
-		"without its beginning":    {w.Trust(), id, honest[1:], "cannot follow"},
-		"a time nobody cosigned":   {w.Trust(), id, forged, "first header of epoch 2"},
-		"an older list":            {up, id, honest[:1], "older"},
-		"a chain that is another":  {w.Trust(), "egov-x", honest, `"egov-x"`},
-		"no chain at all":          {&proof.Trust{}, id, honest, "no chain"},
-		"members of another chain": {prooftest.New(prooftest.Options{Seed: "x", Chain: id}).Trust(), id, honest, "do not lead on"},
+		"another history":         {up, id, terms(former), "two histories"},
+		"fewer than a quorum":     {w.Trust(), id, few, "more than two thirds"},
+		"without its beginning":   {w.Trust(), id, honest[1:], "cannot follow"},
+		"a time nobody cosigned":  {w.Trust(), id, forged, "first header of epoch 2"},
+		"an older list":           {up, id, honest[:1], "older"},
+		"a chain that is another": {w.Trust(), "egov-x", honest, `"egov-x"`},
+		"no chain at all":         {&proof.Trust{}, id, honest, "no chain"},
+		"members of another chain": {
+			prooftest.New(prooftest.Options{Seed: "x", Chain: id}).Trust(), id, honest, "do not lead on"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := trustfile.Update(c.trust, c.chain, c.terms, now)

@@ -83,10 +83,11 @@ type trustMergeCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*trustMergeCmd) Help() string {
-	return "The result has all roots, logs, chains and gateways of the files, in version 2, whatever their order. Of the " +
-		"pinned epochs of a chain the longer list counts where the other is its beginning, and of the times after which " +
-		"a date is late the shorter. Where files contradict each other nothing is written, and the sentence says what " +
-		"contradicts what. Each root must say for whom it speaks: see stele trust make."
+	return "The result has all roots, logs, chains and gateways of the files, in version 2, whatever their order. Of " +
+		"the pinned epochs of a chain the longer list counts where the other is its beginning, and of the times after " +
+		"which a date is late the shorter. Where files contradict each other nothing is written, and the sentence says what " +
+		"contradicts what. " +
+		"Each root must say for whom it speaks: see stele trust make."
 }
 
 // Run merges; contradictions are exit code 1.

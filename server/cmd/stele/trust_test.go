@@ -88,7 +88,8 @@ func TestTrustOfSeveralCities(t *testing.T) {
 	d.file("b.json", b.Trust().Encode())
 	d.does(1, "does not say for whom it speaks", "merge", "a.json", "b.json", "--out", "all.json")
 	d.lacks("all.json")
-	d.does(0, "1 roots", "make", "--from", "a.json", "--region", "35", "--member", "city-0=江城市数据局: A=B:"+officeCode, "--late", "1h", "--out", "a2.json")
+	d.does(0, "1 roots", "make", "--from", "a.json", "--region", "35", "--late", "1h",
+		"--member", "city-0=江城市数据局: A=B:"+officeCode, "--out", "a2.json")
 	d.does(0, "cannot be merged", "make", "--from", "b.json", "--out", "b1.json")
 	d.does(0, "", "make", "--from", "b.json", "--code", officeCode, "--log", b.Origin(), "--out", "b2.json")
 	d.does(0, "2 roots, 2 log keys, 2 chains", "merge", "b2.json", "a2.json", "--out", "all.json")
@@ -104,11 +105,13 @@ func TestTrustOfSeveralCities(t *testing.T) {
 	if all.Late != time.Hour {
 		t.Errorf("late after %v", all.Late)
 	}
-	if m := d.parsed("a2.json").Chains[0].Members; len(m) != 1 || m[0].Organization != "江城市数据局: A=B" || m[0].Code != officeCode {
+	m := d.parsed("a2.json").Chains[0].Members
+	if len(m) != 1 || m[0].Organization != "江城市数据局: A=B" || m[0].Code != officeCode {
 		t.Errorf("%+v", m)
 	}
 	show := d.does(0, "speaks  for regions 35 in logs "+a.Origin(), "show", "all.json")
-	for _, part := range []string{"江城市数据局: A=B (" + officeCode + ")", "no organization is named", "anchors " + b.Chain.Genesis.Chain, b.Chain.Genesis.Hash().String()} {
+	for _, part := range []string{"江城市数据局: A=B (" + officeCode + ")", "no organization is named",
+		"anchors " + b.Chain.Genesis.Chain, b.Chain.Genesis.Hash().String()} {
 		if !strings.Contains(show, part) {
 			t.Errorf("%q is not shown:\n%s", part, show)
 		}
@@ -119,8 +122,9 @@ func TestTrustOfSeveralCities(t *testing.T) {
 		t.Errorf("%+v", shown)
 	}
 
-	key := strings.TrimSpace(d.does(0, "province.example/trust+", "key", "--name", "province.example/trust", "--out", "trust.key"))
-	other := strings.TrimSpace(d.does(0, "+", "key", "--name", "province.example/trust", "--out", "other.key"))
+	const name = "province.example/trust"
+	key := strings.TrimSpace(d.does(0, name+"+", "key", "--name", name, "--out", "trust.key"))
+	other := strings.TrimSpace(d.does(0, name+"+", "key", "--name", name, "--out", "other.key"))
 	d.does(0, key, "sign", "all.json", "--key", "trust.key")
 	d.does(0, "was signed by province.example/trust", "check", "all.json", "--key", key)
 	d.does(1, "not by the key "+other, "check", "all.json", "--signature", "all.json.sig", "--key", other)
@@ -162,29 +166,44 @@ func TestTrustRefuses(t *testing.T) {
 		says string
 		args []string
 	}{
-		"a region of no form":       {2, "is no region", []string{"make", "--from", "a.json", "--region", "x", "--out", "o.json"}},
-		"a member of no form":       {2, "NAME=ORGANIZATION:CODE", []string{"make", "--from", "a.json", "--member", "city-0", "--out", "o.json"}},
-		"a member that is not":      {2, `"city-0" "city-1"`, []string{"make", "--from", "a.json", "--member", "city-7=x:" + officeCode, "--out", "o.json"}},
-		"no output":                 {2, "--out", []string{"make", "--from", "a.json"}},
-		"make over a file":          {2, "not written over", []string{"make", "--from", "a.json", "--out", "there.json"}},
-		"make over its input":       {2, "not written over", []string{"make", "--from", "a.json", "--out", "a.json"}},
-		"merge over a file":         {2, "not written over", []string{"merge", "scoped.json", "--out", "there.json"}},
-		"merge what contradicts":    {1, "contradict each other", []string{"merge", "a.json", "scoped.json", "--out", "o.json"}},
-		"merge rubbish":             {2, "malformed trust roots", []string{"merge", "a.json", "rubbish.json", "--out", "o.json"}},
-		"merge what is not there":   {2, "no such file", []string{"merge", "a.json", "nowhere.json", "--out", "o.json"}},
-		"files that differ":         {1, "changed  scope", []string{"diff", "a.json", "scoped.json"}},
-		"the same as JSON":          {0, "[]", []string{"diff", "--json", "a.json", "a.json"}},
-		"differences as JSON":       {1, `"what": "scope"`, []string{"diff", "--json", "a.json", "scoped.json"}},
-		"diff of rubbish":           {2, "malformed trust roots", []string{"diff", "a.json", "rubbish.json"}},
-		"show what is not there":    {2, "no such file", []string{"show", "nowhere.json"}},
-		"show what nobody takes":    {0, "No verifier takes this file", []string{"show", "unfit.json"}},
-		"sign what nobody takes":    {2, "each must say for which agencies", []string{"sign", "unfit.json", "--key", "k.key"}},
-		"update from rubbish":       {2, "no saved answer", []string{"update", "a.json", "--from", d.path("rubbish.json"), "--out", "o.json"}},
-		"update from nowhere":       {2, "no such file", []string{"update", "a.json", "--from", "nowhere.json", "--out", "o.json"}},
-		"update from no service":    {1, "base URL", []string{"update", "a.json", "--from", "http://user@127.0.0.1:1", "--out", "o.json"}},
-		"update over a file":        {2, "not written over", []string{"update", "a.json", "--from", d.answer(w, "none.json", 0), "--out", "there.json"}},
-		"update, another chain":     {1, "not of", []string{"update", "a.json", "--from", "none.json", "--chain", "egov-x", "--out", "o.json"}},
-		"update, a stranger's list": {1, "do not pin the chain", []string{"update", "a.json", "--from", d.answer(two, "two.json", 1), "--out", "o.json"}},
+		"a region of no form": {
+			2, "is no region", []string{"make", "--from", "a.json", "--region", "x", "--out", "o.json"}},
+		"a member of no form": {
+			2, "NAME=ORGANIZATION:CODE", []string{"make", "--from", "a.json", "--member", "city-0", "--out", "o.json"}},
+		"a member that is not": {
+			2, `"city-0" "city-1"`,
+			[]string{"make", "--from", "a.json", "--member", "city-7=x:" + officeCode, "--out", "o.json"}},
+		"no output":           {2, "--out", []string{"make", "--from", "a.json"}},
+		"make over a file":    {2, "not written over", []string{"make", "--from", "a.json", "--out", "there.json"}},
+		"make over its input": {2, "not written over", []string{"make", "--from", "a.json", "--out", "a.json"}},
+		"merge over a file":   {2, "not written over", []string{"merge", "scoped.json", "--out", "there.json"}},
+		"merge what contradicts": {
+			1, "contradict each other", []string{"merge", "a.json", "scoped.json", "--out", "o.json"}},
+		"merge rubbish": {
+			2, "malformed trust roots", []string{"merge", "a.json", "rubbish.json", "--out", "o.json"}},
+		"merge what is not there": {2, "no such file", []string{"merge", "a.json", "nowhere.json", "--out", "o.json"}},
+		"files that differ":       {1, "changed  scope", []string{"diff", "a.json", "scoped.json"}},
+		"the same as JSON":        {0, "[]", []string{"diff", "--json", "a.json", "a.json"}},
+		"differences as JSON":     {1, `"what": "scope"`, []string{"diff", "--json", "a.json", "scoped.json"}},
+		"diff of rubbish":         {2, "malformed trust roots", []string{"diff", "a.json", "rubbish.json"}},
+		"show what is not there":  {2, "no such file", []string{"show", "nowhere.json"}},
+		"show what nobody takes":  {0, "No verifier takes this file", []string{"show", "unfit.json"}},
+		"sign what nobody takes": {
+			2, "each must say for which agencies", []string{"sign", "unfit.json", "--key", "k.key"}},
+		"update from rubbish": {
+			2, "no saved answer", []string{"update", "a.json", "--from", d.path("rubbish.json"), "--out", "o.json"}},
+		"update from nowhere": {
+			2, "no such file", []string{"update", "a.json", "--from", "nowhere.json", "--out", "o.json"}},
+		"update from no service": {
+			1, "base URL", []string{"update", "a.json", "--from", "http://user@127.0.0.1:1", "--out", "o.json"}},
+		"update over a file": {
+			2, "not written over",
+			[]string{"update", "a.json", "--from", d.answer(w, "none.json", 0), "--out", "there.json"}},
+		"update, another chain": {
+			1, "not of", []string{"update", "a.json", "--from", "none.json", "--chain", "egov-x", "--out", "o.json"}},
+		"update, a stranger's list": {
+			1, "do not pin the chain",
+			[]string{"update", "a.json", "--from", d.answer(two, "two.json", 1), "--out", "o.json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d.t = t
@@ -216,8 +235,9 @@ func TestTrustProcedure(t *testing.T) {
 	for _, c := range a.Chain.Cosign(header.Text()) {
 		sigs = append(sigs, map[string]any{"validator": c.Validator, "signature": c.Signature})
 	}
-	d.file("answer", must(json.Marshal(map[string]any{"chain": epoch.Chain, "newest": 1, "epochs": []any{map[string]any{
-		"number": 1, "signed": string(must(epoch.Marshal())), "first": map[string]any{"header": header.Text(), "cosignatures": sigs}}}})))
+	first := map[string]any{"header": header.Text(), "cosignatures": sigs}
+	d.file("answer", must(json.Marshal(map[string]any{"chain": epoch.Chain, "newest": 1, "epochs": []any{
+		map[string]any{"number": 1, "signed": string(must(epoch.Marshal())), "first": first}}})))
 
 	script := ""
 	for _, b := range blocks(t, "operations.md") {
@@ -236,7 +256,8 @@ func TestTrustProcedure(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
-	for _, part := range []string{"2 roots", "was signed by province.example.gov.cn/trust", "genuine: ", "Pinned epoch 1 of chain " + epoch.Chain} {
+	for _, part := range []string{"2 roots", "was signed by province.example.gov.cn/trust", "genuine: ",
+		"Pinned epoch 1 of chain " + epoch.Chain} {
 		if !strings.Contains(string(out), part) {
 			t.Errorf("%q is not printed:\n%s", part, out)
 		}
@@ -256,7 +277,8 @@ func (d workbench) answer(w *prooftest.World, name string, handOvers int) string
 	for _, e := range w.Chain.Epochs {
 		epochs = append(epochs, epoch{"number": e.Number, "signed": string(must(e.Marshal()))})
 	}
-	return d.file(name, must(json.Marshal(map[string]any{"chain": w.Chain.Genesis.Chain, "newest": len(epochs), "epochs": epochs})))
+	all := map[string]any{"chain": w.Chain.Genesis.Chain, "newest": len(epochs), "epochs": epochs}
+	return d.file(name, must(json.Marshal(all)))
 }
 
 // TestTrustMakeWithEpochs: names are those of the newest epoch.
@@ -297,7 +319,8 @@ func TestTrustUpdate(t *testing.T) {
 	bundles["after"] = s.bundle(records["after"])
 
 	chain := s.trust.Chains[0].Genesis.Chain
-	d.does(0, "Pinned epoch 1 of chain "+chain, "update", "old.json", "--from", s.info.URL, "--chain", chain, "--out", "new.json")
+	d.does(0, "Pinned epoch 1 of chain "+chain,
+		"update", "old.json", "--from", s.info.URL, "--chain", chain, "--out", "new.json")
 	answer := s.get("/api/v1/chain/epochs").body
 	d.file("answer.json", answer)
 	d.does(0, "the first header that it certified", "update", "old.json", "--from", "answer.json", "--out", "saved.json")

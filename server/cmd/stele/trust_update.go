@@ -25,8 +25,8 @@ type trustUpdateCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*trustUpdateCmd) Help() string {
-	return "Each hand-over must follow from the epoch 0 that the file pins, by signatures of more than two thirds of the " +
-		"members before, and agree with what is pinned already: the service is not believed. An epoch is in office " +
+	return "Each hand-over must follow from the epoch 0 that the file pins, by signatures of more than two thirds of " +
+		"the members before, and agree with what is pinned already: the service is not believed. An epoch is in office " +
 		"since the first header that it certified, which the answer proves; where it certified none yet, since now. " +
 		"Evidence that leads around a pinned epoch, or that members before it sign for a later time, then fails. " +
 		"Nothing is ever removed.\n\n" +
