@@ -13,11 +13,11 @@ def parse_epoch(text):
     need(m and len(m[1]) <= 50 and int(m[2]) <= MAX_INT, "epoch")
     e = {"text": text, "chain": m[1], "number": int(m[2]), "previous": bytes.fromhex(m[3]), "validators": [], "notaries": []}
     need(e["number"] or e["previous"] == bytes(32), "epoch 0 has a predecessor")
-    for line in m[4].splitlines():
+    for line in m[4].split("\n")[:-1]:
         v = re.fullmatch(rf"validator ({name}) ([1-9][0-9]{{0,6}}) ([0-9a-f]{{64}}) ([0-9a-f]{{130}})", line)
         need(v and int(v[2]) <= 1000000, "validator")
         e["validators"].append({"name": v[1], "power": int(v[2]), "ed25519": bytes.fromhex(v[3]), "sm2": point(bytes.fromhex(v[4]))})
-    for line in m[5].splitlines():
+    for line in m[5].split("\n")[:-1]:
         n = re.fullmatch(rf"notary ({name}) ([0-9a-f]{{130}})", line)
         need(n, "notary")
         e["notaries"].append({"origin": n[1], "sm2": point(bytes.fromhex(n[2]))})

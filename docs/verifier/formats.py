@@ -105,7 +105,7 @@ def key_id(name, key):
 
 
 def parse_log_key(text):
-    m = re.fullmatch(r"([!-*,-~]{1,128})\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)", text)
+    m = re.fullmatch(r"([!-*,-~]{1,128})\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})", text)
     need(m and len(m[3]) % 4 == 0, "log key")
     raw = base64.b64decode(m[3])
     need(base64.b64encode(raw).decode() == m[3] and raw.startswith(ALGORITHM), "log key")
@@ -356,6 +356,7 @@ def trust_v2(r, gateway):
     r.lit(',"gateways":')
     t["gateways"] = r.list(lambda: gateway(r))
     known = {c["chain"] for c in t["chains"]} | {app for _, app, _ in t["gateways"]}
+    need(all(any(k["origin"] == o for k in t["logs"]) for x in t["roots"] for o in x["logs"]), "a root's log is not pinned")
     need(len({keys[0]["origin"] for keys in logs}) == len(logs) and all(c in known for k in t["logs"] for c in k["chains"]), "logs")
     return t
 
@@ -372,6 +373,7 @@ def parse_trust(data, gateway):
     need(len(ders) < 2 or all((x["codes"] or x["regions"]) and x["logs"] for x in t["roots"]), "several roots, and one that speaks for everybody")
     need(len({(x["origin"], x["key"]) for x in t["logs"]}) == len(t["logs"]) and len(chains) == len(t["chains"]), "something is pinned twice")
     need(len(set(gateways)) == len(gateways), "a gateway is pinned twice")
+    need(not any(app in chains for _, app, _ in gateways), "a chain and an application have one name")
     longer = lambda a, b: a.startswith(b) and a[len(b):].isdigit()
     need(not any(g[0] == h[0] and g[2] == h[2] and longer(g[1], h[1]) for g in gateways for h in gateways), "an application is another one with more digits")
     return {**t, "chains": chains}

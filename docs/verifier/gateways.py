@@ -1,9 +1,8 @@
 """Attested anchors: the signed answers of a BSN gateway. docs/formats.md section 14."""
 import json
 import re
-import unicodedata
 
-from formats import parse_checkpoint_text
+from formats import parse_checkpoint_text, valid_text
 from primitives import (MAX_INT, Malformed, Reader, Refused, canonical_signature, consistent, der, der_int, need, openssl_verify, point, sm2_verify,
                         sm3, SM2_SPKI)
 
@@ -131,7 +130,7 @@ def parse_gateway(r):
     need(kind in ANSWERS and re.fullmatch("0x[0-9a-f]{40}" if kind == FISCO else "[0-9A-Za-z]{1,64}", app), "application")
     r.lit(',"name":')
     name = r.string()
-    need(1 <= len(name.encode()) <= 120 and name.strip() == name and all(c == " " or unicodedata.category(c)[0] in "LMNPS" for c in name), "name")
+    need(valid_text(name, 120), "name")
     r.lit(',"key":')
     key = parse_key(r.b64())
     r.lit("}")
@@ -206,7 +205,9 @@ def check_fabric(e, origin):
     found = [t for t in block["transactions"] if t["txId"] == tx]
     need(len(found) == 1 and block["blockTxCount"] == len(block["transactions"]), "transaction", Refused)
     t = found[0]
-    need(t["status"] == 0 and t["createName"].endswith("@" + e["app"]) and t["createName"] != "@" + e["app"], "transaction", Refused)
+    need(all(re.fullmatch("[0-9a-f]{64}", x["txId"]) for x in block["transactions"]), "transactions", Refused)
+    user = t["createName"].removesuffix("@" + e["app"])
+    need(t["status"] == 0 and user != t["createName"] and user and "@" not in user, "transaction", Refused)
     need(ledger["height"] > block["blockNumber"], "height", Refused)
     need(ledger["height"] > block["blockNumber"] + 1 or ledger["blockHash"] == block["blockHash"], "top", Refused)
     need(10**9 <= t["timeSpanSec"] < 10**10 and 0 <= t["timeSpanNsec"] < 10**9, "time", Refused)
@@ -252,6 +253,8 @@ def check_fisco(e, origin):
     need((receipt["blockHash"], receipt["blockNumber"]) == (block["blockHash"], block["blockNumber"]), "block", Refused)
     found = [t for t in block["transactions"] if t["txId"] == receipt["txId"]]
     need(len(found) == 1 and found[0]["to"] == app, "transaction", Refused)
+    for x in block["transactions"]:
+        need(re.fullmatch("0x[0-9a-f]{64}", x["txId"]) and (x["blockHash"], x["blockNumber"]) == (block["blockHash"], block["blockNumber"]), "transactions", Refused)
     need(10**12 <= block["blockTime"] < 10**13 and re.fullmatch("|0x[0-9a-f]+|[0-9a-f]{128}", block["author"]), "time", Refused)
     return c, block["blockTime"]
 

@@ -72,7 +72,7 @@ def check_anchor(raw, c, trust):
         app, at = found
         if not may_anchor(trust, c["origin"], app):
             return "not_checked", "other_chain", None
-        return status, reason, {"kind": kind, "chain": app, "height": 0, "time": at, "keys": [], "codes": []}
+        return status, reason, {"kind": kind, "chain": app, "height": 0, "time": at, "keys": [], "alone": False}
     try:
         ev = parse_evidence(raw)
     except Malformed:
@@ -90,8 +90,19 @@ def check_anchor(raw, c, trust):
         return "not_checked", "other_chain", None
     epochs = [chain, *ev["epochs"]]
     keys = [n["sm2"] for epoch in epochs for n in epoch["notaries"] if n["origin"] == c["origin"]]
-    codes = [chain["members"].get(epochs[-1]["validators"][i]["sm2"]) for i, _ in ev["cosignatures"]]
-    return "passed", "", {"kind": kind, "chain": h["chain"], "height": h["height"], "time": h["time"], "keys": keys, "codes": codes, "header": h}
+    signed = [(epochs[-1], ev["cosignatures"]), *((e, x["signatures"]) for e, x in zip(epochs, ev["epochs"]))]
+    return "passed", "", {"kind": kind, "chain": h["chain"], "height": h["height"], "time": h["time"], "keys": keys, "alone": any(alone(chain, *x) for x in signed), "header": h}
+
+
+def alone(chain, epoch, signatures):
+    """Whether the signatures of one organization are a quorum without the others'."""
+    power = {}
+    for i, _ in signatures:
+        v = epoch["validators"][i]
+        code = chain["members"].get(v["sm2"])
+        power[code] = power.get(code, 0) + v["power"]
+    total = sum(v["power"] for v in epoch["validators"])
+    return any(code and 3 * p > 2 * total for code, p in power.items())
 
 
 def check_anchors(raws, c, issued_at, trust, steps):
@@ -113,9 +124,9 @@ def check_anchors(raws, c, issued_at, trust, steps):
 
 
 def headline(anchors):
-    """The anchor that a report leads with: the latest that proves itself, or that is attested; or None."""
+    """The anchor that a report leads with: the earliest that proves itself, or that is attested; or None."""
     own = [a for a in anchors if a["kind"] == KINDS[0]]
-    return max(own or anchors, key=lambda a: a["time"], default=None)
+    return min(own or anchors, key=lambda a: a["time"], default=None)
 
 
 def warnings_of(s, anchors, trust):
@@ -123,8 +134,7 @@ def warnings_of(s, anchors, trust):
     if first is None:
         return []
     late = first["time"] - s["issuedAt"] > trust["late"]
-    one = first["codes"] and None not in first["codes"] and len(set(first["codes"])) == 1
-    return ["late_anchor"] * late + ["one_organization"] * bool(one)
+    return ["late_anchor"] * late + ["one_organization"] * first["alone"]
 
 
 def check_checkpoint(note, c, issued_at, trust, anchors):
@@ -238,7 +248,9 @@ def check_standing(b, s, trust, first):
         return "failed", "other_record", None, []
     steps = []
     second = check_evidence(b["standing"], later, b["userId"], trust, steps)
-    if second["root"] != first["root"]:
+    before, after = (next((x for x in trust["roots"] if x["der"] == y["root"]), None) for y in (first, second))
+    both = before and after and speaks_for(before, s["code"], first["origin"]) and speaks_for(after, s["code"], second["origin"])
+    if second["root"] != first["root"] and after and not both:
         return "failed", "other_root", state, []
     if second["origin"] and first["origin"] and second["origin"] != first["origin"]:
         return "failed", "other_log", state, []

@@ -110,7 +110,11 @@ func (e Fabric) final(a *Attested, txID string) error {
 		return fmt.Errorf("%w: the ledger of height %d does not hold the block %d", ErrContent, ledger.Height, block.BlockNumber)
 	}
 	t := block.Transactions[at]
-	if user, ok := strings.CutSuffix(t.CreateName, "@"+e.App); !ok || user == "" {
+	if slices.ContainsFunc(block.Transactions, func(t gateway.BlockTransaction) bool { return !hash(t.TxID) }) {
+		return fmt.Errorf("%w: a transaction of the block has no hash", ErrContent)
+	}
+	// One @: else a later transaction of the application could be read as a part of the name.
+	if user, ok := strings.CutSuffix(t.CreateName, "@"+e.App); !ok || user == "" || strings.Contains(user, "@") {
 		return fmt.Errorf("%w: the transaction is one of %q, not of the application %s", ErrContent, t.CreateName, e.App)
 	}
 	// createName ends in a known name, and the seconds have ten digits: so no digit of what stands

@@ -108,6 +108,13 @@ func (e FISCO) final(a *Attested, row gateway.Row) error {
 	case digits(block.BlockTime) != 13 || !author(block.Author):
 		return fmt.Errorf("%w: the block has no time of thirteen digits before its author", ErrContent)
 	}
+	// What follows the author has a fixed form too: else digits of the time could go into the first
+	// transaction, and others come in from the block's size.
+	for _, t := range block.Transactions {
+		if !prefixedHash(t.TxID) || t.BlockHash != block.BlockHash || t.BlockNumber != block.BlockNumber {
+			return fmt.Errorf("%w: a transaction of the block is one of another block", ErrContent)
+		}
+	}
 	a.Height, a.Time = uint64(block.BlockNumber), time.UnixMilli(block.BlockTime).UTC()
 	return nil
 }

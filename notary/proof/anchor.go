@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"stele/crypto/merkle"
 	"stele/notary/anchorproof"
@@ -13,6 +12,7 @@ import (
 	"stele/notary/canonical"
 	"stele/notary/checkpoint"
 	"stele/notary/gateway"
+	"stele/notary/statement"
 )
 
 const maxGatewayName = 120 // bytes
@@ -54,8 +54,8 @@ func (g TrustedGateway) Check() error {
 		return fmt.Errorf("%q is no address of a contract", g.App)
 	case !bsnproof.ValidApp(g.App):
 		return fmt.Errorf("%q is no name of an application", g.App)
-	case g.Name == "" || len(g.Name) > maxGatewayName || strings.TrimSpace(g.Name) != g.Name || strings.ContainsFunc(g.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return fmt.Errorf("the name must have 1 to %d printable bytes", maxGatewayName)
+	case !statement.ValidText(g.Name, maxGatewayName):
+		return fmt.Errorf("the name must have 1 to %d bytes of text", maxGatewayName)
 	}
 	return nil
 }
@@ -82,6 +82,9 @@ func (t *Trust) addGateways(list []wireGateway) error {
 // part of the longer name.
 func (t *Trust) checkGateways() error {
 	for i, g := range t.Gateways {
+		if _, chain := t.chain(g.App); chain {
+			return fmt.Errorf("gateway %d: a chain and an application are both called %s", i, g.App)
+		}
 		for _, h := range t.Gateways {
 			more, longer := strings.CutPrefix(g.App, h.App)
 			if longer && more != "" && strings.Trim(more, "0123456789") == "" && g.Kind == h.Kind && g.Key.Equal(h.Key) {
@@ -119,6 +122,9 @@ func VerifyAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) (anchorpro
 	a, err := e.Verify(chain.Genesis, c)
 	if err == nil {
 		_, err = chain.checkPins(e)
+	}
+	if err == nil && !t.mayAnchor(c.Origin, e.Header.Chain) {
+		err = fmt.Errorf("by the trust roots, the chain %q does not anchor the log %q", e.Header.Chain, c.Origin)
 	}
 	return a, err
 }

@@ -17,7 +17,8 @@ type anchored struct {
 	report   AnchorReport
 	at       time.Time
 	header   anchorproof.Header // of a self-proving one
-	codes    []string           // of the organizations that cosigned, each once; nil unless all are named
+	named    bool               // the trust roots name the organization of each cosigner
+	alone    *TrustedMember     // an organization whose signatures alone were enough, or nil
 	notaries []*signednote.Verifier
 }
 
@@ -66,15 +67,15 @@ func (v *verifier) inOrder(step *Step, a anchored, s statement.Statement, hold [
 }
 
 // headlineOf is the anchor that the report leads with: of those that prove themselves, or of the
-// attested ones where there are no others, the one with the latest time. One honest chain among
-// them is enough for the record to have been in the log at that time; for the earliest time that
-// very chain would have to be honest. Of equal ones it is the first.
+// attested ones where there are no others, the one with the earliest time, of equal ones the first.
+// Whoever holds a bundle can leave anchors out, so that each pinned chain is believed alone anyway;
+// and an anchor that was added must not make a record's evidence worse.
 func headlineOf(hold []anchored) *anchored {
 	var best *anchored
 	for i := range hold {
 		a := &hold[i]
 		better := best == nil || a.report.Strength == SelfProving && best.report.Strength == Attested
-		if better || a.report.Strength == best.report.Strength && a.at.After(best.at) {
+		if better || a.report.Strength == best.report.Strength && a.at.Before(best.at) {
 			best = a
 		}
 	}
@@ -87,9 +88,9 @@ func (v *verifier) warnAnchor(h *anchored, s statement.Statement) {
 		v.report.warn(WarnLateAnchor, fmt.Sprintf("The agency dated the record %s. Nobody else vouches for a time before %s.",
 			s.IssuedAt.Format(reportTime), h.report.Time))
 	}
-	if len(h.codes) == 1 {
-		v.report.warn(WarnOneOrganization, fmt.Sprintf("All members of the chain that vouch for the time are one organization: %s (%s).",
-			h.report.Organizations[0], h.codes[0]))
+	if h.alone != nil {
+		v.report.warn(WarnOneOrganization, fmt.Sprintf("One organization alone has the votes that vouch for the time: %s (%s).",
+			h.alone.Organization, h.alone.Code))
 	}
 }
 
@@ -152,19 +153,43 @@ func (c TrustedChain) anchored(ev anchorproof.Evidence, proven anchorproof.Ancho
 			}
 		}
 	}
-	all := true
-	for _, s := range ev.Cosignatures {
-		m, named := c.organization(epochs[len(epochs)-1].Validators[s.Validator].Key)
-		all = all && named
-		if named && !slices.Contains(a.codes, m.Code) {
-			a.codes = append(a.codes, m.Code)
-			a.report.Organizations = append(a.report.Organizations, m.Organization)
+	a.report.Organizations, a.named = c.organizations(epochs[len(epochs)-1], ev.Cosignatures)
+	a.alone = c.alone(epochs[len(epochs)-1], ev.Cosignatures)
+	for i, next := range ev.Epochs { // who could hand over alone could make the next members up
+		if m := c.alone(epochs[i], next.Signatures); a.alone == nil {
+			a.alone = m
 		}
 	}
-	if !all {
-		a.codes = nil
-	}
 	return a
+}
+
+// organizations are those of the signers, each once, if the trust roots name them all.
+func (c TrustedChain) organizations(e anchorproof.Epoch, signed []anchorproof.Cosignature) (names []string, all bool) {
+	var codes []string
+	for _, s := range signed {
+		m, named := c.organization(e.Validators[s.Validator].Key)
+		if !named {
+			return nil, false
+		}
+		if !slices.Contains(codes, m.Code) {
+			codes, names = append(codes, m.Code), append(names, m.Organization)
+		}
+	}
+	return names, true
+}
+
+// alone is an organization whose signatures are a quorum without the others', or nil.
+func (c TrustedChain) alone(e anchorproof.Epoch, signed []anchorproof.Cosignature) *TrustedMember {
+	power := map[string]uint64{} // by credit code
+	for _, s := range signed {
+		v := e.Validators[s.Validator]
+		if m, named := c.organization(v.Key); named {
+			if power[m.Code] += v.Power; e.IsQuorum(power[m.Code]) {
+				return &m
+			}
+		}
+	}
+	return nil
 }
 
 // detail is the sentence about an anchor that holds.
@@ -174,13 +199,12 @@ func (c TrustedChain) detail(a anchored) string {
 	switch {
 	case len(c.Members) == 0:
 		text += "; your trust roots do not say which organizations they are."
-	case a.codes == nil:
+	case !a.named:
 		text += "; your trust roots do not name all of them."
+	case len(r.Organizations) == 1:
+		text += ": one organization."
 	default:
-		text += fmt.Sprintf(": %d organizations.", len(a.codes))
-		if len(a.codes) == 1 {
-			text = text[:len(text)-len("1 organizations.")] + "one organization."
-		}
+		text += fmt.Sprintf(": %d organizations.", len(r.Organizations))
 	}
 	if r.TermEnded != "" {
 		text += fmt.Sprintf(" Their term ended on %s: it holds as far as their former keys are out of use.", r.TermEnded)

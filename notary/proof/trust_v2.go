@@ -161,6 +161,14 @@ func parseTrustV2(data []byte) (*Trust, error) {
 			return nil, fmt.Errorf("log %d: %w", i, err)
 		}
 	}
+	// Of a log that is not pinned any pinned chain could say which keys are its own.
+	for i, r := range t.Roots {
+		for _, origin := range r.Logs {
+			if len(t.LogKeys(origin)) == 0 {
+				return nil, fmt.Errorf("root certificate %d: its log %q is not among the logs", i, origin)
+			}
+		}
+	}
 	return t, nil
 }
 

@@ -51,14 +51,24 @@ func (v *verifier) standing(b *Bundle, s statement.Statement, first entry) {
 	st.AnchoredAt = scratch.AnchoredAt
 	r.Standing = st
 	switch {
-	case !bytes.Equal(second.root, first.root):
-		r.fail(StepStanding, "other_root", "The later statement is certified by another root than the record.")
+	case !v.sameVoice(first, second, s.Agency.Code):
+		r.fail(StepStanding, "other_root", "The later statement is certified by another root than the record, which does not speak for this agency.")
 	case second.origin != first.origin && second.origin != "" && first.origin != "":
 		r.fail(StepStanding, "other_log", "The later statement is in another log than the record.")
 	default:
 		r.add(standingStep(st, scratch.Steps))
 		v.warnStanding(scratch, later)
 	}
+}
+
+// sameVoice reports whether a later statement may be certified as it is: by the record's own root,
+// or, after a renewal, by another one if the trust roots say that both speak for the agency in its
+// log. Of a root that is not pinned the certificate's step says so.
+func (v *verifier) sameVoice(first, second entry, code string) bool {
+	before, known := v.trust.root(first.root)
+	after, pinned := v.trust.root(second.root)
+	return bytes.Equal(first.root, second.root) || !pinned ||
+		known && before.speaksFor(code, first.origin) && after.speaksFor(code, second.origin)
 }
 
 // standingStep sums up the steps of a later statement.
@@ -152,7 +162,7 @@ func (r *Report) decide(f *File) *Report {
 	case r.Standing.State == string(Superseded):
 		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s by %s, %s%s", r.Agency.Name, r.Number, r.Standing.By, r.Standing.when(), because(r.Standing.Reason)))
 	case t.anchors == 0:
-		r.set(Pending, fmt.Sprintf("%s signed this record and it is in the log; no chain vouches for it yet, which usually takes a few seconds. The agency's own date is %s.", r.Agency.Name, r.IssuedAt))
+		r.set(Pending, fmt.Sprintf("%s signed this record and it is in the log. The bundle shows no anchor: no chain vouches for it in there. Anchoring usually takes a few seconds. The agency's own date is %s.", r.Agency.Name, r.IssuedAt))
 	case t.anchored == 0:
 		r.set(Unverifiable, "The record's anchors are on chains that are not among your trust roots. It says nothing about the file.")
 	case f == nil:

@@ -164,15 +164,24 @@ func overtakes(later, r *Report) bool {
 		return true
 	}
 	stage := r.stage()
-	return later.Number == r.Number && stage >= 0 && later.stage() > stage
+	return later.Number == r.Number && later.sameLog(r) && stage >= 0 && later.stage() > stage
+}
+
+// sameLog reports whether both reports show records of one agency in one log.
+func (r *Report) sameLog(other *Report) bool {
+	for _, x := range []*Report{r, other} {
+		if !x.Shows() || x.Agency == nil || x.Log == nil {
+			return false
+		}
+	}
+	return r.Agency.Code == other.Agency.Code && r.Log.Origin == other.Log.Origin
 }
 
 // replaces reports whether later is of the record that took the place of r's: as the one or
 // the other says. A statement speaks for the records of its own agency only. Neither is
 // believed where its evidence does not hold.
 func replaces(later, r *Report) bool {
-	if !later.Shows() || !r.Shows() || later.Number == r.Number || later.Agency == nil || r.Agency == nil ||
-		later.Agency.Code != r.Agency.Code {
+	if later.Number == r.Number || !later.sameLog(r) {
 		return false
 	}
 	told := r.Standing != nil && r.Standing.State == string(Superseded) && r.Standing.By == later.Number

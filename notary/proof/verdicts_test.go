@@ -7,11 +7,11 @@ import (
 )
 
 // of makes a report as words: "verdict number", then "by N" (replaced by), "over N" (replaces),
-// "agency C"; "unread" is one without a single step, "bare" one that lacks only the file.
+// "agency C", "log L"; "unread" is one without a single step, "bare" one that lacks only the file.
 func of(text string) *Report {
 	words := strings.Fields(text)
 	r := &Report{Verdict: Verdict(words[0]), Agency: &AgencyReport{Code: "A"}, Standing: &StandingReport{State: "valid"},
-		Steps: []Step{{Name: StepBundle, Status: Passed}}}
+		Log: &LogReport{Origin: "L"}, Steps: []Step{{Name: StepBundle, Status: Passed}}}
 	switch words[0] {
 	case "unread":
 		return Unchecked("a part of the service is out of reach")
@@ -31,6 +31,8 @@ func of(text string) *Report {
 			r.Supersedes = pair[1]
 		case "agency":
 			r.Agency.Code = pair[1]
+		case "log":
+			r.Log.Origin = pair[1]
 		}
 	}
 	return r
@@ -49,6 +51,8 @@ func TestRank(t *testing.T) {
 		"one bundle does not know yet":         {"genuine 1 | revoked 2 over 1", "revoked 2 | genuine 1"},
 		"the replacement is pending":           {"genuine 1 | pending 2 over 1", "pending 2 | genuine 1"},
 		"another agency replaces nothing":      {"genuine 1 | revoked 2 over 1 agency B", "genuine 1 | revoked 2"},
+		"another log replaces nothing":         {"genuine 1 | revoked 2 over 1 log M", "genuine 1 | revoked 2"},
+		"one number in two logs":               {"genuine 1 | revoked 1 log M", "genuine 1 | revoked 1"},
 		"evidence that fails replaces nothing": {"genuine 1 | invalid 2 over 1", "genuine 1 | invalid 2"},
 		"a replacement that fails":             {"superseded 1 by 2 | invalid 2 over 1", "superseded 1 | invalid 2"},
 		"two bundles of one record":            {"genuine 1 | revoked 1", "revoked 1 | genuine 1"},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"stele/notary/proof"
 	"stele/notary/proof/exhibit"
@@ -132,4 +133,22 @@ func FuzzShow(f *testing.F) {
 			x.Parts(words)
 		}
 	})
+}
+
+// TestVouchedAsReported: the commands check the certificate at the time that the report leads with,
+// or at the second before where that is a certificate's last.
+func TestVouchedAsReported(t *testing.T) {
+	for name, s := range holding(t) {
+		x, err := exhibit.New(s.trust, s.bundle)
+		fatalIfErr(t, err)
+		own := x.Sections[0]
+		if s.report.AnchoredAt == "" || own.Vouched == 0 {
+			continue
+		}
+		reported, err := time.Parse(time.RFC3339, s.report.AnchoredAt)
+		fatalIfErr(t, err)
+		if early := reported.Unix() - own.Vouched; early != 0 && early != 1 {
+			t.Errorf("%s: %s, the report says %s", name, own.VouchedText, s.report.AnchoredAt)
+		}
+	}
 }

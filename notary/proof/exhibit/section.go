@@ -284,10 +284,10 @@ func (s *Section) anchors(trust *proof.Trust) (err error) {
 	return nil
 }
 
-// vouch keeps the latest time of the anchors that prove themselves, as a report leads with it; the
+// vouch keeps the earliest time of the anchors that prove themselves, as a report leads with it; the
 // first of them takes the place of what gateways attested.
 func (s *Section) vouch(at time.Time, anew bool) {
-	if unix := at.Unix(); anew || unix > s.Vouched {
+	if unix := at.Unix(); anew || s.Vouched == 0 || unix < s.Vouched {
 		s.Vouched, s.VouchedText = unix, at.UTC().Format(time.RFC3339)
 	}
 }

@@ -123,7 +123,7 @@ func (g Gateway) FISCO(c checkpoint.Checkpoint, at time.Time, change ...func(*FI
 	x := FISCOAnswers{Header: gateway.AnswerHeader{Msg: "success"}, Rows: []gateway.Row{row}, Logged: row, Count: 1, Log: gateway.Log{Address: GatewayContract, Topics: []string{gateway.InsertTopicSM3}}, Row: gateway.ContractAnswer{Constant: true},
 		Receipt: gateway.ReceiptAnswer{TxID: tx.TxID, BlockHash: hash("7"), BlockNumber: 7, GasUsed: 5, From: GatewayContract, To: GatewayContract},
 		Block: gateway.ContractBlockAnswer{BlockHash: hash("7"), BlockNumber: 7, ParentBlockHash: hash("6"), BlockSize: 900, BlockTime: at.UnixMilli(), Author: GatewayContract,
-			Transactions: []gateway.ContractTransaction{{TxID: hash("other"), To: GatewayContract}, tx}}}
+			Transactions: []gateway.ContractTransaction{{TxID: hash("other"), BlockHash: hash("7"), BlockNumber: 7, To: GatewayContract}, tx}}}
 	for _, f := range change {
 		f(&x)
 	}

@@ -186,6 +186,15 @@ func (b *builder) badDigits() {
 	fisco("earlier", "the first digit of the block's time is moved to its size", func(x *gateway.ContractBlockAnswer) {
 		x.BlockSize, x.BlockTime = 9121, number(fmt.Sprint(x.BlockTime)[1:])
 	})
+	fisco("window", "digits of the size and the time are moved, the author and the rest into the first transaction", func(x *gateway.ContractBlockAnswer) {
+		at := fmt.Sprint(x.BlockTime)
+		first := &x.Transactions[0]
+		x.BlockSize, x.BlockTime = 9121, number(at[1:]+"0")
+		x.Author, first.TxID = "", strings.TrimPrefix(x.Author, "0")+first.TxID
+	})
+	fabric("name", "the transaction takes the time of a later one, which its name swallows", func(t *gateway.BlockTransaction) {
+		t.CreateName = "user@app1" + fmt.Sprint(t.TimeSpanSec) + "@" + prooftest.GatewayApp
+	})
 	fisco("author", "a digit of the size is moved to the time, and one of the time to the author", func(x *gateway.ContractBlockAnswer) {
 		at := fmt.Sprint(x.BlockTime)
 		x.BlockSize, x.BlockTime, x.Author = 91, number("2"+at[:12]), at[12:]+x.Author

@@ -79,6 +79,8 @@ func (b *builder) badAnchor() {
 
 // badEpochs are anchors whose epochs do not lead from the pinned one to the header's.
 func (b *builder) badEpochs() {
+	b.bad("epoch-line-ends", "lines of an epoch end with CR LF", proof.StepAnchor, "malformed",
+		bytes.ReplaceAll(notarized(handedOver()), []byte(`\nvalidator`), []byte(`\r\nvalidator`)))
 	with := func(change func(e *anchorproof.Evidence)) []byte {
 		return changed(handedOver().Notarize(document), func(b *proof.Bundle) {
 			e := evidenceOf(b)

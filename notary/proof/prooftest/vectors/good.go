@@ -178,7 +178,7 @@ func (b *builder) unverifiable() {
 		b.Anchors = []json.RawMessage{json.RawMessage(`{"kind":"bsn/fisco/v1"}`)}
 	}))
 	b.add("unverifiable-standing", "withdrawn, and the root of both statements is not pinned", proof.Unverifiable, standing(revoke).Encode(), trustedBy("trust-no-root.json"))
-	b.bad("standing-other-root", "the withdrawal is signed under another root than the record", proof.StepStanding, "other_root", standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
+	b.add("unverifiable-standing-root", "the withdrawal is signed under another root than the record, which is not pinned", proof.Unverifiable, standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
 		s := statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: w.Agency.Agency, Reason: "withdrawn", IssuedAt: w.Tick(time.Hour)}
 		text, err := s.Encode()
 		if err != nil {

@@ -17,6 +17,7 @@ const (
 	oneOrgFile   = "trust-v2-one-org.json" // four members of one organization
 	someOrgFile  = "trust-v2-some.json"    // two of four members are named
 	citiesFile   = "trust-v2-cities.json"  // two roots, logs and chains, each with its scope
+	renewedFile  = "trust-v2-renewed.json" // two roots of one city, after a renewal
 	hourFile     = "trust-v2-hour.json"    // an agency's date may be an hour old
 	pinsFile     = "trust-v2-pins.json"    // two epochs are pinned besides the first
 	chainsFile   = "trust-v2-chains.json"  // the log is anchored on one of two pinned chains
@@ -37,6 +38,7 @@ func (b *builder) scopedTrusts() {
 	four := four()
 	write(scopedFile, four.ScopedTrust("江城市数据局", "临江市政务数据局", "望江市公证处", "清江市档案馆"))
 	write(oneOrgFile, four.ScopedTrust("江城市数据局", "江城市数据局", "江城市数据局", "江城市数据局"))
+	write(puppetFile, four.ScopedTrust("江城市数据局", "江城市数据局", "江城市数据局"))
 	write(someOrgFile, four.ScopedTrust("江城市数据局", "临江市政务数据局"))
 	hour := four.ScopedTrust()
 	hour.Late = time.Hour
@@ -51,6 +53,19 @@ func (b *builder) scopedTrusts() {
 	cities.Roots, cities.Logs, cities.Chains = append(cities.Roots, theirs.Roots...), append(cities.Logs, theirs.Logs...), append(cities.Chains, theirs.Chains...)
 	write(citiesFile, cities)
 	write(pinsFile, pinned())
+	renewed := four.ScopedTrust()
+	renewed.Roots = append(renewed.Roots, proof.TrustedRoot{DER: renewedRoot().DER})
+	for i := range renewed.Roots {
+		renewed.Roots[i].Codes, renewed.Roots[i].Logs = []string{four.Agency.Code}, []string{four.Origin()}
+	}
+	write(renewedFile, renewed)
+}
+
+// renewedRoot takes the place of the city's root.
+func renewedRoot() prooftest.Authority {
+	root := prooftest.Authority{Key: prooftest.NewKey(seed + "/root/renewed")}
+	root.DER = prooftest.Certify(prooftest.RootTemplate("江城市数据局", 0), root.Key, nil)
+	return root
 }
 
 // pinned is the trust of the world with two hand-overs, with both of them pinned.
@@ -83,6 +98,11 @@ func (b *builder) scoped() {
 	b.bad("standing-cross-root", "the other city withdraws the record", proof.StepStanding, "other_root", standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
 		return withdrawnBy(w, r, cityB().Root)
 	}).Encode(), trustedBy(citiesFile))
+	b.add("revoked-renewed-root", "withdrawn after the city's root was renewed: both roots speak for the agency", proof.Revoked,
+		standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
+			return withdrawnBy(w, r, renewedRoot())
+		}).Encode(), trustedBy(renewedFile))
+	b.add("scoped-puppet", "one organization has all votes but those of a member that is not named", proof.Genuine, puppet(), trustedBy(puppetFile), warned(proof.WarnOneOrganization))
 	b.bad("standing-other-log", "the withdrawal is in another log", proof.StepStanding, "other_log", withdrawnElsewhere())
 	b.pins()
 }
@@ -140,6 +160,11 @@ func withdrawnElsewhere() []byte {
 	bundle.Standing = &evidence
 	return bundle.Encode()
 }
+
+const puppetFile = "trust-v2-puppet.json" // three of four members of one organization, the fourth not named
+
+// puppet is anchored by members of one organization and one more, whose vote is not needed.
+func puppet() []byte { return genuine().Encode() }
 
 // pins are bundles under trust roots that pin later epochs.
 func (b *builder) pins() {

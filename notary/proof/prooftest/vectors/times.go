@@ -30,8 +30,8 @@ func (b *builder) times() {
 	second := solo()
 	second.Now = w.Now.Add(time.Minute)
 	early := w.Anchor(c)
-	b.add("two-chains-later", "anchored on two chains: the later of their times leads", proof.Genuine, w.Bundle(r, c, early, second.Anchor(c)).Encode(),
-		func(v *Vector) { v.AnchoredAt = second.Now.Format("2006-01-02T15:04:05.000Z") })
+	b.add("two-chains-later", "anchored on two chains: the earlier of their times leads", proof.Genuine, w.Bundle(r, c, second.Anchor(c), early).Encode(),
+		func(v *Vector) { v.AnchoredAt = w.Now.Format("2006-01-02T15:04:05.000Z") })
 	b.bad("size-differs", "the agency's statement gives another size than the document has", proof.StepDocument, "size_differs", entered(func(_ *prooftest.World, r *prooftest.Record) {
 		r.Statement.Document.Size = 3
 		r.Bytes = encoded(r.Statement)
