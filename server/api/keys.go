@@ -75,9 +75,9 @@ func (a *API) registerKeys() {
 		DefaultStatus: http.StatusCreated, Summary: "Make a key", Description: "It has the limits of the calling key, and counts with it. Its secret is shown once.", Errors: []int{409, 422}}), a.createKey)
 	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "rotate-key", Method: http.MethodPost, Path: "/api/v1/keys/{id}/rotate", Tags: []string{"keys"},
 		DefaultStatus: http.StatusCreated, Summary: "Replace a key by a new one with the same settings",
-		Description: "Both work until the old one ends: at the time given, or after 24 hours. The new one counts with the old one's limits.", Errors: []int{404, 409, 422}}), a.rotateKey)
+		Description: "Itself, or one that counts with the same limits and has no more rights. Both work until the old one ends: at the time given, or after 24 hours. The new one counts with the old one's limits.", Errors: []int{404, 409, 422}}), a.rotateKey)
 	huma.Register(a.huma, a.private(notary.ScopeKeys, huma.Operation{OperationID: "revoke-key", Method: http.MethodDelete, Path: "/api/v1/keys/{id}", Tags: []string{"keys"},
-		DefaultStatus: http.StatusNoContent, Summary: "End a key", Description: "Running servers refuse it within two seconds.", Errors: []int{404}}), a.revokeKey)
+		DefaultStatus: http.StatusNoContent, Summary: "End a key", Description: "Itself, or one that has no more rights than the calling key. Running servers refuse it within two seconds.", Errors: []int{404}}), a.revokeKey)
 }
 
 func wireKey(k notary.APIKey, now time.Time) Key {
@@ -230,18 +230,31 @@ func (a *API) rotateKey(ctx context.Context, in *rotateInput) (*issuedKeyOutput,
 	return a.issuedKey(ctx, text, next, err)
 }
 
-// mayRotate refuses a key that would get another one that may do more than itself, from more
-// places, or for longer.
-func mayRotate(own, old notary.APIKey) error {
+// mayEnd refuses a key that may do more than the calling one, from more places, or for longer: the
+// calling key could not have made it, and a narrow key that leaked must not stop a wide one.
+func mayEnd(own, other notary.APIKey) error {
 	switch {
-	case own.ID == old.ID:
+	case own.ID == other.ID:
 		return nil
-	case !slices.Equal(old.Scopes, commonScopes(old.Scopes, own.Scopes)):
+	case !slices.Equal(other.Scopes, commonScopes(other.Scopes, own.Scopes)):
 		return notary.Errorf(notary.CodeForbidden, "The calling key lacks a scope that this key has. Nothing was saved.")
-	case within(old.Networks, own.Networks) != nil:
+	case within(other.Networks, own.Networks) != nil:
 		return notary.Errorf(notary.CodeForbidden, "The calling key is bound to networks that this key is not bound to. Nothing was saved.")
-	case !own.ExpiresAt.IsZero() && (old.ExpiresAt.IsZero() || old.ExpiresAt.After(own.ExpiresAt)):
+	case !own.ExpiresAt.IsZero() && (other.ExpiresAt.IsZero() || other.ExpiresAt.After(own.ExpiresAt)):
 		return notary.Errorf(notary.CodeForbidden, "The calling key ends before this key. Nothing was saved.")
+	}
+	return nil
+}
+
+// mayRotate refuses what [mayEnd] does, and a key that counts with other limits: whoever has its
+// new text would spend those beside its own.
+func mayRotate(own, old notary.APIKey) error {
+	if err := mayEnd(own, old); err != nil {
+		return err
+	}
+	if old.Account != own.Account {
+		return notary.Errorf(notary.CodeForbidden,
+			"This key has limits of its own, apart from the calling key's: rotate it with itself, or at the console. Nothing was saved.")
 	}
 	return nil
 }
@@ -251,6 +264,13 @@ func commonScopes(all, own []notary.Scope) []notary.Scope {
 }
 
 func (a *API) revokeKey(ctx context.Context, in *keyIDInput) (*struct{}, error) {
+	k, err := a.Desk.Find(ctx, caller(ctx).AgencyID, in.ID)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
+	if err := mayEnd(caller(ctx), k); err != nil {
+		return nil, a.fail(ctx, err)
+	}
 	if err := a.Desk.End(ctx, caller(ctx).AgencyID, in.ID); err != nil {
 		return nil, a.fail(ctx, err)
 	}

@@ -14,35 +14,44 @@ import (
 	"stele/notary"
 )
 
-// A key gets by rotation no key that may do more than itself.
+// A key gets by rotation no key that may do more than itself or has other limits, and ends none
+// that may do more.
 func TestMayRotate(t *testing.T) {
 	soon, later := time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
 	office := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
-	own := notary.APIKey{ID: "own", Scopes: []notary.Scope{notary.ScopeRead, notary.ScopeKeys}, Networks: office, ExpiresAt: soon}
+	own := notary.APIKey{ID: "own", Account: "own", Scopes: []notary.Scope{notary.ScopeRead, notary.ScopeKeys}, Networks: office, ExpiresAt: soon, Quota: 3}
 	for what, c := range map[string]struct {
-		change func(*notary.APIKey)
-		may    bool
+		change      func(*notary.APIKey)
+		rotate, end bool
 	}{
-		"like it":           {func(*notary.APIKey) {}, true},
-		"itself":            {func(k *notary.APIKey) { *k = own }, true},
-		"less":              {func(k *notary.APIKey) { k.Scopes = k.Scopes[:1] }, true},
-		"part of a network": {func(k *notary.APIKey) { k.Networks = []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24")} }, true},
-		"another scope":     {func(k *notary.APIKey) { k.Scopes = []notary.Scope{notary.ScopeWrite} }, false},
-		"everywhere":        {func(k *notary.APIKey) { k.Networks = nil }, false},
-		"elsewhere":         {func(k *notary.APIKey) { k.Networks = []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")} }, false},
-		"for ever":          {func(k *notary.APIKey) { k.ExpiresAt = time.Time{} }, false},
-		"for longer":        {func(k *notary.APIKey) { k.ExpiresAt = later }, false},
+		"like it":              {func(*notary.APIKey) {}, true, true},
+		"itself":               {func(k *notary.APIKey) { *k = own }, true, true},
+		"less":                 {func(k *notary.APIKey) { k.Scopes = k.Scopes[:1] }, true, true},
+		"part of a network":    {func(k *notary.APIKey) { k.Networks = []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24")} }, true, true},
+		"another scope":        {func(k *notary.APIKey) { k.Scopes = []notary.Scope{notary.ScopeWrite} }, false, false},
+		"everywhere":           {func(k *notary.APIKey) { k.Networks = nil }, false, false},
+		"elsewhere":            {func(k *notary.APIKey) { k.Networks = []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")} }, false, false},
+		"for ever":             {func(k *notary.APIKey) { k.ExpiresAt = time.Time{} }, false, false},
+		"for longer":           {func(k *notary.APIKey) { k.ExpiresAt = later }, false, false},
+		"a quota of its own":   {func(k *notary.APIKey) { k.Account = "other" }, false, true},
+		"no quota":             {func(k *notary.APIKey) { k.Account, k.Quota = "other", 0 }, false, true},
+		"made by the same one": {func(k *notary.APIKey) { k.ExpiresAt = time.Now() }, true, true},
 	} {
 		other := own
 		other.ID = "other"
 		c.change(&other)
-		if err := mayRotate(own, other); (err == nil) != c.may || err != nil && notary.CodeOf(err) != notary.CodeForbidden {
-			t.Errorf("%s: %v", what, err)
+		for may, err := range map[*bool]error{&c.rotate: mayRotate(own, other), &c.end: mayEnd(own, other)} {
+			if (err == nil) != *may || err != nil && notary.CodeOf(err) != notary.CodeForbidden {
+				t.Errorf("%s: rotate %v, end %v: %v", what, may == &c.rotate, may == &c.end, err)
+			}
 		}
 	}
-	free := notary.APIKey{ID: "free", Scopes: notary.Scopes}
-	if err := mayRotate(free, own); err != nil {
+	free := notary.APIKey{ID: "free", Account: "free", Scopes: notary.Scopes}
+	if err := mayEnd(free, own); err != nil {
 		t.Error("a key without limits:", err)
+	}
+	if err := mayRotate(free, own); err == nil {
+		t.Error("a key without limits gets another one's limits besides")
 	}
 }
 

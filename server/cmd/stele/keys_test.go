@@ -163,6 +163,14 @@ func TestKeyLimits(t *testing.T) {
 		if r := s.call(as(again.Text, http.MethodPost, "/api/v1/records", one)); r.status != 429 || r.problem(t) != "quota_exceeded" {
 			t.Errorf("a key made by one whose quota is spent: %d %s", r.status, r.body)
 		}
+		fresh := strings.Split(made("--scopes", "write"), "_")[1]
+		if r := s.call(as(small, http.MethodPost, "/api/v1/keys/"+fresh+"/rotate", "")); r.status != http.StatusForbidden {
+			t.Errorf("rotating a key with a quota of its own: %d %s", r.status, r.body)
+		}
+		wide := strings.Split(s.info.APIKey, "_")[1]
+		if r := s.call(as(small, http.MethodDelete, "/api/v1/keys/"+wide, "")); r.status != http.StatusForbidden {
+			t.Errorf("ending a key with more scopes: %d %s", r.status, r.body)
+		}
 		s.stop()
 		s = site.start(t)
 		if r := s.call(as(small, http.MethodPost, "/api/v1/records", one)); r.status != 429 {
