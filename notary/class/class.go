@@ -42,7 +42,7 @@ type Class struct {
 	Schema     json.RawMessage `json:"schema"` // of the attributes, see [ParseSchema]
 	Print      []string        `json:"print"`  // attributes that the certificate prints; a title always stands there
 	Approval   bool            `json:"approval"`
-	Withdrawal bool            `json:"withdrawalApproval"` // a withdrawal needs a second person too
+	Withdrawal bool            `json:"withdrawalApproval"` // a withdrawal needs a second person even where registering does not, see Rule.ByTwo
 	Keep       bool            `json:"keep"`               // the original, in the object store
 	Stamp      json.RawMessage `json:"stamp,omitempty"`    // template of the marks on a PDF, see package stamp; empty for none
 	Ended      bool            `json:"ended"`              // no new records

@@ -12,9 +12,10 @@ type Rule struct {
 	Schema *Schema
 }
 
-// ByTwo reports whether two people have to agree to withdraw or replace a record under this rule.
-// No rule demands nothing.
-func (r *Rule) ByTwo() bool { return r != nil && r.Withdrawal }
+// ByTwo reports whether two people have to agree to withdraw or replace a record under this rule:
+// always where two had to agree to register it, or one of them could undo that alone. No rule
+// demands nothing.
+func (r *Rule) ByTwo() bool { return r != nil && (r.Approval || r.Withdrawal) }
 
 // rules keeps what was read of agencies' classes for a moment, for intake asks with each
 // record. Another server's change is seen after that.

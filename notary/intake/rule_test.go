@@ -10,14 +10,21 @@ import (
 	"stele/storage/storagetest"
 )
 
-// What two people have to withdraw is not replaced by one, whatever the new record's class is.
+// What two people have to register or to withdraw is neither replaced nor withdrawn by one, whatever
+// the new record's class is.
 func TestReplacedByTwo(t *testing.T) {
+	for name, rule := range map[string]class.Class{"withdrawal": {Withdrawal: true}, "registration": {Approval: true}} {
+		t.Run(name, func(t *testing.T) { replacedByTwo(t, rule) })
+	}
+}
+
+func replacedByTwo(t *testing.T, rule class.Class) {
 	f := newFixture(t, storagetest.Embedded)
 	schema, err := class.ParseSchema(nil)
 	fatalIfErr(t, err)
-	f.rules = map[string]*class.Rule{"permit": {Class: class.Class{Withdrawal: true}, Schema: schema}}
+	f.rules = map[string]*class.Rule{"permit": {Class: rule, Schema: schema}}
 	permit := f.draft("")
-	permit.Class = "permit"
+	permit.Class, permit.Approved = "permit", true
 	old, _, err := f.digest(t, permit, "permit")
 	fatalIfErr(t, err)
 
@@ -30,6 +37,10 @@ func TestReplacedByTwo(t *testing.T) {
 	for _, r := range f.run(t.Context(), []intake.BatchItem{{Draft: next, Digest: sm.Sum([]byte("next")), Size: 4}}) {
 		wantCode(t, r.Err, notary.CodeConflict)
 	}
+	_, _, err = f.in.Revoke(t.Context(), f.Agency.ID, old.Number, "withdrawn", "")
+	wantCode(t, err, notary.CodeConflict)
+	_, _, err = f.in.PrepareRevocation(t.Context(), f.Agency.ID, old.Number, "withdrawn", "")
+	wantCode(t, err, notary.CodeConflict)
 	f.want(t, 0, 1)
 	next.Approved = true
 	_, _, err = f.digest(t, next, "next")
