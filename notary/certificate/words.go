@@ -55,8 +55,8 @@ const erased = "已删除，不再保存 erased for ever"
 var warnings = map[string]words{
 	proof.WarnLateAnchor: {"机关写明的时间早于锚定时间较多，其间只有机关自己为登记作证。",
 		"Nobody but the agency vouches for the time before the anchor."},
-	proof.WarnOneOrganization: {"为时间作证的链上节点都属于同一家机构。",
-		"All members of the chain that vouch for the time are one organization."},
+	proof.WarnOneOrganization: {"为时间作证所需的表决权，一家机构单独就有。",
+		"One organization alone has the votes that it takes to vouch for the time."},
 	proof.WarnStandingAlone: {"撤销或替换还没有锚定在链上。", "The withdrawal or replacement is not anchored yet."},
 	proof.WarnStandingLate: {"机关写明的撤销或替换时间早于其锚定时间较多。",
 		"Nobody but the agency vouches for the withdrawal before its anchor."},
@@ -71,7 +71,8 @@ type facts struct {
 	issued, anchored time.Time
 	size, class      string
 	standing         words
-	standingAt       time.Time
+	standingAt       time.Time // the agency's own date
+	standingVouched  time.Time // not later than which it was in the log; zero where nobody vouches
 	reason, by       string
 }
 
@@ -115,7 +116,7 @@ func newFacts(in Input) facts {
 		f.printed(in, shown)
 	}
 	if s := r.Standing; s != nil {
-		f.reason, f.by = s.Reason, s.By
+		f.reason, f.by, f.standingVouched = s.Reason, s.By, instant(s.AnchoredAt)
 		switch proof.Verdict(s.State) {
 		case proof.Revoked:
 			f.standing, f.standingAt = words{"已撤销", "Revoked"}, instant(s.At)

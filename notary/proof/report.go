@@ -75,7 +75,7 @@ type Comparison struct {
 // stable. A warning does not change the verdict.
 const (
 	WarnLateAnchor      = "late_anchor"           // dated long before anybody else vouched for it
-	WarnOneOrganization = "one_organization"      // all that vouch for the time are one organization
+	WarnOneOrganization = "one_organization"      // one organization alone has the votes that vouch for the time
 	WarnResaved         = "resaved"               // the file was saved anew; its bytes were restored
 	WarnStandingAlone   = "standing_not_anchored" // no chain vouches for the withdrawal
 	WarnStandingLate    = "standing_late_anchor"  // a withdrawal dated long before its anchor

@@ -150,7 +150,7 @@ func firstFailed(r *proof.Report) proof.Step {
 func warnings(c *ui.Catalogue, r *proof.Report) []string {
 	var out []string
 	for _, w := range r.Warnings {
-		if w.Code != proof.WarnOneOrganization { // what says who vouches says that already
+		if a := r.Headline(); w.Code != proof.WarnOneOrganization || len(a.Organizations) != 1 { // else who vouches is said so
 			out = append(out, c.Text("warning."+w.Code, placesOf(c, r)...))
 		}
 	}

@@ -168,9 +168,10 @@ export function words(t, found, { file, at, trust, hint }) {
   };
 }
 
-// warnings are those of a report. What says who vouches for a time says also that they are one.
+// warnings are those of a report. Where all that vouch for a time are one, that is said with them.
 function warnings(t, r) {
-  const codes = (r.warnings ?? []).map((w) => w.code).filter((code) => code !== 'one_organization');
+  const one = headline(r)?.organizations?.length === 1;
+  const codes = (r.warnings ?? []).map((w) => w.code).filter((code) => code !== 'one_organization' || !one);
   return codes.map((code) => t.text(`warning.${code}`, placesOf(t, r)));
 }
 
