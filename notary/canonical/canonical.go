@@ -31,7 +31,7 @@ var ErrNotCanonical = errors.New("not in canonical form: keys must be in the fix
 // the value again and call [Check].
 func Decode(data []byte, max int, v any) error {
 	if len(data) > max {
-		return fmt.Errorf("at most %d bytes are allowed, got %d", max, len(data))
+		return fmt.Errorf("at most %d bytes are allowed, and there are more", max)
 	}
 	if !utf8.Valid(data) {
 		return errors.New("not valid UTF-8")

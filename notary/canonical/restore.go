@@ -24,7 +24,7 @@ var ErrSavedAnew = errors.New("saved anew by another program, or damaged: get th
 // checks neither keys nor values.
 func Restore(data []byte, max int) ([]byte, error) {
 	if len(data) > max {
-		return nil, fmt.Errorf("at most %d bytes are allowed, got %d", max, len(data))
+		return nil, fmt.Errorf("at most %d bytes are allowed, and there are more", max)
 	}
 	text, err := decodeText(data)
 	if err != nil {

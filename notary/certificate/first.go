@@ -94,18 +94,22 @@ func (s *sheet) withdrawn() {
 	detail := "撤销原因  Reason: " + f.reason
 	if f.by != "" {
 		zh, en = "本证书已被新的登记替换", "Superseded by a later registration"
-		detail = "现行证书  Replaced by: " + f.by
+		detail = "替换它的证书  Replaced by: " + f.by
 		if f.reason != "" {
 			detail += "　替换理由  Reason: " + f.reason
 		}
 	}
 	lines := s.wrap(style{regular, 9, ink, 0}, detail, inner-24, 3)
-	h := 42 + 13*float64(len(lines))
+	dates := []string{"机关写明的时间  Agency's own date: " + chineseTime(f.standingAt) + "（北京时间）  " + utcTime(f.standingAt)}
+	if !f.standingVouched.IsZero() {
+		dates = append([]string{"最迟写入日志  In the log by: " + chineseTime(f.standingVouched) + "（北京时间）  " + utcTime(f.standingVouched)}, dates...)
+	}
+	h := 30 + 12*float64(len(dates)) + 13*float64(len(lines))
 	s.frame(left, s.y, inner, h, 1.2, vermilion)
 	s.text(left+12, s.y+18, alarm, zh)
 	s.right(right-12, s.y+18, style{bold, 10, vermilion, 0}, en)
-	s.text(left+12, s.y+33, small, chineseTime(f.standingAt)+"（北京时间）  "+utcTime(f.standingAt))
-	s.lines(left+12, s.y+47, 13, style{regular, 9, ink, 0}, lines)
+	y := s.lines(left+12, s.y+33, 12, small, dates)
+	s.lines(left+12, y+2, 13, style{regular, 9, ink, 0}, lines)
 	s.y += h + 12
 }
 

@@ -43,9 +43,12 @@ type logged struct {
 	spoken    bool // the statement parses, and its signature is that of the certificate beside it
 }
 
-func newSide(trust *Trust, name string, data []byte) *side {
-	s := &side{name: name, report: VerifyFile(trust, nil, data)}
-	b, _, err := ReadBundle(data)
+func newSide(trust *Trust, name string, c Carried) *side {
+	if c.Fault != nil {
+		return &side{name: name, report: c.Fault}
+	}
+	s := &side{name: name, report: VerifyFile(trust, nil, c.Bundle)}
+	b, _, err := ReadBundle(c.Bundle)
 	if err != nil {
 		return s
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"stele/crypto/merkle"
 	"stele/notary/anchorproof"
@@ -97,6 +98,17 @@ func (r *HistoryReport) end(result HistoryResult, summary string) *HistoryReport
 // A contradiction is looked for first, in what is signed and holds by itself, also where a
 // bundle as a whole does not: whoever hands in a spoilt bundle must not hide a fork with it.
 func CompareHistories(trust *Trust, a, b []byte) *HistoryReport {
+	return CompareCarried(trust, Carried{Bundle: a}, Carried{Bundle: b})
+}
+
+// Carried is a bundle as it was taken out of a file, or the report that says why none could be.
+type Carried struct {
+	Bundle []byte
+	Fault  *Report // see [BadPackage]; nil where there is a bundle
+}
+
+// CompareCarried is [CompareHistories] for files that carry bundles.
+func CompareCarried(trust *Trust, a, b Carried) *HistoryReport {
 	if trust == nil {
 		trust = &Trust{}
 	}
@@ -110,7 +122,7 @@ func CompareHistories(trust *Trust, a, b []byte) *HistoryReport {
 	}
 	for _, s := range sides {
 		if step, bad := s.report.FailedStep(); bad && s.report.Verdict == Invalid {
-			r.found(FoundBadBundle, fmt.Sprintf("Bundle %s does not hold: %s: %s", s.name, step.Name, step.Detail))
+			r.found(FoundBadBundle, fmt.Sprintf("Bundle %s does not hold: %s: %s", s.name, step.Name, sentence(step.Detail)))
 		}
 	}
 	if len(r.Findings) > 0 {
@@ -126,6 +138,9 @@ func CompareHistories(trust *Trust, a, b []byte) *HistoryReport {
 	}
 	return r.end(OneHistory, "Both bundles are of one history. "+r.Findings[0].Detail)
 }
+
+// sentence ends a text with a full stop: errors of parsers have none.
+func sentence(text string) string { return strings.TrimSuffix(text, ".") + "." }
 
 // incomparable finds what stands in the way before any path is looked at.
 func (r *HistoryReport) incomparable(sides []*side) {

@@ -285,5 +285,5 @@ func because(reason string) string {
 	if reason == "" {
 		return "."
 	}
-	return ": " + reason
+	return ". Its reason: " + reason
 }

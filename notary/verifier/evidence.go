@@ -46,7 +46,7 @@ func openEvidence(ctx context.Context, name string, x *extraction, stderr io.Wri
 	rest := io.MultiReader(bytes.NewReader(head[:n]), f)
 	e := &evidence{}
 	switch kind := carrier.Sniff(head[:n]); {
-	case kind == carrier.Zip:
+	case kind == carrier.Zip, kind != carrier.PDF && packedBehind(f):
 		e, err = readPackage(ctx, f, x, stderr)
 	case x != nil:
 		err = errors.New("this is no evidence package; --extract writes out what is in one")
@@ -59,6 +59,17 @@ func openEvidence(ctx context.Context, name string, x *extraction, stderr io.Wri
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return e, nil
+}
+
+// packedBehind reports whether a file that does not begin as a package has one further on, which
+// other programs open. What cannot be read twice, such as a pipe, is none.
+func packedBehind(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	looks, err := carrier.LooksPacked(f, info.Size())
+	return looks && err == nil
 }
 
 // readAtMost reads everything, or one byte over the limit.

@@ -119,7 +119,9 @@ func TestWhichDocument(t *testing.T) {
 // whichever document is given with it. The report names the file at fault.
 func TestBadPackages(t *testing.T) {
 	bad := packages.Bad(vector(t, "genuine.json"), vector(t, "document.pdf"))
-	bad = append(bad, packages.Case{What: "bomb", Data: bomb(t, vector(t, "genuine.json")), Entry: "bundle.json"})
+	bad = append(bad, packages.Case{What: "bomb", Data: bomb(t, vector(t, "genuine.json")), Entry: "bundle.json"},
+		packages.Case{What: "a byte in front", Data: append([]byte("x"), packageOf(packages.Good(vector(t, "genuine.json"), nil)...)...),
+			Entry: "bundle.json"})
 	for _, c := range bad {
 		name := file(t, c.Data)
 		folder := filepath.Join(t.TempDir(), "out")

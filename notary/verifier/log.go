@@ -55,22 +55,18 @@ func (o options) compare(ctx context.Context, stdout, stderr io.Writer) (code in
 		return 0, err
 	}
 	names := []string{o.evidence, o.file}
-	var bundles [2][]byte
-	faults := map[int]string{}
+	var pieces [2]proof.Carried
 	for i, name := range names {
 		given, err := openEvidence(ctx, name, nil, stderr)
 		if err != nil {
 			return 0, fmt.Errorf("evidence: %w", err)
 		}
+		pieces[i].Bundle = given.bundle
 		if given.fault != nil {
-			faults[i] = proof.BadPackage(given.fault.Entry, given.fault.Error()).Summary
+			pieces[i].Fault = proof.BadPackage(given.fault.Entry, given.fault.Error())
 		}
-		bundles[i] = given.bundle // of a package at fault there is none, which does not hold
 	}
-	r := proof.CompareHistories(trust, bundles[0], bundles[1])
-	for i, why := range faults {
-		r.Bundles[i].Summary = why // says more than that there is no bundle
-	}
+	r := proof.CompareCarried(trust, pieces[0], pieces[1])
 	return historyExits[r.Result], o.printHistory(stdout, r, names)
 }
 

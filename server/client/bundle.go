@@ -30,6 +30,9 @@ type EvidenceError struct {
 }
 
 func (e *EvidenceError) Error() string {
+	if e.Report.Verdict == proof.Unverifiable { // nothing failed: it is no fault of the service
+		return "whether the service's bundle holds is open: " + e.Reason
+	}
 	return "the service gave a bundle that does not hold: " + e.Reason
 }
 

@@ -133,6 +133,8 @@ func (p *packageReader) files() error {
 		case err != nil && err != io.EOF:
 			return err
 		case string(mark) == localMark:
+		case len(p.listed) == 0 && len(mark) == 4 && string(mark) != directoryMark:
+			return blame(packedBundle, "is not at the beginning, where a package has it: other bytes are in front")
 		case string(mark) == directoryMark || len(p.listed) == 0:
 			if !p.bundle {
 				return blame(packedBundle, "is missing")

@@ -12,8 +12,8 @@ import (
 
 // Change is what [Make] says in the trust of one instance. Empty lists leave what is there.
 type Change struct {
-	Codes, Regions, Logs []string // for whom the root speaks; see [proof.TrustedRoot]
-	Late                 time.Duration
+	Codes, Regions, Logs []string       // for whom the root speaks; see [proof.TrustedRoot]
+	Late                 *time.Duration // nil leaves what is there
 	Members              []Organization
 }
 
@@ -28,11 +28,11 @@ func Make(t *proof.Trust, c Change, newest map[string]anchorproof.Epoch) (*proof
 	if len(m.Roots) != 1 {
 		return nil, fmt.Errorf("the trust of one instance is expected, with one root; this file has %d", len(m.Roots))
 	}
-	if c.Late < 0 || c.Late%time.Second != 0 {
-		return nil, errors.New("after how long a date is late must be said in whole seconds")
-	}
-	if c.Late > 0 {
-		m.Late = c.Late
+	if c.Late != nil {
+		if *c.Late < time.Second || *c.Late%time.Second != 0 {
+			return nil, errors.New("after how long a date is late must be said in whole seconds, 1 at least")
+		}
+		m.Late = *c.Late
 	}
 	r := &m.Roots[0]
 	r.Codes, r.Regions, r.Logs = given(c.Codes, r.Codes), given(c.Regions, r.Regions), given(c.Logs, r.Logs)
@@ -84,11 +84,8 @@ func name(m *proof.Trust, o Organization, newest map[string]anchorproof.Epoch) e
 	if found == nil {
 		return fmt.Errorf("there is no validator of this name; there are %q", known)
 	}
-	if have, named := organization(*found, member.Key); named {
-		if have.Organization != o.Name || have.Code != o.Code {
-			return fmt.Errorf("its key is named already, as that of %s", holder(have))
-		}
-		return nil
-	}
+	found.Members = slices.DeleteFunc(slices.Clone(found.Members), func(have proof.TrustedMember) bool {
+		return have.Key.Equal(member.Key) // the name that is given takes its place
+	})
 	return found.AddMember(member)
 }

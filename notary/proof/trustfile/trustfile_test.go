@@ -94,7 +94,7 @@ func TestMake(t *testing.T) {
 	id := w.Chain.Genesis.Chain
 	office := trustfile.Organization{Validator: "city-1", Name: "望江市公证处", Code: code}
 	made, err := trustfile.Make(w.Trust(), trustfile.Change{Codes: []string{w.Agency.Code},
-		Regions: []string{"42", "35", "42"}, Late: time.Hour, Members: []trustfile.Organization{office, office}}, nil)
+		Regions: []string{"42", "35", "42"}, Late: new(time.Hour), Members: []trustfile.Organization{office, office}}, nil)
 	fatalIfErr(t, err)
 	r, members := made.Roots[0], made.Chains[0].Members
 	if len(r.Codes) != 1 || strings.Join(r.Regions, " ") != "35 42" || r.Logs[0] != w.Origin() || made.Late != time.Hour {
@@ -113,8 +113,14 @@ func TestMake(t *testing.T) {
 	if members := made.Chains[0].Members; len(members) != 2 || !members[1].Key.Equal(rotated.Validator.Key) {
 		t.Errorf("%+v", members)
 	}
-	other := office
+	other := office // a name that was wrong is corrected, and the file before stays as it is
 	other.Name = "江城市数据局"
+	again, err := trustfile.Make(made, trustfile.Change{Members: []trustfile.Organization{other}}, newest)
+	fatalIfErr(t, err)
+	if is, was := again.Chains[0].Members, made.Chains[0].Members; len(is) != 2 || is[1].Organization != other.Name ||
+		len(was) != 2 || was[0].Organization != office.Name || was[1].Organization != office.Name {
+		t.Errorf("%+v, before %+v", is, was)
+	}
 	both := city("one", "42")
 	both.Roots = append(both.Roots, city("two", "35").Roots...)
 	for name, c := range map[string]struct {
@@ -126,16 +132,13 @@ func TestMake(t *testing.T) {
 			made, trustfile.Change{Members: []trustfile.Organization{{"city-9", office.Name, code}}}, `"city-0" "city-1"`},
 		"bad code": {
 			made, trustfile.Change{Members: []trustfile.Organization{{"city-0", office.Name, "1"}}}, "credit code"},
-		"named otherwise":    {made, trustfile.Change{Members: []trustfile.Organization{other}}, office.Name},
 		"bad region":         {made, trustfile.Change{Regions: []string{"420"}}, "420"},
-		"half a second":      {made, trustfile.Change{Late: time.Second / 2}, "whole seconds"},
+		"half a second":      {made, trustfile.Change{Late: new(time.Second / 2)}, "whole seconds"},
+		"no time at all":     {made, trustfile.Change{Late: new(time.Duration(0))}, "1 at least"},
 		"several instances":  {both, trustfile.Change{}, "with one root; this file has 2"},
 		"a code of nobody's": {made, trustfile.Change{Codes: []string{"x"}}, "credit code"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if name == "named otherwise" {
-				newest = nil
-			}
 			_, err := trustfile.Make(c.trust, c.change, newest)
 			says(t, err, nil, c.says)
 		})

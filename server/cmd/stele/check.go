@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"stele/crypto/sm"
@@ -31,7 +32,8 @@ func (*checkCmd) Help() string {
 		"the others are listed below it. A certificate or a bundle that you hold is checked without a network " +
 		"by stele verify. Get the trust roots once, from a source that you trust.\n\nExit codes:\n\n" +
 		verifier.ExitCodes(func(v proof.Verdict) bool { return v != proof.Altered }) +
-		"  2  wrong usage, or a file that cannot be read: nothing was checked\n  130  interrupted"
+		"  2  wrong usage, or a file that cannot be read: nothing was checked\n  130  interrupted\n\n" +
+		"4 is also the answer where the service could not be asked; the sentence says so: run the same command again."
 }
 
 // Run asks and verifies; the exit code says the verdict.
@@ -51,6 +53,9 @@ func (c *checkCmd) Run(ctx context.Context, s *streams) error {
 		answers = []client.Answer{{Report: proof.Unchecked(err.Error())}}
 	}
 	*s.code = answers[0].Report.Verdict.Row().Exit
+	if answers[0].Report.Verdict == proof.NotFound {
+		fmt.Fprintln(s.err, "If this is a certificate, a bundle or an evidence package, check it with 'stele verify'.")
+	}
 	if err := verifier.Print(s.out, answers[0].Report, c.JSON, c.Quiet); err != nil {
 		return err
 	}
@@ -77,7 +82,7 @@ func (c *checkCmd) prepare(ctx context.Context, s *streams) (*client.Client, pro
 		return nil, file, fmt.Errorf("%s: %w", c.Trust, err)
 	}
 	if c.SM3 != "" {
-		file.SM3, err = sm.ParseDigest(c.SM3)
+		file.SM3, err = sm.ParseDigest(strings.ToLower(c.SM3))
 		return cl, file, err
 	}
 	file, err = c.hash(ctx, s)

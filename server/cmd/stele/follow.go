@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stele/crypto/sm"
+	"stele/notary/proof"
 	"stele/notary/verifier"
 	"stele/server/client"
 )
@@ -154,7 +155,11 @@ func (c *bundleCmd) fetch(ctx context.Context, s *streams, cl *client.Client) (i
 		return nil, err
 	}
 	if b.Report != nil {
-		fmt.Fprintf(s.err, "The bundle of %s holds for the document with the SM3 digest %s: %s.\n", b.Number, b.Report.Document.SM3, b.Report.Verdict)
+		fmt.Fprintf(s.err, "The evidence of certificate %s holds. No document was compared with it; the digest that was registered is %s.\n",
+			b.Number, b.Report.Document.SM3)
+		if c := b.Report.Verdict; c != proof.Genuine {
+			fmt.Fprintf(s.err, "The record is %s: %s\n", c, verifier.Printable(b.Report.Summary))
+		}
 	}
 	return io.NopCloser(bytes.NewReader(b.JSON)), nil
 }
@@ -192,7 +197,7 @@ func (c *revokeCmd) Run(ctx context.Context, s *streams) error {
 	case c.JSON:
 		return s.jsonLine(r)
 	}
-	_, err = fmt.Fprintf(s.out, "revoked  %s  since %s\n", r.Number, r.StandingAt.Format(time.RFC3339))
+	_, err = fmt.Fprintf(s.out, "revoked  %s  dated %s\n", r.Number, r.StandingAt.Format(time.RFC3339))
 	return err
 }
 

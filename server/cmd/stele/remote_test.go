@@ -319,7 +319,10 @@ func TestRecordCommands(t *testing.T) {
 			t.Errorf("%v: %s", args, out)
 		}
 	}
-	out, _ := d.run(0, "bundle", n, "--trust", s.info.Trust)
+	out, told := d.run(0, "bundle", n, "--trust", s.info.Trust)
+	if !strings.Contains(told, "No document was compared") || strings.Contains(told, "genuine") {
+		t.Errorf("no document was given: %s", told)
+	}
 	b, err := s.remote(s.info.URL).Bundle(t.Context(), n, nil)
 	fatalIfErr(t, err)
 	if out != string(b.JSON) {

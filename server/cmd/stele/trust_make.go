@@ -13,14 +13,14 @@ import (
 )
 
 type trustMakeCmd struct {
-	From   string        `required:"" help:"The trust file of one instance, of either version." placeholder:"FILE"`
-	Code   []string      `sep:"none" help:"Credit code of an agency for which the root may speak; may stand several times." placeholder:"CODE"`
-	Region []string      `sep:"none" help:"Region for whose agencies it may speak: the first 2, 4 or 6 digits of GB/T 2260; may stand several times." placeholder:"DIGITS"`
-	Log    []string      `sep:"none" help:"Log in which it may speak; those of the file if not given; may stand several times." placeholder:"ORIGIN"`
-	Member []string      `sep:"none" help:"Organization behind a validator of the newest known epoch, with its credit code; may stand several times." placeholder:"NAME=ORGANIZATION:CODE"`
-	Epochs []string      `sep:"none" help:"A service, or saved answers of its /api/v1/chain/epochs, from which the newest epoch is known; else that is epoch 0." placeholder:"URL|FILE"`
-	Late   time.Duration `help:"How long before its anchor an agency's date may lie without a warning." placeholder:"24h"`
-	Out    string        `required:"" help:"File to write; it must not be there." placeholder:"FILE"`
+	From   string         `required:"" help:"The trust file of one instance, of either version." placeholder:"FILE"`
+	Code   []string       `sep:"none" help:"Credit code of an agency for which the root may speak; may stand several times." placeholder:"CODE"`
+	Region []string       `sep:"none" help:"Region for whose agencies it may speak: the first 2, 4 or 6 digits of GB/T 2260; may stand several times." placeholder:"DIGITS"`
+	Log    []string       `sep:"none" help:"Log in which it may speak; those of the file if not given; may stand several times." placeholder:"ORIGIN"`
+	Member []string       `sep:"none" help:"Organization behind a validator of the newest known epoch, with its credit code; may stand several times." placeholder:"NAME=ORGANIZATION:CODE"`
+	Epochs []string       `sep:"none" help:"A service, or saved answers of its /api/v1/chain/epochs, from which the newest epoch is known; else that is epoch 0." placeholder:"URL|FILE"`
+	Late   *time.Duration `help:"How long before its anchor an agency's date may lie without a warning." placeholder:"24h"`
+	Out    string         `required:"" help:"File to write; it must not be there." placeholder:"FILE"`
 }
 
 // Help implements kong.HelpProvider.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ type OfflineKey struct {
 func (k OfflineKey) passphrase() (keystore.Secret, error) {
 	pass, err := keystore.Passphrase(k.PassphraseFile, instance.PassphraseEnv)
 	if err != nil {
-		return pass, usage(err)
+		return pass, usage(fmt.Errorf("passphrase of the key: %w (--passphrase-file FILE)", err))
 	}
 	return pass, nil
 }
@@ -46,6 +47,11 @@ func (c *trustKeyCmd) Run(s *streams) error {
 	if !signednote.ValidName(c.Name) {
 		return usage(fmt.Errorf("--name %q: 1 to 128 printable ASCII characters without spaces and plus signs "+
 			"are expected", c.Name))
+	}
+	for _, name := range []string{c.Out, c.Out + pubSuffix} { // before a passphrase is made for nothing
+		if err := free(name); err != nil {
+			return usage(err)
+		}
 	}
 	if c.NewPassphrase {
 		if os.Getenv(instance.PassphraseEnv) != "" || c.PassphraseFile == "" {
@@ -72,6 +78,15 @@ func (c *trustKeyCmd) Run(s *streams) error {
 		return err
 	}
 	_, err = fmt.Fprintln(s.out, text)
+	return err
+}
+
+// free fails where a file cannot be made: its name is taken, or its folder is not there.
+func free(name string) error {
+	if _, err := os.Lstat(name); err == nil {
+		return fmt.Errorf("%s is there already, and is not written over", name)
+	}
+	_, err := os.Stat(filepath.Dir(name))
 	return err
 }
 

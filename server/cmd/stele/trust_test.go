@@ -132,7 +132,7 @@ func TestTrustOfSeveralCities(t *testing.T) {
 	d.does(2, "no such file", "check", "a2.json", "--key", key)
 	d.does(2, "name+hex+base64", "check", "all.json", "--key", "province.example")
 	d.does(2, "is there already", "sign", "all.json", "--key", "trust.key")
-	d.does(2, "exists already", "key", "--name", "x", "--out", "trust.key")
+	d.does(2, "not written over", "key", "--name", "x", "--out", "trust.key")
 	d.does(2, "printable ASCII", "key", "--name", "a b", "--out", "third.key")
 	d.does(2, "no such file", "sign", "all.json", "--key", "third.key", "--out", "x.sig")
 	d.does(2, "is of another key", "sign", "all.json", "--key", d.swapped("trust.key", "other.key"), "--out", "x.sig")
@@ -213,6 +213,12 @@ func TestTrustRefuses(t *testing.T) {
 			d.does(c.code, c.says, c.args...)
 			d.lacks("o.json")
 		})
+	}
+	// No passphrase is left over for a key that could not be made.
+	d.t = t
+	for _, out := range []string{"there.json", "nowhere/k.key"} {
+		d.does(2, "", "key", "--name", "x", "--out", out, "--passphrase-file", d.path("pp"), "--new-passphrase")
+		d.lacks("pp")
 	}
 }
 
