@@ -167,7 +167,7 @@ func (c TrustedChain) anchored(ev anchorproof.Evidence, proven anchorproof.Ancho
 func (c TrustedChain) organizations(e anchorproof.Epoch, signed []anchorproof.Cosignature) (names []string, all bool) {
 	var codes []string
 	for _, s := range signed {
-		m, named := c.organization(e.Validators[s.Validator].Key)
+		m, named := c.Organization(e.Validators[s.Validator].Key)
 		if !named {
 			return nil, false
 		}
@@ -183,7 +183,7 @@ func (c TrustedChain) alone(e anchorproof.Epoch, signed []anchorproof.Cosignatur
 	power := map[string]uint64{} // by credit code
 	for _, s := range signed {
 		v := e.Validators[s.Validator]
-		if m, named := c.organization(v.Key); named {
+		if m, named := c.Organization(v.Key); named {
 			if power[m.Code] += v.Power; e.IsQuorum(power[m.Code]) {
 				return &m
 			}

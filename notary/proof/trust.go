@@ -272,8 +272,8 @@ func (t *Trust) late() time.Duration {
 	return t.Late
 }
 
-// organization names the holder of a validator's key.
-func (c TrustedChain) organization(key *sm.PublicKey) (TrustedMember, bool) {
+// Organization names the holder of a validator's key, where the trust roots do.
+func (c TrustedChain) Organization(key *sm.PublicKey) (TrustedMember, bool) {
 	i := slices.IndexFunc(c.Members, func(m TrustedMember) bool { return m.Key.Equal(key) })
 	if i < 0 {
 		return TrustedMember{}, false

@@ -217,7 +217,7 @@ func (c *TrustedChain) AddMember(m TrustedMember) error {
 	if !notary.ValidUSCC(m.Code) || !statement.ValidText(m.Organization, statement.MaxName) {
 		return fmt.Errorf("an organization's name of 1 to %d bytes and its credit code are expected", statement.MaxName)
 	}
-	if _, twice := c.organization(m.Key); twice {
+	if _, twice := c.Organization(m.Key); twice {
 		return errors.New("the key stands there twice")
 	}
 	c.Members = append(c.Members, m)

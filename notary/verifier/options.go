@@ -225,9 +225,9 @@ func (o options) judge(ctx context.Context, trust *proof.Trust, given *evidence,
 	return proof.VerifyFile(trust, file, given.bundle), nil
 }
 
-// readFile reads a file, or its beginning with one byte over the limit: the parser then
+// ReadFile reads a file, or its beginning with one byte over the limit: the parser then
 // says that it is too long.
-func readFile(name string, limit int64) ([]byte, error) {
+func ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := openFile(name)
 	if err != nil {
 		return nil, err

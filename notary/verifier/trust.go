@@ -33,7 +33,7 @@ func (t *trustSigner) check() error {
 
 // loadTrust reads the trust roots and, where a signer was named, demands the signature first.
 func loadTrust(name string, by trustSigner) (*proof.Trust, error) {
-	text, err := readFile(name, proof.MaxTrustSize+1)
+	text, err := ReadFile(name, proof.MaxTrustSize+1)
 	if err != nil {
 		return nil, fmt.Errorf("trust roots: %w", err)
 	}
@@ -53,7 +53,7 @@ func (t trustSigner) demand(name string, text []byte) error {
 	if t.signature == "" {
 		t.signature = name + ".sig"
 	}
-	signature, err := readFile(t.signature, signednote.MaxNoteSize)
+	signature, err := ReadFile(t.signature, signednote.MaxNoteSize)
 	if err != nil {
 		return fmt.Errorf("their signature is missing: %w", err)
 	}

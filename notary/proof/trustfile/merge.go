@@ -99,7 +99,7 @@ func addChains(m, f *proof.Trust) error {
 			return err
 		}
 		for _, n := range c.Members {
-			o, known := organization(*have, n.Key)
+			o, known := have.Organization(n.Key)
 			if !known {
 				have.Members = append(have.Members, n)
 			} else if o.Organization != n.Organization || o.Code != n.Code {

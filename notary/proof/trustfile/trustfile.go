@@ -100,15 +100,6 @@ func validator(e anchorproof.Epoch, name string) (anchorproof.Validator, bool) {
 	return e.Validators[i], true
 }
 
-// organization names the holder of a validator's key, where the trust roots do.
-func organization(c proof.TrustedChain, key *sm.PublicKey) (proof.TrustedMember, bool) {
-	i := slices.IndexFunc(c.Members, func(m proof.TrustedMember) bool { return m.Key.Equal(key) })
-	if i < 0 {
-		return proof.TrustedMember{}, false
-	}
-	return c.Members[i], true
-}
-
 // errNoChain says which chains there are.
 func errNoChain(t *proof.Trust, id string) error {
 	var have []string

@@ -69,7 +69,7 @@ func Update(t *proof.Trust, chain string, terms []chainview.Term, now time.Time)
 		}
 		p.From = next.UTC().Truncate(time.Second)
 		for _, v := range terms[i].Signed.Validators {
-			if _, named := organization(*c, v.Key); !named {
+			if _, named := c.Organization(v.Key); !named {
 				p.Unnamed = append(p.Unnamed, v.Name)
 			}
 		}

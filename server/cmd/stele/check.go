@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
@@ -71,16 +70,11 @@ func (c *checkCmd) prepare(ctx context.Context, s *streams) (*client.Client, pro
 	if (c.File == "") == (c.SM3 == "") {
 		return nil, file, errors.New("give either a file or --sm3")
 	}
-	text, err := os.ReadFile(c.Trust)
+	trust, err := readTrust(c.Trust, proof.ParseTrust)
 	if err != nil {
 		return nil, file, err
 	}
-	cl := &client.Client{BaseURL: c.URL, Attempts: max(1, c.Attempts), OnRetry: func(why error, pause time.Duration) {
-		fmt.Fprintf(s.err, "%s; trying again in %v\n", verifier.Printable(why.Error()), pause.Round(100*time.Millisecond))
-	}}
-	if cl.Trust, err = proof.ParseTrust(text); err != nil {
-		return nil, file, fmt.Errorf("%s: %w", c.Trust, err)
-	}
+	cl := &client.Client{BaseURL: c.URL, Trust: trust, Attempts: max(1, c.Attempts), OnRetry: s.retries}
 	if c.SM3 != "" {
 		file.SM3, err = sm.ParseDigest(strings.ToLower(c.SM3))
 		return cl, file, err

@@ -69,22 +69,21 @@ func (r *Remote) client(s *streams, trustFile string) (*client.Client, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	c := &client.Client{BaseURL: r.URL, Key: client.Key(key), AllowHTTP: r.AllowHTTP, Attempts: max(1, r.Attempts), OnRetry: func(why error, pause time.Duration) {
-		fmt.Fprintf(s.err, "%s; trying again in %v\n", verifier.Printable(why.Error()), pause.Round(100*time.Millisecond))
-	}}
+	c := &client.Client{BaseURL: r.URL, Key: client.Key(key), AllowHTTP: r.AllowHTTP, Attempts: max(1, r.Attempts), OnRetry: s.retries}
 	if trustFile != "" {
-		text, err := os.ReadFile(trustFile)
-		if err != nil {
-			return nil, usage(err)
-		}
-		if c.Trust, err = proof.ParseTrust(text); err != nil {
-			return nil, usage(fmt.Errorf("%s: %w", trustFile, err))
+		if c.Trust, err = readTrust(trustFile, proof.ParseTrust); err != nil {
+			return nil, err
 		}
 	}
 	if err := c.Check(); err != nil {
 		return nil, usage(err)
 	}
 	return c, nil
+}
+
+// retries says on the error stream why a call is tried again, and when.
+func (s *streams) retries(why error, pause time.Duration) {
+	fmt.Fprintf(s.err, "%s; trying again in %v\n", verifier.Printable(why.Error()), pause.Round(100*time.Millisecond))
 }
 
 // secretText is a secret out of a file or the environment, whichever is set.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -39,7 +38,7 @@ func (*trustCmd) Help() string {
 
 // readTrust reads a trust file; what is wrong with it is the user's to mend.
 func readTrust(name string, parse func([]byte) (*proof.Trust, error)) (*proof.Trust, error) {
-	text, err := readLimited(name, proof.MaxTrustSize+1)
+	text, err := verifier.ReadFile(name, proof.MaxTrustSize+1)
 	if err != nil {
 		return nil, usage(err)
 	}
@@ -48,20 +47,6 @@ func readTrust(name string, parse func([]byte) (*proof.Trust, error)) (*proof.Tr
 		return nil, usage(fmt.Errorf("%s: %w", name, err))
 	}
 	return t, nil
-}
-
-// readLimited reads a file, or one byte more than the limit: its parser then says that it is too long.
-func readLimited(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	return b, nil
 }
 
 // writeTrust writes a trust file that must not be there yet: whoever verifies with the former one
@@ -147,7 +132,7 @@ type (
 
 // Run prints a trust file.
 func (c *trustShowCmd) Run(s *streams) error {
-	text, err := readLimited(c.File, proof.MaxTrustSize+1)
+	text, err := verifier.ReadFile(c.File, proof.MaxTrustSize+1)
 	if err != nil {
 		return usage(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary/proof"
 	"stele/notary/proof/trustfile"
+	"stele/notary/verifier"
 	"stele/server/instance"
 )
 
@@ -99,7 +100,7 @@ type trustSignCmd struct {
 
 // Run signs.
 func (c *trustSignCmd) Run(s *streams) error {
-	text, err := readLimited(c.File, proof.MaxTrustSize+1)
+	text, err := verifier.ReadFile(c.File, proof.MaxTrustSize+1)
 	if err != nil {
 		return usage(err)
 	}
@@ -131,7 +132,7 @@ const pubSuffix = ".pub"
 
 // loadSigner reads a key and, from beside it, its name.
 func loadSigner(file string, pass keystore.Secret) (*signednote.Signer, error) {
-	text, err := readLimited(file+pubSuffix, signednote.MaxNoteSize)
+	text, err := verifier.ReadFile(file+pubSuffix, signednote.MaxNoteSize)
 	if err != nil {
 		return nil, fmt.Errorf("the public half of the key is needed as well: %w", err)
 	}
@@ -161,14 +162,14 @@ func (c *trustCheckCmd) Run(s *streams) error {
 	if err != nil {
 		return usage(fmt.Errorf("--key: the line that 'stele trust key' printed is expected, name+hex+base64"))
 	}
-	t, err := readLimited(c.File, proof.MaxTrustSize+1)
+	t, err := verifier.ReadFile(c.File, proof.MaxTrustSize+1)
 	if err != nil {
 		return usage(err)
 	}
 	if c.Signature == "" {
 		c.Signature = c.File + ".sig"
 	}
-	note, err := readLimited(c.Signature, signednote.MaxNoteSize)
+	note, err := verifier.ReadFile(c.Signature, signednote.MaxNoteSize)
 	if err != nil {
 		return usage(err)
 	}

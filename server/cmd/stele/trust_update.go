@@ -92,9 +92,7 @@ const maxSaved = 64 << 20
 // handOvers asks a service, or reads saved answers in the order of their names on the command line.
 func handOvers(ctx context.Context, s *streams, from []string) (*handOverList, error) {
 	if len(from) == 1 && (strings.HasPrefix(from[0], "https://") || strings.HasPrefix(from[0], "http://")) {
-		c := &client.Client{BaseURL: from[0], Attempts: 3, OnRetry: func(why error, pause time.Duration) {
-			fmt.Fprintf(s.err, "%s; trying again in %v\n", verifier.Printable(why.Error()), pause.Round(100*time.Millisecond))
-		}}
+		c := &client.Client{BaseURL: from[0], Attempts: 3, OnRetry: s.retries}
 		answer, err := c.Epochs(ctx)
 		if err != nil {
 			return nil, remoteFailure(err)
@@ -103,7 +101,7 @@ func handOvers(ctx context.Context, s *streams, from []string) (*handOverList, e
 	}
 	all := &client.ChainEpochs{}
 	for _, name := range from {
-		text, err := readLimited(name, maxSaved)
+		text, err := verifier.ReadFile(name, maxSaved)
 		if err != nil {
 			return nil, usage(err)
 		}
