@@ -62,11 +62,11 @@ func (d *Document) Apply(plan Plan, c Content) (stamped []byte, placed []Placed,
 		byPage[p.Page] = append(byPage[p.Page], p)
 	}
 	for _, n := range slices.Sorted(maps.Keys(byPage)) {
-		t, err := d.pageText(n - 1)
+		open, err := d.openStates(n - 1)
 		if err != nil {
 			return nil, nil, err
 		}
-		w.page(d.pages[n-1], t.open, byPage[n])
+		w.page(d.pages[n-1], open, byPage[n])
 	}
 	if stamped, err = w.u.Bytes(); err != nil {
 		return nil, nil, err

@@ -45,20 +45,22 @@ type Book interface {
 // NewSealID returns an id that no seal has.
 func NewSealID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// atOnce is how many files are stamped at the same time: each may take a hundred megabytes
-// and a processor.
-const atOnce = 2
-
 // Desk stamps documents with agencies' seals. It is safe for concurrent use.
 type Desk struct {
-	seals Seals
-	now   func() time.Time
-	gate  chan struct{}
+	seals  Seals
+	reader Reader
+	now    func() time.Time
 }
 
 // NewDesk returns a desk.
-func NewDesk(seals Seals, now func() time.Time) *Desk {
-	return &Desk{seals: seals, now: now, gate: make(chan struct{}, atOnce)}
+func NewDesk(seals Seals, reader Reader, now func() time.Time) *Desk {
+	return &Desk{seals: seals, reader: reader, now: now}
+}
+
+// Look shows a document of an agency with what a plan would put on it. Nothing is recorded. The
+// error of a document that cannot be stamped is one of this package; the view has it for a plan.
+func (d *Desk) Look(ctx context.Context, agencyID string, document []byte, g Glance) (View, error) {
+	return d.reader.Look(ctx, agencyID, document, g)
 }
 
 // Order is what is to be stamped, how, and by whom.
@@ -123,18 +125,9 @@ func (d *Desk) stamp(ctx context.Context, o Order, preview bool) (Stamped, int, 
 		}
 		content.Seal, content.Demonstration = s.PNG, s.Demonstration
 	}
-	select {
-	case d.gate <- struct{}{}:
-		defer func() { <-d.gate }()
-	case <-ctx.Done():
-		return Stamped{}, 0, ctx.Err()
-	}
-	doc, err := Open(o.PDF)
-	if err != nil {
-		return Stamped{}, 0, refusal(err)
-	}
 	out := Stamped{Original: sm.Sum(o.PDF)}
-	if out.PDF, out.Placed, err = doc.Apply(o.Plan, content); err != nil {
+	var err error
+	if out.PDF, out.Placed, err = d.reader.Stamp(ctx, o.AgencyID, o.PDF, o.Plan, content); err != nil {
 		return Stamped{}, 0, refusal(err)
 	}
 	out.SM3 = sm.Sum(out.PDF)
@@ -162,15 +155,14 @@ func refusal(err error) error {
 	if errors.As(err, &plan) {
 		return refused("plan", plan, err)
 	}
-	for _, known := range []error{ErrNoQR, ErrNoSeal} {
-		if errors.Is(err, known) {
-			return refused("plan", known, err)
+	for _, known := range refusals {
+		if !errors.Is(err, known.err) {
+			continue
 		}
-	}
-	for _, known := range []error{ErrNotPDF, ErrTooLarge, ErrEncrypted, ErrSigned, ErrDamaged} {
-		if errors.Is(err, known) {
-			return refused("file", known, err)
+		if known.err == ErrNoQR || known.err == ErrNoSeal {
+			return refused("plan", known.err, err)
 		}
+		return refused("file", known.err, err)
 	}
 	return err
 }

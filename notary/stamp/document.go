@@ -24,6 +24,9 @@ var (
 	ErrEncrypted = pdf.ErrEncrypted
 	// ErrSigned: it bears a digital signature, which would no longer hold.
 	ErrSigned = errors.New("the PDF is digitally signed: stamping it would break the signature")
+	// ErrDynamicForm: its pages are made by the program that shows it, from an XFA form, and the
+	// ones in the file are a stand-in.
+	ErrDynamicForm = errors.New("the PDF is a dynamic form (XFA), whose pages are not in the file: print it to a new PDF")
 )
 
 // MaxSize is how many bytes a PDF may have.
@@ -33,7 +36,6 @@ const MaxSize = pdf.MaxSize
 type Info struct {
 	Pages  []PageInfo `json:"pages"`
 	Signed bool       `json:"signed"` // digitally; it is not stamped
-	Forms  bool       `json:"forms"`  // it has fields to fill in; they stay
 }
 
 // PageInfo is a page as it is shown.
@@ -59,14 +61,17 @@ type Document struct {
 	pages []pdf.Page
 	info  Info
 	text  *pdftext.Reader
-	read  map[int]*pageText
+	shade *pdftext.Reader
+	open  map[int]int          // graphics states that the content of a page leaves open, by the page's index
+	above map[int][]annotation // what stands on top of a page, by its index
+	last  *pageText            // of the page that was read last: a whole file's text is too large to keep
 }
 
-// pageText is a page's text; by the page's index.
+// pageText is a page's text.
 type pageText struct {
-	lines      []pdftext.Line
+	index      int
+	glyphs     []pdftext.Glyph
 	unreadable bool
-	open       int // graphics states left open by its content
 }
 
 // Open looks at a PDF, which must not change as long as the document is used. Nothing of the
@@ -77,7 +82,7 @@ func Open(data []byte) (d *Document, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d = &Document{data: data, file: file, text: pdftext.NewReader(file), read: map[int]*pageText{}}
+	d = &Document{data: data, file: file, text: pdftext.NewReader(file), shade: pdftext.NewReader(file.Aside()), open: map[int]int{}, above: map[int][]annotation{}}
 	if d.pages, err = file.Pages(); err != nil {
 		return nil, err
 	}
@@ -87,7 +92,10 @@ func Open(data []byte) (d *Document, err error) {
 	}
 	catalog := file.Catalog()
 	form := file.Dict(catalog["AcroForm"])
-	d.info.Forms = len(file.Array(form["Fields"])) > 0 || form["XFA"] != nil
+	// Static XFA forms have their pages and fields in the file as well (XFA 3.3, part 1, chapter 2).
+	if file.Resolve(form["XFA"]) != nil && (file.Resolve(catalog["NeedsRendering"]) == true || len(file.Array(form["Fields"])) == 0) {
+		return nil, ErrDynamicForm
+	}
 	// The range that a signature covers stands in the file as it is: the signature could not
 	// be filled in otherwise (ISO 32000-1, 12.8.1).
 	d.info.Signed = file.Contains("/ByteRange") || file.Dict(catalog["Perms"])["DocMDP"] != nil
@@ -104,20 +112,35 @@ func guard(err *error) {
 // Info returns what the document is.
 func (d *Document) Info() Info { return d.info }
 
-// pageText reads a page's text once. A file that cannot be read further is an error, a page
+// pageText reads a page's text. A file that cannot be read further is an error, a page
 // whose text cannot be made out is not.
 func (d *Document) pageText(index int) (t *pageText, err error) {
 	defer guard(&err)
-	if t, ok := d.read[index]; ok {
-		return t, nil
+	if d.last != nil && d.last.index == index {
+		return d.last, nil
 	}
+	d.last = nil // it shares its memory with the next
 	content, err := d.text.Read(d.pages[index])
 	if errors.Is(err, pdf.ErrTooLarge) {
 		return nil, err
 	}
-	t = &pageText{lines: pdftext.Lines(content.Glyphs), unreadable: err != nil || content.Unreadable(), open: content.Open}
-	d.read[index] = t
-	return t, nil
+	d.last = &pageText{index: index, glyphs: content.Glyphs, unreadable: err != nil || content.Unreadable()}
+	return d.last, nil
+}
+
+// openStates counts the graphics states that a page's content leaves open. Content that cannot
+// be unpacked is not shown either, and leaves none.
+func (d *Document) openStates(index int) (n int, err error) {
+	defer guard(&err)
+	n, ok := d.open[index]
+	if ok {
+		return n, nil
+	}
+	if n, err = d.text.Open(d.pages[index]); errors.Is(err, pdf.ErrTooLarge) {
+		return 0, err
+	}
+	d.open[index] = n
+	return n, nil
 }
 
 // MaxKeyword is how many characters a keyword may have.
@@ -148,7 +171,7 @@ func (d *Document) findOn(index int, keyword string) (places []Place, readable b
 		return nil, false, err
 	}
 	f := frameOf(d.pages[index])
-	for _, b := range pdftext.Find(t.lines, keyword) {
+	for _, b := range pdftext.Find(t.glyphs, keyword) {
 		p := f.place(b)
 		p.Page = index + 1
 		places = append(places, p)

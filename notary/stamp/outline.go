@@ -9,7 +9,7 @@ import (
 )
 
 // Outline draws a page, from 1, as an SVG whose unit is the millimetre: its edge, where lines
-// of text stand, and those of the placed marks that are on it. It is what marks are dragged
+// of text, fields and comments stand, and those of the placed marks that are on it. It is what marks are dragged
 // over; what a page really looks like the stamped file shows. Nothing in it comes from the
 // file but numbers. Marks carry their number in the plan as data-mark.
 func (d *Document) Outline(page int, placed []Placed) ([]byte, error) {
@@ -24,8 +24,16 @@ func (d *Document) Outline(page int, placed []Placed) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" class="outline" viewBox="0 0 %s %s" width="%[1]smm" height="%[2]smm">`, mm(info.Width), mm(info.Height))
 	fmt.Fprintf(&b, `<rect class="outline-page" width="%s" height="%s" fill="#fff" stroke="#999" stroke-width="0.3"/>`, mm(info.Width), mm(info.Height))
-	if path := d.linesPath(page-1, t.lines); path != "" {
+	if path := d.linesPath(page-1, pdftext.Lines(t.glyphs)); path != "" {
 		fmt.Fprintf(&b, `<path class="outline-text" fill="#ccc" d="%s"/>`, path)
+	}
+	above, err := d.annotations(page - 1)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range above[:min(len(above), maxOutlineLines)] {
+		fmt.Fprintf(&b, `<rect class="outline-above" x="%s" y="%s" width="%s" height="%s" fill="#9db4c8" fill-opacity="0.4" stroke="#5b7690" stroke-width="0.3"/>`,
+			mm(a.X), mm(a.Y), mm(a.Width), mm(a.Height))
 	}
 	for _, p := range placed {
 		if p.Page == page {

@@ -16,6 +16,7 @@ type Placed struct {
 	Strip      int  `json:"strip,omitempty"`      // of a straddle seal: which one of Strips, from 1, left to right
 	Strips     int  `json:"strips,omitempty"`     //
 	CoversText bool `json:"coversText,omitempty"` // a QR code stands on text, which cannot be read any more
+	OnDark     bool `json:"onDark,omitempty"`     // a seal stands on what is so dark that it can hardly be seen, see onDark
 }
 
 // Content is what marks show. It is the same for all marks of a plan.
@@ -75,15 +76,16 @@ func (d *Document) Place(plan Plan, url string) ([]Placed, error) {
 	return out, d.compare(out)
 }
 
-// compare refuses marks that stand on each other or beside the page, and notes QR codes that
-// stand on text.
+// compare refuses marks that stand on each other, beside the page, or below what readers draw
+// on top of it, and notes QR codes that stand on text.
 func (d *Document) compare(all []Placed) error {
 	byPage := map[int][]Placed{}
 	for i, p := range all {
 		info := d.info.Pages[p.Page-1]
 		if !p.within(info.Width, info.Height) {
 			return &PlanError{Problem: OutsidePage, Mark: p.Mark, Page: p.Page,
-				Detail: fmt.Sprintf("it would reach beyond the page of %.0f by %.0f mm: it is %.1f by %.1f mm from %.1f, %.1f", info.Width, info.Height, p.Width, p.Height, p.X, p.Y)}
+				Detail: fmt.Sprintf("it would reach beyond the page of %.0f by %.0f mm: it is %.1f by %.1f mm from %.1f, %.1f",
+					info.Width, info.Height, p.Width, p.Height, p.X, p.Y)}
 		}
 		for _, q := range byPage[p.Page] {
 			if p.overlap(q.Place) {
@@ -91,22 +93,85 @@ func (d *Document) compare(all []Placed) error {
 			}
 		}
 		byPage[p.Page] = append(byPage[p.Page], p)
-		if p.Kind == QR {
-			t, err := d.pageText(p.Page - 1)
-			if err != nil {
-				return err
-			}
-			f := frameOf(d.pages[p.Page-1])
-			for _, l := range t.lines {
-				if b, ok := l.Box(); ok {
-					line := f.place(b)
-					line.Page = p.Page
-					all[i].CoversText = all[i].CoversText || line.overlap(p.Place)
-				}
-			}
+		if err := d.uncovered(p); err != nil {
+			return err
+		}
+		if p.Kind != QR {
+			all[i].OnDark = i < maxShaded && d.onDark(p.Place)
+			continue
+		}
+		var err error
+		if all[i].CoversText, err = d.coversText(p.Place); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// maxShaded is how many marks of a plan are looked at for what is below them.
+const maxShaded = 100
+
+// onDark reports whether most of what a seal is to stand on is dark: a seal darkens a page as ink
+// does, and is not seen there. Where it cannot be told, nothing is said.
+func (d *Document) onDark(p Place) bool {
+	const side, dark = 7, 0.4
+	f := frameOf(d.pages[p.Page-1])
+	at := make([][2]float64, 0, side*side)
+	for i := range side * side {
+		x, y := f.toContent(p.X+p.Width*(float64(i%side)+0.5)/side, p.Y+p.Height*(float64(i/side)+0.5)/side)
+		at = append(at, [2]float64{x, y})
+	}
+	light, err := d.shade.Shade(d.pages[p.Page-1], at)
+	n := 0
+	for _, l := range light {
+		if l < dark { // not where it is unknown
+			n++
+		}
+	}
+	return err == nil && 2*n > len(at)
+}
+
+// uncovered refuses a mark that an annotation would be drawn over.
+func (d *Document) uncovered(p Placed) error {
+	above, err := d.annotations(p.Page - 1)
+	if err != nil {
+		return err
+	}
+	for _, a := range above {
+		switch {
+		case !a.overlap(p.Place):
+		case a.Field:
+			return &PlanError{Problem: BelowField, Mark: p.Mark, Page: p.Page,
+				Detail: "a field of a form stands there and would be drawn over it; move the mark, or print the document to a new PDF"}
+		default:
+			return &PlanError{Problem: BelowComment, Mark: p.Mark, Page: p.Page,
+				Detail: "a comment or a stamp of another program stands there and would be drawn over it; move the mark, or print the document to a new PDF"}
+		}
+	}
+	return nil
+}
+
+func (d *Document) coversText(p Place) (bool, error) {
+	t, err := d.pageText(p.Page - 1)
+	if err != nil {
+		return false, err
+	}
+	f := frameOf(d.pages[p.Page-1])
+	ax, ay := f.toContent(p.X, p.Y)
+	bx, by := f.toContent(p.X+p.Width, p.Y+p.Height)
+	for _, g := range t.glyphs {
+		reach := math.Abs(g.AX) + math.Abs(g.AY) + math.Abs(g.UX) + math.Abs(g.UY)
+		if g.X < min(ax, bx)-reach || g.X > max(ax, bx)+reach || g.Y < min(ay, by)-reach || g.Y > max(ay, by)+reach {
+			continue // most are, and need not be measured
+		}
+		if b, ok := g.Box(); ok {
+			at := f.place(b)
+			if at.Page = p.Page; at.overlap(p) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // marks places a seal or a QR code on each page; by a keyword, on the page where that is.

@@ -98,6 +98,8 @@ const (
 	TooBig          Problem = "too_large"         // larger than any seal
 	OutsidePage     Problem = "outside_page"      //
 	Overlapping     Problem = "overlap"           // with another mark
+	BelowField      Problem = "below_field"       // a field of a form would be drawn over it
+	BelowComment    Problem = "below_comment"     // a comment, or what else readers draw on top of a page, would
 	KeywordMissing  Problem = "keyword_not_found" // on the pages
 	KeywordUnsure   Problem = "text_unreadable"   // not found, and some of the pages' text cannot be read
 	StraddleTooFew  Problem = "straddle_pages"    // fewer than two pages to go across

@@ -142,7 +142,7 @@ func TestDesk(t *testing.T) {
 	c := content(t)
 	seals := &office{seal: notary.Seal{ID: "s", AgencyID: "a", Name: "公章", PNG: c.Seal, From: now.Add(-time.Hour), Until: now.Add(time.Hour)}}
 	at := now
-	desk := stamp.NewDesk(seals, func() time.Time { return at })
+	desk := stamp.NewDesk(seals, stamp.Here{}, func() time.Time { return at })
 	data := letter(t, 3)
 	plan, err := stamp.ParsePlan([]byte(`{"marks":[{"kind":"seal","pages":"last","anchor":{"keyword":"公章"}},{"kind":"straddle","pages":"all"},{"kind":"qr","pages":"1","anchor":{"corner":"top-right"}}]}`))
 	fatalIfErr(t, err)

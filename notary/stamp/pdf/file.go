@@ -1,8 +1,8 @@
 // Package pdf reads as much of a PDF as stamping needs, and writes what was added behind it.
 //
-// Objects are read when they are asked for. What a file may cost is counted: bytes that
-// streams unpack to, objects that are read, pages. So a file that was made to harm costs no
-// more than a large honest one; general libraries load and unpack a file whole before
+// Objects are read when they are asked for. What a file may cost is counted, see [Budget]: steps,
+// memory, and bytes that streams unpack to. So a file that was made to harm costs no
+// more than an honest one of its size; general libraries load and unpack a file whole before
 // anything can be counted. A file whose table of objects is damaged is refused and not
 // repaired: what is written behind it refers to that table.
 //
@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pdfcpu/pdfcpu/pkg/filter"
 )
@@ -22,10 +23,10 @@ const (
 	MaxSize     = 64 << 20  // bytes of a file
 	MaxPages    = 5000      // of a file
 	maxNumber   = 1<<23 - 1 // of an object: annex C.2
-	maxEntries  = 1 << 20   // of the table of objects, with all its updates
+	maxEntries  = 1 << 20   // of a section of the table of objects
 	maxSections = 1024      // of the table of objects: a file that was saved so many times is made anew
-	maxObjects  = 2 << 20   // that are read, counted with those inside of others
-	maxUnpacked = 64 << 20  // bytes that streams unpack to, all together
+	maxHeader   = 1024      // bytes that hold the file's header (Annex H, implementation note 13)
+	maxResolve  = 8         // objects that are read because another one needs them: honest ones need three
 )
 
 var (
@@ -37,40 +38,71 @@ var (
 
 // File is a PDF in memory.
 type File struct {
-	data     []byte
-	start    int64 // where the newest section of the table of objects begins
-	isStream bool  // and that it is a cross-reference stream (7.5.8)
-	trailer  Dict  // of the newest section
+	data     []byte // from the header on, where offsets count from there
+	ahead    []byte // what stands before it
+	start    int64  // where the newest section of the table of objects begins
+	isStream bool   // and that it is a cross-reference stream (7.5.8)
+	trailer  Dict   // of the newest section
 	table    map[int]entry
 	cache    map[int]Object
 	packed   map[int]*objectStream
-	loading  map[int]bool
-	tokens   int   // objects that may still be read
-	unpacked int   // bytes that may still be unpacked
-	spent    error // why reading was given up
+	loading  []int // objects that are being read, each for the one before
+	budget   *Budget
 }
 
 // Open reads a file's table of objects. The data must not change afterwards. An encrypted
-// file gives [ErrEncrypted].
+// file gives [ErrEncrypted]. The header stands within the first 1,024 bytes, as readers take it;
+// offsets count from it (ISO 32000-2, 7.5.2), or, in files whose first bytes a program added
+// and counted, from the beginning.
 func Open(data []byte) (*File, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%w: it has more than %d MiB", ErrTooLarge, MaxSize>>20)
 	}
-	if !bytes.HasPrefix(data, []byte("%PDF-")) {
+	header := bytes.Index(data[:min(len(data), maxHeader)], []byte("%PDF-"))
+	if header < 0 {
 		return nil, fmt.Errorf("%w: it does not begin with %%PDF-", ErrNotPDF)
 	}
-	f := &File{data: data, table: map[int]entry{}, cache: map[int]Object{}, packed: map[int]*objectStream{}, loading: map[int]bool{}, tokens: maxObjects, unpacked: maxUnpacked}
-	if err := f.readTable(); err != nil {
-		return nil, errors.Join(err, f.spent)
+	budget := newBudget(len(data))
+	f, err := open(data, header, budget)
+	if header > 0 && errors.Is(err, ErrDamaged) {
+		if g, again := open(data, 0, budget); again == nil {
+			return g, nil
+		}
+	}
+	return f, err
+}
+
+func open(data []byte, header int, budget *Budget) (*File, error) {
+	f := &File{data: data[header:], ahead: data[:header], table: map[int]entry{}, cache: map[int]Object{}, packed: map[int]*objectStream{},
+		budget: budget}
+	err := f.readTable()
+	if f.Err() != nil { // what else is wrong may come of it
+		return nil, f.Err()
+	}
+	if err != nil {
+		return nil, err
 	}
 	if f.trailer["Encrypt"] != nil {
 		return nil, ErrEncrypted
 	}
-	return f, f.spent
+	return f, nil
 }
 
 // Err returns why reading was given up, or nil: what was read before is then not all.
-func (f *File) Err() error { return f.spent }
+func (f *File) Err() error { return f.budget.Err() }
+
+// Budget is what may still be spent on the file.
+func (f *File) Budget() *Budget { return f.budget }
+
+// Aside is the same file with a small budget of its own, for what would be good to know and is
+// not needed.
+func (f *File) Aside() *File {
+	g := *f
+	g.budget = newBudget(len(f.data))
+	g.budget.steps /= 4
+	g.budget.memory /= 4
+	return &g
+}
 
 // Catalog is the root of all objects.
 func (f *File) Catalog() Dict { return f.Dict(f.trailer["Root"]) }
@@ -146,23 +178,41 @@ func (f *File) object(number int) Object {
 		return o
 	}
 	e, ok := f.table[number]
-	if !ok || f.loading[number] || f.spent != nil {
+	if !ok || slices.Contains(f.loading, number) || f.Err() != nil {
 		return nil
 	}
-	f.loading[number] = true
-	defer delete(f.loading, number)
-	var o Object
+	if len(f.loading) >= maxResolve {
+		f.budget.fail("reading one object leads to too many others")
+		return nil
+	}
+	f.loading = append(f.loading, number)
+	defer func() { f.loading = f.loading[:len(f.loading)-1] }()
+	o := f.read(number, e)
+	if f.Err() != nil {
+		return nil
+	}
+	f.cache[number] = o
+	return o
+}
+
+func (f *File) read(number int, e entry) (o Object) {
 	switch e.kind {
 	case plain:
 		o, _ = f.objectAt(e.offset, number)
 	case compressed:
 		o = f.objectIn(int(e.offset), number)
 	}
-	if f.tokens <= 0 && f.spent == nil {
-		f.spent = fmt.Errorf("%w: it has more than %d objects", ErrTooLarge, maxObjects)
-	}
-	f.cache[number] = o
 	return o
+}
+
+// Once is a dictionary that is looked at one time: it is not kept, unless it was before.
+func (f *File) Once(o Object) Dict {
+	r, ok := o.(Ref)
+	if e, known := f.table[r.Number]; ok && known && f.cache[r.Number] == nil && f.Err() == nil {
+		o = f.read(r.Number, e)
+		f.budget.giveBack(o)
+	}
+	return f.Dict(o)
 }
 
 // objectAt reads the object that is defined at an offset (7.3.10); false where there is none
@@ -171,7 +221,7 @@ func (f *File) objectAt(offset int64, number int) (Object, bool) {
 	if offset <= 0 || offset >= int64(len(f.data)) {
 		return nil, false
 	}
-	l := &Lexer{data: f.data, pos: int(offset), budget: &f.tokens, refs: true}
+	l := &Lexer{data: f.data, pos: int(offset), budget: f.budget, refs: true}
 	n, _ := l.Next()
 	_, _ = l.Next()
 	word, _ := l.Next()
@@ -202,15 +252,18 @@ func (f *File) objectAt(offset int64, number int) (Object, bool) {
 func (f *File) streamData(d Dict, start int) []byte {
 	if n, ok := f.Number(d["Length"]); ok && n >= 0 && n <= float64(len(f.data)-start) {
 		end := start + int(n)
-		l := Lexer{data: f.data, pos: end, budget: &f.tokens}
+		l := Lexer{data: f.data, pos: end, budget: f.budget}
 		if l.skipSpace(); l.at("endstream") {
 			return f.data[start:end]
 		}
 	}
 	end := bytes.Index(f.data[start:], []byte("endstream"))
+	const each = 256 // bytes that are looked through in a step
 	if end < 0 {
+		f.budget.Take((len(f.data) - start) / each)
 		return nil
 	}
+	f.budget.Take(end / each)
 	return bytes.TrimRight(f.data[start:start+end], "\r\n")
 }
 
@@ -230,7 +283,7 @@ func (f *File) objectIn(stream, number int) Object {
 	if !ok {
 		return nil
 	}
-	o, _ := (&Lexer{data: s.data, pos: at, budget: &f.tokens, refs: true}).Next()
+	o, _ := (&Lexer{data: s.data, pos: at, budget: f.budget, refs: true}).Next()
 	if _, is := o.(Keyword); is {
 		return nil
 	}
@@ -252,14 +305,21 @@ func (f *File) openObjectStream(number int) *objectStream {
 	if err != nil || n < 0 || first < 0 || first > float64(len(data)) {
 		return out
 	}
+	if !f.budget.Hold(len(data)) {
+		return out
+	}
 	out.data = data
-	l := NewLexer(data[:int(first)], &f.tokens)
+	l := NewLexer(data[:int(first)], f.budget)
 	for range int(min(n, maxEntries)) {
 		num, _ := l.Next()
 		offset, more := l.Next()
 		i, ok := num.(int64)
 		at, ok2 := offset.(int64)
 		if !more || !ok || !ok2 || at < 0 || at >= int64(len(data))-int64(first) {
+			break
+		}
+		const weight = 48 // bytes of an entry in memory
+		if !f.budget.Hold(weight) {
 			break
 		}
 		out.offsets[int(i)] = int(first) + int(at)
@@ -275,7 +335,8 @@ func (f *File) Unpack(s *Stream) ([]byte, error) {
 	}
 	data := s.Raw
 	if len(names) == 0 {
-		return data, f.charge(len(data))
+		f.budget.unpack(len(data))
+		return data, f.Err()
 	}
 	const most = 4 // filters one after the other: honest files have one or two
 	if len(names) > most {
@@ -294,12 +355,13 @@ func (f *File) Unpack(s *Stream) ([]byte, error) {
 	return data, nil
 }
 
-var filters = map[Name]string{"FlateDecode": filter.Flate, "Fl": filter.Flate, "LZWDecode": filter.LZW, "LZW": filter.LZW, "ASCII85Decode": filter.ASCII85, "A85": filter.ASCII85,
-	"ASCIIHexDecode": filter.ASCIIHex, "AHx": filter.ASCIIHex, "RunLengthDecode": filter.RunLength, "RL": filter.RunLength}
+var filters = map[Name]string{"FlateDecode": filter.Flate, "Fl": filter.Flate, "LZWDecode": filter.LZW, "LZW": filter.LZW,
+	"ASCII85Decode": filter.ASCII85, "A85": filter.ASCII85, "ASCIIHexDecode": filter.ASCIIHex, "AHx": filter.ASCIIHex,
+	"RunLengthDecode": filter.RunLength, "RL": filter.RunLength}
 
 func (f *File) unpackOnce(name Name, parms Dict, data []byte) ([]byte, error) {
-	if f.spent != nil {
-		return nil, f.spent
+	if f.Err() != nil {
+		return nil, f.Err()
 	}
 	kind, ok := filters[name]
 	if !ok {
@@ -311,15 +373,22 @@ func (f *File) unpackOnce(name Name, parms Dict, data []byte) ([]byte, error) {
 			p[string(key)] = int(v)
 		}
 	}
-	decoder, err := filter.NewFilter(kind, p, int64(f.unpacked))
+	most := min(f.budget.unpacked, mostOfStream)
+	decoder, err := filter.NewFilter(kind, p, int64(most))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	r, err := decoder.Decode(bytes.NewReader(data))
 	if errors.Is(err, filter.ErrDecodeLimitExceeded) {
-		return nil, f.charge(f.unpacked + 1)
+		f.budget.unpack(most + 1)
+		if most == mostOfStream {
+			f.budget.fail(fmt.Sprintf("one of its streams unpacks to more than %d MiB", mostOfStream>>20))
+		}
+		return nil, f.Err()
 	}
 	if err != nil {
+		const ratio = 256 // nothing came of it, and it was work: how much is not known
+		f.budget.unpack(min(ratio*len(data), mostOfStream))
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	out, ok := r.(*bytes.Buffer) // which it is today; then nothing is copied
@@ -329,13 +398,6 @@ func (f *File) unpackOnce(name Name, parms Dict, data []byte) ([]byte, error) {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}
-	return out.Bytes(), f.charge(out.Len())
-}
-
-// charge counts bytes that were unpacked.
-func (f *File) charge(n int) error {
-	if f.unpacked -= n; f.unpacked < 0 && f.spent == nil {
-		f.spent = fmt.Errorf("%w: its streams unpack to more than %d MiB", ErrTooLarge, maxUnpacked>>20)
-	}
-	return f.spent
+	f.budget.unpack(out.Len())
+	return out.Bytes(), f.Err()
 }

@@ -31,13 +31,14 @@ const maxNesting = 48
 type Lexer struct {
 	data   []byte
 	pos    int
-	budget *int // objects that may still be read, counted with those inside of others
-	refs   bool // "1 0 R" is a reference: in files, not in content streams
+	budget *Budget
+	refs   bool // "1 0 R" is a reference, and objects are kept: in files, not in content streams
+	size   int  // bytes in memory of the object that is being read
 }
 
-// NewLexer reads a content stream, or a table of characters. budget is the number of objects
-// that may still be read from it and from whatever shares the budget; then it ends.
-func NewLexer(data []byte, budget *int) *Lexer { return &Lexer{data: data, budget: budget} }
+// NewLexer reads a content stream, or a table of characters. What is read is paid from the
+// budget; when that is used up, it ends.
+func NewLexer(data []byte, budget *Budget) *Lexer { return &Lexer{data: data, budget: budget} }
 
 func isSpace(c byte) bool {
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' || c == 0
@@ -60,16 +61,49 @@ func (l *Lexer) skipSpace() {
 	}
 }
 
+// bytesPerStep is how many bytes are looked at for a step.
+const bytesPerStep = 16
+
 // Next returns the next object; false at the end, or when the budget is used up. What cannot
 // be read is passed over, as readers do.
-func (l *Lexer) Next() (Object, bool) { return l.next(0) }
+func (l *Lexer) Next() (Object, bool) {
+	l.size = 0
+	return l.next(0)
+}
 
+// next pays for the bytes in front of an object and for those of one without parts; the parts
+// of others pay for themselves.
 func (l *Lexer) next(depth int) (Object, bool) {
+	start := l.pos
 	l.skipSpace()
-	if l.pos >= len(l.data) || *l.budget <= 0 {
+	if !l.budget.Take(1+(l.pos-start)/bytesPerStep) || l.pos >= len(l.data) {
 		return nil, false
 	}
-	*l.budget--
+	start = l.pos
+	o, ok := l.object(depth)
+	switch o.(type) {
+	case Array, Dict:
+		return o, ok
+	}
+	return o, ok && l.budget.Take((l.pos-start)/bytesPerStep) && l.grow(weight(o))
+}
+
+// maxOperand is the bytes that one operand of a content stream may take in memory.
+const maxOperand = 4 << 20
+
+// grow pays for memory before it is taken: an object in a file is kept, one in a content stream
+// is forgotten when the next is read.
+func (l *Lexer) grow(bytes int) bool {
+	if l.size += bytes; l.refs {
+		return l.budget.Hold(bytes)
+	}
+	if l.size > maxOperand {
+		l.budget.fail("an operand is too large")
+	}
+	return l.budget.Err() == nil
+}
+
+func (l *Lexer) object(depth int) (Object, bool) {
 	switch c := l.data[l.pos]; c {
 	case '/':
 		l.pos++
@@ -270,7 +304,7 @@ func (l *Lexer) hex() String {
 
 func (l *Lexer) array(depth int) (Object, bool) {
 	out := Array{}
-	for depth <= maxNesting {
+	for depth <= maxNesting && l.grow(slotWeight) {
 		o, ok := l.next(depth)
 		if !ok {
 			return nil, false
@@ -290,8 +324,11 @@ func (l *Lexer) array(depth int) (Object, bool) {
 }
 
 func (l *Lexer) dict(depth int) (Object, bool) {
+	if !l.grow(dictWeight) {
+		return nil, false
+	}
 	out := Dict{}
-	for depth <= maxNesting {
+	for depth <= maxNesting && l.grow(entryWeight) {
 		k, ok := l.next(depth)
 		if !ok {
 			return nil, false
@@ -324,6 +361,8 @@ func (l *Lexer) dict(depth int) (Object, bool) {
 // SkipInlineImage moves behind the data of an image inside a content stream, whose ID has
 // been read: to the first EI that stands alone (ISO 32000-1, 8.9.7).
 func (l *Lexer) SkipInlineImage() {
+	start := l.pos
+	defer func() { l.budget.Take((l.pos - start) / bytesPerStep) }()
 	for at := l.pos; ; {
 		i := bytes.Index(l.data[at:], []byte("EI"))
 		if i < 0 {

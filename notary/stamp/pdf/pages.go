@@ -31,8 +31,8 @@ func (f *File) Pages() ([]Page, error) {
 		ref, isRef := o.(Ref)
 		node := f.Dict(o)
 		switch {
-		case f.spent != nil:
-			return f.spent
+		case f.Err() != nil:
+			return f.Err()
 		case !isRef || node == nil || depth > maxNesting:
 			return fmt.Errorf("%w: its tree of pages cannot be read", ErrDamaged)
 		case seen[ref.Number]:

@@ -28,7 +28,7 @@ func (f *File) readTable() error {
 	if at < 0 {
 		return fmt.Errorf("%w: it has no end", ErrDamaged)
 	}
-	l := &Lexer{data: f.data, pos: from + at + len("startxref"), budget: &f.tokens}
+	l := &Lexer{data: f.data, pos: from + at + len("startxref"), budget: f.budget}
 	n, _ := l.Next()
 	start, ok := n.(int64)
 	if !ok {
@@ -69,7 +69,7 @@ func (f *File) readSection(offset int64) (trailer Dict, isStream bool, err error
 	if offset < 0 || offset >= int64(len(f.data)) {
 		return nil, false, fmt.Errorf("%w: its table is not where it should be", ErrDamaged)
 	}
-	l := &Lexer{data: f.data, pos: int(offset), budget: &f.tokens, refs: true}
+	l := &Lexer{data: f.data, pos: int(offset), budget: f.budget, refs: true}
 	if l.skipSpace(); l.at("xref") {
 		l.pos += len("xref")
 		trailer, err = f.readPlainSection(l)
@@ -84,13 +84,14 @@ func (f *File) readSection(offset int64) (trailer Dict, isStream bool, err error
 }
 
 func (f *File) add(number int, e entry) error {
-	if number < 0 || number > maxNumber || len(f.table) >= maxEntries {
-		return fmt.Errorf("%w: it has more than %d objects", ErrTooLarge, maxEntries)
+	if number < 0 || number > maxNumber {
+		return fmt.Errorf("%w: an object has the number %d", ErrDamaged, number)
 	}
-	if _, newer := f.table[number]; !newer {
+	const weight = 64 // bytes of an entry in memory
+	if _, newer := f.table[number]; !newer && f.budget.Hold(weight) {
 		f.table[number] = e
 	}
-	return nil
+	return f.budget.Err()
 }
 
 // readPlainSection reads subsections and the trailer.
@@ -164,6 +165,7 @@ func (f *File) readStreamSection(s *Stream) error {
 			return errForm
 		}
 		for number := int(index[i]); number < int(index[i])+int(index[i+1]) && len(data) >= record; number++ {
+			f.budget.Take(1)
 			if err := f.addRecord(number, data[:record], widths); err != nil {
 				return err
 			}

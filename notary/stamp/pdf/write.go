@@ -18,6 +18,7 @@ type Update struct {
 	file    *File
 	next    int
 	objects map[Ref][]byte
+	packer  *zlib.Writer // used again and again: making one takes a megabyte
 }
 
 // NewUpdate begins an update that changes nothing.
@@ -44,9 +45,13 @@ func (u *Update) Add(o Object) Ref {
 // AddStream adds a stream, packed. d is changed.
 func (u *Update) AddStream(d Dict, data []byte) Ref {
 	var packed bytes.Buffer
-	w := zlib.NewWriter(&packed)
-	_, _ = w.Write(data) // a buffer takes everything
-	_ = w.Close()
+	if u.packer == nil {
+		u.packer = zlib.NewWriter(&packed)
+	} else {
+		u.packer.Reset(&packed)
+	}
+	_, _ = u.packer.Write(data) // a buffer takes everything
+	_ = u.packer.Close()
 	d["Filter"], d["Length"] = Name("FlateDecode"), int64(packed.Len())
 	r := Ref{Number: u.next}
 	u.next++
@@ -73,18 +78,20 @@ func (u *Update) Bytes() ([]byte, error) {
 	if u.next >= maxNumber {
 		return nil, fmt.Errorf("%w: it has no numbers left for more objects", ErrTooLarge)
 	}
-	out := append(make([]byte, 0, len(u.file.data)+1<<20), u.file.data...)
+	ahead := len(u.file.ahead) // offsets count from the header
+	out := append(make([]byte, 0, ahead+len(u.file.data)+1<<20), u.file.ahead...)
+	out = append(out, u.file.data...)
 	if out[len(out)-1] != '\n' {
 		out = append(out, '\n')
 	}
 	first := len(out)
 	offsets := make([]int, 0, len(refs)+1)
 	for _, r := range refs {
-		offsets = append(offsets, len(out))
+		offsets = append(offsets, len(out)-ahead)
 		out = fmt.Appendf(out, "%d %d obj\n", r.Number, r.Generation)
 		out = append(append(out, u.objects[r]...), "\nendobj\n"...)
 	}
-	table := len(out)
+	table := len(out) - ahead
 	trailer := Dict{"Size": int64(u.next), "Prev": u.file.start, "Root": u.file.trailer["Root"], "ID": u.file.identifier(out[first:])}
 	if info := u.file.trailer["Info"]; info != nil {
 		trailer["Info"] = info
@@ -103,6 +110,7 @@ func (u *Update) Bytes() ([]byte, error) {
 // version now (14.4).
 func (f *File) identifier(update []byte) Array {
 	h := sm.NewHash()
+	h.Write(f.ahead)
 	h.Write(f.data)
 	made := String(h.Sum(nil)[:16])
 	h.Write(update)

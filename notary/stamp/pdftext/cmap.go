@@ -18,9 +18,10 @@ const (
 // cmap is a table from codes to text (9.10.3), or from codes to characters of a font (9.7.5).
 type cmap struct {
 	spaces []codespace
-	text   map[uint32]string
-	cids   []cidRange // by their beginnings
-	budget *int       // what may still be read, of the file
+	chars  map[uint32]string
+	ranges []textRange // by their beginnings
+	cids   []cidRange  // by their beginnings
+	budget *pdf.Budget
 }
 
 // codespace says how many bytes a code has that begins in a range.
@@ -30,6 +31,12 @@ type codespace struct {
 }
 
 type cidRange struct{ from, to, cid uint32 }
+
+// textRange gives each code of a range the text of the first, with its last character counted on.
+type textRange struct {
+	from, to uint32
+	text     []rune
+}
 
 func code(s pdf.String) (uint32, bool) {
 	if len(s) == 0 || len(s) > 4 {
@@ -53,9 +60,12 @@ func utf16Text(s pdf.String) string {
 
 // parseCMap reads what stands between the operators; the rest of the program around them has
 // the same meaning everywhere.
-func parseCMap(data []byte, budget *int) *cmap {
-	m := &cmap{text: map[uint32]string{}, budget: budget}
-	defer func() { slices.SortStableFunc(m.cids, func(a, b cidRange) int { return cmp.Compare(a.from, b.from) }) }()
+func parseCMap(data []byte, budget *pdf.Budget) *cmap {
+	m := &cmap{chars: map[uint32]string{}, budget: budget}
+	defer func() {
+		slices.SortStableFunc(m.cids, func(a, b cidRange) int { return cmp.Compare(a.from, b.from) })
+		slices.SortStableFunc(m.ranges, func(a, b textRange) int { return cmp.Compare(a.from, b.from) })
+	}()
 	var operands []pdf.Object
 	l := pdf.NewLexer(data, budget)
 	for {
@@ -86,6 +96,13 @@ func parseCMap(data []byte, budget *int) *cmap {
 	}
 }
 
+func (m *cmap) set(code uint32, text string) {
+	const weight = 64 // bytes of an entry in memory
+	if m.budget.Hold(weight + len(text)) {
+		m.chars[code] = text
+	}
+}
+
 func (m *cmap) addSpaces(o []pdf.Object) {
 	for ; len(o) >= 2 && len(m.spaces) < 64; o = o[2:] {
 		a, _ := o[0].(pdf.String)
@@ -99,11 +116,11 @@ func (m *cmap) addSpaces(o []pdf.Object) {
 }
 
 func (m *cmap) addCharacters(o []pdf.Object) {
-	for ; len(o) >= 2 && len(m.text) < maxMappings; o = o[2:] {
+	for ; len(o) >= 2 && len(m.chars) < maxMappings; o = o[2:] {
 		a, _ := o[0].(pdf.String)
 		to, ok := o[1].(pdf.String)
 		if from, ok2 := code(a); ok && ok2 {
-			m.text[from] = utf16Text(to)
+			m.set(from, utf16Text(to))
 		}
 	}
 }
@@ -119,19 +136,14 @@ func (m *cmap) addRanges(o []pdf.Object) {
 		}
 		switch v := o[2].(type) {
 		case pdf.String:
-			last := []rune(utf16Text(v))
-			for c := from; len(last) > 0 && c <= to && len(m.text) < maxMappings && *m.budget > 0; c++ {
-				m.text[c] = string(last)
-				*m.budget--
-				last[len(last)-1]++
-				if c == to { // to may be the largest there is
-					break
-				}
+			const weight = 64 // bytes of a range in memory
+			if last := []rune(utf16Text(v)); len(last) > 0 && len(m.ranges) < maxRanges && m.budget.Hold(weight+4*len(last)) {
+				m.ranges = append(m.ranges, textRange{from, to, last})
 			}
 		case pdf.Array:
 			for i, e := range v {
-				if s, ok := e.(pdf.String); ok && uint32(i) <= to-from && len(m.text) < maxMappings {
-					m.text[from+uint32(i)] = utf16Text(s)
+				if s, ok := e.(pdf.String); ok && uint32(i) <= to-from && len(m.chars) < maxMappings {
+					m.set(from+uint32(i), utf16Text(s))
 				}
 			}
 		}
@@ -148,6 +160,27 @@ func (m *cmap) addCIDs(o []pdf.Object, n int) {
 			m.cids = append(m.cids, cidRange{from, to, uint32(cid)})
 		}
 	}
+}
+
+// text is that of a code; false where the table has none.
+func (m *cmap) text(c uint32) (string, bool) {
+	if t, ok := m.chars[c]; ok {
+		return t, true
+	}
+	i, found := slices.BinarySearchFunc(m.ranges, c, func(r textRange, c uint32) int { return cmp.Compare(r.from, c) })
+	if !found {
+		i--
+	}
+	if i < 0 || c > m.ranges[i].to {
+		return "", false
+	}
+	r := m.ranges[i]
+	last := len(r.text) - 1
+	next := rune(uint32(r.text[last]) + c - r.from)
+	if last == 0 {
+		return string(next), true
+	}
+	return string(r.text[:last]) + string(next), true
 }
 
 // length is how many bytes the next code has; 0 where no range holds it.

@@ -1,6 +1,7 @@
 package pdftext
 
 import (
+	"math"
 	"strings"
 
 	corefont "github.com/pdfcpu/pdfcpu/pkg/font"
@@ -18,14 +19,14 @@ type font struct {
 	composite bool
 	vertical  bool
 	toUnicode *cmap
-	codes     *cmap              // of a composite font that brings its own encoding
-	charset   encoding.Encoding  // of a composite font with an encoding that everybody knows
-	wide      bool               // and that has two bytes a character throughout
-	names     [256]string        // text of a simple font's codes
-	widths    map[uint32]float64 // by code, of a composite font by character, in ems
-	missing   float64            // width of all others
-	down      float64            // advance of vertical writing, negative: downwards
-	decoded   map[uint32]string  // of the charset
+	codes     *cmap             // of a composite font that brings its own encoding
+	charset   encoding.Encoding // of a composite font with an encoding that everybody knows
+	wide      bool              // and that has two bytes a character throughout
+	names     [256]string       // text of a simple font's codes
+	widths    []float32         // by code, of a composite font by character, in ems; not a number: missing
+	missing   float64           // width of all others
+	down      float64           // advance of vertical writing, negative: downwards
+	decoded   map[uint32]string // of the charset
 	decoder   *encoding.Decoder
 }
 
@@ -45,30 +46,31 @@ var charsets = []struct {
 }{{"GB", simplifiedchinese.GB18030, false}, {"B5", traditionalchinese.Big5, false}, {"ETen", traditionalchinese.Big5, false}, {"Uni", unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM), true}}
 
 // loadFont reads a font's dictionary. It never fails: what it cannot tell stays unknown.
-func loadFont(f *pdf.File, o pdf.Object, budget *int) *font {
+func loadFont(f *pdf.File, o pdf.Object) *font {
 	d := f.Dict(o)
-	*budget -= 256 // a font that is named again and again without a number of its own
-	out := &font{widths: map[uint32]float64{}, decoded: map[uint32]string{}, down: -1}
+	f.Budget().Take(256) // a font that is named again and again without a number of its own
+	f.Budget().Hold(8 << 10)
+	out := &font{decoded: map[uint32]string{}, down: -1}
 	if s, ok := f.Resolve(d["ToUnicode"]).(*pdf.Stream); ok {
 		if data, err := f.Unpack(s); err == nil {
-			out.toUnicode = parseCMap(data, budget)
+			out.toUnicode = parseCMap(data, f.Budget())
 		}
 	}
 	if f.Name(d["Subtype"]) == "Type0" {
-		out.loadComposite(f, d, budget)
+		out.loadComposite(f, d)
 	} else {
 		out.loadSimple(f, d)
 	}
 	return out
 }
 
-func (ft *font) loadComposite(f *pdf.File, d pdf.Dict, budget *int) {
+func (ft *font) loadComposite(f *pdf.File, d pdf.Dict) {
 	ft.composite, ft.missing = true, 1
 	name := string(f.Name(d["Encoding"]))
 	if s, ok := f.Resolve(d["Encoding"]).(*pdf.Stream); ok {
 		name = string(f.Name(s.Dict["CMapName"]))
 		if data, err := f.Unpack(s); err == nil {
-			ft.codes = parseCMap(data, budget)
+			ft.codes = parseCMap(data, f.Budget())
 		}
 		if n, ok := f.Number(s.Dict["WMode"]); ok && n == 1 {
 			ft.vertical = true
@@ -91,25 +93,24 @@ func (ft *font) loadComposite(f *pdf.File, d pdf.Dict, budget *int) {
 		ft.down = n[1] / 1000
 	}
 	if ft.charset == nil { // else characters' numbers are not known, and so neither whose widths these are
-		ft.loadWidths(f, f.Array(descendant["W"]), budget)
+		ft.loadWidths(f, f.Array(descendant["W"]))
 	}
 }
 
 // loadWidths reads the widths of a composite font (9.7.4.3): "c [w1 w2 …]" and "from to w".
-func (ft *font) loadWidths(f *pdf.File, a pdf.Array, budget *int) {
+func (ft *font) loadWidths(f *pdf.File, a pdf.Array) {
 	const most = 0xffff
-	for i := 0; i+1 < len(a) && *budget > 0; {
+	for i := 0; i+1 < len(a) && f.Err() == nil; {
 		first, ok := f.Number(a[i])
 		if !ok || first < 0 || first > most {
 			return
 		}
 		if list := f.Array(a[i+1]); list != nil {
 			for j, o := range list[:min(len(list), most)] {
-				if w, ok := f.Number(o); ok {
-					ft.widths[uint32(first)+uint32(j)] = w / 1000
+				if w, ok := f.Number(o); ok && f.Budget().Take(1) {
+					ft.setWidth(f, uint32(first)+uint32(j), w/1000)
 				}
 			}
-			*budget -= len(list)
 			i += 2
 			continue
 		}
@@ -118,12 +119,28 @@ func (ft *font) loadWidths(f *pdf.File, a pdf.Array, budget *int) {
 			return
 		}
 		w, ok := f.Number(a[i+2])
-		for c := uint32(first); ok && last >= 0 && c <= uint32(last); c++ {
-			ft.widths[c] = w / 1000
-			*budget--
+		for c := uint32(first); ok && last >= 0 && c <= uint32(last) && f.Budget().Take(1); c++ {
+			ft.setWidth(f, c, w/1000)
 		}
 		i += 3
 	}
+}
+
+func (ft *font) setWidth(f *pdf.File, c uint32, width float64) {
+	const most, room = 2 * 0xffff, 256 // codes
+	if c > most {
+		return
+	}
+	if n := int(c) + 1 - len(ft.widths); n > 0 {
+		n += room
+		if !f.Budget().Hold(4 * n) {
+			return
+		}
+		for range n {
+			ft.widths = append(ft.widths, float32(math.NaN()))
+		}
+	}
+	ft.widths[c] = float32(width)
 }
 
 func (ft *font) loadSimple(f *pdf.File, d pdf.Dict) {
@@ -171,7 +188,7 @@ func (ft *font) simpleWidths(f *pdf.File, d pdf.Dict) {
 		}
 		for i, o := range list[:min(len(list), 256)] {
 			if w, ok := f.Number(o); ok {
-				ft.widths[uint32(first)+uint32(i)] = w * scale
+				ft.setWidth(f, uint32(first)+uint32(i), w*scale)
 			}
 		}
 		return
@@ -179,7 +196,7 @@ func (ft *font) simpleWidths(f *pdf.File, d pdf.Dict) {
 	name := string(f.Name(d["BaseFont"])) // one of the fourteen that every reader has
 	for c := range uint32(256) {
 		if w, err := corefont.CharWidth(name, rune(c)); err == nil && corefont.IsCoreFont(name) {
-			ft.widths[c] = float64(w) / 1000
+			ft.setWidth(f, c, float64(w)/1000)
 		}
 	}
 }
@@ -190,7 +207,7 @@ func (ft *font) next(s string) (char, string) {
 		c := uint32(s[0])
 		out := char{text: ft.names[c], advance: ft.width(c), space: c == ' '}
 		if ft.toUnicode != nil {
-			if t, ok := ft.toUnicode.text[c]; ok {
+			if t, ok := ft.toUnicode.text(c); ok {
 				out.text = t
 			}
 		}
@@ -214,7 +231,7 @@ func (ft *font) next(s string) (char, string) {
 		out.advance = ft.down
 	}
 	if ft.toUnicode != nil {
-		if t, ok := ft.toUnicode.text[c]; ok {
+		if t, ok := ft.toUnicode.text(c); ok {
 			out.text = t
 		}
 	}
@@ -253,8 +270,8 @@ func (ft *font) decode(c uint32, s string) string {
 }
 
 func (ft *font) width(c uint32) float64 {
-	if w, ok := ft.widths[c]; ok {
-		return w
+	if int(c) < len(ft.widths) && !math.IsNaN(float64(ft.widths[c])) {
+		return float64(ft.widths[c])
 	}
 	return ft.missing
 }

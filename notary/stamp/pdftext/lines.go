@@ -16,6 +16,15 @@ type Box struct{ X, Y, AX, AY, UX, UY float64 }
 // How much of a line's height stands below and above the base line.
 const below, above = 0.2, 0.88
 
+// Box is the rectangle around a character; false for one that is not seen.
+func (g Glyph) Box() (Box, bool) {
+	p, ok := place(g)
+	if !ok || strings.TrimSpace(g.Text) == "" {
+		return Box{}, false
+	}
+	return Line{glyphs: []placed{p}}.around(0, 0), true
+}
+
 // Line is characters that stand one behind the other, in reading order.
 type Line struct {
 	glyphs []placed
@@ -86,9 +95,10 @@ func appendLines(out []Line, band []placed) []Line {
 	return out
 }
 
-// withoutDoubles drops characters that were drawn twice at one place to look bold.
+// withoutDoubles drops characters that were drawn twice at one place to look bold. It moves those
+// that stay to the front of the line.
 func withoutDoubles(line []placed) []placed {
-	out := make([]placed, 0, len(line))
+	out := line[:0]
 	for _, g := range line {
 		if n := len(out); n > 0 && out[n-1].Text == g.Text && g.along-out[n-1].along < 0.25*g.size && strings.TrimSpace(g.Text) != "" {
 			continue
@@ -153,13 +163,37 @@ func fold(s string) []rune {
 	}, norm.NFKC.String(s)))
 }
 
-// Find returns where a text stands in lines, from the first to the last. White space, the
-// width of characters and upper or lower case make no difference.
-func Find(lines []Line, text string) []Box {
+// holds reports whether all characters of a text occur, wherever: most pages have not even those,
+// and need not be put in order.
+func holds(glyphs []Glyph, text []rune) bool {
+	missing := map[rune]bool{}
+	for _, r := range text {
+		missing[r] = true
+	}
+	seen := map[string]bool{}
+	for _, g := range glyphs {
+		if seen[g.Text] {
+			continue
+		}
+		seen[g.Text] = true
+		for _, r := range fold(g.Text) {
+			delete(missing, r)
+		}
+		if len(missing) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Find returns where a text stands among the characters of a page, from the first line to the
+// last. White space, the width of characters and upper or lower case make no difference.
+func Find(glyphs []Glyph, text string) []Box {
 	want := fold(text)
-	if len(want) == 0 {
+	if len(want) == 0 || !holds(glyphs, want) {
 		return nil
 	}
+	lines := Lines(glyphs)
 	var out []Box
 	for _, l := range lines {
 		var have []rune

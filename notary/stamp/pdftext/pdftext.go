@@ -7,15 +7,15 @@
 package pdftext
 
 import (
+	"fmt"
 	"math"
 
 	"stele/notary/stamp/pdf"
 )
 
-// Limits of one file's text. Real pages have some thousand characters.
+// Limits of one page's text, beside the file's [pdf.Budget]. Real pages have some thousand characters.
 const (
-	maxGlyphs = 1 << 20 // characters of a file
-	maxTokens = 8 << 20
+	maxGlyphs = 100_000
 	maxForms  = 12 // drawings inside of drawings
 	maxStates = 512
 )
@@ -34,15 +34,13 @@ type Glyph struct {
 type Page struct {
 	Glyphs  []Glyph
 	Unknown int // characters in an encoding that is not known, or of a symbol font
-	Open    int // graphics states that the content opened and did not close
 }
 
 // Reader reads the pages of one file. It is not safe for concurrent use.
 type Reader struct {
 	file   *pdf.File
 	fonts  map[pdf.Ref]*font
-	tokens int
-	glyphs int
+	glyphs []Glyph // room for those of a page, used again for the next
 }
 
 // Unreadable reports whether what can be read of a page is not its text: more than a tenth
@@ -51,24 +49,48 @@ func (p Page) Unreadable() bool { return p.Unknown*10 > p.Unknown+len(p.Glyphs) 
 
 // NewReader returns a reader of a file's text.
 func NewReader(f *pdf.File) *Reader {
-	return &Reader{file: f, fonts: map[pdf.Ref]*font{}, tokens: maxTokens, glyphs: maxGlyphs}
+	return &Reader{file: f, fonts: map[pdf.Ref]*font{}}
+}
+
+// Open counts the graphics states that a page's content opens and does not close. It reads
+// operators and nothing else: a tenth of the work of [Reader.Read].
+func (r *Reader) Open(p pdf.Page) (int, error) {
+	content, err := r.file.Content(p)
+	if err != nil {
+		return 0, err
+	}
+	open := 0
+	for l := pdf.NewLexer(content, r.file.Budget()); ; {
+		o, more := l.Next()
+		if !more {
+			return open, r.file.Err()
+		}
+		switch o {
+		case pdf.Keyword("ID"):
+			l.SkipInlineImage()
+		case pdf.Keyword("q"):
+			open = min(open+1, maxStates)
+		case pdf.Keyword("Q"):
+			open = max(open-1, 0)
+		}
+	}
 }
 
 // Read carries out a page's content. A file that holds too much gives an error, and what
-// cannot be understood is passed over.
+// cannot be understood is passed over. The page is good until the next is read.
 func (r *Reader) Read(p pdf.Page) (Page, error) {
 	content, err := r.file.Content(p)
 	if err != nil {
 		return Page{}, err
 	}
-	in := interpreter{Reader: r, state: state{ctm: identity, scale: 1}}
+	in := interpreter{Reader: r, state: state{ctm: identity, scale: 1}, page: Page{Glyphs: r.glyphs[:0]}}
 	in.run(content, p.Resources, 0)
-	in.page.Open = len(in.stack)
+	r.glyphs = in.page.Glyphs
 	if err := r.file.Err(); err != nil {
 		return in.page, err
 	}
-	if r.tokens <= 0 || r.glyphs <= 0 {
-		return in.page, pdf.ErrTooLarge
+	if in.shown > maxGlyphs {
+		return in.page, fmt.Errorf("%w: a page has more than %d characters", pdf.ErrTooLarge, maxGlyphs)
 	}
 	return in.page, nil
 }
@@ -93,6 +115,7 @@ type state struct {
 	font                      *font
 	size, scale, rise         float64
 	charSpace, wordSpace, led float64
+	paint
 }
 
 type interpreter struct {
@@ -101,13 +124,15 @@ type interpreter struct {
 	stack      []state
 	text, line matrix
 	page       Page
+	canvas     *canvas // nil: areas do not matter
+	shown      int     // characters
 }
 
 func (in *interpreter) run(content []byte, resources pdf.Dict, depth int) {
-	l := pdf.NewLexer(content, &in.tokens)
+	l := pdf.NewLexer(content, in.file.Budget())
 	const most = 64 // operands that are kept: no operator here has more than six
 	var operands []pdf.Object
-	for in.glyphs > 0 {
+	for in.shown <= maxGlyphs {
 		o, ok := l.Next()
 		if !ok {
 			return
@@ -167,15 +192,28 @@ func (in *interpreter) operator(op pdf.Keyword, operands []pdf.Object, resources
 	case "gs":
 		if len(operands) == 1 {
 			name, _ := operands[0].(pdf.Name)
-			if a := in.file.Array(in.file.Dict(in.file.Dict(resources["ExtGState"])[name])["Font"]); len(a) == 2 {
-				in.font = in.loadFont(a[0])
-				in.size, _ = in.file.Number(a[1])
-			}
+			in.graphicsState(in.file.Dict(in.file.Dict(resources["ExtGState"])[name]))
 		}
 	default:
+		if in.canvas != nil {
+			in.area(op, operands, resources)
+			return
+		}
 		in.textState(op, operands, resources)
 		in.position(op, operands)
 		in.showing(op, operands)
+	}
+}
+
+// graphicsState takes what matters here of an ExtGState dictionary (8.4.5).
+func (in *interpreter) graphicsState(gs pdf.Dict) {
+	if in.canvas != nil {
+		in.transparency(gs)
+		return
+	}
+	if a := in.file.Array(gs["Font"]); len(a) == 2 {
+		in.font = in.loadFont(a[0])
+		in.size, _ = in.file.Number(a[1])
 	}
 }
 
@@ -260,15 +298,16 @@ func (in *interpreter) showing(op pdf.Keyword, operands []pdf.Object) {
 
 // advance moves along the line by a distance in units of text space.
 func (in *interpreter) advance(by float64) {
+	x, y := by*in.scale, 0.0
 	if in.font != nil && in.font.vertical {
-		in.text = matrix{1, 0, 0, 1, 0, by}.mul(in.text)
-		return
+		x, y = 0, by
 	}
-	in.text = matrix{1, 0, 0, 1, by * in.scale, 0}.mul(in.text)
+	in.text[4] += x*in.text[0] + y*in.text[2]
+	in.text[5] += x*in.text[1] + y*in.text[3]
 }
 
 func (in *interpreter) show(s string) {
-	for in.font != nil && len(s) > 0 && in.glyphs > 0 {
+	for in.font != nil && len(s) > 0 && in.shown <= maxGlyphs {
 		var c char
 		c, s = in.font.next(s)
 		width := c.advance * in.size
@@ -281,7 +320,8 @@ func (in *interpreter) show(s string) {
 }
 
 func (in *interpreter) put(c char, width float64) {
-	in.glyphs--
+	in.shown++
+	in.file.Budget().Take(1)
 	if c.text == "" || c.text == "\x00" || c.text == "\ufffd" {
 		in.page.Unknown++
 		return
@@ -295,10 +335,9 @@ func (in *interpreter) put(c char, width float64) {
 	g.X, g.Y = to.apply(0, in.rise)
 	g.AX, g.AY = ax*to[0]+ay*to[2], ax*to[1]+ay*to[3]
 	g.UX, g.UY = in.size*to[2], in.size*to[3]
-	for _, v := range []float64{g.X, g.Y, g.AX, g.AY, g.UX, g.UY} {
-		if math.IsNaN(v) || math.Abs(v) > 1e6 { // far outside of any page
-			return
-		}
+	const far = 1e6 // outside of any page; a number that is none is not below it either
+	if !(math.Abs(g.X)+math.Abs(g.Y) < far && math.Abs(g.AX)+math.Abs(g.AY) < far && math.Abs(g.UX)+math.Abs(g.UY) < far) {
+		return
 	}
 	in.page.Glyphs = append(in.page.Glyphs, g)
 }
@@ -310,6 +349,10 @@ func (in *interpreter) form(operands []pdf.Object, resources pdf.Dict, depth int
 	}
 	name, _ := operands[0].(pdf.Name)
 	s, ok := in.file.Resolve(in.file.Dict(resources["XObject"])[name]).(*pdf.Stream)
+	if ok && in.canvas != nil && in.file.Name(s.Dict["Subtype"]) == "Image" {
+		in.picture(s, resources)
+		return
+	}
 	if !ok || in.file.Name(s.Dict["Subtype"]) != "Form" {
 		return
 	}
@@ -335,11 +378,11 @@ func (r *Reader) loadFont(o pdf.Object) *font {
 		if r.file.Dict(o) == nil {
 			return nil
 		}
-		return loadFont(r.file, o, &r.tokens)
+		return loadFont(r.file, o)
 	}
 	f, ok := r.fonts[ref]
 	if !ok {
-		f = loadFont(r.file, o, &r.tokens)
+		f = loadFont(r.file, o)
 		r.fonts[ref] = f
 	}
 	return f
