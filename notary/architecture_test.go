@@ -72,6 +72,7 @@ var allowed = map[string]string{
 	"ui/scan/...":                "ui/scan/...",
 	"ui/wasm/...":                "crypto/sm crypto/sm/selftest notary/proof notary/proof/carrier notary/proof/exhibit ui/fill ui/wasm/...",
 	"server/slowread":            "",
+	"server/worker":              "",
 	"server/deliver":             "notary/webhook",
 	"server/bsnhttp":             "notary/anchor/bsn",
 	"server/bsnpeer":             "crypto/sm notary/gateway",

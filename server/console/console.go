@@ -91,6 +91,7 @@ type Config struct {
 	Papers      *filing.Desk
 	Bulk        *bulk.Jobs
 	SealBook    stamp.Book
+	Stamps      *stamp.Desk
 	Uploads     *upload.Uploads
 	Issuer      *issue.Issuer
 	Documents   Documents

@@ -28,6 +28,7 @@ type marksPage struct {
 	Outline template.HTML
 	Wrong   string // why the marks cannot be put so
 	Covers  bool   // a QR code stands on text
+	Dark    bool   // a seal stands on what is dark
 }
 
 // markRow is one mark in the form; its texts are as they were typed.
@@ -124,33 +125,30 @@ func (v *visit) showMarks(p filing.Paper, document []byte, seal string, plan sta
 	if len(page.Rows) < maxMarkRows {
 		page.Rows = append(page.Rows, markRow{N: len(page.Rows) + 1, Pages: "first", Anchor: anchorAt, X: "20", Y: "20"})
 	}
-	doc, err := stamp.Open(document)
+	turned, err := strconv.Atoi(strings.TrimPrefix(v.typed("do"), turnTo))
+	if err != nil {
+		turned, _ = strconv.Atoi(v.r.FormValue("page")) // 0, where it is none, is the first
+	}
+	view, err := v.Stamps.Look(v.r.Context(), v.agency.ID, document,
+		stamp.Glance{Plan: plan, URL: "https://" + v.r.Host + "/r/000000-0000-00000000-0", Page: turned})
+	if notary.CodeOf(err) != notary.CodeInternal || v.r.Context().Err() != nil {
+		return err
+	}
 	if err != nil {
 		page.Wrong = v.stampProblem(err)
 		return v.show("marks", "console.marks.title", page)
 	}
-	page.Pages = len(doc.Info().Pages)
-	turned, _ := strings.CutPrefix(v.typed("do"), turnTo)
-	for _, text := range []string{v.r.FormValue("page"), turned} {
-		if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= page.Pages {
-			page.Page = n
-		}
-	}
+	page.Page, page.Pages = view.Page, len(view.Info.Pages)
 	if page.Before = page.Page - 1; page.Page < page.Pages {
 		page.After = page.Page + 1
 	}
-	placed, err := doc.Place(plan, "https://"+v.r.Host+"/r/"+"000000-0000-00000000-0")
-	if err != nil {
-		page.Wrong = v.stampProblem(err)
+	if view.Problem != nil {
+		page.Wrong = v.stampProblem(view.Problem)
 	}
-	for _, at := range placed {
-		page.Covers = page.Covers || at.CoversText
+	for _, at := range view.Placed {
+		page.Covers, page.Dark = page.Covers || at.CoversText, page.Dark || at.OnDark
 	}
-	outline, err := doc.Outline(page.Page, placed)
-	if err != nil {
-		page.Wrong = v.stampProblem(err)
-	}
-	page.Outline = template.HTML(outline) // numbers and fixed words only, see stamp.Outline
+	page.Outline = template.HTML(view.Outline) // numbers and fixed words only, see stamp.Outline
 	return v.show("marks", "console.marks.title", page)
 }
 
@@ -164,10 +162,8 @@ func (v *visit) stampProblem(err error) string {
 		}
 		return text
 	}
-	for known, name := range map[error]string{stamp.ErrNotPDF: "not_pdf", stamp.ErrTooLarge: "file_too_large", stamp.ErrEncrypted: "encrypted", stamp.ErrSigned: "signed", stamp.ErrDamaged: "damaged"} {
-		if errors.Is(err, known) {
-			return v.t("console.stamp." + name)
-		}
+	if name := stamp.RefusalOf(err).Name; name != "" {
+		return v.t("console.stamp." + name)
 	}
 	return v.t("console.stamp.form")
 }

@@ -76,6 +76,8 @@ type Config struct {
 	AuditSealEvery time.Duration `name:"audit-seal-every" env:"STELE_AUDIT_SEAL_EVERY" default:"5m" help:"How long what people did waits at most until it is sealed in the log." yaml:"audit-seal-every"`
 	AuditAgency    string        `name:"audit-agency" env:"STELE_AUDIT_AGENCY" help:"Credit code of the agency that signs the audit trail of operators and of agencies with their key at home; default the first with a key here." yaml:"audit-agency"`
 
+	ReadCommand []string `kong:"-" yaml:"-"` // set by the program: what runs [ReadDocument]; empty: documents are read in this process
+
 	Demo bool `kong:"-" yaml:"-"` // set by the program: webhooks may go to this machine, and nobody needs a second factor
 
 	LogLevel  string `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged." yaml:"log-level"`

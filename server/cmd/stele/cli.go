@@ -208,6 +208,9 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 // serve opens and serves an instance; ready is called with the address once it listens.
 func serve(ctx context.Context, cfg instance.Config, log *slog.Logger, ready func(addr string) error) error {
 	raiseFileLimit(log)
+	if exe, err := os.Executable(); err == nil { // else documents are read in this process
+		cfg.ReadCommand = []string{exe, readCommand}
+	}
 	in, err := instance.Open(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -14,9 +14,21 @@ import (
 	"github.com/alecthomas/kong"
 
 	"stele/crypto/sm/selftest"
+	"stele/server/instance"
 )
 
+// readCommand is how the program starts itself to read one document, see package worker. It is
+// for no person, and so not among the commands of the help.
+const readCommand = "read-document"
+
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == readCommand {
+		if err := instance.ReadDocument(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "stele:", err)
+			os.Exit(exitFailed)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
