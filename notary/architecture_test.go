@@ -43,6 +43,7 @@ var allowed = map[string]string{
 	"notary/stamp":               "crypto/sm notary notary/certificate notary/stamp/...",
 	"notary/stamp/pdf":           "crypto/sm",
 	"notary/stamp/pdftext":       "notary/stamp/pdf",
+	"notary/stamp/stamptest":     "",
 	"notary/issue":               "notary notary/certificate notary/class notary/proof",
 	"notary/evidence":            "crypto/sm notary/proof notary/proof/carrier notary/proof/exhibit",
 	"notary/cmd/stele-verify":    "crypto/... notary/proof notary/verifier",
