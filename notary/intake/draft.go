@@ -319,14 +319,52 @@ func ownKey(key string) string {
 }
 
 func (in *Intake) findPrior(ctx context.Context, agencyID, key string) (*Prior, error) {
-	p, err := in.store.FindIdempotent(ctx, agencyID, key)
-	if errors.Is(err, notary.ErrNotFound) {
-		return nil, nil
-	}
+	used, err := in.store.FindIdempotent(ctx, agencyID, key)
 	if err != nil {
 		return nil, storeDown(err)
 	}
-	return &p, nil
+	if p, ok := used[key]; ok {
+		return &p, nil
+	}
+	return nil, nil
+}
+
+// priorUse finds an earlier use of a draft's idempotency key; nil when there is none.
+type priorUse func(ctx context.Context, d Draft) (*Prior, error)
+
+// priorUses looks all keys of a batch up before its first item is prepared: one question to the
+// store for each agency in it (a batch has one), not one an item. Where the store does not answer,
+// the items with a key fail as they would alone, and those without one go on. What is written
+// between this and the transaction is found by the transaction.
+func (in *Intake) priorUses(ctx context.Context, items []BatchItem) priorUse {
+	keys := map[string][]string{}
+	for _, it := range items {
+		if d := it.Draft; d.Idempotency != "" && CheckIdempotency(d.Idempotency) == nil {
+			keys[d.AgencyID] = append(keys[d.AgencyID], d.key())
+		}
+	}
+	type answer struct {
+		used map[string]Prior
+		err  error
+	}
+	answers := make(map[string]answer, len(keys))
+	for agencyID, of := range keys {
+		used, err := in.store.FindIdempotent(ctx, agencyID, of...)
+		answers[agencyID] = answer{used, err}
+	}
+	return func(_ context.Context, d Draft) (*Prior, error) {
+		if d.Idempotency == "" {
+			return nil, nil
+		}
+		a := answers[d.AgencyID]
+		if a.err != nil {
+			return nil, storeDown(a.err)
+		}
+		if p, ok := a.used[d.key()]; ok {
+			return &p, nil
+		}
+		return nil, nil
+	}
 }
 
 func (in *Intake) replay(p Prior, hash sm.Digest) (notary.Record, bool, error) {

@@ -40,13 +40,15 @@ import (
 // [notary.ErrUnknownOutcome], that this is not known.
 //
 // NoteKeyUse writes the audit row that must precede signatures. ReserveNumbers hands out n
-// serials that nobody else gets, the first of which it returns. FindIdempotent and FindRecord
-// return notary.ErrNotFound when there is nothing.
+// serials that nobody else gets, the first of which it returns. FindIdempotent returns what an
+// agency's idempotency keys were used for, in a bounded number of queries however many keys it is
+// given; keys that were not used are not in it. FindRecord returns notary.ErrNotFound when there is
+// nothing.
 type Store interface {
 	Receive(ctx context.Context, batch []*Item) ([]Outcome, error)
 	NoteKeyUse(ctx context.Context, use KeyUse) error
 	ReserveNumbers(ctx context.Context, region string, year, n int) (first uint64, err error)
-	FindIdempotent(ctx context.Context, agencyID, key string) (Prior, error)
+	FindIdempotent(ctx context.Context, agencyID string, keys ...string) (map[string]Prior, error)
 	FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
 }
 
@@ -328,7 +330,7 @@ func (in *Intake) Digest(ctx context.Context, d Draft, digest sm.Digest, size ui
 	if _, err := in.signer(d.AgencyID); err != nil {
 		return notary.Record{}, false, err
 	}
-	signer, item, prior, err := in.prepareDigest(ctx, d, digest, size)
+	signer, item, prior, err := in.prepareDigest(ctx, d, digest, size, in.prior)
 	if err != nil {
 		return notary.Record{}, false, err
 	}
@@ -338,7 +340,7 @@ func (in *Intake) Digest(ctx context.Context, d Draft, digest sm.Digest, size ui
 	return in.group.submit(ctx, signer, item).result(item)
 }
 
-func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, size uint64) (*Signer, *Item, *Prior, error) {
+func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, size uint64, used priorUse) (*Signer, *Item, *Prior, error) {
 	if err := in.check(ctx, &d); err != nil {
 		return nil, nil, nil, err
 	}
@@ -352,7 +354,7 @@ func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	prior, err := in.prior(ctx, d)
+	prior, err := used(ctx, d)
 	if err != nil || prior != nil {
 		return signer, nil, prior, err
 	}
@@ -383,10 +385,11 @@ func (in *Intake) Batch(ctx context.Context, items []BatchItem) (iter.Seq2[int, 
 	if err := in.group.admit(ctx, len(items)); err != nil {
 		return nil, err
 	}
+	used := in.priorUses(ctx, items)
 	results := make([]BatchResult, len(items))
 	waits, enqueued := make([]*waiter, len(items)), 0
 	for i, it := range items {
-		signer, item, prior, err := in.prepareDigest(ctx, it.Draft, it.Digest, it.Size)
+		signer, item, prior, err := in.prepareDigest(ctx, it.Draft, it.Digest, it.Size, used)
 		switch {
 		case err == nil && signer.Sign == nil:
 			results[i].Err = errKeyAtHome

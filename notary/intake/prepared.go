@@ -75,7 +75,7 @@ func (in *Intake) PrepareDigest(ctx context.Context, d Draft, digest sm.Digest, 
 	if _, err := in.homeSigner(d.AgencyID); err != nil {
 		return nil, nil, err
 	}
-	signer, item, prior, err := in.prepareDigest(ctx, d, digest, size)
+	signer, item, prior, err := in.prepareDigest(ctx, d, digest, size, in.prior)
 	if err != nil {
 		return nil, nil, err
 	}

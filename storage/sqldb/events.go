@@ -261,7 +261,7 @@ func recordsAt(ctx context.Context, q sqlx.QueryerContext, idx []int64) ([]notar
 	var rows []recordRow
 	list := strings.Trim(fmt.Sprint(idx), "[]")
 	if err := sqlx.SelectContext(ctx, q, &rows, selectRecord+` WHERE idx IN (`+strings.ReplaceAll(list, " ", ",")+`)`); err != nil {
-		return nil, fmt.Errorf("read records of events: %w", err)
+		return nil, fmt.Errorf("read records by index: %w", err)
 	}
 	return toRecords(rows)
 }

@@ -165,7 +165,6 @@ type agencyKey struct{ agency, key string }
 func keyOf(it *intake.Item) agencyKey { return agencyKey{it.Record.AgencyID, it.Idempotency} }
 
 func (db *DB) usedKeys(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item) (map[agencyKey]intake.Prior, error) {
-	used := map[agencyKey]intake.Prior{}
 	var keys []string
 	seen := map[string]bool{}
 	for _, it := range batch {
@@ -174,21 +173,43 @@ func (db *DB) usedKeys(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item) (
 			keys = append(keys, it.Idempotency)
 		}
 	}
-	err := db.eachChunk(keys, func(list any, n int) error {
+	return db.priors(ctx, tx, keys)
+}
+
+// priors are the uses of idempotency keys, of all agencies, with the records they made: two
+// queries for every 500 keys.
+func (db *DB) priors(ctx context.Context, q sqlx.QueryerContext, keys []string) (map[agencyKey]intake.Prior, error) {
+	used := map[agencyKey]intake.Prior{}
+	err := db.eachChunk(keys, func(chunk any, n int) error {
 		var rows []struct {
 			AgencyID    string `db:"agency_id"`
 			Key         string `db:"key"`
 			RequestHash []byte `db:"request_hash"`
 			RecordIdx   int64  `db:"record_idx"`
 		}
-		q := `SELECT agency_id, key, request_hash, record_idx FROM idempotency WHERE key ` + db.in(n)
-		if err := tx.SelectContext(ctx, &rows, q, db.args(list)...); err != nil {
+		query := `SELECT agency_id, key, request_hash, record_idx FROM idempotency WHERE key ` + db.in(n)
+		if err := sqlx.SelectContext(ctx, q, &rows, query, db.args(chunk)...); err != nil {
 			return fmt.Errorf("look up idempotency keys: %w", err)
 		}
+		if len(rows) == 0 {
+			return nil
+		}
+		indexes := make([]int64, len(rows))
+		for i, r := range rows {
+			indexes[i] = r.RecordIdx
+		}
+		list, err := recordsAt(ctx, q, indexes)
+		if err != nil {
+			return err
+		}
+		records := make(map[int64]notary.Record, len(list))
+		for _, rec := range list {
+			records[int64(rec.Index)] = rec
+		}
 		for _, r := range rows {
-			rec, err := findRecord(ctx, tx, `idx = $1`, r.RecordIdx)
-			if err != nil {
-				return err
+			rec, ok := records[r.RecordIdx]
+			if !ok || len(r.RequestHash) != sm.DigestSize {
+				return fmt.Errorf("the row of idempotency key %q is damaged", r.Key)
 			}
 			used[agencyKey{r.AgencyID, r.Key}] = intake.Prior{RequestHash: sm.Digest(r.RequestHash), Record: rec}
 		}
@@ -430,15 +451,16 @@ func (db *DB) ReserveNumbers(ctx context.Context, region string, year, n int) (u
 }
 
 // FindIdempotent implements [intake.Store].
-func (db *DB) FindIdempotent(ctx context.Context, agencyID, key string) (intake.Prior, error) {
-	var r struct {
-		RequestHash []byte `db:"request_hash"`
-		RecordIdx   int64  `db:"record_idx"`
-	}
-	err := db.read.GetContext(ctx, &r, `SELECT request_hash, record_idx FROM idempotency WHERE agency_id = $1 AND key = $2`, agencyID, key)
+func (db *DB) FindIdempotent(ctx context.Context, agencyID string, keys ...string) (map[string]intake.Prior, error) {
+	used, err := db.priors(ctx, db.read, keys)
 	if err != nil {
-		return intake.Prior{}, notFound(err)
+		return nil, err
 	}
-	rec, err := findRecord(ctx, db.read, `idx = $1`, r.RecordIdx)
-	return intake.Prior{RequestHash: sm.Digest(r.RequestHash), Record: rec}, err
+	out := make(map[string]intake.Prior, len(used))
+	for k, p := range used {
+		if k.agency == agencyID {
+			out[k.key] = p
+		}
+	}
+	return out, nil
 }

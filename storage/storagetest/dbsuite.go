@@ -206,8 +206,7 @@ func testReceiveIdempotent(t *testing.T, s *Site) {
 		out := mustReceive(t, db, as(items[4], first), keyed(items[5], "a"))
 		wantReplay(out[0])
 		wantCode(t, out[1].Err, notary.CodeIdempotency)
-		p, err := db.FindIdempotent(t.Context(), s.Agency.ID, "a")
-		fatalIfErr(t, err)
+		p := usedKey(t, db, s.Agency.ID, "a")
 		if p.RequestHash != first.RequestHash {
 			t.Error("the key stands for another request")
 		}
@@ -216,9 +215,28 @@ func testReceiveIdempotent(t *testing.T, s *Site) {
 	other := keyed(items[6], "a") // another agency's keys are its own
 	other.Record.AgencyID = "other"
 	freshIndex(t, mustReceive(t, s.DB, other)[0])
-	_, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, "c")
-	wantErr(t, err, notary.ErrNotFound)
+	used, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, "a", "b", "c", "a") // two of three, once each
+	if err != nil || len(used) != 2 {
+		t.Errorf("the keys were used for %v: %v", used, err)
+	}
+	wantRecord(t, used["a"].Record, first.Record, index)
+	wantRecord(t, used["b"].Record, items[3].Record, index+1)
+	if none, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID); err != nil || len(none) != 0 {
+		t.Errorf("no keys were used for %v: %v", none, err)
+	}
 	wantReceived(t, s.DB, 3)
+}
+
+// usedKey is what a key was used for.
+func usedKey(t *testing.T, db *sqldb.DB, agencyID, key string) intake.Prior {
+	t.Helper()
+	used, err := db.FindIdempotent(t.Context(), agencyID, key)
+	fatalIfErr(t, err)
+	p, ok := used[key]
+	if !ok {
+		t.Fatalf("the key %q was not used", key)
+	}
+	return p
 }
 
 // testReceiveIdempotentRace: of one request sent many times at once there is one record.
@@ -284,7 +302,8 @@ func testReceiveStandings(t *testing.T, s *Site) {
 	if revoked.Standing != notary.Revoked || revoked.StandingIndex != 6 || revoked.Reason != "reason" || revoked.StandingAt.IsZero() || revoked.StandingBy != "" {
 		t.Errorf("revoked: %+v", revoked)
 	}
-	p, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, "revoke 0")
+	used, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, "revoke 0")
+	p := used["revoke 0"]
 	fatalIfErr(t, err)
 	wantRecord(t, p.Record, revoked, revoked.Index)
 	replaced, err := s.DB.FindRecord(t.Context(), "", recs[1].ID)

@@ -33,8 +33,7 @@ func testReceiveAnyText(t *testing.T, s *Site) {
 		rec, err := s.DB.FindRecord(t.Context(), "", items[i].Record.ID)
 		fatalIfErr(t, err)
 		wantRecord(t, rec, items[i].Record, freshIndex(t, o))
-		p, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, items[i].Idempotency)
-		fatalIfErr(t, err)
+		p := usedKey(t, s.DB, s.Agency.ID, items[i].Idempotency)
 		wantRecord(t, p.Record, items[i].Record, o.Index)
 	}
 }

@@ -96,8 +96,8 @@ func (f *FaultyDB) ReserveNumbers(ctx context.Context, region string, year, n in
 }
 
 // FindIdempotent implements intake.Store.
-func (f *FaultyDB) FindIdempotent(ctx context.Context, agencyID, key string) (intake.Prior, error) {
-	return faulty(ctx, f, OpFindIdempotent, func() (intake.Prior, error) { return f.DB.FindIdempotent(ctx, agencyID, key) })
+func (f *FaultyDB) FindIdempotent(ctx context.Context, agencyID string, keys ...string) (map[string]intake.Prior, error) {
+	return faulty(ctx, f, OpFindIdempotent, func() (map[string]intake.Prior, error) { return f.DB.FindIdempotent(ctx, agencyID, keys...) })
 }
 
 // FindRecord implements intake.Store.
