@@ -186,12 +186,6 @@ type Work interface {
 	Registered(ctx context.Context, agencyID string, digests []sm.Digest) (map[sm.Digest]string, error)
 }
 
-// Leases keep two servers from doing the same work. They save work and guard nothing.
-type Leases interface {
-	Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
-	ReleaseLease(ctx context.Context, name, holder string) error
-}
-
 // Objects keeps files. See the storage adapters.
 type Objects interface {
 	Create(ctx context.Context, key string, r io.Reader, size int64) (notary.Object, error)

@@ -35,7 +35,7 @@ type Options struct {
 	Records Records
 	Classes *class.Book
 	Scanner filing.Scanner // nil: nothing is looked at
-	Leases  Leases
+	Leases  filing.Leases
 	Holder  string // names this server among those that share the database
 	Temp    string // folder for zips while they are unpacked; empty: the system's
 	Limits  Limits

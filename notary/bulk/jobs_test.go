@@ -64,7 +64,7 @@ func newOffice(t testing.TB) *office {
 }
 
 // server returns the jobs of one more server.
-func (o *office) server(leases bulk.Leases) *bulk.Jobs {
+func (o *office) server(leases filing.Leases) *bulk.Jobs {
 	return bulk.New(o.DB, o.DB, o.objects, bulk.Options{Notary: o.in, Records: archive.New(o.DB, nil, nil), Classes: o.classes, Leases: leases, Holder: "server", Temp: o.t.TempDir(), Limits: o.limits, Scanner: o, Now: o.Now, Log: storagetest.Discard})
 }
 

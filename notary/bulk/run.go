@@ -13,13 +13,11 @@ import (
 	"stele/notary/intake"
 )
 
-// How often work is looked for, how many jobs a server is at, and how long it has one to itself
-// without saying that it is still there.
+// How often work is looked for, and how many jobs a server is at.
 const (
 	lookEvery  = 2 * time.Second
 	lookAt     = 20
 	jobsAtOnce = 2
-	leaseFor   = 6 * time.Second
 )
 
 // rowsAtOnce is how many rows are notarized before their results are written: large groups make
@@ -87,49 +85,21 @@ func (j *Jobs) end(id string) {
 
 // serve does what a job waits for, while this server has its lease.
 func (j *Jobs) serve(ctx context.Context, job Job) error {
-	name := "bulk/" + job.ID
-	ours, err := j.o.Leases.Lease(ctx, name, j.o.Holder, leaseFor)
-	if err != nil || !ours {
-		return err
-	}
-	ctx, stop := context.WithCancel(ctx)
-	var beat sync.WaitGroup
-	beat.Go(func() { j.keepLease(ctx, stop, name) })
-	defer func() {
-		stop()
-		beat.Wait()
-		over, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = j.o.Leases.ReleaseLease(over, name, j.o.Holder) // it runs out by itself
-	}()
-	// Looked at again: another server may have done it before the lease was ours.
-	if job, err = j.Find(ctx, job.AgencyID, job.ID); err != nil {
-		return err
-	}
-	switch job.State {
-	case Uploaded:
-		return j.check(ctx, job)
-	case Running:
-		return j.run(ctx, job)
-	}
-	return nil
-}
-
-// keepLease renews a lease and stops the work when another server has it.
-func (j *Jobs) keepLease(ctx context.Context, stop func(), name string) {
-	t := time.NewTicker(leaseFor / 3)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
+	_, err := filing.Alone(ctx, j.o.Leases, "bulk/"+job.ID, j.o.Holder, func(ctx context.Context) error {
+		// Looked at again: another server may have done it before the lease was ours.
+		job, err := j.Find(ctx, job.AgencyID, job.ID)
+		if err != nil {
+			return err
 		}
-		if ours, err := j.o.Leases.Lease(ctx, name, j.o.Holder, leaseFor); err == nil && !ours {
-			stop()
-			return
+		switch job.State {
+		case Uploaded:
+			return j.check(ctx, job)
+		case Running:
+			return j.run(ctx, job)
 		}
-	}
+		return nil
+	})
+	return err
 }
 
 // check looks at every row and writes what it found.

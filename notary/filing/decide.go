@@ -168,16 +168,50 @@ func (d *Desk) Recall(ctx context.Context, agencyID, id, makerID string, seen in
 	return p, rowsDown(err)
 }
 
-// finish makes the record of an approved paper. What cannot be notarized goes back to the maker.
+// finish makes the record of an approved paper, unless it is being made already, by another
+// goroutine here or by another server: a large document is read and written once, not by everybody
+// who finds it. What cannot be notarized goes back to the maker.
 func (d *Desk) finish(ctx context.Context, p Paper) (Paper, error) {
-	if p.State != Approved {
+	if p.State != Approved || !d.begin(p.ID) {
 		return p, nil
 	}
-	ctx = context.WithoutCancel(ctx)
-	rec, err := d.notarize(ctx, p)
+	defer d.end(p.ID)
+	out := p
+	_, err := Alone(context.WithoutCancel(ctx), d.o.Leases, "paper/"+p.ID, d.o.Holder, func(ctx context.Context) (err error) {
+		// Looked at again: another server may have done it before the lease was ours.
+		if out, err = d.Find(ctx, p.AgencyID, p.ID); err == nil && out.State == Approved {
+			out, err = d.file(ctx, out)
+		}
+		return err
+	})
 	if Transient(err) {
 		d.o.Log.WarnContext(ctx, "an approved paper could not be notarized, will try again", "paper", p.ID, "error", err)
 		return p, nil
+	}
+	return out, err
+}
+
+func (d *Desk) begin(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.active[id] {
+		return false
+	}
+	d.active[id] = true
+	return true
+}
+
+func (d *Desk) end(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.active, id)
+}
+
+// file notarizes a paper and notes what came of it.
+func (d *Desk) file(ctx context.Context, p Paper) (Paper, error) {
+	rec, err := d.notarize(ctx, p)
+	if Transient(err) {
+		return p, err
 	}
 	var known *notary.Error
 	errors.As(err, &known)
@@ -250,7 +284,8 @@ const (
 	lookAt    = 50
 )
 
-// Run notarizes approved papers until ctx ends: those that a crash or an outage has left.
+// Run notarizes approved papers until ctx ends: those that a crash or an outage has left. Several
+// servers may run: a lease keeps them out of each other's way.
 func (d *Desk) Run(ctx context.Context, rows Rows) error {
 	for {
 		list, err := rows.ApprovedPapers(ctx, lookAt)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/gabriel-vasile/mimetype"
@@ -24,6 +25,9 @@ type Desk struct {
 	store   Store
 	objects Objects
 	o       Options
+
+	mu     sync.Mutex
+	active map[string]bool // papers that this server is notarizing; guarded by mu
 }
 
 // Options are what [New] needs besides its stores.
@@ -34,13 +38,15 @@ type Options struct {
 	Uploads intake.Uploads
 	Scanner Scanner // nil: nothing is looked at
 	Marker  Marker  // nil: nothing can be stamped
+	Leases  Leases
+	Holder  string // names this server among those that share the database
 	Now     func() time.Time
 	Log     *slog.Logger
 }
 
 // New returns the desk over a store. [Desk.Run] does the work in the background.
 func New(store Store, objects Objects, o Options) *Desk {
-	return &Desk{store: store, objects: objects, o: o}
+	return &Desk{store: store, objects: objects, o: o, active: map[string]bool{}}
 }
 
 const folder = "filing/"

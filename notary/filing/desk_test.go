@@ -73,7 +73,12 @@ func (o *office) Preview(ctx context.Context, p filing.Paper, marks json.RawMess
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{Site: storagetest.NewSiteOn(t, storagetest.SQLiteURL(t), storagetest.NewDir(t))}
+	return officeOn(t, storagetest.NewSiteOn(t, storagetest.SQLiteURL(t), storagetest.NewDir(t)))
+}
+
+func officeOn(t *testing.T, site *storagetest.Site) *office {
+	t.Helper()
+	o := &office{Site: site}
 	o.db, o.objects = storagetest.NewFaultyDB(o.DB), storagetest.NewFaulty(o.Objects)
 	o.uploads = upload.New(o.DB, o.DB, o.objects, upload.Options{Limits: upload.DefaultLimits(), Now: o.Now, Log: storagetest.Discard})
 	o.classes = class.NewBook(o.DB, o.Now)
@@ -81,12 +86,18 @@ func newOffice(t *testing.T) *office {
 	o.in = intake.New(ctx, o.db, o.objects, intake.Options{Signers: func(string) (*intake.Signer, error) { return o.Signer, nil }, Prepared: o.db, Uploads: o.uploads, Classes: o.classes,
 		Limits: intake.DefaultLimits(), Now: o.Now, Log: storagetest.Discard})
 	t.Cleanup(func() { o.db.Heal(); o.objects.Heal(); cancel(); o.in.Wait() })
-	o.desk = filing.New(o.DB, o.objects, filing.Options{Notary: o.in, Records: records{o.DB}, Classes: o.classes, Uploads: o.uploads, Scanner: o, Marker: o, Now: o.Now, Log: storagetest.Discard})
+	o.desk = o.server(o.DB, o.db, "server", o.in)
 	for _, c := range class.Ready() {
 		c.AgencyID = o.Agency.ID
 		fatalIfErr(t, o.classes.Put(ctx, c))
 	}
 	return o
+}
+
+// server is a desk as another server of the instance has it.
+func (o *office) server(store filing.Store, leases filing.Leases, holder string, in filing.Notary) *filing.Desk {
+	return filing.New(store, o.objects, filing.Options{Notary: in, Records: records{o.DB}, Classes: o.classes, Uploads: o.uploads, Scanner: o, Marker: o, Leases: leases, Holder: holder,
+		Now: o.Now, Log: storagetest.Discard})
 }
 
 func (o *office) upload(t *testing.T, text string) string {

@@ -16,9 +16,8 @@ import (
 )
 
 var (
-	_ bulk.Store  = (*DB)(nil)
-	_ bulk.Work   = (*DB)(nil)
-	_ bulk.Leases = (*DB)(nil)
+	_ bulk.Store = (*DB)(nil)
+	_ bulk.Work  = (*DB)(nil)
 )
 
 type bulkRow struct {

@@ -16,8 +16,9 @@ import (
 )
 
 var (
-	_ filing.Store = (*DB)(nil)
-	_ filing.Rows  = (*DB)(nil)
+	_ filing.Store  = (*DB)(nil)
+	_ filing.Rows   = (*DB)(nil)
+	_ filing.Leases = (*DB)(nil)
 )
 
 // kindApproval is the outbox row of [webhook.ApprovalRequested].

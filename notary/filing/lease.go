@@ -1,0 +1,58 @@
+package filing
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// leaseFor is how long a server has a piece of work to itself without saying that it is still there.
+const leaseFor = 6 * time.Second
+
+// Leases keep two servers from doing the same work. They save work and guard nothing: what two
+// servers do all the same has one result, by its idempotency key. Lease takes or renews the named
+// lease for ttl and reports whether this holder has it; ReleaseLease gives it up. They do not retry
+// and are safe for concurrent use.
+type Leases interface {
+	Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
+	ReleaseLease(ctx context.Context, name, holder string) error
+}
+
+// Alone does work while this server has a lease, which it renews meanwhile and gives up
+// afterwards; what a server leaves that ends without doing so can be taken up 6 s later. The
+// context of work ends when another server has the lease. Without the lease nothing is done, and
+// done is false; an error is one of the store of leases, or what work returned.
+func Alone(ctx context.Context, leases Leases, name, holder string, work func(ctx context.Context) error) (done bool, err error) {
+	ours, err := leases.Lease(ctx, name, holder, leaseFor)
+	if err != nil || !ours {
+		return false, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var beat sync.WaitGroup
+	beat.Go(func() { keepLease(ctx, stop, leases, name, holder) })
+	defer func() {
+		stop()
+		beat.Wait()
+		over, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = leases.ReleaseLease(over, name, holder) // it runs out by itself
+	}()
+	return true, work(ctx)
+}
+
+// keepLease renews a lease and stops the work when another server has it.
+func keepLease(ctx context.Context, stop func(), leases Leases, name, holder string) {
+	t := time.NewTicker(leaseFor / 3)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if ours, err := leases.Lease(ctx, name, holder, leaseFor); err == nil && !ours {
+			stop()
+			return
+		}
+	}
+}
