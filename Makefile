@@ -19,7 +19,7 @@ E2E := stele/server/cmd/stele stele/server/console stele/server/web \
 	stele/notary/stamp stele/notary/certificate stele/notary/evidence stele/notary/verifier stele/notary/proof stele/notary/fsck
 
 .DEFAULT_GOAL := help
-.PHONY: help run build generate test race e2e tools bench fuzz lint vectors clean
+.PHONY: help run build generate test race e2e schemathesis tools bench fuzz lint vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t12
@@ -41,7 +41,10 @@ race:
 e2e:
 	$(GO) test -timeout 25m $(E2E)
 
-tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, Chromium, Firefox, staticcheck
+schemathesis: tools ## call everything in the API's description with what it allows and what it does not (part of test)
+	$(GO) test ./server/cmd/stele -run '^TestSchemathesis$$' -v
+
+tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, Chromium, Firefox, staticcheck, Schemathesis
 	@deploy/install-test-tools.sh
 
 bench: build ## measure this machine, the program on it with SQLite and PostgreSQL, and the browser's verifier

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, clamd, Chromium with a
-# Chinese font, Firefox, and staticcheck. Called by `make tools`, from the root of the checkout or anywhere.
+# Chinese font, Firefox, staticcheck, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
-# root or sudo; the Go programs go into .tools/ of the checkout. At the end it says what
+# root or sudo; the Go programs and a virtual environment of Python
+# go into .tools/ of the checkout. At the end it says what
 # could not be installed, and how to do that by hand, and exits with 1.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -44,6 +45,9 @@ have_chinese_font() {
 
 have_clamd() { have clamd || [ -x /usr/sbin/clamd ]; }
 
+# Debian ships the module without what it needs to make anything.
+have_venv() { have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
 missing_packages() {
 	have_postgresql || echo postgresql
 	have openssl || echo openssl
@@ -54,6 +58,8 @@ missing_packages() {
 	have_firefox || echo firefox-esr
 	have_chinese_font || echo fonts-wqy-microhei
 	have_clamd || echo clamav-daemon
+	have python3 || echo python3
+	have_venv || echo python3-venv
 }
 
 install_packages() {
@@ -96,7 +102,25 @@ install_go() {
 		fail "go install $2" "GOBIN=$PWD/.tools go install $2 (needs access to a Go module proxy)"
 }
 
+# install_schemathesis makes .tools/schemathesis unless the versions in schemathesis.txt are there.
+install_schemathesis() {
+	place=.tools/schemathesis
+	if [ -x "$place/bin/schemathesis" ] && cmp -s deploy/schemathesis.txt "$place/installed.txt"; then
+		return
+	fi
+	echo "installing Schemathesis"
+	rm -rf "$place"
+	if python3 -m venv "$place" && "$place/bin/pip" install --quiet --requirement deploy/schemathesis.txt &&
+		"$place/bin/schemathesis" --version >/dev/null; then
+		cp deploy/schemathesis.txt "$place/installed.txt"
+		return
+	fi
+	fail "pip install --requirement deploy/schemathesis.txt" \
+		"python3 -m venv $place && $place/bin/pip install --requirement deploy/schemathesis.txt (Python 3.10 or later; needs access to a Python package index)"
+}
+
 install_packages
+install_schemathesis
 if have go; then
 	mkdir -p .tools
 	install_go minio "$minio"

@@ -223,8 +223,29 @@ func (a *API) describeBodies() {
 	for _, path := range a.huma.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{path.Post, path.Patch, path.Put} {
 			if op != nil && op.RequestBody != nil && op.RequestBody.Content[offsetStream] == nil {
+				for _, content := range op.RequestBody.Content {
+					a.describeNulls(content.Schema)
+				}
 				a.withProblems(op.Responses, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 			}
+		}
+	}
+}
+
+// describeNulls says of every member of a body that may be left out that null is the same as
+// leaving it out, as many programs write what they have no value for.
+func (a *API) describeNulls(s *huma.Schema) {
+	if s != nil && s.Ref != "" {
+		s = a.huma.OpenAPI().Components.Schemas.SchemaFromRef(s.Ref)
+	}
+	if s == nil {
+		return
+	}
+	a.describeNulls(s.Items)
+	for name, member := range s.Properties {
+		a.describeNulls(member)
+		if member.Ref == "" && member.Format != "binary" && !slices.Contains(s.Required, name) {
+			member.Nullable = true
 		}
 	}
 }

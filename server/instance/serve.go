@@ -1,11 +1,13 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -159,8 +161,31 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		}
 	}
 	r.NotFound(forReaders(site.NotFound(), api.NotFound))
-	r.MethodNotAllowed(forReaders(site.MethodNotAllowed(), api.MethodNotAllowed))
+	r.MethodNotAllowed(allowing(forReaders(site.MethodNotAllowed(), api.MethodNotAllowed)))
 	return r, nil
+}
+
+// allowing names the methods that an address does take, as RFC 9110, section 15.5.6, demands of
+// every 405: a router with an answer of its own leaves that to it. Of several patterns that fit the
+// address the one with a name counts: that /records/batch could be the id of a record is of no use.
+func allowing(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		path := cmp.Or(r.URL.RawPath, r.URL.Path) // as the router takes it
+		fewest := math.MaxInt
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+			pattern := chi.RouteContext(r.Context()).Routes.Find(chi.NewRouteContext(), method, path)
+			open := strings.Count(pattern, "{") + strings.Count(pattern, "*")
+			if pattern == "" || open > fewest {
+				continue
+			}
+			if open < fewest {
+				w.Header().Del("Allow")
+				fewest = open
+			}
+			w.Header().Add("Allow", method)
+		}
+		next(w, r)
+	}
 }
 
 // forReaders gives people a page and programs a problem document. Below /api it is always the
