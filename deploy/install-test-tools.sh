@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, clamd, Chromium with a
-# Chinese font, Firefox, staticcheck, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
+# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, clamd, nginx, HAProxy,
+# Chromium with a Chinese font, Firefox, staticcheck, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
 # root or sudo; the Go programs and a virtual environment of Python
@@ -43,6 +43,10 @@ have_chinese_font() {
 	fi
 }
 
+have_nginx() { have nginx || [ -x /usr/sbin/nginx ]; }
+
+have_haproxy() { have haproxy || [ -x /usr/sbin/haproxy ]; }
+
 have_clamd() { have clamd || [ -x /usr/sbin/clamd ]; }
 
 # Debian ships the module without what it needs to make anything.
@@ -60,6 +64,8 @@ missing_packages() {
 	have_clamd || echo clamav-daemon
 	have python3 || echo python3
 	have_venv || echo python3-venv
+	have_nginx || echo nginx-light
+	have_haproxy || echo haproxy
 }
 
 install_packages() {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,7 @@ var allowed = map[string]string{
 	"server/bsnhttp":             "notary/anchor/bsn",
 	"server/bsnpeer":             "crypto/sm notary/gateway",
 	"server/auth":                "crypto/sm notary",
+	"server/caller":              "",
 	"server/tus":                 "notary notary/upload",
 	"server/clamd":               "notary",
 	"server/clamd/clamdtest":     "",
@@ -191,6 +193,9 @@ func TestImportDirections(t *testing.T) {
 	}
 }
 
+// forwarding is how code reads who a proxy says is calling.
+var forwarding = regexp.MustCompile(`RealIP|(Get|Values)\("(?i:x-forwarded-for|x-real-ip|forwarded)"\)`)
+
 func sources(t *testing.T, visit func(path, text string)) {
 	t.Helper()
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
@@ -227,6 +232,9 @@ func TestHouseRules(t *testing.T) {
 			!strings.HasPrefix(path, "notary/chain/") && strings.Contains(text, "time.Now()") {
 			// notary/chain is excepted: the engine below it has a clock of its own, the machine's
 			t.Errorf("%s reads the clock: take it as a function", path)
+		}
+		if !strings.HasPrefix(path, "server/caller/") && forwarding.MatchString(text) {
+			t.Errorf("%s reads a forwarding header: package caller alone knows whose is believed, and puts the address into RemoteAddr", path)
 		}
 		if !strings.Contains(path, "cmd/") && strings.Contains(text, "context.Background()") && strings.HasPrefix(path, "notary/") && !strings.HasPrefix(path, "notary/chain/") {
 			t.Errorf("%s makes a context of its own: derive it from the caller's", path)

@@ -98,6 +98,9 @@ type healthOutput struct {
 	}
 }
 
+// HealthPaths are where health is asked for, by balancers among others.
+var HealthPaths = []string{"/healthz", "/readyz"}
+
 func (a *API) registerHealth() {
 	huma.Register(a.huma, huma.Operation{OperationID: "healthz", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"}, Summary: "The process is alive"},
 		func(context.Context, *struct{}) (*healthOutput, error) {

@@ -64,8 +64,8 @@ func (c *Codes) failed(number, client string) {
 	c.wrong[number]++
 }
 
-// ClientKey is what rate limits count by: the network of the connection's other end. Behind a
-// reverse proxy the server is told to take the address from a header before this is asked.
+// ClientKey is what rate limits count by: the network of the caller. Package caller has put his
+// address into the request, also from behind a proxy.
 func ClientKey(r *http.Request) (string, error) { return clientNetwork(r.RemoteAddr), nil }
 
 // clientNetwork is an address without its port; of IPv6 the first 64 bits, which one

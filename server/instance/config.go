@@ -4,6 +4,7 @@
 package instance
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stele/notary/filing"
+	"stele/server/caller"
 	"stele/server/clamd"
 )
 
@@ -27,7 +29,10 @@ type Config struct {
 	MetricsListen string `name:"metrics-listen" env:"STELE_METRICS_LISTEN" help:"Address of the private listener for /metrics; empty for none." yaml:"metrics-listen"`
 	PublicURL     string `name:"public-url" env:"STELE_PUBLIC_URL" help:"How the world reaches this service, printed on certificates." yaml:"public-url"`
 	Operator      string `name:"operator" env:"STELE_OPERATOR" help:"Who runs this service: its name stands at the foot of the public pages and on verification reports." yaml:"operator"`
-	ClientIP      string `name:"client-ip-header" env:"STELE_CLIENT_IP_HEADER" help:"Header in which a trusted reverse proxy names the client, such as X-Real-IP; empty when there is none." yaml:"client-ip-header"`
+
+	TrustedProxies string `name:"trusted-proxies" env:"STELE_TRUSTED_PROXIES" help:"Addresses or networks, in CIDR notation, of the reverse proxies that connect to this service, with commas between them; needs client-ip-header." yaml:"trusted-proxies"`
+	ClientIP       string `name:"client-ip-header" env:"STELE_CLIENT_IP_HEADER" help:"Header in which those proxies name the client: X-Forwarded-For, Forwarded, X-Real-IP or another one with a single address; needs trusted-proxies." yaml:"client-ip-header"`
+	ProxyHops      int    `name:"proxy-hops" env:"STELE_PROXY_HOPS" default:"1" help:"How many proxies a request passes: the client's address is that many from the right in the header." yaml:"proxy-hops"`
 
 	Database             string `name:"database" env:"STELE_DATABASE" help:"postgres://user@host/name?sslmode=… or sqlite:path; default sqlite in the data folder." yaml:"database"`
 	DatabasePasswordFile string `name:"database-password-file" env:"STELE_DATABASE_PASSWORD_FILE" help:"File with the database password." yaml:"database-password-file"`
@@ -125,6 +130,9 @@ func (c Config) Resolve() (Config, error) {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}
 	}
+	if _, err := c.callers(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.webhookPolicy(); err != nil {
 		errs = append(errs, err)
 	}
@@ -132,6 +140,11 @@ func (c Config) Resolve() (Config, error) {
 		errs = append(errs, fmt.Errorf("clamd: %w", err))
 	}
 	return c, errors.Join(errs...)
+}
+
+// callers are the rules by which a request's address is found.
+func (c Config) callers() (caller.Rules, error) {
+	return caller.NewRules(c.TrustedProxies, c.ClientIP, cmp.Or(c.ProxyHops, 1))
 }
 
 // scanner is the configured malware scanner, or nil.

@@ -10,6 +10,8 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"stele/server/caller"
 )
 
 // metrics are those of one server, on a registry of its own.
@@ -17,6 +19,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	callers  *prometheus.CounterVec
 }
 
 func newMetrics(in *Instance) *metrics {
@@ -24,9 +27,14 @@ func newMetrics(in *Instance) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stele_http_requests_total", Help: "Requests by route and status."}, []string{"route", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "stele_http_request_duration_seconds", Help: "Time from the request's header to the answer's end.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"route"})}
-	m.registry.MustRegister(m.requests, m.duration, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &progressCollector{in})
+	m.callers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stele_http_callers_refused_total",
+		Help: "Requests refused because a trusted proxy did not say readably who calls, by reason."}, []string{"reason"})
+	m.registry.MustRegister(m.requests, m.duration, m.callers, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &progressCollector{in})
 	return m
 }
+
+// refuse counts a request whose caller's address cannot be told.
+func (m *metrics) refuse(r caller.Reason) { m.callers.WithLabelValues(string(r)).Inc() }
 
 func (m *metrics) measure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -26,6 +26,7 @@ import (
 	"stele/notary/lookup"
 	"stele/server/api"
 	"stele/server/auth"
+	"stele/server/caller"
 	"stele/server/web"
 	"stele/ui"
 )
@@ -117,7 +118,11 @@ func (s *Server) Serve(ctx context.Context) error {
 func (in *Instance) router(m *metrics, version string, stopping <-chan struct{}) (http.Handler, error) {
 	c := in.Config
 	r := chi.NewRouter()
-	r.Use(clientIP(c.ClientIP), m.measure, in.recoverer, securityHeaders)
+	who, err := c.callers()
+	if err != nil {
+		return nil, err
+	}
+	r.Use(m.measure, in.recoverer, securityHeaders, who.Middleware(caller.Options{Open: api.HealthPaths, Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}))
 	limits := api.DefaultLimits()
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	codes := auth.NewCodes(time.Now)
@@ -213,20 +218,9 @@ func publicURL(c Config) string {
 	return "http://" + c.Listen
 }
 
-// clientIP takes the client's address from a header that a trusted proxy sets, so that
-// rate limits count clients and not the proxy.
-func clientIP(header string) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		if header == "" {
-			return next
-		}
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if ip := net.ParseIP(r.Header.Get(header)); ip != nil {
-				r.RemoteAddr = net.JoinHostPort(ip.String(), "0")
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
+// refuseCaller answers a request whose caller's address cannot be told.
+func refuseCaller(w http.ResponseWriter, _ *http.Request, why *caller.Refusal) {
+	api.WriteProblem(w, notary.Errorf(notary.CodeMalformed, "%s", why.Detail))
 }
 
 // securityHeaders are those of every answer; pages add their own Content-Security-Policy.
