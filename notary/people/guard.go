@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"stele/notary"
 )
 
@@ -12,13 +14,13 @@ import (
 // networks, far higher, where the networks that the account has signed in from before are not
 // held up by the failures of others. A delay grows and ends; nothing is ever locked for good.
 //
-// It counts in this process alone: of several servers each allows as much. It is safe for
-// concurrent use.
+// It counts in this process alone: of several servers each allows as much. When there are too
+// many counts, those that were asked for longest ago go first. It is safe for concurrent use.
 type Guard struct {
 	now func() time.Time
 
 	mu     sync.Mutex
-	failed map[string]failures // guarded by mu
+	failed *simplelru.LRU[string, failures] // guarded by mu
 }
 
 type failures struct {
@@ -33,11 +35,17 @@ const (
 	firstDelay       = 2 * time.Second
 	longestDelay     = 15 * time.Minute
 	forgetAfter      = time.Hour // without a failure
-	maxGuarded       = 100_000   // accounts and networks; when it is full all is forgotten
+	maxGuarded       = 100_000   // accounts and networks; about 25 MB
 )
 
 // NewGuard returns a guard that has seen nothing.
-func NewGuard(now func() time.Time) *Guard { return &Guard{now: now, failed: map[string]failures{}} }
+func NewGuard(now func() time.Time) *Guard {
+	failed, err := simplelru.NewLRU[string, failures](maxGuarded, nil)
+	if err != nil {
+		panic(err) // the size is not positive: a mistake in this file
+	}
+	return &Guard{now: now, failed: failed}
+}
 
 // Try begins an attempt, which counts as failed until [Guard.Passed] takes that back: many at
 // once would otherwise all begin before the first has failed. The error, rate_limited, is for
@@ -47,27 +55,24 @@ func (g *Guard) Try(account, network string, known bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
-	if len(g.failed) > maxGuarded {
-		clear(g.failed)
-	}
 	keys := map[string]int{here(account, network): freeTries}
 	if !known {
 		keys[account] = freeTriesAllOver
 	}
 	for key := range keys {
-		if f := g.failed[key]; now.Before(f.until) {
+		if f, _ := g.failed.Get(key); now.Before(f.until) {
 			wait := f.until.Sub(now)
 			return notary.Errorf(notary.CodeRateLimited, "There were too many failed attempts. Wait %d seconds and try again.", int(wait.Seconds())+1).After(wait)
 		}
 	}
 	for key, free := range keys {
-		f := g.failed[key]
+		f, _ := g.failed.Get(key)
 		if now.Sub(f.last) > forgetAfter {
 			f = failures{}
 		}
 		f.n, f.last = f.n+1, now
 		f.until = now.Add(delay(f.n - free))
-		g.failed[key] = f
+		g.failed.Add(key, f)
 	}
 	return nil
 }
@@ -84,10 +89,10 @@ func delay(beyond int) time.Duration {
 func (g *Guard) Passed(account, network string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.failed, here(account, network))
-	if f, ok := g.failed[account]; ok {
+	g.failed.Remove(here(account, network))
+	if f, ok := g.failed.Peek(account); ok {
 		f.n, f.until = max(0, f.n-1), time.Time{}
-		g.failed[account] = f
+		g.failed.Add(account, f)
 	}
 }
 

@@ -2,6 +2,8 @@ package people
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,10 +64,36 @@ func TestGuardFromManyNetworks(t *testing.T) {
 	if err := g.Try("zhang", "198.51.100.1", true); err != nil {
 		t.Error("the owner is locked out:", err)
 	}
+	// Many others do not make it forget who is being guessed at.
 	for i := range 2 * maxGuarded {
 		_ = g.Try(fmt.Sprint(i), "192.0.2.1", true)
+		if i%1000 == 0 && g.Try("zhang", "203.0.113.1", false) == nil {
+			t.Fatalf("forgotten after %d others", i)
+		}
 	}
-	if len(g.failed) > maxGuarded+2 {
-		t.Errorf("%d are remembered", len(g.failed))
+	if g.failed.Len() > maxGuarded {
+		t.Errorf("%d are remembered", g.failed.Len())
+	}
+}
+
+// Attempts count when they begin: many at once get no further than as many in a row.
+func TestGuardAtOnce(t *testing.T) {
+	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	g := NewGuard(func() time.Time { return now })
+	var begun atomic.Int64
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for range 1000 {
+		wg.Go(func() {
+			<-start
+			if g.Try("zhang", "192.0.2.1", false) == nil {
+				begun.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	if n := begun.Load(); n != freeTries {
+		t.Errorf("%d attempts at once, %d are free", n, freeTries)
 	}
 }

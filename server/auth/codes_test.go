@@ -2,6 +2,8 @@ package auth
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +43,49 @@ func TestWrongCodes(t *testing.T) {
 	now = now.Add(wrongPeriod + time.Second)
 	if got := check("ABCD1234", "192.0.2.1:9"); got != "" {
 		t.Errorf("after an hour: %s", got)
+	}
+}
+
+// A thousand guesses at once are compared no more often than ten in a row: the right code among
+// those that come later is not found.
+func TestWrongCodesAtOnce(t *testing.T) {
+	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	c := NewCodes(func() time.Time { return now })
+	r := notary.Record{Number: "420100-2026-00000017-0", Code: "ABCD1234"}
+	var compared atomic.Int64
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for range 1000 {
+		wg.Go(func() {
+			<-start
+			if notary.CodeOf(c.Check(r, "00000000", "192.0.2.1:1")) != notary.CodeRateLimited {
+				compared.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	if n := compared.Load(); n != wrongPerClient {
+		t.Errorf("%d guesses at once were compared", n)
+	}
+}
+
+// When there is no room for more counts, the oldest go, not those of who is guessing now.
+func TestWrongCodesOfMany(t *testing.T) {
+	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	c := NewCodes(func() time.Time { return now })
+	r := notary.Record{Number: "420100-2026-00000017-0", Code: "ABCD1234"}
+	for range wrongPerClient {
+		_ = c.Check(r, "00000000", "192.0.2.1:1") // wrong, as it should be
+	}
+	for i := range maxCounted {
+		_ = c.Check(notary.Record{Number: fmt.Sprint(i), Code: "ABCD1234"}, "00000000", "192.0.2.2:1")
+		if i%1000 == 0 && notary.CodeOf(c.Check(r, "ABCD1234", "192.0.2.1:1")) != notary.CodeRateLimited {
+			t.Fatalf("forgotten after %d others", i)
+		}
+	}
+	if n := c.wrong.Len(); n > maxCounted {
+		t.Errorf("%d are counted", n)
 	}
 }
 
