@@ -12,6 +12,7 @@ import (
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	bolt "go.etcd.io/bbolt"
 
+	"stele/crypto/closed"
 	"stele/crypto/merkle"
 	"stele/notary/anchorproof"
 )
@@ -46,7 +47,7 @@ func Init(c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.Home, 0o700); err != nil {
+	if err := closed.Folder(c.Home, func(name string) bool { return name == "lost+found" }); err != nil {
 		return fmt.Errorf("make chain home: %w", err)
 	}
 	entries, err := os.ReadDir(c.Home)
@@ -128,6 +129,9 @@ func openHome(c Config) (*home, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open chain home: %w", err)
 		}
+	}
+	if err := closed.Check(c.Home, filepath.Join(c.Home, appFile), filepath.Join(c.Home, signFile), filepath.Join(c.Home, dataDir)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHome, err)
 	}
 	db, err := openBolt(filepath.Join(c.Home, appFile))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"stele/crypto/closed"
 	"stele/crypto/keystore"
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
@@ -92,10 +93,11 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	if err := c.probeDB(ctx); err != nil {
 		return err
 	}
-	for _, d := range []string{c.Data, c.Keys} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return err
-		}
+	if err := closed.Folder(c.Data, func(name string) bool { return slices.Contains(beforeInit, name) }); err != nil {
+		return fmt.Errorf("the data folder: %w", err)
+	}
+	if err := os.MkdirAll(c.Keys, 0o700); err != nil {
+		return err
 	}
 	pass, err := c.passphrase()
 	if err != nil {
@@ -118,6 +120,9 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	}
 	return writeIdentity(c, id)
 }
+
+// beforeInit are what a folder may hold that becomes the data folder of a new instance.
+var beforeInit = []string{"keys", "lost+found"}
 
 // Exists reports whether the data folder holds an instance.
 func Exists(c Config) bool {
@@ -161,7 +166,7 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(c.keyPath(fileRootCert), pki.EncodePEM(root), 0o644); err != nil {
+	if err := writeFile(c.keyPath(fileRootCert), pki.EncodePEM(root)); err != nil {
 		return nil, err
 	}
 	logKey, err := newKey(c, fileLogKey, pass)
@@ -176,7 +181,7 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 	if _, err := newKey(c, fileWebhookKey, pass); err != nil {
 		return nil, err
 	}
-	return logKey, writeFile(c.keyPath(fileNotaryCert), pki.EncodePEM(cert, root), 0o644)
+	return logKey, writeFile(c.keyPath(fileNotaryCert), pki.EncodePEM(cert, root))
 }
 
 func newKey(c Config, name string, pass keystore.Secret) (*sm.PrivateKey, error) {
@@ -256,7 +261,7 @@ func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm
 	if err := nameMembers(&t.Chains[0], req.Members); err != nil {
 		return err
 	}
-	return writeFile(c.TrustPath(), append(t.Encode(), '\n'), 0o644)
+	return writeFile(c.TrustPath(), append(t.Encode(), '\n'))
 }
 
 // checkMembers finds out before anything is made what [nameMembers] would refuse.
@@ -314,12 +319,12 @@ func writeIdentity(c Config, id identity) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(c.path(fileIdentity), append(b, '\n'), 0o644)
+	return writeFile(c.path(fileIdentity), append(b, '\n'))
 }
 
 // writeFile writes a new file durably: a file that is there is never replaced.
-func writeFile(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+func writeFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -327,7 +332,7 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// replaceFile puts a public file in the place of one that may be there, whole or not at all.
+// replaceFile puts a file in the place of one that may be there, whole or not at all.
 func replaceFile(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-")
 	if err != nil {
@@ -335,7 +340,7 @@ func replaceFile(path string, data []byte) error {
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil {
@@ -399,7 +404,7 @@ func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, n
 	if err != nil {
 		return a, err
 	}
-	if err := writeFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(chain...), 0o644); err != nil {
+	if err := writeFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(chain...)); err != nil {
 		return a, err
 	}
 	return a, db.AddAgency(ctx, a, chain)

@@ -80,7 +80,7 @@ func Prepare(c Config, req InitRequest, now time.Time) (logKey string, err error
 	if err != nil {
 		return "", err
 	}
-	return signednote.FormatKey(req.Origin, key.Public()), writeFile(c.keyPath(filePrepared), append(text, '\n'), 0o644)
+	return signednote.FormatKey(req.Origin, key.Public()), writeFile(c.keyPath(filePrepared), append(text, '\n'))
 }
 
 // PreparedOrigin is the origin that keys were prepared for, "" when there are none.

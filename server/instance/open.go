@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"stele/crypto/closed"
 	"stele/crypto/keystore"
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
@@ -63,6 +64,9 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 	}()
 	if s.id, err = readIdentity(c); err != nil {
 		return s, err
+	}
+	if err = closed.Check(c.Data); err != nil {
+		return s, fmt.Errorf("the data folder: %w", err)
 	}
 	if s.trust, err = os.ReadFile(c.TrustPath()); err != nil {
 		return s, fmt.Errorf("read the trust roots: %w", err)

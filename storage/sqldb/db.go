@@ -23,6 +23,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"stele/crypto/closed"
 	"stele/notary"
 )
 
@@ -167,9 +168,12 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 		return nil, fmt.Errorf("there is no database at %s: run 'stele init' for a new instance, or correct the configured path", path)
 	}
 	if create {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("create the database's folder: %w", err)
+		if err := makeFile(path); err != nil {
+			return nil, fmt.Errorf("create the database: %w", err)
 		}
+	}
+	if err := closed.Check(path, path+"-wal", path+"-shm"); err != nil {
+		return nil, fmt.Errorf("the database: %w", err)
 	}
 	// synchronous(FULL): with NORMAL a power cut may lose the last transactions, and they
 	// have been answered. The write-ahead log is copied into the database every 32 MiB instead
@@ -190,6 +194,19 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
 	return &DB{write: write, read: read, path: path, now: now, schema: migrations}, nil
+}
+
+// makeFile makes an empty file for a database, closed to other accounts. SQLite gives the files
+// beside it the mode that this one has.
+func makeFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // toMigrate connects without a limit for statements: an index of a large log takes its time.

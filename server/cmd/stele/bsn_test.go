@@ -118,7 +118,7 @@ func (s *server) both(rec record) *proof.Report {
 // The demo with a gateway beside it: a bundle with two anchors of different strength, the same
 // in this process and in the offline verifier, and fsck checks both.
 func TestDemoWithGateway(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t, "--bsn")
+	s := site{data: folder(t)}.start(t, "--bsn")
 	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
 	r := s.both(rec)
 	if r.Anchors[0].Strength != proof.SelfProving || r.Anchors[1].Strength != proof.Attested || r.AnchoredAt != r.Anchors[0].Time || r.Anchors[1].Gateway != peerChain {
@@ -148,7 +148,7 @@ func TestDemoWithGateway(t *testing.T) {
 // also those of records from before, and the time of the first anchor stays. Server and peer
 // are killed on the way, and no entry is on the chain twice.
 func TestGatewayOutages(t *testing.T) {
-	here := site{data: t.TempDir()}
+	here := site{data: folder(t)}
 	here.start(t).stop() // makes the instance
 	peer := newPeer(t, here)
 	policy := filepath.Join(here.data, "anchors.yaml")
@@ -218,7 +218,7 @@ func required(t *testing.T, here site, policy string, peer *peerProcess) {
 // The same server anchors on an application of FISCO BCOS when the policy says so; stopped
 // and started again, it finds its own rows, and no entry is on the chain twice.
 func TestContractGateway(t *testing.T) {
-	here := site{data: t.TempDir()}
+	here := site{data: folder(t)}
 	here.start(t).stop()
 	peer := newPeer(t, here)
 	fatalIfErr(t, os.WriteFile(filepath.Join(here.data, "anchors.yaml"), peer.start("--framework", "fisco"), 0o600))

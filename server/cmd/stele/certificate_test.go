@@ -49,7 +49,7 @@ func (s *server) fetch(dir, path, mediaType, disposition string) string {
 
 // TestCertificateAndEvidence: what a person takes away is checked with the trust roots alone.
 func TestCertificateAndEvidence(t *testing.T) {
-	s := site{data: t.TempDir(), args: []string{"--public-url", "https://stele.example.gov.cn/"}}.start(t)
+	s := site{data: folder(t), args: []string{"--public-url", "https://stele.example.gov.cn/"}}.start(t)
 	dir := t.TempDir()
 	document := []byte("an original that goes to court")
 	file := filepath.Join(dir, "file")
@@ -124,7 +124,7 @@ func (s *server) demandVerifyPage(pack []byte) {
 
 // A record of a digest alone has a package too; the document is brought along.
 func TestEvidenceWithoutOriginal(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	dir := t.TempDir()
 	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
 	pack := s.fetch(dir, "/api/v1/records/"+rec.ID+"/evidence", "application/zip", rec.Number+".evidence.zip")
@@ -148,7 +148,7 @@ func TestEvidenceWithoutOriginal(t *testing.T) {
 
 // Before it is anchored a record has no certificate, and the answer says when to ask again.
 func TestNoCertificateBeforeTheAnchor(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t, "--chain", "none")
+	s := site{data: folder(t)}.start(t, "--chain", "none")
 	rec := s.notarize(digestRequest(newDigest(), "", "logged"))
 	s.demand(rec, proof.Pending)
 	for _, what := range []string{"/certificate", "/evidence"} {
@@ -164,7 +164,7 @@ func TestNoCertificateBeforeTheAnchor(t *testing.T) {
 
 // A stored original that was changed does not go to a court: the answer breaks off.
 func TestEvidenceOfAChangedOriginal(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	req := fileRequest(bytes.Repeat([]byte("original "), 100_000), `{"title":"t"}`, "")
 	req.path += "?wait=anchored"
 	rec := s.notarize(req)

@@ -89,7 +89,7 @@ func init() {
 
 // TestContract calls what is described, at its boundaries and with anything at all.
 func TestContract(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t, "--max-document", "100000", "--max-batch", "3", "--max-public-upload", "100000")
 	c := newContract(t, s)
 	t.Run("calls", c.calls)

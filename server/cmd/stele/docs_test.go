@@ -80,7 +80,7 @@ func needs(t *testing.T, program, packages string) {
 
 // TestAPIGuide runs the commands of docs/api.md, in their order, and looks at what they bring about.
 func TestAPIGuide(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	var script strings.Builder
 	for _, b := range blocks(t, "api.md") {
 		if b.language == "sh" {
@@ -105,7 +105,7 @@ func TestGuideNamesEverything(t *testing.T) {
 	fatalIfErr(t, err)
 	hooks, err := os.ReadFile(filepath.Join(root, "docs", "webhooks.md"))
 	fatalIfErr(t, err)
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	for _, line := range strings.Split(string(s.get("/docs/errors").body), "\n")[2:] {
 		if f := strings.Fields(line); len(f) > 1 && !strings.Contains(string(text), "| `"+f[0]+"` | "+f[1]+" |") {
 			t.Errorf("docs/api.md has no row for the problem %s with status %s", f[0], f[1])
@@ -124,7 +124,7 @@ func TestGuideNamesEverything(t *testing.T) {
 
 // TestClientExamples runs what docs/clients.md shows, against the real program.
 func TestClientExamples(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	all := blocks(t, "clients.md")
 	t.Run("commands", func(t *testing.T) {
 		var script strings.Builder

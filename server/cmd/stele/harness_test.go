@@ -62,7 +62,7 @@ type site struct {
 
 // backends are the two sets of stores that everything must hold on.
 var backends = map[string]func(t testing.TB) site{
-	"sqlite+dir": func(t testing.TB) site { return site{data: t.TempDir()} },
+	"sqlite+dir": func(t testing.TB) site { return site{data: folder(t)} },
 	"postgres+s3": func(t testing.TB) site {
 		return onServers(t, storagetest.StartDurablePostgres(t), storagetest.StartMinIO(t))
 	},
@@ -70,7 +70,7 @@ var backends = map[string]func(t testing.TB) site{
 
 func onServers(t testing.TB, dsn string, b storagetest.Bucket) site {
 	t.Helper()
-	s := site{data: t.TempDir()}
+	s := site{data: folder(t)}
 	u, err := url.Parse(dsn)
 	fatalIfErr(t, err)
 	password, _ := u.User.Password()
@@ -84,6 +84,14 @@ func onServers(t testing.TB, dsn string, b storagetest.Bucket) site {
 		"--objects", "s3", "--s3-endpoint", b.Endpoint, "--s3-bucket", b.Name, "--s3-region", b.Region, "--no-s3-tls",
 		"--s3-access-key-file", file("s3-access", b.AccessKey), "--s3-secret-key-file", file("s3-secret", b.SecretKey)}
 	return s
+}
+
+// folder is a data folder to be. Init closes one that is empty; this one may get files before.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	fatalIfErr(t, os.Chmod(dir, 0o700))
+	return dir
 }
 
 func forEachBackend(t *testing.T, f func(t *testing.T, s site)) {

@@ -90,7 +90,7 @@ func (s *server) handOvers(want int) {
 // and the hand-overs can be followed from the trust roots.
 func TestHistoryOfTheEmbeddedChain(t *testing.T) {
 	t.Parallel()
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	s.handOvers(0)
 	var headers []anchorproof.Header
@@ -149,7 +149,7 @@ func TestHistoryOfANetwork(t *testing.T) {
 // the comparison shows one history; a second history signed with the log's own key is a contradiction.
 func TestLogOfTwoBundles(t *testing.T) {
 	t.Parallel()
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	d := s.desk(s.info.URL)
 	first := s.notarize(digestRequest(newDigest(), "", "anchored"))

@@ -17,7 +17,7 @@ import (
 // An agency that keeps its key: it makes one with OpenSSL, hands in a request, signs the
 // statements that it is asked to, and its records are as good as any.
 func TestKeyAtHome(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	home := t.TempDir()
 	openssl := func(args ...string) {

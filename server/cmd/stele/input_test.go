@@ -34,7 +34,7 @@ func filePart(filename, content string) string {
 
 // Bad input gets the right status and a clear problem document, and changes nothing.
 func TestBadInput(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t, "--max-document", "1000000", "--max-batch", "5", "--log-level", "error")
 	other := s.otherAgencyKey(t)
 	rec := s.notarize(fileRequest([]byte("%PDF-1.4"), `{"title":"A"}`, "used-key"))
@@ -280,7 +280,7 @@ func (s *server) lookups(t *testing.T, rec record) {
 
 // Records are found by the agency's own reference, and their proofs fetched together.
 func TestReferencesAndBundles(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	request := func(ref string) request {
 		r := digestRequest(newDigest(), "", "logged")
@@ -317,7 +317,7 @@ func TestReferencesAndBundles(t *testing.T) {
 
 // A batch's results come as lines, in order, in form or not.
 func TestBatchLines(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	var items []string
 	for i := range 1000 {

@@ -37,7 +37,7 @@ func (s *server) newKey(t testing.TB, key, path, body string) api.IssuedKey {
 }
 
 func TestKeys(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t, "--log-level", "debug")
 	digest := func() string { return `{"sm3":"` + newDigest() + `","size":1}` }
 

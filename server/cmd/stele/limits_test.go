@@ -112,7 +112,7 @@ func TestCutUpload(t *testing.T) {
 
 // A client that is silent for too long is given up, and told so where it can still hear it.
 func TestSlowClient(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t, "--read-timeout", "500ms")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.info.URL, "http://"))
 	fatalIfErr(t, err)
@@ -139,7 +139,7 @@ func TestTenThousandConnections(t *testing.T) {
 	}
 	l.Cur = l.Max
 	fatalIfErr(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l))
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t, "--max-connections", "2000")
 	addr := strings.TrimPrefix(s.info.URL, "http://")
 	var mu sync.Mutex

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -58,6 +60,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return execute(parser, args, stderr, &code)
 }
 
+// ofInstances are the commands that write into data folders: whatever they make, and the engine
+// of the chain below them, is closed to other accounts. What other commands write is for others.
+var ofInstances = []string{"serve", "demo", "init", "migrate", "node", "log-key", "agency", "apikey", "user", "fsck", "rebuild-tiles", "bsn", "bsn-peer"}
+
 // exit carries kong's wish to end the program, for --help, to run.
 type exit int
 
@@ -75,6 +81,9 @@ func execute(parser *kong.Kong, args []string, stderr io.Writer, code *int) (res
 	if err != nil {
 		fmt.Fprintln(stderr, "stele:", err)
 		return exitUsage
+	}
+	if slices.Contains(ofInstances, strings.Fields(kctx.Command())[0]) {
+		syscall.Umask(0o077)
 	}
 	err = kctx.Run()
 	if f := (*failure)(nil); errors.As(err, &f) {

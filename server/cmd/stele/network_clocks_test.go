@@ -143,7 +143,7 @@ func TestOverdueAnchor(t *testing.T) {
 		homes = append(homes, filepath.Join(h.dir, name))
 		sockets = append(sockets, "unix:"+node.Home(filepath.Join(h.dir, name)).Socket())
 	}
-	s := site{data: t.TempDir(), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(sockets, ",")}}
+	s := site{data: folder(t), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(sockets, ",")}}
 	s.succeeds(t, "init", "--new-passphrase", "--origin", "overdue.example/"+unique(), "--genesis", filepath.Join(h.dir, "genesis.txt"), "--fingerprint", h.genesis.Hash().String())
 	admit(t, s.succeeds(t, "log-key"), h.pass, homes)
 	srv := s.start(t)

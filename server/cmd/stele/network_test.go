@@ -33,7 +33,7 @@ type network struct {
 
 func startNetwork(t *testing.T) *network {
 	t.Helper()
-	s := site{data: t.TempDir()}
+	s := site{data: folder(t)}
 	return &network{server: s.start(t, "--validators", "4"), again: map[int]*exec.Cmd{}}
 }
 

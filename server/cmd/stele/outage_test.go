@@ -115,7 +115,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	dir := t.TempDir()
 	mountSmall(t, dir, "8m")
-	site := site{data: t.TempDir(), args: []string{"--objects-dir", filepath.Join(dir, "objects")}}
+	site := site{data: folder(t), args: []string{"--objects-dir", filepath.Join(dir, "objects")}}
 	s := site.start(t, "--log-level", "error")
 	first := s.notarize(fileRequest(make([]byte, 100_000), `{}`, ""))
 	full := s.call(fileRequest(make([]byte, 16<<20), `{}`, ""))
@@ -144,12 +144,12 @@ func TestChainDiskFull(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	site.start(t).stop()
 	chain, kept := filepath.Join(site.data, "chain"), t.TempDir()
-	fatalIfErr(t, os.CopyFS(filepath.Join(kept, "chain"), os.DirFS(chain)))
+	copyFolder(t, filepath.Join(kept, "chain"), chain)
 	mountSmall(t, chain, "24m")
-	fatalIfErr(t, os.CopyFS(chain, os.DirFS(filepath.Join(kept, "chain"))))
+	copyFolder(t, chain, filepath.Join(kept, "chain"))
 	s := site.start(t, "--log-level", "error")
 	before := s.notarize(digestRequest(newDigest(), "", "anchored"))
 	filler := fill(chain)
@@ -229,7 +229,7 @@ func (s *server) sibling(t *testing.T) *server {
 
 // A graceful stop under load answers what it has taken on, and exits with 0.
 func TestGracefulStop(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	var c crowd
 	ctx, cancel := context.WithCancel(context.Background())
@@ -251,7 +251,7 @@ func TestGracefulStop(t *testing.T) {
 
 // A page that waits for events does not hold up a stop.
 func TestStopWithOpenEvents(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t, "--chain", "none", "--stop-timeout", "10m")
+	s := site{data: folder(t)}.start(t, "--chain", "none", "--stop-timeout", "10m")
 	rec := s.notarize(digestRequest(newDigest(), "", "logged"))
 	res, err := httpClient.Get(s.info.URL + "/r/" + rec.Number + "/events")
 	fatalIfErr(t, err)
@@ -270,7 +270,7 @@ func TestStopWithOpenEvents(t *testing.T) {
 
 // What does not belong together, or is empty where it should not be, stops the start.
 func TestStartNeverGuesses(t *testing.T) {
-	one, two := site{data: t.TempDir()}, site{data: t.TempDir()}
+	one, two := site{data: folder(t)}, site{data: folder(t)}
 	for _, s := range []site{one, two} {
 		srv := s.start(t)
 		srv.notarize(digestRequest(newDigest(), "", "anchored"))
@@ -279,8 +279,7 @@ func TestStartNeverGuesses(t *testing.T) {
 	refused := func(name string, s site, change func(dir string), want string) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			fatalIfErr(t, os.CopyFS(dir, os.DirFS(s.data)))
-			fatalIfErr(t, restrictKeys(dir))
+			copyFolder(t, dir, s.data)
 			change(dir)
 			out, errs, code := site{data: dir}.output(t, "serve", "--listen", "127.0.0.1:0")
 			if code == 0 || !strings.Contains(errs, want) {
@@ -292,7 +291,7 @@ func TestStartNeverGuesses(t *testing.T) {
 		return func(dir string) {
 			fatalIfErr(t, os.RemoveAll(filepath.Join(dir, name)))
 			if st, err := os.Stat(filepath.Join(two.data, name)); err == nil && st.IsDir() {
-				fatalIfErr(t, os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(two.data, name))))
+				copyFolder(t, filepath.Join(dir, name), filepath.Join(two.data, name))
 				return
 			}
 			text, err := os.ReadFile(filepath.Join(two.data, name))
@@ -334,7 +333,7 @@ func TestStartNeverGuesses(t *testing.T) {
 // Tiles that are lost, or were left out of a backup, are derived anew from the rows; the
 // start refuses until then.
 func TestRebuildTiles(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t, "--max-batch", "1000")
 	var batch []string
 	for range 700 {
@@ -366,12 +365,10 @@ func TestRebuildTiles(t *testing.T) {
 	}
 }
 
-// restrictKeys gives copied key files the mode that a start demands.
-func restrictKeys(dir string) error {
-	return filepath.WalkDir(filepath.Join(dir, "keys"), func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		return os.Chmod(path, 0o600)
-	})
+// copyFolder copies a folder as a backup does, with the modes that a start demands.
+func copyFolder(t *testing.T, to, from string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from+"/.", to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }

@@ -15,7 +15,7 @@ import (
 
 // People at an unknown address get a page in their language, programs a problem document.
 func TestUnknownAddresses(t *testing.T) {
-	s := site{data: t.TempDir(), args: []string{"--operator", "江城市数据局 <b>"}}.start(t)
+	s := site{data: folder(t), args: []string{"--operator", "江城市数据局 <b>"}}.start(t)
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 	for _, c := range []struct {
 		method, path, accept, language string
@@ -55,7 +55,7 @@ func TestUnknownAddresses(t *testing.T) {
 // A seal is on the certificates of the records that come after it, and on no others, whatever
 // is done later: a certificate is the same every time it is fetched.
 func TestSealLife(t *testing.T) {
-	data := t.TempDir()
+	data := folder(t)
 	s := site{data: data}.start(t)
 	certificate := func(rec record) []byte {
 		t.Helper()

@@ -166,7 +166,7 @@ func TestForgedAddresses(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			site := site{data: t.TempDir()}
+			site := site{data: folder(t)}
 			s := site.start(t, "--trusted-proxies", "127.0.0.1", "--client-ip-header", c.header, "--proxy-hops", c.hops)
 			direct := strings.TrimPrefix(s.info.URL, "http://")
 			front := c.front(t, direct)
@@ -208,7 +208,7 @@ func TestForgedAddresses(t *testing.T) {
 
 // A header that is believed from everybody is no setting.
 func TestHeaderNeedsProxies(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	for _, args := range [][]string{{"--client-ip-header", "X-Real-IP"}, {"--trusted-proxies", "127.0.0.1"}, {"--trusted-proxies", "0.0.0.0/0", "--client-ip-header", "X-Real-IP"}} {
 		_, errs, code := site.output(t, append([]string{"config"}, args...)...)
 		if code == 0 || !strings.Contains(errs, "trusted-proxies") {

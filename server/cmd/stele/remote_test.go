@@ -158,7 +158,7 @@ func (s *server) clientReads(c *client.Client, file, revoked *client.Record) {
 
 // A service that gives another bundle than the one asked for, or a forged one, is not believed.
 func TestClientVerifiesBundles(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	honest, ctx := s.remote(s.info.URL), t.Context()
 	one, err := honest.NotarizeDigest(ctx, sm.Sum([]byte("one")), 3, client.NewRecord{Title: "one"})
 	fatalIfErr(t, err)
@@ -265,7 +265,7 @@ func (d *desk) write(name, content string) {
 
 // The same command gives the same record, another one another.
 func TestNotarizeCommand(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	d := s.desk(s.info.URL)
 	d.write("文书.txt", "one")
 	d.write("b.pdf", "%PDF-1.4 b")
@@ -310,7 +310,7 @@ func TestNotarizeCommand(t *testing.T) {
 }
 
 func TestRecordCommands(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	d := s.desk(s.info.URL)
 	d.write("a.txt", "a")
 	n := d.number("a.txt", "--title", "A", "--reference", "R-9", "--digest-only", "--wait", "anchored")
@@ -367,7 +367,7 @@ func TestRecordCommands(t *testing.T) {
 // A command that is interrupted while it sends goes on when it is run again, and one whose
 // service comes back meanwhile needs no second run.
 func TestCommandsOnABadNetwork(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	reached, release := make(chan struct{}), make(chan struct{})
 	stall := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
@@ -405,7 +405,7 @@ func TestCommandsOnABadNetwork(t *testing.T) {
 
 // A follower prints events as they come, and ends well when it is told to.
 func TestFollow(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	d := s.desk(s.info.URL)
 	cmd, _, errs := d.command("watch", "--follow", "--types", "record.anchored")
 	cmd.Stdout = nil

@@ -63,7 +63,7 @@ var pathParameter = regexp.MustCompile(`\{[a-z-]+\}`)
 // TestScopes tries each call that a key is for with a key of each scope: it is refused for every
 // scope but its own, before anything of the request is looked at.
 func TestScopes(t *testing.T) {
-	s := site{data: t.TempDir()}.start(t)
+	s := site{data: folder(t)}.start(t)
 	keys := map[notary.Scope]string{}
 	for _, scope := range notary.Scopes {
 		made := s.newKey(t, s.info.APIKey, "/api/v1/keys", `{"name":"one","scopes":["`+string(scope)+`"]}`)

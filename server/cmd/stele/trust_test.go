@@ -311,7 +311,7 @@ func TestTrustMakeWithEpochs(t *testing.T) {
 // TestTrustUpdate follows the hand-over of a running instance, believing neither it nor a file.
 func TestTrustUpdate(t *testing.T) {
 	d := newWorkbench(t)
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	d.file("old.json", must(os.ReadFile(s.info.Trust)))
 	records := map[string]record{"before": s.notarize(digestRequest(newDigest(), "", "anchored"))}

@@ -441,7 +441,7 @@ func TestUploadExpires(t *testing.T) {
 // A file goes straight into the bucket: exactly the one that was announced, once, in time.
 func TestUploadDirect(t *testing.T) {
 	t.Run("folder", func(t *testing.T) {
-		s := site{data: t.TempDir()}.start(t)
+		s := site{data: folder(t)}.start(t)
 		res := s.call(as(s.info.APIKey, "POST", "/api/v1/uploads/presigned", `{"size":5}`))
 		if res.status != 409 || !bytes.Contains(res.body, []byte("tus")) {
 			t.Errorf("%d %s", res.status, res.body)

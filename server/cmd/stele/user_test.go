@@ -12,7 +12,7 @@ import (
 // The operator's commands: a person is added with a password from a file, has to change it,
 // and is kept out and reset; demo.json names one user of each role, whose password works.
 func TestUserCommands(t *testing.T) {
-	site := site{data: t.TempDir()}
+	site := site{data: folder(t)}
 	s := site.start(t)
 	signIn := func(login, password string) string {
 		r := s.call(request{method: http.MethodPost, path: "/console/sign-in", header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": ""},

@@ -23,9 +23,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
+	"stele/crypto/closed"
 	"stele/notary"
 	"stele/storage/blob"
 )
@@ -43,6 +45,9 @@ const (
 	dirPerm  = 0o700
 	filePerm = 0o400
 )
+
+// ownNames are what may lie in a folder that becomes a store.
+var ownNames = []string{objectsDir, tmpDir, locksDir, "lost+found"}
 
 // Store is an object store in a folder. It is safe for concurrent use, also by several
 // processes of one machine on a local file system that has hard links and flock.
@@ -72,6 +77,9 @@ func Init(path string) error {
 	if err := checkVirgin(root); err != nil {
 		return fmt.Errorf("create object store in %s: %w", path, err)
 	}
+	if err := closed.Folder(path, func(name string) bool { return slices.Contains(ownNames, name) }); err != nil {
+		return fmt.Errorf("create object store: %w", err)
+	}
 	// A crash between these steps leaves a folder without a marker, which Open refuses and
 	// the next Init completes.
 	for _, d := range []string{objectsDir, tmpDir, locksDir} {
@@ -97,7 +105,7 @@ func checkVirgin(root *os.Root) error {
 		}
 		for _, e := range entries {
 			switch name := e.Name(); {
-			case d == "." && (name == objectsDir || name == tmpDir || name == locksDir || name == "lost+found"):
+			case d == "." && slices.Contains(ownNames, name):
 			case d == tmpDir:
 			default:
 				return fmt.Errorf("the folder is not empty (%s): choose an empty one: %w", filepath.Join(d, name), blob.ErrNotInitialized)
@@ -156,6 +164,10 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		root.Close()
 		return nil, fmt.Errorf("open object store in %s: %w (%w): if it is new, create it with Init; else mount the volume that holds it, or restore its backup", path, blob.ErrNotInitialized, err)
+	}
+	if err := closed.Check(path, filepath.Join(path, objectsDir), filepath.Join(path, tmpDir)); err != nil {
+		root.Close()
+		return nil, fmt.Errorf("open object store: %w", err)
 	}
 	return &Store{root: root, path: path, locks: newLocks(), durable: map[string]struct{}{}}, nil
 }
