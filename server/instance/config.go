@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,7 @@ type Config struct {
 	Listen string `name:"listen" env:"STELE_LISTEN" default:"127.0.0.1:8080" help:"Address of the public HTTP listener." yaml:"listen"`
 
 	MetricsListen string `name:"metrics-listen" env:"STELE_METRICS_LISTEN" help:"Address of the private listener for /metrics; empty for none." yaml:"metrics-listen"`
+	PprofListen   string `name:"pprof-listen" env:"STELE_PPROF_LISTEN" help:"Loopback address of a listener for profiles of this process, such as 127.0.0.1:6060; empty for none." yaml:"pprof-listen"`
 	PublicURL     string `name:"public-url" env:"STELE_PUBLIC_URL" help:"How the world reaches this service, printed on certificates." yaml:"public-url"`
 	Operator      string `name:"operator" env:"STELE_OPERATOR" help:"Who runs this service: its name stands at the foot of the public pages and on verification reports." yaml:"operator"`
 
@@ -130,6 +132,9 @@ func (c Config) Resolve() (Config, error) {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}
 	}
+	if c.PprofListen != "" && !loopback(c.PprofListen) {
+		errs = append(errs, fmt.Errorf("pprof-listen: %q is not a loopback address with a port, such as 127.0.0.1:6060: profiles hold what is in memory, and whoever can ask for them can slow the service down", c.PprofListen))
+	}
 	if _, err := c.callers(); err != nil {
 		errs = append(errs, err)
 	}
@@ -140,6 +145,13 @@ func (c Config) Resolve() (Config, error) {
 		errs = append(errs, fmt.Errorf("clamd: %w", err))
 	}
 	return c, errors.Join(errs...)
+}
+
+// loopback reports whether an address to listen on cannot be reached from another machine. A name
+// is none: what it means is decided elsewhere.
+func loopback(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
 // callers are the rules by which a request's address is found.

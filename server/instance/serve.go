@@ -44,10 +44,15 @@ const (
 type Server struct {
 	in      *Instance
 	public  *http.Server
-	private *http.Server // metrics; nil for none
 	ln      net.Listener
-	metrics net.Listener
+	private []private
 	log     *slog.Logger
+}
+
+// private is a listener that the world does not reach, and what it serves.
+type private struct {
+	server *http.Server
+	ln     net.Listener
 }
 
 // Listen opens the listeners of an instance; [Server.Serve] serves them.
@@ -67,20 +72,38 @@ func Listen(in *Instance, version string) (*Server, error) {
 		return nil, fmt.Errorf("listen on %s: %w", in.Config.Listen, err)
 	}
 	s.ln = limitListener(ln, in.Config.MaxConnections)
-	if in.Config.MetricsListen == "" {
-		return s, nil
+	metrics := http.NewServeMux()
+	metrics.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	if err := errors.Join(s.listenPrivate(in.Config.MetricsListen, metrics), s.listenPrivate(in.Config.PprofListen, profiles())); err != nil {
+		for _, p := range s.private {
+			err = errors.Join(err, p.ln.Close())
+		}
+		return nil, errors.Join(err, ln.Close())
 	}
-	if s.metrics, err = net.Listen("tcp", in.Config.MetricsListen); err != nil {
-		return nil, errors.Join(fmt.Errorf("listen on %s: %w", in.Config.MetricsListen, err), ln.Close())
+	return s, nil
+}
+
+// listenPrivate opens a private listener; without an address there is none.
+func (s *Server) listenPrivate(address string, h http.Handler) error {
+	if address == "" {
+		return nil
 	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", address, err)
+	}
+	s.private = append(s.private, private{&http.Server{Handler: h, ReadHeaderTimeout: headerTimeout}, ln})
+	return nil
+}
+
+// profiles tell an operator where time and memory go. They hold what is in memory, command line
+// and all, so they have a listener of their own that only this machine reaches.
+func profiles() http.Handler {
 	mux := http.NewServeMux()
-	// Profiles tell an operator where time goes; the listener is private.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	mux.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	s.private = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
-	return s, nil
+	return mux
 }
 
 // Addr is the address of the public listener.
@@ -89,10 +112,10 @@ func (s *Server) Addr() string { return s.ln.Addr().String() }
 // Serve serves until ctx ends or the instance fails, then stops in order: no new
 // connections, requests under way end, intake and sequencer finish, chain and stores close.
 func (s *Server) Serve(ctx context.Context) error {
-	fail := make(chan error, 2)
+	fail := make(chan error, 1+len(s.private))
 	go func() { fail <- s.public.Serve(s.ln) }()
-	if s.private != nil {
-		go func() { fail <- s.private.Serve(s.metrics) }()
+	for _, p := range s.private {
+		go func() { fail <- p.server.Serve(p.ln) }()
 	}
 	var err error
 	select {
@@ -108,8 +131,8 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.log.WarnContext(stopCtx, "requests were cut off", "error", serr)
 		s.public.Close()
 	}
-	if s.private != nil {
-		s.private.Close()
+	for _, p := range s.private {
+		p.server.Close()
 	}
 	return errors.Join(err, s.in.Close())
 }
