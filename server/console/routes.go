@@ -23,7 +23,8 @@ type route struct {
 
 	// Of what changes something: the act and its form's fields are in the audit trail before
 	// it is done, and so is what its address names; sensitive acts demand that the person says
-	// once more who they are. page is shown again when the form is refused.
+	// once more who they are: those that change where data goes, what rights there are, or by what
+	// rules the agency works. A test names every act as the one or the other. page is shown again when the form is refused.
 	// What is quiet leaves no trail: it only reads, or goes on with what has left one.
 	act       people.Act
 	quiet     bool
@@ -128,11 +129,11 @@ func table() []route {
 		{method: http.MethodPost, path: "/records/{record}/erase", section: "records", roles: admins, act: "record_erase", tells: []string{"field", "all", "document", "reason"}, sensitive: true, page: (*visit).erasePage, do: (*visit).erase},
 
 		{method: http.MethodGet, path: "/classes", section: "classes", roles: seesKeys, do: (*visit).classes},
-		{method: http.MethodPost, path: "/classes", section: "classes", roles: admins, act: "class_adopt", tells: []string{"id"}, page: (*visit).classes, do: (*visit).adoptClass},
+		{method: http.MethodPost, path: "/classes", section: "classes", roles: admins, act: "class_adopt", tells: []string{"id"}, sensitive: true, page: (*visit).classes, do: (*visit).adoptClass},
 		{method: http.MethodGet, path: "/class-new", section: "classes", roles: admins, do: (*visit).newClass},
-		{method: http.MethodPost, path: "/class-new", section: "classes", roles: admins, act: "class_create", tells: classFields, page: (*visit).newClass, do: (*visit).createClass},
+		{method: http.MethodPost, path: "/class-new", section: "classes", roles: admins, act: "class_create", tells: classFields, sensitive: true, page: (*visit).newClass, do: (*visit).createClass},
 		{method: http.MethodGet, path: "/classes/{class}", section: "classes", roles: seesKeys, do: (*visit).class},
-		{method: http.MethodPost, path: "/classes/{class}", section: "classes", roles: admins, act: "class_change", tells: classFields, page: (*visit).class, do: (*visit).changeClass},
+		{method: http.MethodPost, path: "/classes/{class}", section: "classes", roles: admins, act: "class_change", tells: classFields, sensitive: true, page: (*visit).class, do: (*visit).changeClass},
 
 		{method: http.MethodGet, path: "/bulk", section: "bulk", roles: office, do: (*visit).bulkJobs},
 		{method: http.MethodPost, path: "/bulk", section: "bulk", roles: desk, act: "bulk_add", tells: []string{"class"}, streams: true, page: (*visit).bulkJobs, do: (*visit).addBulk},
@@ -150,7 +151,7 @@ func table() []route {
 
 		{method: http.MethodGet, path: "/seals", section: "seals", roles: seesKeys, do: (*visit).stamps},
 		{method: http.MethodPost, path: "/seals", section: "seals", roles: admins, files: true, act: "seal_add", tells: []string{"name", "owner", "from", "until", "certificates"}, sensitive: true, page: (*visit).stamps, do: (*visit).addSeal},
-		{method: http.MethodPost, path: "/seals/{picture}/show", section: "seals", roles: admins, act: "seal_show", page: (*visit).stamps, do: (*visit).showSeal},
+		{method: http.MethodPost, path: "/seals/{picture}/show", section: "seals", roles: admins, act: "seal_show", sensitive: true, page: (*visit).stamps, do: (*visit).showSeal},
 		{method: http.MethodPost, path: "/seals/{picture}/end", section: "seals", roles: admins, act: "seal_end", sensitive: true, page: (*visit).stamps, do: (*visit).endSeal},
 
 		{method: http.MethodGet, path: "/keys", section: "keys", roles: seesKeys, do: (*visit).keys},
@@ -161,8 +162,8 @@ func table() []route {
 		{method: http.MethodGet, path: "/webhooks", section: "webhooks", roles: seesKeys, do: (*visit).webhooks},
 		{method: http.MethodPost, path: "/webhooks", section: "webhooks", roles: admins, act: "webhook_create", tells: webhookFields, sensitive: true, page: (*visit).webhooks, do: (*visit).createWebhook},
 		{method: http.MethodGet, path: "/webhooks/{webhook}", section: "webhooks", roles: seesKeys, do: (*visit).webhook},
-		{method: http.MethodPost, path: "/webhooks/{webhook}", section: "webhooks", roles: admins, act: "webhook_change", tells: webhookFields, page: (*visit).webhook, do: (*visit).changeWebhook},
-		{method: http.MethodPost, path: "/webhooks/{webhook}/enabled", section: "webhooks", roles: admins, act: "webhook_switch", tells: []string{"enabled"}, page: (*visit).webhook, do: (*visit).switchWebhook},
+		{method: http.MethodPost, path: "/webhooks/{webhook}", section: "webhooks", roles: admins, act: "webhook_change", tells: webhookFields, sensitive: true, page: (*visit).webhook, do: (*visit).changeWebhook},
+		{method: http.MethodPost, path: "/webhooks/{webhook}/enabled", section: "webhooks", roles: admins, act: "webhook_switch", tells: []string{"enabled"}, sensitive: true, page: (*visit).webhook, do: (*visit).switchWebhook},
 		{method: http.MethodPost, path: "/webhooks/{webhook}/test", section: "webhooks", roles: admins, act: "webhook_test", page: (*visit).webhook, do: (*visit).testWebhook},
 		{method: http.MethodPost, path: "/webhooks/{webhook}/secret", section: "webhooks", roles: admins, act: "webhook_secret", sensitive: true, page: (*visit).webhook, do: (*visit).rotateSecret},
 		{method: http.MethodPost, path: "/webhooks/{webhook}/delete", section: "webhooks", roles: admins, act: "webhook_delete", sensitive: true, page: (*visit).webhook, do: (*visit).deleteWebhook},
