@@ -18,6 +18,7 @@ import (
 	"stele/notary/class"
 	"stele/notary/filing"
 	"stele/notary/intake"
+	"stele/notary/mediatype"
 )
 
 // checker looks at the rows of one job.
@@ -427,10 +428,10 @@ func (g *guarded) Read(b []byte) (int, error) {
 		g.err = err
 	}
 	if !g.looked {
-		g.head = append(g.head, b[:min(n, intake.HeadSize-len(g.head))]...)
-		g.looked = len(g.head) == intake.HeadSize || errors.Is(err, io.EOF)
-		if g.looked && intake.CheckMediaType(g.stated, g.head) != nil {
-			g.other = intake.FindMediaType(g.head)
+		g.head = append(g.head, b[:min(n, mediatype.HeadSize-len(g.head))]...)
+		g.looked = len(g.head) == mediatype.HeadSize || errors.Is(err, io.EOF)
+		if g.looked && mediatype.Check(g.stated, g.head) != nil {
+			g.other = mediatype.Find(g.head)
 			return 0, errOther
 		}
 	}

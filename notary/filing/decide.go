@@ -16,11 +16,16 @@ import (
 const maxRemark = 1000
 
 // Submit hands a paper on: to a second person where its class says so, otherwise to the log at
-// once. What is not as the class wants it is refused.
-func (d *Desk) Submit(ctx context.Context, agencyID, id, makerID string, seen int) (Paper, error) {
+// once. What is not as the class wants it is refused, and so is a file that there are doubts about, see
+// [Paper.Doubts], unless the maker is sure that it is the one that is meant.
+func (d *Desk) Submit(ctx context.Context, agencyID, id, makerID string, seen int, sure bool) (Paper, error) {
 	p, err := d.Find(ctx, agencyID, id)
 	if err != nil {
 		return Paper{}, err
+	}
+	if doubts := p.Doubts(); len(doubts) > 0 && !sure {
+		return Paper{}, notary.InvalidField(FieldSure,
+			"There is a doubt about this file (%s). Say that it is the one that is meant. What you wrote is saved; nothing was handed on.", doubts[0])
 	}
 	second, err := d.needsSecond(ctx, p)
 	if err != nil {
@@ -93,7 +98,7 @@ func (d *Desk) Withdraw(ctx context.Context, agencyID string, maker Person, reco
 	if p.State != Draft {
 		return p, nil
 	}
-	if p, err = d.Submit(ctx, agencyID, p.ID, maker.ID, p.Version); err != nil {
+	if p, err = d.Submit(ctx, agencyID, p.ID, maker.ID, p.Version, false); err != nil {
 		return p, err
 	}
 	return d.finish(ctx, p)

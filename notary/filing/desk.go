@@ -11,13 +11,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gabriel-vasile/mimetype"
 	"github.com/google/uuid"
 
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/class"
 	"stele/notary/intake"
+	"stele/notary/mediatype"
 )
 
 // Desk is where the papers of an instance are worked on. It is safe for concurrent use.
@@ -130,7 +130,7 @@ func (d *Desk) Take(ctx context.Context, agencyID string, maker Person, t Taking
 	if err := d.copy(ctx, head, known.Size, &p.File); err != nil {
 		return Paper{}, err
 	}
-	p.MediaType = mimetype.Detect(head.head).String()
+	p.MediaType = mediatype.Find(head.head)
 	if known.Expected != nil && *known.Expected != p.File.SM3 {
 		d.remove(ctx, p.File.Key)
 		return Paper{}, &notary.Error{Code: notary.CodeDigestMismatch, Field: "sm3", Message: "The file that arrived is not the one that was announced. Send it again."}
@@ -169,11 +169,9 @@ type headReader struct {
 	head []byte
 }
 
-const headSize = 3072
-
 func (h *headReader) Read(b []byte) (int, error) {
 	n, err := h.r.Read(b)
-	if room := headSize - len(h.head); room > 0 {
+	if room := mediatype.HeadSize - len(h.head); room > 0 {
 		h.head = append(h.head, b[:min(n, room)]...)
 	}
 	return n, err

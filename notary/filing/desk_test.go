@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"stele/notary/class"
 	"stele/notary/filing"
 	"stele/notary/intake"
+	"stele/notary/mediatype"
 	"stele/notary/upload"
 	"stele/storage/storagetest"
 )
@@ -125,9 +127,38 @@ func (o *office) submit(t *testing.T, p filing.Paper, classID string) filing.Pap
 	}
 	p, err := o.desk.Describe(t.Context(), o.Agency.ID, p.ID, clerk.ID, p.Version, about)
 	fatalIfErr(t, err)
-	p, err = o.desk.Submit(t.Context(), o.Agency.ID, p.ID, clerk.ID, p.Version)
+	p, err = o.desk.Submit(t.Context(), o.Agency.ID, p.ID, clerk.ID, p.Version, true) // the files here are texts that are called PDFs
 	fatalIfErr(t, err)
 	return p
+}
+
+// A file that is empty, a program, or not what its name says is not handed on before its maker has
+// said that it is the one that is meant; what was written about it stays.
+func TestDoubts(t *testing.T) {
+	o := newOffice(t)
+	for text, want := range map[string]mediatype.Doubt{"%PDF-1.7\n": "", "": mediatype.Empty, "MZ\x90\x00\x03": mediatype.Program, "a note": mediatype.Name} {
+		p := o.take(t, text)
+		if got := p.Doubts(); want == "" && len(got) > 0 || want != "" && !slices.Equal(got, []mediatype.Doubt{want}) {
+			t.Errorf("%q: %v, want %q", text, got, want)
+		}
+		p, err := o.desk.Describe(t.Context(), o.Agency.ID, p.ID, clerk.ID, p.Version, filing.Description{Class: class.General, Title: "标题"})
+		fatalIfErr(t, err)
+		_, err = o.desk.Submit(t.Context(), o.Agency.ID, p.ID, clerk.ID, p.Version, false)
+		var asked *notary.Error
+		if errors.As(err, &asked); want == "" && err != nil || want != "" && (asked == nil || asked.Field != filing.FieldSure) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if want == "" {
+			continue
+		}
+		again, err := o.desk.Find(t.Context(), o.Agency.ID, p.ID)
+		if err != nil || again.State != filing.Draft || again.Title != "标题" {
+			t.Errorf("%q: %s, %v", text, again.State, err)
+		}
+		if p, err = o.desk.Submit(t.Context(), o.Agency.ID, p.ID, clerk.ID, p.Version, true); err != nil || p.State != filing.Approved || p.Doubts() == nil {
+			t.Errorf("%q, said to be meant: %s, %v", text, p.State, err)
+		}
+	}
 }
 
 func (o *office) objectsLeft(t *testing.T) (keys []string) {
@@ -235,12 +266,12 @@ func TestComesBack(t *testing.T) {
 	for _, p := range []*filing.Paper{&a, &b} {
 		*p, err = o.desk.Describe(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version, filing.Description{Class: class.General, Title: "新", Supersedes: first.Number})
 		fatalIfErr(t, err)
-		if _, err := o.desk.Submit(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version); notary.CodeOf(err) != notary.CodeInvalid {
+		if _, err := o.desk.Submit(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version, true); notary.CodeOf(err) != notary.CodeInvalid {
 			t.Error("replaced without a reason:", err)
 		}
 		*p, err = o.desk.Describe(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version, filing.Description{Class: class.General, Title: "新", Supersedes: first.Number, Reason: "面积有误"})
 		fatalIfErr(t, err)
-		*p, err = o.desk.Submit(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version)
+		*p, err = o.desk.Submit(ctx, o.Agency.ID, p.ID, clerk.ID, p.Version, true)
 		fatalIfErr(t, err)
 	}
 	if a, err = o.desk.Finish(ctx, a); err != nil || a.State != filing.Filed {

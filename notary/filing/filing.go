@@ -28,6 +28,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/intake"
+	"stele/notary/mediatype"
 )
 
 // State is how far a paper has come.
@@ -112,6 +113,18 @@ func (p Paper) Document() File {
 	}
 	return p.File
 }
+
+// Doubts are what the maker is asked before the paper is handed on, and whoever approves it is shown:
+// the file is empty, is a program, or is of another kind than its name says.
+func (p Paper) Doubts() []mediatype.Doubt {
+	if p.Kind != Issue || p.State.Done() {
+		return nil
+	}
+	return mediatype.Doubts(p.FileName, p.MediaType, p.File.Size)
+}
+
+// FieldSure is the field of the error of a paper that there are doubts about.
+const FieldSure = "sure"
 
 // Query selects papers of an agency, the newest first. Zero fields do not narrow.
 type Query struct {

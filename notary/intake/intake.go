@@ -26,6 +26,7 @@ import (
 	"stele/notary"
 	"stele/notary/canonical"
 	"stele/notary/class"
+	"stele/notary/mediatype"
 	"stele/notary/statement"
 )
 
@@ -185,7 +186,7 @@ type Draft struct {
 	Supersedes  string     // number of a record of the same agency
 	Reason      string     // why it is replaced; public, may be empty
 	Expected    *sm.Digest // refuse a document with another digest
-	MediaType   string     // empty: found out from the first bytes; see CheckMediaType
+	MediaType   string     // empty: found out from the first bytes; see [mediatype.Check]
 	Reference   string     // the agency's own name for the record
 	Idempotency string
 	Own         bool // the key is one of the service's own, beside those of callers
@@ -275,7 +276,7 @@ func (in *Intake) checked(ctx context.Context, signer *Signer, d Draft, r io.Rea
 // class whose originals stay elsewhere only the digest is taken.
 func (in *Intake) keep(ctx context.Context, signer *Signer, d Draft, doc *meter, finish func(Draft, notary.Record) (notary.Record, bool, error)) (notary.Record, bool, error) {
 	rec := notary.Record{ID: newID(), AgencyID: signer.AgencyID, Stored: true}
-	doc.look = func(head []byte) error { return CheckMediaType(d.MediaType, head) }
+	doc.look = func(head []byte) error { return mediatype.Check(d.MediaType, head) }
 	rule, err := in.rule(ctx, d)
 	if err != nil {
 		return notary.Record{}, false, err

@@ -11,6 +11,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/mediatype"
 )
 
 const (
@@ -63,8 +64,8 @@ func (m *meter) Read(p []byte) (int, error) {
 		if m.want >= 0 && m.size > m.want {
 			return 0, m.end(m.wrongSize("The document has more than the %d bytes that were announced.", m.want))
 		}
-		if len(m.head) < HeadSize {
-			m.head = append(m.head, p[:min(n, HeadSize-len(m.head))]...)
+		if len(m.head) < mediatype.HeadSize {
+			m.head = append(m.head, p[:min(n, mediatype.HeadSize-len(m.head))]...)
 		}
 		m.add(p[:n])
 	}
@@ -72,7 +73,7 @@ func (m *meter) Read(p []byte) (int, error) {
 		return 0, m.end(m.wrongSize("The document has %d bytes, not the %d that were announced.", m.size, m.want))
 	}
 	// Before the document is stored as a whole: a failing reader leaves nothing.
-	if m.look != nil && (len(m.head) == HeadSize || err == io.EOF) {
+	if m.look != nil && (len(m.head) == mediatype.HeadSize || err == io.EOF) {
 		if lerr := m.look(m.head); lerr != nil {
 			return 0, m.end(lerr)
 		}
@@ -170,4 +171,15 @@ func (in *Intake) readError(m *meter, err error) error {
 		return notary.Wrap(notary.CodeMalformed, read, "The document did not arrive whole: the connection broke or the body is malformed. Nothing was saved.")
 	}
 	return notary.Wrap(notary.CodeUnavailable, fmt.Errorf("store object: %w", err), "The document store cannot be reached or is full. Nothing was saved; try again.")
+}
+
+// mediaType returns what the caller named, or what the first bytes look like.
+func mediaType(named string, head []byte) string {
+	if named != "" {
+		return named
+	}
+	if head == nil {
+		return mediatype.Unknown
+	}
+	return mediatype.Find(head)
 }

@@ -12,12 +12,14 @@ import (
 	"pgregory.net/rapid"
 
 	"stele/crypto/sm"
+
+	"stele/notary/mediatype"
 )
 
 // However a document comes in, the digest is its SM3, the size its size, the head its head.
 func TestMeter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		near := rapid.SampledFrom([]int{0, 1, HeadSize, chunkSize, 2 * chunkSize, chunks * chunkSize, (chunks + 2) * chunkSize}).Draw(t, "near")
+		near := rapid.SampledFrom([]int{0, 1, mediatype.HeadSize, chunkSize, 2 * chunkSize, chunks * chunkSize, (chunks + 2) * chunkSize}).Draw(t, "near")
 		data := make([]byte, max(0, near+rapid.IntRange(-2, 2).Draw(t, "by")))
 		for i, rng := 0, rand.New(rand.NewPCG(uint64(len(data)), 1)); i < len(data); i++ {
 			data[i] = byte(rng.Uint32())
@@ -36,7 +38,7 @@ func TestMeter(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if !bytes.Equal(got, data) || m.size != int64(len(data)) || !bytes.Equal(m.head, data[:min(len(data), HeadSize)]) {
+		if !bytes.Equal(got, data) || m.size != int64(len(data)) || !bytes.Equal(m.head, data[:min(len(data), mediatype.HeadSize)]) {
 			t.Fatalf("%d bytes went in, %d came out, measured %d", len(data), len(got), m.size)
 		}
 		if d := m.digest(); d != sm.Sum(data) {

@@ -241,7 +241,7 @@ func (v *visit) describe() error {
 	if v.typed("then") != "submit" {
 		return v.done(to, "paper_saved")
 	}
-	if p, err = v.Papers.Submit(ctx, v.agency.ID, p.ID, v.user.ID, p.Version); err != nil {
+	if p, err = v.Papers.Submit(ctx, v.agency.ID, p.ID, v.user.ID, p.Version, v.typed("sure") != ""); err != nil {
 		return err // what was said is saved
 	}
 	if p.State == filing.Waiting {

@@ -13,6 +13,7 @@ import (
 	"stele/notary/archive"
 	"stele/notary/bulk"
 	"stele/notary/filing"
+	"stele/notary/mediatype"
 	"stele/notary/people"
 	"stele/notary/webhook"
 	"stele/server/console"
@@ -21,7 +22,7 @@ import (
 
 // composed are beginnings of keys that are put together at run time; the tests below know
 // their ends.
-var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|strength|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|stamp|paper\.true|paper\.false|bulk)(\.|$)`)
+var composed = regexp.MustCompile(`^console\.(section|role|state|scope|scope_what|kind|delivery|reason|act|done|wrong|error|refused|strength|upload\.(?:state|act)|papers\.list|papers\.none_[a-z]+|paper\.state|paper\.doubt|stamp|paper\.true|paper\.false|bulk)(\.|$)`)
 
 // elsewhere are parts of forms that other packages name in their errors.
 var elsewhere = []string{"events", "scopes", "classes", "url", "wait", "malware", "passkey", "cloned", "last", "only", "attempt", "token", "provider", "refused", "not_linked", "linked", "other_login"}
@@ -79,6 +80,9 @@ func TestTexts(t *testing.T) {
 		want = append(want, "papers.list."+l, "papers.none_"+l)
 	}
 	want = append(want, "paper.true", "paper.false")
+	for _, d := range mediatype.All {
+		want = append(want, "paper.doubt."+string(d))
+	}
 	want = append(want, "state.received", "state.logged", "state.anchored", "reason.gone", "reason.manual", "reason.failing")
 	for _, act := range people.Acts {
 		want = append(want, "act."+string(act))

@@ -14,9 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gabriel-vasile/mimetype"
-
 	"stele/crypto/sm"
+	"stele/notary/mediatype"
 	"stele/notary/proof"
 	"stele/notary/verifier"
 	"stele/server/client"
@@ -211,11 +210,11 @@ func (c *notarizeCmd) follow(ctx context.Context, s *streams, cl *client.Client,
 func (c *notarizeCmd) record(path string, f io.ReaderAt, digest sm.Digest, size int64) (client.NewRecord, error) {
 	r := client.NewRecord{Title: c.Title, Filename: filepath.Base(path), Class: c.Class, Fields: c.Field, Supersedes: c.Supersedes, Reason: c.Reason, Reference: c.Reference, MediaType: c.MediaType}
 	if c.DigestOnly && r.MediaType == "" { // the service sees no bytes to find it out from
-		found, err := mimetype.DetectReader(io.NewSectionReader(f, 0, size))
-		if err != nil {
+		head := make([]byte, min(size, mediatype.HeadSize))
+		if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 			return r, err
 		}
-		r.MediaType, _, _ = strings.Cut(found.String(), ";")
+		r.MediaType = mediatype.Find(head)
 	}
 	all, err := json.Marshal(struct {
 		SM3        string

@@ -1,4 +1,6 @@
-package intake
+// Package mediatype says what kind of document bytes are, whether that contradicts what somebody says
+// of them, and what about a file a person should be asked. It is the one place for all three.
+package mediatype
 
 import (
 	"bytes"
@@ -11,29 +13,28 @@ import (
 	"stele/notary/statement"
 )
 
-const unknownType = "application/octet-stream"
+// Unknown is the type of what is of no kind that is known here.
+const Unknown = "application/octet-stream"
 
-// mediaType returns what the caller named, or what the first bytes look like.
-func mediaType(named string, head []byte) string {
-	if named != "" {
-		return named
-	}
-	if head == nil {
-		return unknownType
-	}
-	return FindMediaType(head)
+// HeadSize is how many bytes a media type is found out from. Files that are zips name what they are
+// in one of their first entries.
+const HeadSize = 32 << 10
+
+func init() {
+	mimetype.SetLimit(HeadSize)
+	mimetype.Lookup("application/zip").Extend(isOFD, OFD, ".ofd")
 }
 
-// FindMediaType is the media type that the first bytes of a document look like, without parameters.
-func FindMediaType(head []byte) string {
+// Find is the media type that the first bytes of a document look like, without parameters.
+func Find(head []byte) string {
 	t, _, _ := strings.Cut(mimetype.Detect(head).String(), ";")
 	if !statement.ValidMediaType(t) {
-		return unknownType
+		return Unknown
 	}
 	return t
 }
 
-// CheckMediaType refuses a media type that the first bytes of a document contradict; HeadSize of
+// Check refuses a media type that the first bytes of a document contradict; HeadSize of
 // them are looked at. This is the one place that says what a contradiction is, and docs/api.md says
 // the same. A type is the statement's for ever, so what is certainly wrong is refused; what nobody
 // can tell from the bytes stays the caller's word:
@@ -47,40 +48,44 @@ func FindMediaType(head []byte) string {
 //   - All kinds of text are one: HTML, XML, JSON, CSV and whatever ends with +xml or +json.
 //   - application/octet-stream says nothing, and a type that is not known here is believed,
 //     unless it calls itself text, an image, sound or a film and the bytes are of something else.
-func CheckMediaType(stated string, head []byte) error {
-	if stated == "" || stated == unknownType {
+func Check(stated string, head []byte) error {
+	if stated == "" || stated == Unknown {
 		return nil
 	}
-	found := FindMediaType(head)
-	kinds, is := kindsOf(stated), kindsOf(found)
-	if found == "application/pdf" && !bytes.HasPrefix(head, []byte("%PDF-")) {
+	found := Find(head)
+	is := kindsOf(found)
+	if found == pdf && !bytes.HasPrefix(head, []byte("%PDF-")) {
 		is = []kind{kindPDF, kindText} // its header may come later, but a text may speak of it as well
 	}
-	switch {
-	case len(kinds) == 0 && !(namesItself(stated) && among(is, evident) && top(stated) != top(found)):
-		return nil
-	case len(kinds) > 0 && len(is) == 0 && among(kinds, unsigned):
-		return nil
-	case among(kinds, is):
+	if agree(stated, found, is) {
 		return nil
 	}
 	looks := "its first bytes are those of " + found
 	switch {
 	case len(head) == 0:
 		looks = "it is empty"
-	case found == unknownType:
+	case found == Unknown:
 		looks = "it does not begin like one"
 	}
 	return notary.InvalidField("mediaType", "The document is stated to be %s, but %s. Nothing was saved; "+
 		"leave the media type out to have it found out.", stated, looks)
 }
 
+// agree reports whether a document that was found to be of some kinds can be of the stated type.
+func agree(stated, found string, is []kind) bool {
+	kinds := kindsOf(stated)
+	switch {
+	case len(kinds) == 0:
+		return !(namesItself(stated) && among(is, evident) && top(stated) != top(found))
+	case len(is) == 0:
+		return among(kinds, unsigned)
+	}
+	return among(kinds, is)
+}
+
 func among(these, those []kind) bool {
 	return slices.ContainsFunc(these, func(k kind) bool { return slices.Contains(those, k) })
 }
-
-// HeadSize is how many bytes a media type is found out from: what the library reads at most.
-const HeadSize = 3072
 
 // kind is a family of media types that the first bytes do not tell apart, or that people
 // confuse without harm. Types of no kind have no signature that could be relied on: two or three
@@ -120,7 +125,7 @@ var evident = []kind{kindPDF, kindPNG, kindJPEG, kindGIF, kindWebP, kindWAV, kin
 
 // typesOf are the media types of a kind, separated by spaces.
 var typesOf = map[kind]string{
-	kindPDF:  "application/pdf application/x-pdf",
+	kindPDF:  pdf + " application/x-pdf",
 	kindPNG:  "image/png image/apng image/vnd.mozilla.apng",
 	kindJPEG: "image/jpeg image/jpg image/pjpeg",
 	kindGIF:  "image/gif",
