@@ -1,6 +1,9 @@
 package proof
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // ReportFormat is the value of a report's first key.
 const ReportFormat = "stele/report/v1"
@@ -32,6 +35,9 @@ const (
 	NotChecked Status = "not_checked"
 )
 
+// Statuses are all of them.
+func Statuses() []Status { return []Status{Passed, Failed, Skipped, NotChecked} }
+
 // StepName names a step of the verification, in the order in which they are reported.
 type StepName string
 
@@ -54,6 +60,12 @@ const (
 	SelfProving = "self-proving" // check the signatures of the validators
 	Attested    = "attested"     // believe the gateway
 )
+
+// Strengths are both of them.
+func Strengths() []string { return []string{SelfProving, Attested} }
+
+// StepNames are all steps, in the order in which they are reported.
+func StepNames() []StepName { return slices.Clone(stepOrder) }
 
 // Step is one line of a report.
 type Step struct {
@@ -81,6 +93,11 @@ const (
 	WarnStandingLate    = "standing_late_anchor"  // a withdrawal dated long before its anchor
 )
 
+// Warnings are the codes of all warnings.
+func Warnings() []string {
+	return []string{WarnLateAnchor, WarnOneOrganization, WarnResaved, WarnStandingAlone, WarnStandingLate}
+}
+
 // Warning is something about evidence that holds.
 type Warning struct {
 	Code   string `json:"code"`
@@ -107,6 +124,9 @@ type AnchorReport struct {
 // The states of a [StandingReport] are [Revoked], [Superseded], and this one: a bundle that shows
 // neither cannot show that there is none.
 const StandingUnknown = "unknown"
+
+// StandingStates are all states of a [StandingReport].
+func StandingStates() []string { return []string{StandingUnknown, string(Revoked), string(Superseded)} }
 
 // StandingReport says what became of a record later.
 type StandingReport struct {

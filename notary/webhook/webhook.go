@@ -122,7 +122,7 @@ func (q Query) WantsClass(class string) bool {
 
 // Message is the body of a webhook, and an item of the changes feed.
 type Message struct {
-	Type      Kind   `json:"type" enum:"record.logged,record.anchored,record.revoked,record.superseded,upload.failed,endpoint.disabled,ping"`
+	Type      Kind   `json:"type"`
 	Timestamp string `json:"timestamp" format:"date-time" doc:"When the fact became durable; it is the same in each repetition"`
 	Data      Data   `json:"data"`
 }

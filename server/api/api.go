@@ -120,6 +120,7 @@ func New(r chi.Router, c Config) (*API, error) {
 	if err := a.registerUploads(r); err != nil {
 		return nil, err
 	}
+	a.describeLists()
 	a.describeBodies()
 	addExamples(a.huma.OpenAPI())
 	r.Get("/docs/errors", errorsPage)
@@ -169,12 +170,15 @@ func (a *API) authenticated(scope notary.Scope) func(huma.Context, func(huma.Con
 }
 
 // unknownParts refuses parameters that the operation does not have: a filter with a typing error
-// would otherwise be one that lets everything through. An empty idempotency key is most likely a
-// variable that was never set.
+// would otherwise be one that lets everything through. A filter or an idempotency key without a value
+// is most likely a variable that was never set; a cursor without one is the beginning.
 func unknownParts(ctx huma.Context, r *http.Request) error {
-	for name := range r.URL.Query() {
+	for name, values := range r.URL.Query() {
 		if !slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name }) {
 			return notary.InvalidField(name, "There is no such parameter here; see /openapi.json. Nothing was saved.")
+		}
+		if slices.Contains(values, "") && name != "cursor" && name != "after" {
+			return notary.InvalidField(name, "The parameter is empty: leave it out, or give it a value. Nothing was saved.")
 		}
 	}
 	if v, there := r.Header["Idempotency-Key"]; there && slices.Contains(v, "") {
@@ -245,7 +249,9 @@ func (a *API) describeNulls(s *huma.Schema) {
 	for name, member := range s.Properties {
 		a.describeNulls(member)
 		if member.Ref == "" && member.Format != "binary" && !slices.Contains(s.Required, name) {
-			member.Nullable = true
+			if member.Nullable = true; len(member.Enum) > 0 {
+				member.Enum = append(member.Enum, nil)
+			}
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 type Key struct {
 	ID        string   `json:"id"`
 	Name      string   `json:"name"`
-	Scopes    []string `json:"scopes" doc:"read, write, revoke, erase, webhooks, keys"`
+	Scopes    []string `json:"scopes" doc:"Its rights"`
 	Networks  []string `json:"networks" doc:"From where it may be used; empty: from anywhere"`
 	Rate      int      `json:"requestsPerMinute,omitempty" doc:"Absent: what the service allows every key"`
 	Quota     uint64   `json:"recordsPerDay,omitempty" doc:"Records a day (UTC), shared with the keys that descend from the same one. Absent: any number"`

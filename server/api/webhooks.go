@@ -42,7 +42,7 @@ type NewWebhook struct {
 // WebhookSettings are what an agency chooses; what is absent keeps its value, or has its default.
 type WebhookSettings struct {
 	URL     *string   `json:"url,omitempty" maxLength:"2048" doc:"https; a demo instance also calls http on its own machine"`
-	Events  *[]string `json:"events,omitempty" doc:"record.logged, record.anchored, record.revoked, record.superseded, record.approval.requested, upload.failed, endpoint.disabled; absent or empty: all"`
+	Events  *[]string `json:"events,omitempty" doc:"absent or empty: all"`
 	Classes *[]string `json:"classes,omitempty" maxItems:"100"`
 	Payload *string   `json:"payload,omitempty" enum:"full,thin" doc:"full if absent; thin names only id and number"`
 	Fields  *[]string `json:"fields,omitempty" maxItems:"60"`
