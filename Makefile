@@ -19,7 +19,7 @@ E2E := stele/server/cmd/stele stele/server/console stele/server/web \
 	stele/notary/stamp stele/notary/certificate stele/notary/evidence stele/notary/verifier stele/notary/proof stele/notary/fsck
 
 .DEFAULT_GOAL := help
-.PHONY: help run build generate test race e2e schemathesis tools bench fuzz lint vectors clean
+.PHONY: help run build generate test race e2e schemathesis tools bench fuzz lint vuln sbom vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t12
@@ -44,7 +44,7 @@ e2e:
 schemathesis: tools ## call everything in the API's description with what it allows and what it does not (part of test)
 	$(GO) test ./server/cmd/stele -run '^TestSchemathesis$$' -v
 
-tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, nginx, HAProxy, Chromium, Firefox, staticcheck, Schemathesis
+tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, nginx, HAProxy, Chromium, Firefox, staticcheck, Schemathesis and more
 	@deploy/install-test-tools.sh
 
 bench: build ## measure this machine, the program on it with SQLite and PostgreSQL, and the browser's verifier
@@ -71,6 +71,12 @@ lint: ## gofmt, go vet, staticcheck
 	GOOS=js GOARCH=wasm $(GO) vet ./ui/wasm/... ./ui/scan/... ./notary/proof ./notary/proof/exhibit ./notary/proof/carrier ./notary/proof/trustfile
 	@test -x $(TOOLS)/staticcheck || { echo "staticcheck is missing: run make tools"; exit 1; }
 	$(TOOLS)/staticcheck ./...
+
+vuln: tools ## look for known weaknesses with govulncheck; says so where its database does not answer
+	@deploy/vuln.sh ./...
+
+sbom: tools build ## write the bills of materials of both programs into bin/ (CycloneDX)
+	deploy/sbom.sh bin
 
 clean: ## remove what was built, not data and not tools
 	rm -rf bin ui/static/gen/*

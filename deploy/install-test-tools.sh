@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, clamd, nginx, HAProxy,
-# Chromium with a Chinese font, Firefox, staticcheck, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
+# Chromium with a Chinese font, Firefox, staticcheck, govulncheck, cyclonedx-gomod, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
 # root or sudo; the Go programs and a virtual environment of Python
@@ -12,6 +12,8 @@ cd "$(dirname "$0")/.." || exit 1
 # The versions that the tests were written with. MinIO publishes no binaries any more.
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.8.0
+cyclonedx=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 
 failed=""
 fail() { # what went wrong, and how to do it by hand
@@ -131,6 +133,8 @@ if have go; then
 	mkdir -p .tools
 	install_go minio "$minio"
 	install_go staticcheck "$staticcheck"
+	install_go govulncheck "$govulncheck"
+	install_go cyclonedx-gomod "$cyclonedx"
 else
 	fail "Go is not installed" "install the Go of go.mod, see https://go.dev/doc/install"
 fi
