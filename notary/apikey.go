@@ -67,6 +67,14 @@ const (
 	MaxKeyNetworks = 32
 )
 
+// CheckKeyName refuses what cannot name a key.
+func CheckKeyName(name string) error {
+	if !ValidLine(name, MaxKeyName) {
+		return InvalidField("name", "A key's name has 1 to %d bytes, %s, and no white space at its ends. Nothing was saved.", MaxKeyName, TextRule)
+	}
+	return nil
+}
+
 // ParseScopes reads scopes and returns them in their order, each once.
 func ParseScopes(names []string) ([]Scope, error) {
 	var out []Scope

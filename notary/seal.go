@@ -1,7 +1,6 @@
 package notary
 
 import (
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -29,8 +28,8 @@ const MaxSealText = 60
 // Check says what of a new seal is not as it must be.
 func (s Seal) Check() error {
 	for field, text := range map[string]string{"name": s.Name, "owner": s.Owner} {
-		if utf8.RuneCountInString(text) > MaxSealText || !utf8.ValidString(text) || strings.ContainsFunc(text, isControl) || strings.TrimSpace(text) != text {
-			return InvalidField(field, "The %s of a seal has at most %d characters, in one line.", field, MaxSealText)
+		if utf8.RuneCountInString(text) > MaxSealText || text != "" && !ValidLine(text, 4*MaxSealText) {
+			return InvalidField(field, "The %s of a seal has at most %d characters, in one line, with %s.", field, MaxSealText, TextRule)
 		}
 	}
 	switch {
@@ -46,7 +45,6 @@ func (s Seal) Check() error {
 	return nil
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // ValidAt reports whether documents may be stamped with a seal at a time.
 func (s Seal) ValidAt(at time.Time) bool {

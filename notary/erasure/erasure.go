@@ -22,7 +22,6 @@ import (
 	"github.com/google/uuid"
 
 	"stele/notary"
-	"stele/notary/statement"
 )
 
 // Erasure is one act.
@@ -94,8 +93,8 @@ const MaxReason = 300
 // Check finds the record and the attributes that a request is about; what was erased before is
 // not among them.
 func (e *Eraser) Check(ctx context.Context, q Request) (notary.Record, []string, error) {
-	if !statement.ValidText(q.Reason, MaxReason) {
-		return notary.Record{}, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes without control characters is needed. Nothing was erased.", MaxReason)
+	if !notary.ValidLine(q.Reason, MaxReason) {
+		return notary.Record{}, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes is needed, with %s. Nothing was erased.", MaxReason, notary.TextRule)
 	}
 	rec, err := e.store.FindRecord(ctx, q.AgencyID, q.Record)
 	if errors.Is(err, notary.ErrNotFound) {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"stele/notary"
 )
 
 // Bounds that a record sets, in bytes; see package intake.
@@ -22,7 +24,7 @@ const unnamed = "document"
 func fileNameOf(s string) string {
 	s = s[strings.LastIndexAny(s, `/\`)+1:]
 	s = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+		if !notary.ValidRune(r) || unicode.Is(unicode.Cf, r) {
 			return -1
 		}
 		return r

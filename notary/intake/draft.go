@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -42,7 +41,7 @@ const (
 	maxReference   = 128
 )
 
-var errFileName = notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, no control characters and no white space at its ends.", maxFileName)
+var errFileName = notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, %s, and no white space at its ends.", maxFileName, notary.TextRule)
 
 // check refuses what is out of form, or what its class does not allow, before anything is read
 // or written.
@@ -64,8 +63,8 @@ func (in *Intake) checkForm(d *Draft) error {
 // in its field. Empty parts are in order, but for the class.
 func (in *Intake) CheckForm(d Draft) error {
 	switch {
-	case d.Title != "" && !statement.ValidText(d.Title, maxTitle):
-		return notary.InvalidField("title", "A title has at most %d bytes, no control characters and no white space at its ends.", maxTitle)
+	case d.Title != "" && !notary.ValidLine(d.Title, maxTitle):
+		return notary.InvalidField("title", "A title has at most %d bytes, %s, and no white space at its ends.", maxTitle, notary.TextRule)
 	case d.FileName != "" && !validFileName(d.FileName):
 		return errFileName
 	case !statement.ValidClass(d.Class):
@@ -76,18 +75,18 @@ func (in *Intake) CheckForm(d Draft) error {
 		return notary.InvalidField("supersedes", "%s.", capital(notary.ErrNumber.Error()))
 	case d.Reason != "" && d.Supersedes == "":
 		return notary.InvalidField("reason", "A reason is for a record that replaces another one: name that one as supersedes, or leave the reason out.")
-	case d.Reason != "" && !statement.ValidText(d.Reason, statement.MaxReason):
-		return notary.InvalidField("reason", "A reason has at most %d bytes, no control characters and no white space at its ends; it will be public.", statement.MaxReason)
-	case d.Reference != "" && !statement.ValidText(d.Reference, maxReference):
-		return notary.InvalidField("reference", "A reference has at most %d bytes, no control characters and no white space at its ends.", maxReference)
+	case d.Reason != "" && !notary.ValidLine(d.Reason, statement.MaxReason):
+		return notary.InvalidField("reason", "A reason has at most %d bytes, %s, and no white space at its ends; it will be public.", statement.MaxReason, notary.TextRule)
+	case d.Reference != "" && !notary.ValidLine(d.Reference, maxReference):
+		return notary.InvalidField("reference", "A reference has at most %d bytes, %s, and no white space at its ends.", maxReference, notary.TextRule)
 	case d.MediaType != "" && !statement.ValidMediaType(d.MediaType):
 		return notary.InvalidField("mediaType", "A media type is type/subtype in lower case without parameters.")
 	case len(d.Fields) > statement.MaxFields-ownFields:
 		return notary.InvalidField("fields", "At most %d fields are allowed.", statement.MaxFields-ownFields)
 	}
 	for _, fact := range []string{d.Origin.System, d.Origin.Method, d.Origin.Clerk, d.Origin.Approver, d.Origin.Unmarked} {
-		if fact != "" && !statement.ValidText(fact, statement.MaxValue) {
-			return notary.InvalidField("origin", "A fact of a record's origin has at most %d bytes, no control characters and no white space at its ends.", statement.MaxValue)
+		if fact != "" && !notary.ValidLine(fact, statement.MaxValue) {
+			return notary.InvalidField("origin", "A fact of a record's origin has at most %d bytes, %s, and no white space at its ends.", statement.MaxValue, notary.TextRule)
 		}
 	}
 	total := len(d.Title) + len(d.FileName)
@@ -97,8 +96,8 @@ func (in *Intake) CheckForm(d Draft) error {
 			return notary.InvalidField("fields", "Field names have 1 to %d of a-z, A-Z, 0-9, _ and -, beginning with a letter.", statement.MaxFieldName)
 		case name == FieldTitle || name == FieldFileName || strings.HasPrefix(name, "origin"):
 			return notary.InvalidField("fields", "The field name %q is reserved.", name)
-		case len(value) > statement.MaxValue || !utf8.ValidString(value) || strings.ContainsRune(value, 0):
-			return notary.InvalidField("fields", "The value of %q must be at most %d bytes of UTF-8 without zero bytes.", name, statement.MaxValue)
+		case !notary.ValidLines(value, statement.MaxValue):
+			return notary.InvalidField("fields", "The value of %q must be at most %d bytes of UTF-8: lines of text with %s.", name, statement.MaxValue, notary.TextRule)
 		}
 		total += len(name) + len(value)
 	}
@@ -179,7 +178,7 @@ func CheckIdempotency(key string) error {
 }
 
 func validFileName(s string) bool {
-	return statement.ValidText(s, maxFileName) && !strings.ContainsAny(s, `/\`) && s != "." && s != ".."
+	return notary.ValidLine(s, maxFileName) && !strings.ContainsAny(s, `/\`) && s != "." && s != ".."
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/statement"
 )
 
 // MaxPasskeys is how many a user can have.
@@ -54,7 +53,7 @@ func (p *People) Passkeys(ctx context.Context, userID string) ([]Passkey, error)
 // AddPasskey adds a passkey whose owner has just signed with it. Who has no recovery codes yet
 // gets some, this once.
 func (p *People) AddPasskey(ctx context.Context, k Passkey) ([]string, error) {
-	if !statement.ValidText(k.Name, maxName) {
+	if !notary.ValidLine(k.Name, maxName) {
 		return nil, notary.InvalidField("name", "A name has 1 to %d bytes, no control characters and no white space at its ends.", maxName)
 	}
 	has, err := p.Passkeys(ctx, k.UserID)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/statement"
 )
 
 // Strength says whether single sign-on counts as a second factor.
@@ -96,15 +95,15 @@ func (p *People) CheckProvider(ctx context.Context, o Provider, secret string) (
 		return Provider{}, err
 	}
 	switch {
-	case !statement.ValidText(o.Issuer, maxIssuer):
+	case !notary.ValidLine(o.Issuer, maxIssuer):
 		return Provider{}, notary.InvalidField("issuer", "The issuer is an https URL.")
-	case !statement.ValidText(o.ClientID, maxClientID):
+	case !notary.ValidLine(o.ClientID, maxClientID):
 		return Provider{}, notary.InvalidField("client", "The client id has 1 to %d bytes.", maxClientID)
 	case len(secret) > maxSecret:
 		return Provider{}, notary.InvalidField("secret", "The client's secret has at most %d bytes.", maxSecret)
-	case o.Claim != "" && !statement.ValidText(o.Claim, maxClaim):
+	case o.Claim != "" && !notary.ValidLine(o.Claim, maxClaim):
 		return Provider{}, notary.InvalidField("claim", "The claim has at most %d bytes.", maxClaim)
-	case o.ACR != "" && !statement.ValidText(o.ACR, maxClientID):
+	case o.ACR != "" && !notary.ValidLine(o.ACR, maxClientID):
 		return Provider{}, notary.InvalidField("acr", "The acr value has at most %d bytes.", maxClientID)
 	case !slices.Contains(Strengths, o.Strength):
 		return Provider{}, notary.InvalidField("strength", "There is no such choice.")

@@ -8,7 +8,6 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/statement"
 )
 
 const maxName = 100 // bytes
@@ -18,7 +17,7 @@ func check(login, name string, role Role, agencyID string) error {
 	switch {
 	case !validLogin.MatchString(login):
 		return notary.InvalidField("login", "A login name has 3 to 64 of a-z, 0-9, '.', '_', '@' and '-', beginning with a letter or digit.")
-	case !statement.ValidText(name, maxName):
+	case !notary.ValidLine(name, maxName):
 		return notary.InvalidField("name", "A name has 1 to %d bytes, no control characters and no white space at its ends.", maxName)
 	case !role.Valid() || (role == Operator) != (agencyID == ""):
 		return notary.InvalidField("role", "There is no such role here; an operator belongs to no agency, all others belong to one.")

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"stele/notary"
@@ -241,5 +240,5 @@ func (w *watched) Read(b []byte) (int, error) {
 func unprintable(r rune) bool { return r <= ' ' || r > '~' }
 
 func validText(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !notary.ValidRune(r) })
 }

@@ -138,7 +138,10 @@ func (a *API) createKey(ctx context.Context, in *createKeyInput) (*issuedKeyOutp
 			}
 		}
 	}
-	var err error
+	err := notary.CheckKeyName(k.Name)
+	if err != nil {
+		return nil, a.fail(ctx, err)
+	}
 	if k.Scopes, err = notary.ParseScopes(names); err != nil {
 		return nil, a.fail(ctx, err)
 	}

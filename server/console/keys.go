@@ -48,10 +48,10 @@ func (v *visit) showKeys(shown secret) error {
 
 func (v *visit) createKey() error {
 	k := notary.APIKey{AgencyID: v.agency.ID, Name: v.typed("name")}
-	if k.Name == "" || len(k.Name) > notary.MaxKeyName || printable(k.Name, notary.MaxKeyName) != k.Name {
-		return notary.InvalidField("name", "A name has 1 to %d bytes.", notary.MaxKeyName)
+	err := notary.CheckKeyName(k.Name)
+	if err != nil {
+		return err
 	}
-	var err error
 	if k.Scopes, err = notary.ParseScopes(v.r.PostForm["scope"]); err != nil {
 		return err
 	}

@@ -304,7 +304,7 @@ func (v *visit) savedLinks() ([]savedLink, error) {
 // saveSearch keeps a search under a name; one of the same name is replaced.
 func (v *visit) saveSearch() error {
 	name := v.typed("saved")
-	if !statement.ValidText(name, maxSavedName) {
+	if !notary.ValidLine(name, maxSavedName) {
 		return errSavedName
 	}
 	q, err := url.ParseQuery(v.r.PostFormValue("query"))

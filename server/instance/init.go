@@ -25,6 +25,7 @@ import (
 	"stele/notary/batchlog"
 	"stele/notary/chain"
 	"stele/notary/proof"
+	"stele/notary/statement"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
 )
@@ -372,6 +373,8 @@ func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, n
 	switch {
 	case !notary.ValidUSCC(req.Code):
 		return a, fmt.Errorf("%q is no unified social credit code (GB 32100): 18 characters with a valid check character", req.Code)
+	case !notary.ValidLine(req.Name, statement.MaxName):
+		return a, fmt.Errorf("an agency's name has 1 to %d bytes, %s, and no white space at its ends", statement.MaxName, notary.TextRule)
 	case !notary.ValidRegion(req.Region):
 		return a, fmt.Errorf("%q is no region code (GB/T 2260): six digits", req.Region)
 	}

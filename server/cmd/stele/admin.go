@@ -283,6 +283,9 @@ func (c *apikeyAddCmd) add(ctx context.Context, st *instance.Stores) (string, no
 	if c.Expires > 0 {
 		settings.ExpiresAt = settings.CreatedAt.Add(c.Expires)
 	}
+	if err := notary.CheckKeyName(settings.Name); err != nil {
+		return "", notary.APIKey{}, err
+	}
 	text, key := auth.NewKey(settings)
 	return text, key, st.DB.AddKey(ctx, key)
 }
