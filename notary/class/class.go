@@ -8,6 +8,7 @@
 package class
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
@@ -118,18 +119,30 @@ func (c Class) Check() error {
 		return notary.InvalidField("id", "The class %q is the service's own. Nothing was saved.", c.ID)
 	case !statement.ValidClass(c.ID):
 		return notary.InvalidField("id", "A class is named with 1 to %d of a-z, 0-9 and -, beginning with a letter. Nothing was saved.", statement.MaxClassName)
-	case !statement.ValidText(c.Name.Chinese, maxName) || !statement.ValidText(c.Name.English, maxName):
-		return notary.InvalidField("name", "A class has a name in both languages, of at most %d bytes without control characters. Nothing was saved.", maxName)
+	case !notary.ValidLine(c.Name.Chinese, maxName) || !notary.ValidLine(c.Name.English, maxName):
+		return notary.InvalidField("name", "A class has a name in both languages, of at most %d bytes, with %s. Nothing was saved.", maxName, notary.TextRule)
+	case len(bytes.TrimSpace(c.Schema)) == 0 || string(bytes.TrimSpace(c.Schema)) == "null":
+		return notary.InvalidField("schema", `A class needs a schema of its attributes; one without any is {"type":"object","properties":{}}. Nothing was saved.`)
 	case len(c.Schema) > maxSchema:
 		return notary.InvalidField("schema", "A schema has at most %d bytes. Nothing was saved.", maxSchema)
 	case len(c.Stamp) > maxStamp:
 		return notary.InvalidField("stamp", "A stamp's template has at most %d bytes. Nothing was saved.", maxStamp)
+	case len(c.Stamp) > 0 && !json.Valid(c.Stamp):
+		return notary.InvalidField("stamp", "A stamp's template is JSON. Nothing was saved.")
 	case len(c.Stamp) > 0 && !c.Keep:
 		return notary.InvalidField("keep", "What is stamped here is kept here: nobody else has the stamped file. Nothing was saved.")
 	}
 	s, err := ParseSchema(c.Schema)
 	if err != nil {
 		return err
+	}
+	// Here and not in ParseSchema: classes that are in use already must stay readable.
+	for _, p := range s.Properties {
+		for _, text := range append([]string{p.Title.Chinese, p.Title.English, p.Hint.Chinese, p.Hint.English}, p.Enum...) {
+			if !notary.ValidLines(text, maxSchema) {
+				return badSchema("The texts of the attribute %q have %s", p.Name, notary.TextRule)
+			}
+		}
 	}
 	for _, name := range c.Print {
 		if !slices.ContainsFunc(s.Properties, func(p Property) bool { return p.Name == name }) {

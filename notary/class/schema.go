@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -87,14 +88,14 @@ func ParseSchema(raw json.RawMessage) (*Schema, error) {
 	if len(raw) > maxSchema {
 		return nil, badSchema("A schema has at most %d bytes", maxSchema)
 	}
+	if !json.Valid(raw) || !utf8.Valid(raw) {
+		return nil, badSchema("A schema is one JSON object in UTF-8, and nothing behind it")
+	}
 	var f schemaFile
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
 		return nil, badSchema("This is no schema that can be used here: %v", shorten(err))
-	}
-	if _, err := d.Token(); err == nil {
-		return nil, badSchema("There is more behind the schema")
 	}
 	names, err := propertyOrder(raw)
 	if err != nil {

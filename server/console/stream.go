@@ -7,7 +7,9 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"stele/notary"
 	"stele/notary/bulk"
@@ -58,7 +60,7 @@ func (v *visit) readStream() error {
 		fields.Add(part.FormName(), string(text))
 	}
 	v.r.PostForm, v.r.Form = fields, fields
-	return nil
+	return wellFormed(fields)
 }
 
 // formTime is how long a form without files may take to arrive. It is small, but lines are slow.
@@ -68,7 +70,20 @@ const formTime = 2 * time.Minute
 func (v *visit) readForm() error {
 	v.r.Body = http.MaxBytesReader(v.rw, v.r.Body, maxForm)
 	v.patient(formTime)
-	return v.r.ParseForm()
+	return errors.Join(v.r.ParseForm(), wellFormed(v.r.Form))
+}
+
+// wellFormed refuses fields that are not UTF-8 or hold zero bytes: no browser sends them, and
+// a database would answer them with an error of its own.
+func wellFormed(fields url.Values) error {
+	for name, values := range fields {
+		for _, text := range append(values, name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return errBadForm
+			}
+		}
+	}
+	return nil
 }
 
 // patient has the body read with a rolling deadline, and one for the whole of it, 0 for none:

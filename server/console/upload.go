@@ -213,7 +213,7 @@ func (v *visit) readFile() error {
 	case errors.As(err, &large):
 		v.r.PostForm = url.Values{} // a form that did not come whole
 		return errPlainSize
-	case err != nil:
+	case err != nil, wellFormed(v.r.PostForm) != nil:
 		return errBadForm
 	}
 	if f := v.file(); f != nil {
