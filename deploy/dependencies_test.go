@@ -47,8 +47,10 @@ func licenceOf(text string) string {
 	return strings.Join(found, " and ")
 }
 
-// section are the rows of the table below a heading of docs/dependencies.md, or, for an empty one, of
-// the first table, without its head.
+var tableHead = regexp.MustCompile(`^\| (module|package|tool) `)
+
+// section are the rows of the table below a heading, or another line, of docs/dependencies.md, without
+// its head.
 func section(t *testing.T, heading string) (rows [][]string) {
 	t.Helper()
 	text, err := os.ReadFile("../docs/dependencies.md")
@@ -61,7 +63,7 @@ func section(t *testing.T, heading string) (rows [][]string) {
 	}
 	rest, _, _ = strings.Cut(rest, "\n## ")
 	for _, line := range strings.Split(rest, "\n") {
-		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| module") || strings.HasPrefix(line, "| package") || strings.HasPrefix(line, "| tool") {
+		if !strings.HasPrefix(line, "| ") || tableHead.MatchString(line) {
 			continue
 		}
 		var row []string
@@ -105,7 +107,8 @@ func TestDependenciesAreListed(t *testing.T) {
 	for _, row := range section(t, "## Old but kept") {
 		kept[row[0]] = len(row) == 2 && len(row[1]) > 40 // a reason, not a word
 	}
-	for _, row := range section(t, "modules and hashes, is in the bill of materials of each program ([below](#bill-of-materials)).") {
+	const above = "modules and hashes, is in the bill of materials of each program ([below](#bill-of-materials))."
+	for _, row := range section(t, above) {
 		if len(row) != 7 || slices.Contains(row, "") {
 			t.Errorf("a row is not complete: %q", row)
 			continue
@@ -206,7 +209,8 @@ func TestFilesFromNPMAreListed(t *testing.T) {
 			t.Errorf("%s: the licence %s is not allowed", row[0], row[4])
 		}
 	}
-	if found, err := exec.Command("git", "ls-files", "--", ":(top)*package.json", ":(top)*package-lock.json").Output(); err != nil || len(found) > 0 {
+	found, err := exec.Command("git", "ls-files", "--", ":(top)*package.json", ":(top)*package-lock.json").Output()
+	if err != nil || len(found) > 0 {
 		t.Errorf("packages are installed from npm, and not listed: %s%v", found, err)
 	}
 }
@@ -222,7 +226,8 @@ func TestToolsAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range section(t, "## Tools") {
-		if !strings.Contains(string(script), "@"+row[1]) && !strings.Contains(string(python), strings.ToLower(row[0])+"=="+row[1]+"\n") {
+		if !strings.Contains(string(script), "@"+row[1]) &&
+			!strings.Contains(string(python), strings.ToLower(row[0])+"=="+row[1]+"\n") {
 			t.Errorf("%s is not installed at %s", row[0], row[1])
 		}
 	}

@@ -26,7 +26,9 @@ func TestBillOfMaterials(t *testing.T) {
 	if out, err := exec.Command("./sbom.sh", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for name, main := range map[string]string{"stele": "stele/server/cmd/stele", "stele-verify": "stele/notary/cmd/stele-verify"} {
+	for name, main := range map[string]string{
+		"stele": "stele/server/cmd/stele", "stele-verify": "stele/notary/cmd/stele-verify",
+	} {
 		program := filepath.Join(dir, name)
 		build := exec.Command("go", "build", "-trimpath", "-o", program, main)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")

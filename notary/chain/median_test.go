@@ -55,12 +55,12 @@ func TestMedianCountsNilVotes(t *testing.T) {
 		votes []vote
 		want  int // seconds
 	}{
-		"four honest votes: the second":                             {[]vote{honest(0), honest(1), honest(2), honest(3)}, 1},
-		"one false vote for the block, early: the first honest one": {[]vote{honest(-hour), honest(0), honest(1), honest(2)}, 0},
-		"one false vote for the block, late":                        {[]vote{honest(0), honest(1), honest(2), honest(hour)}, 1},
-		"one false vote for no block, early: the same":              {[]vote{nilVote(-hour), honest(0), honest(1), honest(2)}, 0},
-		"one false vote for no block, late: the same":               {[]vote{honest(0), honest(1), honest(2), nilVote(hour)}, 1},
-		"three votes, all honest: the first of them":                {[]vote{honest(0), honest(1), honest(2), away}, 0},
+		"four honest votes: the second":              {[]vote{honest(0), honest(1), honest(2), honest(3)}, 1},
+		"one false, early: the first honest one":     {[]vote{honest(-hour), honest(0), honest(1), honest(2)}, 0},
+		"one false, late":                            {[]vote{honest(0), honest(1), honest(2), honest(hour)}, 1},
+		"one for no block, early: the same":          {[]vote{nilVote(-hour), honest(0), honest(1), honest(2)}, 0},
+		"one for no block, late: the same":           {[]vote{honest(0), honest(1), honest(2), nilVote(hour)}, 1},
+		"three votes, all honest: the first of them": {[]vote{honest(0), honest(1), honest(2), away}, 0},
 		// A quorum of three votes for the block, one of them of the liar: the time is the liar's.
 		"a false vote among three, early: the liar's": {[]vote{honest(-hour), honest(0), honest(1), away}, -hour},
 		"a false vote among three, late":              {[]vote{honest(0), honest(1), honest(hour), away}, 0},
@@ -134,7 +134,8 @@ func TestFalseTimeFindsNoQuorum(t *testing.T) {
 				}
 			}
 			if got := epoch.IsQuorum(power); got != c.quorum {
-				t.Errorf("header's time %s after the first honest vote: %d of %d votes cosign", h.Time().Sub(votedAt), power, epoch.Total())
+				t.Errorf("header's time %s after the first honest vote: %d of %d votes cosign",
+					h.Time().Sub(votedAt), power, epoch.Total())
 			}
 		})
 	}

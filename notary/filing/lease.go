@@ -22,7 +22,9 @@ type Leases interface {
 // afterwards; what a server leaves that ends without doing so can be taken up 6 s later. The
 // context of work ends when another server has the lease. Without the lease nothing is done, and
 // done is false; an error is one of the store of leases, or what work returned.
-func Alone(ctx context.Context, leases Leases, name, holder string, work func(ctx context.Context) error) (done bool, err error) {
+func Alone(
+	ctx context.Context, leases Leases, name, holder string, work func(ctx context.Context) error,
+) (done bool, err error) {
 	ours, err := leases.Lease(ctx, name, holder, leaseFor)
 	if err != nil || !ours {
 		return false, err

@@ -102,7 +102,8 @@ func TestTwoServersOnePaper(t *testing.T) {
 		if late.err != nil {
 			t.Fatalf("the late server: %v", late.err)
 		}
-		if now, err := o.desk.Find(t.Context(), o.Agency.ID, p.ID); err != nil || now.State != filing.Filed || now.Record != filed.Record {
+		now, err := o.desk.Find(t.Context(), o.Agency.ID, p.ID)
+		if err != nil || now.State != filing.Filed || now.Record != filed.Record {
 			t.Errorf("the paper is %+v: %v", now, err)
 		}
 		o.WantClean(t)

@@ -66,7 +66,8 @@ func TestDocumentedCallsExist(t *testing.T) {
 		}
 		for _, m := range namedAddress.FindAllStringSubmatch(string(text), -1) {
 			at := shape(m[1])
-			if strings.Contains(at, "…") || at == "/api/v1" || strings.HasSuffix(m[1], "/") || strings.HasPrefix(at, "/api/v1/log/tile/") {
+			if strings.Contains(at, "…") || at == "/api/v1" || strings.HasSuffix(m[1], "/") ||
+				strings.HasPrefix(at, "/api/v1/log/tile/") {
 				continue // a group, a beginning, or a tile, whose name has slashes
 			}
 			addresses++

@@ -123,7 +123,9 @@ func enums(t *testing.T) map[string][]string {
 // looked at here: a value that is added to the source, or a list to the description, fails.
 func TestListsAreTheSources(t *testing.T) {
 	constant := func(folder, typeName, prefix string, without ...string) []string {
-		return slices.DeleteFunc(constants(t, folder, typeName, prefix), func(v string) bool { return slices.Contains(without, v) })
+		return slices.DeleteFunc(constants(t, folder, typeName, prefix), func(v string) bool {
+			return slices.Contains(without, v)
+		})
 	}
 	state, standing := constant("notary", "State", ""), constant("notary", "Standing", "")
 	kinds, asked := constant("notary/webhook", "Kind", ""), constant("notary/webhook", "Kind", "", "ping")
@@ -133,17 +135,21 @@ func TestListsAreTheSources(t *testing.T) {
 	waits := slices.DeleteFunc(slices.Clone(state), func(s string) bool { return s == "received" })
 	forms, tus := []string{"full", "thin"}, []string{"1.0.0"}
 	want := map[string][]string{
-		"Record.state": state, "EraseOutputBody.state": state, "Record.standing": standing, "EraseOutputBody.standing": standing,
+		"Record.state": state, "EraseOutputBody.state": state,
+		"Record.standing": standing, "EraseOutputBody.standing": standing,
 		"list-records.parameters.standing": standing,
 		"Problem.code":                     constant("notary", "Code", ""),
 		"Key.scopes":                       scopes, "IssuedKey.scopes": scopes, "NewKey.scopes": scopes,
-		"Webhook.events": asked, "NewWebhook.events": asked, "CreateWebhookInputBody.events": asked, "ChangeWebhookInputBody.events": asked,
+		"Webhook.events": asked, "NewWebhook.events": asked,
+		"CreateWebhookInputBody.events": asked, "ChangeWebhookInputBody.events": asked,
 		"Delivery.type": kinds, "FeedEvent.type": asked, "list-events.parameters.types": asked,
 		"Delivery.status": status, "list-deliveries.parameters.status": status,
 		"Webhook.disabledReason": disabled, "NewWebhook.disabledReason": disabled,
-		"EndpointRef.reason": constant("notary/webhook", "", "Reason", "expired", "manual"), // what its agency does it is not told of
+		// What its agency does it is not told of.
+		"EndpointRef.reason": constant("notary/webhook", "", "Reason", "expired", "manual"),
 		"UploadRef.reason":   constant("notary/webhook", "", "ReasonExpired"),
-		"Webhook.payload":    forms, "NewWebhook.payload": forms, "CreateWebhookInputBody.payload": forms, "ChangeWebhookInputBody.payload": forms,
+		"Webhook.payload":    forms, "NewWebhook.payload": forms,
+		"CreateWebhookInputBody.payload": forms, "ChangeWebhookInputBody.payload": forms,
 		"list-events.parameters.payload": forms,
 		"Report.verdict":                 verdicts,
 		"Step.step":                      constant("notary/proof", "StepName", ""),

@@ -11,7 +11,9 @@ import (
 // BenchmarkIdempotent looks 1,000 idempotency keys up, one by one and all at once: new ones, as
 // nearly every batch has, and such as were used before, as a repeated one has.
 func BenchmarkIdempotent(b *testing.B) {
-	for name, fresh := range map[string]func(testing.TB) string{"SQLite": storagetest.SQLiteURL, "PostgreSQL": storagetest.StartPostgres} {
+	for name, fresh := range map[string]func(testing.TB) string{
+		"SQLite": storagetest.SQLiteURL, "PostgreSQL": storagetest.StartPostgres,
+	} {
 		b.Run(name, func(b *testing.B) {
 			s := storagetest.NewSiteOn(b, fresh(b), storagetest.NewDir(b))
 			const n = 1000

@@ -41,8 +41,10 @@ func TestSchemathesis(t *testing.T) {
 		at := t.TempDir()
 		settings, err := filepath.Abs(filepath.Join("testdata", "schemathesis"))
 		fatalIfErr(t, err)
-		args = append([]string{"--config-file", filepath.Join(settings, "schemathesis.toml"), "run", s.info.URL + "/openapi.json",
-			"--header", "Authorization: Bearer " + key, "--seed", "20261129", "--generation-database", "none", "--no-color"}, args...)
+		args = append([]string{"--config-file", filepath.Join(settings, "schemathesis.toml"),
+			"run", s.info.URL + "/openapi.json",
+			"--header", "Authorization: Bearer " + key, "--seed", "20261129",
+			"--generation-database", "none", "--no-color"}, args...)
 		cmd := exec.CommandContext(ctx, program, args...)
 		cmd.Dir = at
 		cmd.Env = append(os.Environ(), "SCHEMATHESIS_HOOKS=hooks", "PYTHONPATH="+settings, "PYTHONDONTWRITEBYTECODE=1")
@@ -61,8 +63,9 @@ func TestSchemathesis(t *testing.T) {
 	}
 	run(s.info.APIKey, rest...)
 	var made struct{ Key string }
-	s.call(request{method: http.MethodPost, path: "/api/v1/keys", header: map[string]string{"Content-Type": "application/json"},
-		body: strings.NewReader(`{"name":"another","scopes":["read","keys"]}`)}).json(t, &made)
+	s.call(request{method: http.MethodPost, path: "/api/v1/keys",
+		header: map[string]string{"Content-Type": "application/json"},
+		body:   strings.NewReader(`{"name":"another","scopes":["read","keys"]}`)}).json(t, &made)
 	run(made.Key, own...)
 
 	if n := strings.Count(s.log.String(), "level=ERROR"); n > 0 {
