@@ -343,7 +343,7 @@ func (d *Desk) Mark(ctx context.Context, agencyID, id, makerID string, seen int,
 }
 
 func (d *Desk) mark(ctx context.Context, p *Paper, marks json.RawMessage) (File, error) {
-	document, err := d.Markable(ctx, *p)
+	document, err := d.Markable(*p)
 	if err != nil {
 		return File{}, err
 	}
@@ -364,15 +364,15 @@ func (d *Desk) mark(ctx context.Context, p *Paper, marks json.RawMessage) (File,
 
 // Preview shows how a paper would look with marks. Nothing is kept.
 func (d *Desk) Preview(ctx context.Context, p Paper, marks json.RawMessage) ([]byte, error) {
-	document, err := d.Markable(ctx, p)
+	document, err := d.Markable(p)
 	if err != nil {
 		return nil, err
 	}
 	return d.o.Marker.Preview(ctx, p, marks, document)
 }
 
-// Markable returns a paper's file as it was handed in, where it is one that can be stamped.
-func (d *Desk) Markable(ctx context.Context, p Paper) ([]byte, error) {
+// Markable returns what loads a paper's file as it was handed in, where it is one that can be stamped.
+func (d *Desk) Markable(p Paper) (Source, error) {
 	switch {
 	case d.o.Marker == nil:
 		return nil, notary.Errorf(notary.CodeConflict, "Nothing can be stamped on this service. Nothing was done.")
@@ -381,6 +381,10 @@ func (d *Desk) Markable(ctx context.Context, p Paper) ([]byte, error) {
 	case p.File.Size > MaxMarked:
 		return nil, notary.InvalidField("marks", "A PDF that is stamped has at most %d bytes. Nothing was done.", MaxMarked)
 	}
+	return func(ctx context.Context) ([]byte, error) { return d.load(ctx, p) }, nil
+}
+
+func (d *Desk) load(ctx context.Context, p Paper) ([]byte, error) {
 	body, _, err := d.Open(ctx, p, true)
 	if err != nil {
 		return nil, err

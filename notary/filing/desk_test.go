@@ -62,15 +62,17 @@ func (o *office) Scan(_ context.Context, r io.Reader) (string, error) {
 }
 
 // Mark puts the marks behind the document.
-func (o *office) Mark(_ context.Context, p filing.Paper, marks json.RawMessage, document []byte) ([]byte, error) {
+func (o *office) Mark(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte, error) {
 	if p.Number == "" {
 		return nil, errors.New("no number")
 	}
-	return append(bytes.Clone(document), marks...), nil
+	data, err := document(ctx)
+	return append(bytes.Clone(data), marks...), err
 }
 
-func (o *office) Preview(ctx context.Context, p filing.Paper, marks json.RawMessage, document []byte) ([]byte, error) {
-	return append(bytes.Clone(document), "preview"...), nil
+func (o *office) Preview(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte, error) {
+	data, err := document(ctx)
+	return append(bytes.Clone(data), "preview"...), err
 }
 
 func newOffice(t *testing.T) *office {

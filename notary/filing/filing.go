@@ -195,6 +195,9 @@ type Marks struct {
 // file, Preview one that shows how it will look and is good for nothing else. An error for the
 // outside says what is wrong with the marks or the document.
 type Marker interface {
-	Mark(ctx context.Context, p Paper, marks json.RawMessage, document []byte) ([]byte, error)
-	Preview(ctx context.Context, p Paper, marks json.RawMessage, document []byte) ([]byte, error)
+	Mark(ctx context.Context, p Paper, marks json.RawMessage, document Source) ([]byte, error)
+	Preview(ctx context.Context, p Paper, marks json.RawMessage, document Source) ([]byte, error)
 }
+
+// Source loads a document when its turn has come: see [Desk.Markable].
+type Source func(ctx context.Context) ([]byte, error)

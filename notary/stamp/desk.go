@@ -59,7 +59,7 @@ func NewDesk(seals Seals, reader Reader, now func() time.Time) *Desk {
 
 // Look shows a document of an agency with what a plan would put on it. Nothing is recorded. The
 // error of a document that cannot be stamped is one of this package; the view has it for a plan.
-func (d *Desk) Look(ctx context.Context, agencyID string, document []byte, g Glance) (View, error) {
+func (d *Desk) Look(ctx context.Context, agencyID string, document Source, g Glance) (View, error) {
 	return d.reader.Look(ctx, agencyID, document, g)
 }
 
@@ -72,7 +72,7 @@ type Order struct {
 	Number   string // of the certificate that the document will have
 	URL      string // behind the QR code
 	Plan     Plan
-	PDF      []byte
+	Document Source
 }
 
 // Stamped is a stamped document.
@@ -125,9 +125,14 @@ func (d *Desk) stamp(ctx context.Context, o Order, preview bool) (Stamped, int, 
 		}
 		content.Seal, content.Demonstration = s.PNG, s.Demonstration
 	}
-	out := Stamped{Original: sm.Sum(o.PDF)}
+	var out Stamped
+	load := func(ctx context.Context) ([]byte, error) {
+		document, err := o.Document(ctx)
+		out.Original = sm.Sum(document)
+		return document, err
+	}
 	var err error
-	if out.PDF, out.Placed, err = d.reader.Stamp(ctx, o.AgencyID, o.PDF, o.Plan, content); err != nil {
+	if out.PDF, out.Placed, err = d.reader.Stamp(ctx, o.AgencyID, load, o.Plan, content); err != nil {
 		return Stamped{}, 0, refusal(err)
 	}
 	out.SM3 = sm.Sum(out.PDF)

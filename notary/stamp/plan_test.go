@@ -136,6 +136,10 @@ func (o *office) UseSeal(_ context.Context, u notary.SealUse) error {
 	return o.err
 }
 
+func source(data []byte) stamp.Source {
+	return func(context.Context) ([]byte, error) { return data, nil }
+}
+
 // No stamped file leaves without its use on record; a preview needs none, for it binds nobody.
 func TestDesk(t *testing.T) {
 	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
@@ -146,7 +150,7 @@ func TestDesk(t *testing.T) {
 	data := letter(t, 3)
 	plan, err := stamp.ParsePlan([]byte(`{"marks":[{"kind":"seal","pages":"last","anchor":{"keyword":"公章"}},{"kind":"straddle","pages":"all"},{"kind":"qr","pages":"1","anchor":{"corner":"top-right"}}]}`))
 	fatalIfErr(t, err)
-	order := stamp.Order{AgencyID: "a", SealID: "s", Login: "wang", Filing: "f-1", Number: number, URL: link, Plan: plan, PDF: data}
+	order := stamp.Order{AgencyID: "a", SealID: "s", Login: "wang", Filing: "f-1", Number: number, URL: link, Plan: plan, Document: source(data)}
 
 	out, err := desk.Use(t.Context(), order)
 	fatalIfErr(t, err)
@@ -176,8 +180,8 @@ func TestDesk(t *testing.T) {
 		"another's seal": {func(o *stamp.Order) { o.AgencyID = "b" }, now, notary.CodeInvalid, nil},
 		"too early":      {func(*stamp.Order) {}, now.Add(-2 * time.Hour), notary.CodeConflict, nil},
 		"too late":       {func(*stamp.Order) {}, now.Add(time.Hour), notary.CodeConflict, nil},
-		"no PDF":         {func(o *stamp.Order) { o.PDF = []byte("GIF89a") }, now, notary.CodeInvalid, stamp.ErrNotPDF},
-		"no keyword":     {func(o *stamp.Order) { o.PDF = pagesOf("", "", "") }, now, notary.CodeInvalid, nil},
+		"no PDF":         {func(o *stamp.Order) { o.Document = source([]byte("GIF89a")) }, now, notary.CodeInvalid, stamp.ErrNotPDF},
+		"no keyword":     {func(o *stamp.Order) { o.Document = source(pagesOf("", "", "")) }, now, notary.CodeInvalid, nil},
 		"no number":      {func(o *stamp.Order) { o.Number = "" }, now, notary.CodeInvalid, stamp.ErrNoQR},
 	} {
 		o := order

@@ -9,9 +9,13 @@ import (
 // it in another process. Both methods are safe for concurrent use, keep nothing, and end when the
 // context does. Their errors are those of this package, or of the service itself.
 type Reader interface {
-	Look(ctx context.Context, agencyID string, document []byte, g Glance) (View, error)
-	Stamp(ctx context.Context, agencyID string, document []byte, plan Plan, c Content) ([]byte, []Placed, error)
+	Look(ctx context.Context, agencyID string, document Source, g Glance) (View, error)
+	Stamp(ctx context.Context, agencyID string, document Source, plan Plan, c Content) ([]byte, []Placed, error)
 }
+
+// Source loads a document. A [Reader] calls it once, and only when it is about to read: many may
+// wait for their turn. Its error comes back as it is.
+type Source func(ctx context.Context) ([]byte, error)
 
 // Glance is what is to be seen of a document before it is stamped.
 type Glance struct {
@@ -63,13 +67,21 @@ func Stamp(document []byte, plan Plan, c Content) ([]byte, []Placed, error) {
 type Here struct{}
 
 // Look implements [Reader].
-func (Here) Look(_ context.Context, _ string, document []byte, g Glance) (View, error) {
-	return Look(document, g)
+func (Here) Look(ctx context.Context, _ string, document Source, g Glance) (View, error) {
+	data, err := document(ctx)
+	if err != nil {
+		return View{}, err
+	}
+	return Look(data, g)
 }
 
 // Stamp implements [Reader].
-func (Here) Stamp(_ context.Context, _ string, document []byte, plan Plan, c Content) ([]byte, []Placed, error) {
-	return Stamp(document, plan, c)
+func (Here) Stamp(ctx context.Context, _ string, document Source, plan Plan, c Content) ([]byte, []Placed, error) {
+	data, err := document(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Stamp(data, plan, c)
 }
 
 // refusals are the errors of documents and contents, by names that are stable: pages have texts of

@@ -70,7 +70,7 @@ func (v *visit) marks() error {
 	if err != nil {
 		return err
 	}
-	document, err := v.Papers.Markable(v.r.Context(), p)
+	document, err := v.Papers.Markable(p)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (v *visit) askedMarks(p filing.Paper) (wanted, error) {
 	return out, nil
 }
 
-func (v *visit) showMarks(p filing.Paper, document []byte, seal string, plan stamp.Plan) error {
+func (v *visit) showMarks(p filing.Paper, document filing.Source, seal string, plan stamp.Plan) error {
 	seals, err := v.SealBook.Seals(v.r.Context(), v.agency.ID)
 	if err != nil {
 		return notary.Wrap(notary.CodeUnavailable, err, "The seals cannot be read at the moment; try again.")
@@ -129,7 +129,7 @@ func (v *visit) showMarks(p filing.Paper, document []byte, seal string, plan sta
 	if err != nil {
 		turned, _ = strconv.Atoi(v.r.FormValue("page")) // 0, where it is none, is the first
 	}
-	view, err := v.Stamps.Look(v.r.Context(), v.agency.ID, document,
+	view, err := v.Stamps.Look(v.r.Context(), v.agency.ID, stamp.Source(document),
 		stamp.Glance{Plan: plan, URL: "https://" + v.r.Host + "/r/000000-0000-00000000-0", Page: turned})
 	if notary.CodeOf(err) != notary.CodeInternal || v.r.Context().Err() != nil {
 		return err

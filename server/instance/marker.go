@@ -16,7 +16,7 @@ type marker struct {
 	public string // where the public page is
 }
 
-func (m marker) order(p filing.Paper, marks json.RawMessage, document []byte) (stamp.Order, error) {
+func (m marker) order(p filing.Paper, marks json.RawMessage, document filing.Source) (stamp.Order, error) {
 	var asked filing.Marks
 	if err := json.Unmarshal(marks, &asked); err != nil {
 		return stamp.Order{}, notary.InvalidField("plan", "The marks cannot be read.")
@@ -29,11 +29,11 @@ func (m marker) order(p filing.Paper, marks json.RawMessage, document []byte) (s
 	if number == "" {
 		number = "000000-0000-00000000-0" // a preview; the real one is as long
 	}
-	return stamp.Order{AgencyID: p.AgencyID, SealID: asked.Seal, Login: p.Maker.Login, Filing: p.ID, Number: number, URL: strings.TrimSuffix(m.public, "/") + "/r/" + number, Plan: plan, PDF: document}, nil
+	return stamp.Order{AgencyID: p.AgencyID, SealID: asked.Seal, Login: p.Maker.Login, Filing: p.ID, Number: number, URL: strings.TrimSuffix(m.public, "/") + "/r/" + number, Plan: plan, Document: stamp.Source(document)}, nil
 }
 
 // Mark implements [filing.Marker].
-func (m marker) Mark(ctx context.Context, p filing.Paper, marks json.RawMessage, document []byte) ([]byte, error) {
+func (m marker) Mark(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte, error) {
 	o, err := m.order(p, marks, document)
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func (m marker) Mark(ctx context.Context, p filing.Paper, marks json.RawMessage,
 }
 
 // Preview implements [filing.Marker].
-func (m marker) Preview(ctx context.Context, p filing.Paper, marks json.RawMessage, document []byte) ([]byte, error) {
+func (m marker) Preview(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte, error) {
 	o, err := m.order(p, marks, document)
 	if err != nil {
 		return nil, err

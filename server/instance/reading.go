@@ -70,7 +70,7 @@ func newReader(c Config, log *slog.Logger) *reader {
 }
 
 // Look implements [stamp.Reader].
-func (r *reader) Look(ctx context.Context, agencyID string, document []byte, g stamp.Glance) (stamp.View, error) {
+func (r *reader) Look(ctx context.Context, agencyID string, document stamp.Source, g stamp.Glance) (stamp.View, error) {
 	var out looked
 	if _, err := r.pool.Do(ctx, agencyID, "look", g, document, &out); err != nil {
 		return stamp.View{}, r.failure(ctx, agencyID, err, stamp.ErrTooLarge, stamp.ErrDamaged)
@@ -80,16 +80,21 @@ func (r *reader) Look(ctx context.Context, agencyID string, document []byte, g s
 }
 
 // Stamp implements [stamp.Reader].
-func (r *reader) Stamp(ctx context.Context, agencyID string, document []byte, plan stamp.Plan, c stamp.Content) ([]byte, []stamp.Placed, error) {
+func (r *reader) Stamp(ctx context.Context, agencyID string, document stamp.Source, plan stamp.Plan, c stamp.Content) ([]byte, []stamp.Placed, error) {
 	var out stamped
-	behind, err := r.pool.Do(ctx, agencyID, "stamp", stampOrder{plan, c}, document, &out)
+	var data []byte
+	load := func(ctx context.Context) (_ []byte, err error) {
+		data, err = document(ctx)
+		return data, err
+	}
+	behind, err := r.pool.Do(ctx, agencyID, "stamp", stampOrder{plan, c}, load, &out)
 	if err != nil {
 		return nil, nil, r.failure(ctx, agencyID, err, stamp.ErrTooLarge, stamp.ErrDamaged)
 	}
 	if err := out.Refused.Err(); err != nil {
 		return nil, nil, err
 	}
-	return append(document[:len(document):len(document)], behind...), out.Placed, nil
+	return append(data[:len(data):len(data)], behind...), out.Placed, nil
 }
 
 // failure is what a worker's error means for whoever handed the document in: costly is the error
@@ -101,6 +106,8 @@ func (r *reader) failure(ctx context.Context, agencyID string, err, costly, brok
 			"Too many documents of this agency are being read at the moment. Nothing was done; try again in a minute.")
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case !errors.Is(err, worker.ErrTime) && !errors.Is(err, worker.ErrMemory) && !errors.Is(err, worker.ErrFailed):
+		return err // of the document's loading
 	}
 	r.log.WarnContext(ctx, "a document could not be read", "agency", agencyID, "error", err)
 	if errors.Is(err, worker.ErrTime) || errors.Is(err, worker.ErrMemory) {

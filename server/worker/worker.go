@@ -70,9 +70,10 @@ func New(o Options) *Pool {
 }
 
 // Do runs a task for a tenant, decodes its result, and returns its output. It waits for a slot as
-// long as the context allows; when that ends, so does the task. Nothing is kept of a task: after a
-// crash there is nothing to repair.
-func (p *Pool) Do(ctx context.Context, tenant, task string, order any, document []byte, result any) ([]byte, error) {
+// long as the context allows; when that ends, so does the task. The document is loaded when there is
+// a slot, so that those who wait hold none in memory; what its loading fails with is returned as it is.
+// Nothing is kept of a task: after a crash there is nothing to repair.
+func (p *Pool) Do(ctx context.Context, tenant, task string, order any, load func(context.Context) ([]byte, error), result any) ([]byte, error) {
 	run, ok := p.o.Tasks[task]
 	if !ok {
 		return nil, fmt.Errorf("worker: no task %q", task)
@@ -86,6 +87,10 @@ func (p *Pool) Do(ctx context.Context, tenant, task string, order any, document 
 		return nil, err
 	}
 	defer leave()
+	document, err := load(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var reply message
 	if len(p.o.Command) == 0 {
 		reply, err = inline(run, head, document)

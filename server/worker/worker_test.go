@@ -74,6 +74,12 @@ func dig(n int) int {
 	return room[n%len(room)] + 1
 }
 
+func bytesOf(b []byte) func(context.Context) ([]byte, error) {
+	return func(context.Context) ([]byte, error) { return b, nil }
+}
+
+var none = bytesOf(nil)
+
 func pool(t testing.TB, o worker.Options) *worker.Pool {
 	t.Helper()
 	exe, err := os.Executable()
@@ -90,14 +96,14 @@ func TestTask(t *testing.T) {
 	document := []byte(strings.Repeat("abcdefgh", 1<<18))
 	for _, p := range []*worker.Pool{pool(t, worker.Options{}), worker.New(worker.Options{Tasks: tasks})} {
 		var said string
-		out, err := p.Do(t.Context(), "a", "shout", "somebody", document, &said)
+		out, err := p.Do(t.Context(), "a", "shout", "somebody", bytesOf(document), &said)
 		if err != nil || said != "by somebody" || string(out) != strings.ToUpper(string(document)) {
 			t.Errorf("%q, %d bytes, %v", said, len(out), err)
 		}
-		if _, err := p.Do(t.Context(), "a", "shout", 7, document, &said); !errors.Is(err, worker.ErrFailed) {
+		if _, err := p.Do(t.Context(), "a", "shout", 7, bytesOf(document), &said); !errors.Is(err, worker.ErrFailed) {
 			t.Errorf("a task that fails: %v", err)
 		}
-		if _, err := p.Do(t.Context(), "a", "panic", "", nil, &said); !errors.Is(err, worker.ErrFailed) {
+		if _, err := p.Do(t.Context(), "a", "panic", "", none, &said); !errors.Is(err, worker.ErrFailed) {
 			t.Errorf("a task that panics: %v", err)
 		}
 	}
@@ -108,27 +114,27 @@ func TestLimits(t *testing.T) {
 	p := pool(t, worker.Options{Slots: 1, Tenant: 1, Timeout: 5 * time.Second, Memory: 64 << 20})
 	quick := pool(t, worker.Options{Timeout: 200 * time.Millisecond})
 	var said string
-	if _, err := quick.Do(t.Context(), "a", "spin", "", nil, &said); !errors.Is(err, worker.ErrTime) {
+	if _, err := quick.Do(t.Context(), "a", "spin", "", none, &said); !errors.Is(err, worker.ErrTime) {
 		t.Errorf("a task without an end: %v", err)
 	}
-	if _, err := p.Do(t.Context(), "a", "eat", "", nil, &said); !errors.Is(err, worker.ErrMemory) {
+	if _, err := p.Do(t.Context(), "a", "eat", "", none, &said); !errors.Is(err, worker.ErrMemory) {
 		t.Errorf("a task that eats: %v", err)
 	}
-	if _, err := p.Do(t.Context(), "a", "dig", "", nil, &said); !errors.Is(err, worker.ErrFailed) && !errors.Is(err, worker.ErrMemory) {
+	if _, err := p.Do(t.Context(), "a", "dig", "", none, &said); !errors.Is(err, worker.ErrFailed) && !errors.Is(err, worker.ErrMemory) {
 		t.Errorf("a task whose stack grows: %v", err)
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
 		var s string
-		_, err := p.Do(ctx, "a", "spin", "", nil, &s)
+		_, err := p.Do(ctx, "a", "spin", "", none, &s)
 		done <- err
 	}()
 	leave()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever waits has left: %v", err)
 	}
-	if _, err := p.Do(t.Context(), "a", "shout", "x", nil, &said); err != nil {
+	if _, err := p.Do(t.Context(), "a", "shout", "x", none, &said); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -141,7 +147,7 @@ func TestChildHasNothing(t *testing.T) {
 		Files       []string
 		Wrote       bool
 	}
-	if _, err := pool(t, worker.Options{}).Do(t.Context(), "a", "environment", "", nil, &got); err != nil {
+	if _, err := pool(t, worker.Options{}).Do(t.Context(), "a", "environment", "", none, &got); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(strings.Join(got.Environment, " "), "secret") || got.Wrote {
@@ -171,7 +177,7 @@ func TestFairness(t *testing.T) {
 	for range 1 + waiting + 3 {
 		all.Go(func() {
 			var s string
-			if _, err := p.Do(t.Context(), "greedy", "hold", "greedy", nil, &s); errors.Is(err, worker.ErrBusy) {
+			if _, err := p.Do(t.Context(), "greedy", "hold", "greedy", none, &s); errors.Is(err, worker.ErrBusy) {
 				busy <- struct{}{}
 			}
 		})
@@ -184,7 +190,7 @@ func TestFairness(t *testing.T) {
 	}
 	all.Go(func() {
 		var s string
-		if _, err := p.Do(t.Context(), "modest", "hold", "modest", nil, &s); err != nil {
+		if _, err := p.Do(t.Context(), "modest", "hold", "modest", none, &s); err != nil {
 			t.Error(err)
 		}
 	})
@@ -210,7 +216,7 @@ func TestLeavingTheQueue(t *testing.T) {
 	var s, s2 string
 	first := make(chan error, 1)
 	go func() {
-		_, err := p.Do(t.Context(), "a", "hold", "", nil, &s)
+		_, err := p.Do(t.Context(), "a", "hold", "", none, &s)
 		first <- err
 	}()
 	<-begun
@@ -218,12 +224,12 @@ func TestLeavingTheQueue(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		go leave()
 		var s string
-		if _, err := p.Do(ctx, "b", "hold", "", nil, &s); !errors.Is(err, context.Canceled) {
+		if _, err := p.Do(ctx, "b", "hold", "", none, &s); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 	}
 	close(release)
-	if _, err := p.Do(t.Context(), "b", "hold", "", nil, &s2); err != nil || <-first != nil {
+	if _, err := p.Do(t.Context(), "b", "hold", "", none, &s2); err != nil || <-first != nil {
 		t.Error(err)
 	}
 }
