@@ -83,6 +83,7 @@ type Job struct {
 	Left     []string // names of files in the zip that no row speaks of; at most [MaxLeft]
 	LeftOver int      // how many those are
 	Trouble  Problem  // why the zip as a whole cannot be used; zero: it can
+	Notices  []Notice // of how the table was read; nil when there are none
 	Partial  bool     // started although rows were refused or files left over
 
 	Maker     filing.Person

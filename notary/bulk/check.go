@@ -41,7 +41,11 @@ func (j *Jobs) checkRows(ctx context.Context, job Job, schema *class.Schema, row
 	c := &checker{Jobs: j, job: job, layout: l, schema: schema, rows: rows, seen: map[string]map[string]int{}}
 	for i := range rows {
 		row := &rows[i]
-		row.Problems, row.State = nil, Ready
+		row.State = Ready
+		row.Problems = slices.DeleteFunc(row.Problems, func(p Problem) bool { return !slices.Contains(ofReading, p.Code) })
+		if len(row.Problems) > 0 {
+			row.State = Refused
+		}
 		row.Item = c.read(row)
 		c.form(row)
 		if err := c.replaced(ctx, row); err != nil {

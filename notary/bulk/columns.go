@@ -1,7 +1,6 @@
 package bulk
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -27,18 +26,9 @@ const (
 // nothing when such a table comes back.
 var errorHeadings = []string{"错误说明", "What is wrong"}
 
-// withoutErrors leaves that column out.
-func (t Table) withoutErrors() Table {
-	for i := len(t.Header) - 1; i >= 0; i-- {
-		if !slices.ContainsFunc(errorHeadings, func(h string) bool { return fold(h) == fold(t.Header[i]) }) {
-			continue
-		}
-		t.Header = slices.Delete(t.Header, i, i+1)
-		for k := range t.Rows {
-			t.Rows[k].Cells = slices.Delete(t.Rows[k].Cells, i, i+1)
-		}
-	}
-	return t
+// saysErrors reports whether a heading is that column's.
+func saysErrors(heading string) bool {
+	return slices.ContainsFunc(errorHeadings, func(h string) bool { return fold(h) == fold(heading) })
 }
 
 // Column is what a table can say about a document.
@@ -109,26 +99,13 @@ type layout struct {
 	files   bool
 }
 
-// TableError is why a table cannot be used at all. It is an error for the outside; code and
-// detail are for a text in the person's own language.
-type TableError struct {
-	Problem
-	err *notary.Error
+// outside is the error for the outside.
+func outside(e *TableError) error {
+	return notary.InvalidField("table."+string(e.Code), "%s", e.Message)
 }
 
-// Error implements error.
-func (e *TableError) Error() string { return e.err.Error() }
-
-// Unwrap returns the error for the outside; its field is "table." and the code.
-func (e *TableError) Unwrap() error { return e.err }
-
-func badTable(code Code, detail any, format string, args ...any) error {
-	return &TableError{Problem{Code: code, Detail: fmt.Sprint(detail)}, notary.InvalidField("table."+string(code), format, args...)}
-}
-
-// arrange reads a header. A column that nothing is known by is an error, rather than something
-// that people believe was notarized.
-func arrange(header []string, s *class.Schema) (layout, error) {
+// headings are what the columns of a class can be called, folded.
+func headings(s *class.Schema) map[string]Column {
 	known := map[string]Column{}
 	for _, c := range own {
 		for _, name := range append([]string{c.Name, c.Title.Chinese, c.Title.English}, c.aliases...) {
@@ -145,6 +122,13 @@ func arrange(header []string, s *class.Schema) (layout, error) {
 			}
 		}
 	}
+	return known
+}
+
+// arrange reads a header. A column that nothing is known by is an error, rather than something
+// that people believe was notarized.
+func arrange(header []string, s *class.Schema) (layout, error) {
+	known := headings(s)
 	var l layout
 	seen := map[string]bool{}
 	for _, heading := range header {

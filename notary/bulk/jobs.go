@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -99,23 +100,26 @@ func (j *Jobs) Add(ctx context.Context, agencyID string, maker filing.Person, cl
 	if int64(len(table)) > j.o.Limits.Table {
 		return Job{}, badTable(CodeTooLarge, j.o.Limits.Table>>20, "A table has at most %d bytes.", j.o.Limits.Table)
 	}
-	t, err := ReadTable(table, j.o.Limits.Rows)
+	schema := c.Schema
+	if len(schema) == 0 {
+		schema = json.RawMessage("null") // a class of any attributes
+	}
+	t, err := ReadTable(ctx, table, Reading{Rows: j.o.Limits.Rows, Bytes: min(j.o.Limits.Table, MaxText), Schema: schema})
 	if err != nil {
 		return Job{}, err
 	}
-	t = t.withoutErrors()
 	l, err := arrange(t.Header, s)
 	if err != nil {
 		return Job{}, err
 	}
-	job := Job{ID: newID(), AgencyID: agencyID, State: Uploaded, Once: once, Class: c.ID, Name: shown(fileName(name)), Header: t.Header, Files: l.files, Maker: maker, CreatedAt: j.now()}
+	job := Job{ID: newID(), AgencyID: agencyID, State: Uploaded, Once: once, Class: c.ID, Name: shown(fileName(name)), Header: t.Header, Files: l.files, Notices: t.Notices, Maker: maker, CreatedAt: j.now()}
 	job.ChangedAt = job.CreatedAt
 	if l.files {
 		job.State = Gathering
 	}
 	rows := make([]Row, len(t.Rows))
 	for i, r := range t.Rows {
-		rows[i] = Row{No: i + 1, Line: r.Line, Cells: r.Cells, State: Unread}
+		rows[i] = Row{No: i + 1, Line: r.Line, Cells: r.Cells, State: Unread, Problems: r.Problems}
 	}
 	job, err = j.store.AddBulk(ctx, job, rows)
 	j.Wake()

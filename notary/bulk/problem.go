@@ -14,16 +14,24 @@ const (
 	CodeEmpty         Code = "empty"
 	CodeTooMany       Code = "too_many"
 	CodeTooLarge      Code = "too_large"
-	CodeRagged        Code = "ragged" // a line with more cells than the header
+	CodeTooMuch       Code = "too_much" // cells together; detail: MiB that they may have
+	CodeRagged        Code = "ragged"   // a cell in a column without a name; detail: which
 	CodeUnknownColumn Code = "unknown_column"
 	CodeNoColumn      Code = "no_column"
 	CodeNoDocument    Code = "no_document" // neither files nor digests
 	CodeBoth          Code = "both"        // files and digests
 	CodeTwice         Code = "twice"       // of columns
+
+	CodeLockedWorkbook Code = "locked_workbook" // it needs a password
+	CodeOtherForm      Code = "other_form"      // of file; detail: which
+	CodeNoHeader       Code = "no_header"       // detail: in how many lines it was looked for
+	CodeHidden         Code = "hidden"          // all sheets that hold something; detail: their names
 )
 
 // TableCodes are all of the above.
-var TableCodes = []Code{CodeUnreadable, CodeQuotes, CodeColumns, CodeCell, CodeOldWorkbook, CodeEmpty, CodeTooMany, CodeTooLarge, CodeRagged, CodeUnknownColumn, CodeNoColumn, CodeNoDocument, CodeBoth, CodeTwice}
+var TableCodes = []Code{CodeUnreadable, CodeQuotes, CodeColumns, CodeCell, CodeOldWorkbook, CodeEmpty, CodeTooMany,
+	CodeTooLarge, CodeTooMuch, CodeRagged, CodeUnknownColumn, CodeNoColumn, CodeNoDocument, CodeBoth, CodeTwice,
+	CodeLockedWorkbook, CodeOtherForm, CodeNoHeader, CodeHidden}
 
 // What is wrong with a row or its file. Faults of a class's attributes have the codes of
 // [class.Fault]; those without a text of their own are CodeSchema.
@@ -41,6 +49,7 @@ const (
 	CodeRegistered   Code = "registered" // detail: number of the record that has the digest
 	CodeNoFile       Code = "no_file"    // not in the zip
 	CodeTwiceInZip   Code = "twice_in_zip"
+	CodeAlike        Code = "alike"   // several names in the zip look like this one
 	CodeDamaged      Code = "damaged" // the file cannot be unpacked
 	CodeLocked       Code = "locked"  // it needs a password
 	CodeFileTooLarge Code = "file_too_large"
@@ -48,6 +57,19 @@ const (
 	CodeAll          Code = "all"     // too much together; detail: why
 	CodeSchema       Code = "schema"  // detail: why
 )
+
+// What is wrong with a cell whose value is not in the table's file; detail: the cell, as a spreadsheet names it. The
+// check leaves these as reading found them.
+const (
+	CodeDigits     Code = "digits"      // a number of more digits than a spreadsheet keeps
+	CodeErrorValue Code = "error_value" // what a formula says that has no value, or "####"
+	CodeNoValue    Code = "no_value"    // a formula whose value was not saved
+	CodeNoDay      Code = "no_day"      // a number with the format of a day that is none
+	CodeMerged     Code = "merged"      // merged with the one above or before; detail: the range
+)
+
+// ofReading are those.
+var ofReading = []Code{CodeDigits, CodeErrorValue, CodeNoValue, CodeNoDay, CodeMerged}
 
 // What is wrong with a zip as a whole.
 const (
@@ -65,6 +87,7 @@ const CodeNotary Code = "notary"
 
 // RowCodes are all that a row, a zip or a class can have.
 var RowCodes = []Code{CodeMissing, CodeExample, CodeForm, CodeDigest, CodeSize, CodeMediaType,
-	CodeOtherType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeTwiceInZip, CodeDamaged, CodeLocked,
+	CodeOtherType, CodeNumber, CodeNoRecord, CodeSame, CodeRegistered, CodeNoFile, CodeAlike, CodeTwiceInZip, CodeDamaged, CodeLocked,
 	CodeFileTooLarge, CodeMalware, CodeAll, CodeSchema, CodeNoZip, CodeZipTooMany, CodeZipTooLarge, CodeZipNames, CodeClass, CodeNotary,
+	CodeDigits, CodeErrorValue, CodeNoValue, CodeNoDay, CodeMerged,
 	"type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}

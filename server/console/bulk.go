@@ -124,6 +124,7 @@ type bulkJobPage struct {
 	Rows      []bulkLine
 	More      string // address of the next rows, or empty
 	Trouble   string
+	Notes     []bulkNote
 	Ended     int // rows that have their result, of a job that runs
 	ToDo      int
 	Mine      bool // the person handed it in
@@ -133,6 +134,12 @@ type bulkJobPage struct {
 	CanRetry  bool
 	CanDrop   bool
 	MayDecide bool // approve or return: not one's own
+}
+
+// bulkNote is what there is to know of a table before one starts.
+type bulkNote struct {
+	Code bulk.NoticeCode
+	Text string
 }
 
 // bulkLine is a row as the page shows it.
@@ -164,6 +171,9 @@ func (v *visit) bulkJob() error {
 	page.ToDo = page.Ended + job.Count[bulk.Ready]
 	if job.Trouble.Code != "" {
 		page.Trouble = words.problem(job.Trouble)
+	}
+	for _, n := range job.Notices {
+		page.Notes = append(page.Notes, bulkNote{n.Code, words.notice(n)})
 	}
 	mine := page.Mine && v.may(http.MethodPost, "/bulk")
 	page.CanStart = mine && job.State == bulk.Checked && page.Trouble == "" && job.Count[bulk.Ready] > 0
@@ -249,10 +259,11 @@ type bulkWords struct {
 	*visit
 	class   string
 	columns map[string]string // what the columns are called
+	own     map[string]bulk.Column
 }
 
 func (v *visit) bulkWords(job bulk.Job) (bulkWords, error) {
-	w := bulkWords{v, job.Class, map[string]string{}}
+	w := bulkWords{v, job.Class, map[string]string{}, map[string]bulk.Column{}}
 	c, err := v.Classes.Find(v.r.Context(), v.agency.ID, job.Class)
 	if notary.CodeOf(err) == notary.CodeNotFound {
 		return w, nil
@@ -267,7 +278,7 @@ func (v *visit) bulkWords(job bulk.Job) (bulkWords, error) {
 	w.class = c.Name.In(v.texts.Tag)
 	for _, files := range []bool{true, false} {
 		for _, c := range bulk.Columns(s, files) {
-			w.columns[c.Name] = columnTitle(c, v.texts.Tag)
+			w.columns[c.Name], w.own[c.Name] = columnTitle(c, v.texts.Tag), c
 		}
 	}
 	return w, nil
@@ -281,13 +292,37 @@ func columnTitle(c bulk.Column, tag string) string {
 	return c.Name
 }
 
+// ofForm are faults of a value's form: what the class says of the attribute helps there.
+var ofForm = []bulk.Code{"type", "format", "pattern", "minLength", "maxLength", "minimum", "maximum"}
+
 // problem is a sentence about what is wrong, with the column before it.
 func (w bulkWords) problem(p bulk.Problem) string {
 	text := w.t("console.bulk.problem."+string(p.Code), "detail", p.Detail)
+	if c := w.own[p.Column]; c.Property != nil && slices.Contains(ofForm, p.Code) {
+		note := c.Property.Hint.In(w.texts.Tag)
+		if example := c.Example(); note == "" && example != "" && p.Code != "format" { // whose text has one
+			note = w.t("console.bulk.example_is", "example", example)
+		}
+		if note != "" {
+			text = w.t("console.bulk.noted", "text", text, "note", note)
+		}
+	}
 	if column := w.columns[p.Column]; column != "" {
 		return w.t("console.bulk.at_column", "column", column, "text", text)
 	}
 	return text
+}
+
+// notice is a sentence about how a table was read.
+func (w bulkWords) notice(n bulk.Notice) string {
+	list := slices.Clone(n.Names)
+	for _, line := range n.Lines {
+		list = append(list, strconv.Itoa(line))
+	}
+	if n.N > len(list) {
+		list = append(list, "…")
+	}
+	return w.t("console.bulk.notice."+string(n.Code), "n", strconv.Itoa(n.N), "list", strings.Join(list, ", "))
 }
 
 func (v *visit) moved(job bulk.Job, err error, what string) error {

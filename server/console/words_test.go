@@ -108,6 +108,14 @@ func TestTexts(t *testing.T) {
 	for _, code := range bulk.RowCodes {
 		want = append(want, "bulk.problem."+string(code))
 	}
+	for _, code := range bulk.NoticeCodes {
+		want = append(want, "bulk.notice."+string(code))
+	}
+	for i, c := range catalogues.All() { // Chinese comes first
+		if got := c.Text("console.bulk.sheet_explain"); got != bulk.ExplainSheets[i] {
+			t.Errorf("the sheet that explains is called %q: it would be taken for a table", got)
+		}
+	}
 	for _, method := range []string{"upload", "stamp", "digest", "batch", "bulk"} { // which the public page says too
 		if !c.Has("method." + method) {
 			t.Errorf("there is no text method.%s", method)

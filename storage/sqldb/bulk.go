@@ -36,6 +36,7 @@ type bulkRow struct {
 	LeftNames string `db:"left_names"`
 	LeftOver  int    `db:"left_over"`
 	Trouble   string `db:"trouble"`
+	Notices   string `db:"notices"`
 	Partial   bool   `db:"partial"`
 	Maker     string `db:"maker"`
 	Checker   string `db:"checker"`
@@ -46,7 +47,7 @@ type bulkRow struct {
 	DoneAt    int64  `db:"done_at"`
 }
 
-const bulkColumns = `id, agency_id, once, state, version, class, name, header, files, zip, folder, second, left_names, left_over, trouble, partial, maker, checker, remark, forgotten, created_at, changed_at, done_at`
+const bulkColumns = `id, agency_id, once, state, version, class, name, header, files, zip, folder, second, left_names, left_over, trouble, notices, partial, maker, checker, remark, forgotten, created_at, changed_at, done_at`
 
 func rowOfBulk(j bulk.Job) (bulkRow, error) {
 	r := bulkRow{ID: j.ID, AgencyID: j.AgencyID, Once: j.Once, State: string(j.State), Version: j.Version, Class: j.Class, Name: j.Name, Files: j.Files, Zip: j.Zip, Folder: j.Folder, Second: j.Second,
@@ -55,7 +56,7 @@ func rowOfBulk(j bulk.Job) (bulkRow, error) {
 	for _, c := range []struct {
 		to *string
 		v  any
-	}{{&r.Header, j.Header}, {&r.LeftNames, j.Left}, {&r.Trouble, j.Trouble}, {&r.Maker, j.Maker}, {&r.Checker, j.Checker}} {
+	}{{&r.Header, j.Header}, {&r.LeftNames, j.Left}, {&r.Trouble, j.Trouble}, {&r.Notices, j.Notices}, {&r.Maker, j.Maker}, {&r.Checker, j.Checker}} {
 		*c.to, err = asJSON(c.v, err)
 	}
 	return r, err
@@ -73,7 +74,7 @@ func (r *bulkRow) job() (bulk.Job, error) {
 	for _, c := range []struct {
 		text string
 		to   any
-	}{{r.Header, &j.Header}, {r.LeftNames, &j.Left}, {r.Trouble, &j.Trouble}, {r.Maker, &j.Maker}, {r.Checker, &j.Checker}} {
+	}{{r.Header, &j.Header}, {r.LeftNames, &j.Left}, {r.Trouble, &j.Trouble}, {r.Notices, &j.Notices}, {r.Maker, &j.Maker}, {r.Checker, &j.Checker}} {
 		if err := json.Unmarshal([]byte(c.text), c.to); err != nil {
 			return j, fmt.Errorf("the row of bulk job %s is damaged", r.ID)
 		}

@@ -19,11 +19,13 @@ import (
 func bulkOf(s *Site, id, once string) (bulk.Job, []bulk.Row) {
 	at := s.Now().UTC().Truncate(time.Microsecond)
 	j := bulk.Job{ID: id, AgencyID: s.Agency.ID, State: bulk.Uploaded, Once: once, Class: "general", Name: "十一月.csv", Header: []string{"标题", "文件名"}, Files: true, Zip: "bulk/" + id + "/z.zip",
-		Maker: filing.Person{ID: "u1", Login: "clerk", Name: "王经办"}, CreatedAt: at, ChangedAt: at, Count: map[bulk.RowState]int{bulk.Unread: 1100}}
+		Notices: []bulk.Notice{{Code: bulk.NoticeHiddenRows, N: 1, Lines: []int{3}}, {Code: bulk.NoticeHiddenSheets, N: 1, Names: []string{"旧'表"}}},
+		Maker:   filing.Person{ID: "u1", Login: "clerk", Name: "王经办"}, CreatedAt: at, ChangedAt: at, Count: map[bulk.RowState]int{bulk.Unread: 1100}}
 	rows := make([]bulk.Row, 1100) // more than fit into one statement
 	for i := range rows {
 		rows[i] = bulk.Row{No: i + 1, Line: i + 2, State: bulk.Unread, Cells: []string{fmt.Sprintf("关于 '试行' 的通知 %d", i), `a"b.pdf`}}
 	}
+	rows[7].Problems = []bulk.Problem{{Column: "title", Code: bulk.CodeDigits, Detail: "A9"}} // which reading found
 	return j, rows
 }
 

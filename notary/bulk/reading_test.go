@@ -1,0 +1,30 @@
+package bulk_test
+
+import (
+	"bytes"
+	"maps"
+	"reflect"
+	"testing"
+
+	"stele/notary/bulk"
+)
+
+// What reading found wrong with a cell stays wrong whenever the job is checked, and what there is to know stays with it.
+func TestReadingStays(t *testing.T) {
+	o := newOffice(t)
+	o.serve(o.jobs)
+	sheet := sheetOf("", textRow(1, "", "标题", "文件名", "业务编号")+`<row r="2" hidden="1"><c t="inlineStr"><is><t>甲</t></is></c><c t="inlineStr"><is><t>a</t></is></c><c><v>2.5312E+19</v></c></row>`+textRow(3, "", "乙", "b"), "")
+	j := o.add("general", "f", book(t, []string{sheet}))
+	want := []bulk.Notice{{Code: bulk.NoticeHiddenRows, N: 1, Lines: []int{2}}}
+	for range 2 {
+		_, err := o.jobs.AddFiles(t.Context(), o.Agency.ID, j.ID, maker.ID, bytes.NewReader(zipOf(t, entry{name: "a", text: "a"}, entry{name: "b", text: "b"})))
+		fatalIfErr(t, err)
+		j = o.wait(j.ID, bulk.Checked)
+		if got := problems(o.rows(j)); !maps.Equal(got, map[string]bulk.Code{"2reference": bulk.CodeDigits}) || !reflect.DeepEqual(j.Notices, want) {
+			t.Errorf("%v, %+v", got, j.Notices)
+		}
+	}
+	if done := o.wait(o.start(j, true).ID, bulk.Done); done.Count[bulk.Settled] != 1 || done.Count[bulk.Refused] != 1 {
+		t.Errorf("%+v", done.Count)
+	}
+}
