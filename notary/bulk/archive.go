@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/simplifiedchinese"
@@ -82,6 +84,7 @@ func directorySize(r io.ReaderAt, size int64) (uint64, error) {
 // bag is a zip's documents by name.
 type bag struct {
 	byName map[string]*zip.File // name as [cleanName] makes it
+	like   map[string][]string  // such names by what [looseName] makes of them
 	twice  map[string]bool
 	used   map[string]bool
 	top    string // the one folder that holds everything, with its slash, or empty
@@ -96,7 +99,7 @@ func openBag(r io.ReaderAt, size int64) (*bag, *Problem) {
 	if len(z.File) > maxEntries {
 		return nil, &Problem{Column: ColumnFile, Code: CodeZipTooMany}
 	}
-	b := &bag{byName: map[string]*zip.File{}, twice: map[string]bool{}, used: map[string]bool{}}
+	b := &bag{byName: map[string]*zip.File{}, like: map[string][]string{}, twice: map[string]bool{}, used: map[string]bool{}}
 	first := true
 	for _, f := range z.File {
 		name, ok := cleanName(entryName(f))
@@ -108,6 +111,8 @@ func openBag(r io.ReaderAt, size int64) (*bag, *Problem) {
 		}
 		if b.byName[name] != nil {
 			b.twice[name] = true
+		} else {
+			b.like[looseName(name)] = append(b.like[looseName(name)], name)
 		}
 		b.byName[name] = f
 		folder, _, inside := strings.Cut(name, "/")
@@ -134,13 +139,13 @@ func entryName(f *zip.File) string {
 	return f.Name
 }
 
-// cleanName makes one name of those that mean the same. ok is false for a name that leads out of
+// cleanName makes one name of those that mean the same to every system. ok is false for a name that leads out of
 // the folder, or that no file can have.
 func cleanName(name string) (clean string, ok bool) {
 	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }) {
 		return "", false
 	}
-	name = norm.NFC.String(strings.ReplaceAll(name, `\`, "/"))
+	name = strings.ReplaceAll(name, `\`, "/")
 	if name == "" || strings.HasPrefix(name, "/") || len(name) > 1 && name[1] == ':' {
 		return "", false
 	}
@@ -152,13 +157,24 @@ func cleanName(name string) (clean string, ok bool) {
 	return path.Clean(name), true
 }
 
+// looseName makes one name of those that look the same: without blanks around its parts, and with accents in one
+// form (Unicode Standard Annex 15). macOS writes another one than everybody else.
+func looseName(name string) string {
+	parts := strings.Split(norm.NFC.String(name), "/")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
+
 // litter are the files that systems add to zips by themselves.
 func litter(name string) bool {
 	base := path.Base(name)
 	return strings.HasPrefix(name, "__MACOSX/") || base == ".DS_Store" || strings.EqualFold(base, "Thumbs.db") || strings.EqualFold(base, "desktop.ini")
 }
 
-// shown keeps a hostile name short and printable.
+// shown keeps a hostile name short and printable. One that looks like another is in quotation marks, with what cannot
+// be seen in it written out.
 func shown(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -169,23 +185,36 @@ func shown(name string) string {
 	if len(name) > 100 {
 		name = strings.ToValidUTF8(name[:100], "") + "…"
 	}
-	return name
+	composed := norm.NFC.String(name) == name
+	odd := func(r rune) bool {
+		return r != ' ' && unicode.In(r, unicode.Zs, unicode.Cf) || !composed && unicode.Is(unicode.M, r)
+	}
+	if looseName(name) == name && !strings.ContainsFunc(name, odd) {
+		return name
+	}
+	var b strings.Builder
+	for _, r := range name {
+		if odd(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return `"` + b.String() + `"`
 }
 
-// find returns the file that a table names, with the code of what is wrong with it, or none.
+// find returns the file that a table names, with the code of what is wrong with it, or none. The name itself comes
+// first, then one that looks the same, if it is the only one.
 func (b *bag) find(name string) (*zip.File, Code) {
 	clean, ok := cleanName(name)
 	if !ok {
 		return nil, CodeForm
 	}
+	clean, code := b.match(clean)
+	if code != "" {
+		return nil, code
+	}
 	f := b.byName[clean]
-	if f == nil && b.top != "" { // people zip a folder and name what is in it
-		clean = b.top + clean
-		f = b.byName[clean]
-	}
-	if f == nil {
-		return nil, CodeNoFile
-	}
 	b.used[clean] = true
 	switch {
 	case b.twice[clean]:
@@ -196,6 +225,25 @@ func (b *bag) find(name string) (*zip.File, Code) {
 		return nil, CodeDamaged
 	}
 	return f, ""
+}
+
+// match finds the name in the zip that a name means. People zip a folder and name what is in it.
+func (b *bag) match(clean string) (string, Code) {
+	for _, name := range []string{clean, b.top + clean} {
+		if b.byName[name] != nil {
+			return name, ""
+		}
+	}
+	for _, name := range []string{clean, b.top + clean} {
+		switch like := b.like[looseName(name)]; len(like) {
+		case 0:
+		case 1:
+			return like[0], ""
+		default:
+			return "", CodeAlike
+		}
+	}
+	return "", CodeNoFile
 }
 
 // leftOver are the names that no row used, in order, and how many they are.

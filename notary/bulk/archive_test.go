@@ -3,6 +3,7 @@ package bulk_test
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"io"
 	"testing"
@@ -29,6 +30,7 @@ func zipOf(t testing.TB, entries ...entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
+	w.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
 	for _, e := range entries {
 		h := &zip.FileHeader{Name: e.name, Method: zip.Deflate, Flags: e.flags}
 		if e.gbk {
@@ -84,6 +86,25 @@ func TestZipNames(t *testing.T) {
 	for _, name := range []string{"../x", "/etc/passwd", `C:\x`, "a/../../x", `..\x`, "a\x00b", "a\nb"} {
 		if _, trouble := bulk.FindInZip(zipOf(t, entry{name: name}), nil); trouble == nil || trouble.Code != bulk.CodeZipNames {
 			t.Errorf("%q is taken: %+v", name, trouble)
+		}
+	}
+}
+
+// Names that differ in what nobody sees are found where one of them is meant, the exact one first.
+func TestZipNamesAlike(t *testing.T) {
+	data := zipOf(t, entry{name: "十一月/a.pdf "}, entry{name: "十一月 /b.pdf"}, entry{name: "c.pdf"}, entry{name: "c.pdf\u00a0"}, entry{name: "d.pdf "}, entry{name: " d.pdf"}, entry{name: "\u00e9.pdf"}, entry{name: "e\u0301.pdf"})
+	got := names(t, data, "十一月/a.pdf", "十一月/b.pdf", "c.pdf", "d.pdf", "d.pdf ", "\u00e9.pdf", "e\u0301.pdf")
+	for name, code := range map[string]bulk.Code{"十一月/a.pdf": "", "十一月/b.pdf": "", "c.pdf": "", "d.pdf": bulk.CodeAlike, "d.pdf ": "", "\u00e9.pdf": "", "e\u0301.pdf": ""} {
+		if got[name] != code {
+			t.Errorf("%q: %q, want %q", name, got[name], code)
+		}
+	}
+	if got := names(t, zipOf(t, entry{name: "月/e\u0301 .pdf"}, entry{name: "月/b "}), "\u00e9 .pdf", "b"); got["\u00e9 .pdf"] != "" || got["b"] != "" {
+		t.Errorf("below one folder: %v", got)
+	}
+	for name, want := range map[string]string{"通知 一.pdf": "通知 一.pdf", "a.pdf ": `"a.pdf "`, "a.pdf\u00a0": `"a.pdf\u00a0"`, "e\u0301": `"e\u0301"`, "\u00e9": "\u00e9", "a\u202efdp": `"a\u202efdp"`} {
+		if got := bulk.Shown(name); got != want {
+			t.Errorf("%q is shown as %s, want %s", name, got, want)
 		}
 	}
 }

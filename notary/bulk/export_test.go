@@ -25,3 +25,6 @@ func FindInZip(data []byte, names []string) (map[string]Code, *Problem) {
 	b.leftOver()
 	return out, nil
 }
+
+// Shown is how a name is shown to people.
+var Shown = shown
