@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"stele/crypto/sm"
 	"stele/notary"
@@ -77,7 +76,7 @@ func (c *checker) read(row *Row) *Item {
 		case ColumnSM3:
 			it.SM3 = strings.ToLower(strings.Join(strings.Fields(cell), ""))
 		case ColumnSize:
-			n, err := strconv.ParseInt(strings.ReplaceAll(cell, ",", ""), 10, 64)
+			n, err := strconv.ParseInt(wholeNumber(cell), 10, 64)
 			if it.Size = n; cell != "" && (err != nil || n < 0) {
 				row.wrong(ColumnSize, CodeSize, "")
 			}
@@ -91,7 +90,7 @@ func (c *checker) read(row *Row) *Item {
 			it.Reason = cell
 		default:
 			if cell != "" {
-				it.Fields[column.Name] = normalForm(column.Property, cell)
+				it.Fields[column.Name] = c.normalForm(column.Property, cell)
 			}
 		}
 		if cell == "" && column.RequiredIn() {
@@ -99,33 +98,6 @@ func (c *checker) read(row *Row) *Item {
 		}
 	}
 	return it
-}
-
-// dayForms are how spreadsheets write a day.
-var dayForms = []string{"2006-1-2", "2006/1/2", "2006.1.2", "2006年1月2日", "20060102"}
-
-// truths are how people write what is so, and what is not.
-var truths = map[string]string{"true": "true", "yes": "true", "是": "true", "√": "true", "1": "true", "false": "false", "no": "false", "否": "false", "×": "false", "0": "false"}
-
-// normalForm brings a cell into the form that the class wants, where it is clear what is meant.
-func normalForm(p *class.Property, cell string) string {
-	switch {
-	case p.Format == "date":
-		for _, form := range dayForms {
-			if day, err := time.Parse(form, cell); err == nil {
-				return day.Format(time.DateOnly)
-			}
-		}
-	case p.Type == "boolean":
-		if v, ok := truths[strings.ToLower(cell)]; ok {
-			return v
-		}
-	case p.Type == "integer" || p.Type == "number":
-		return strings.ReplaceAll(cell, ",", "")
-	case len(p.Enum) == 0 && !p.Long:
-		return strings.Join(strings.Fields(cell), " ") // no line breaks
-	}
-	return cell
 }
 
 // ExampleTitles stand in the row of a template that shows how it is done.

@@ -239,7 +239,7 @@ var cellFaults = []struct {
 	{1, "sm3", []string{""}, bulk.CodeMissing}, {1, "sm3", []string{"12", strings.Repeat("g", 64)}, bulk.CodeDigest},
 	{2, "size", []string{"-1", "x", "1.5"}, bulk.CodeSize}, {2, "size", []string{""}, bulk.CodeMissing},
 	{3, "invoiceNumber", []string{"1234", "abcdefgh"}, "pattern"}, {3, "invoiceNumber", []string{""}, bulk.CodeMissing},
-	{4, "amount", []string{"1280", "1.234,00"}, "pattern"}, {5, "issuedOn", []string{"yesterday", "2026-02-30", "2026/13/1"}, "format"},
+	{4, "amount", []string{"1280.505", "1.234,00", "1,28", "$1280.00"}, "pattern"}, {5, "issuedOn", []string{"yesterday", "2026-02-30", "2026/13/1"}, "format"},
 	{6, "mediaType", []string{"pdf", "a b/c"}, bulk.CodeMediaType}, {7, "supersedes", []string{"420100-2026-00000000-1"}, bulk.CodeNumber},
 	{8, "reference", []string{strings.Repeat("r", 129)}, bulk.CodeForm},
 }

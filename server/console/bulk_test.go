@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/xuri/excelize/v2"
 
 	"stele/crypto/sm"
 	"stele/notary"
@@ -278,5 +279,45 @@ func TestBulkPages(t *testing.T) {
 			d.good("bulk-list")
 			d.submit("header form button")
 		})
+	}
+}
+
+// Before a clerk starts, the page says what they do not see of their table, and of a wrong value what the class wants.
+func TestBulkNotices(t *testing.T) {
+	o := openOffice(t, false)
+	for _, c := range class.Ready() {
+		if c.AgencyID = o.agency.ID; c.ID == "e-invoice" {
+			fatalIfErr(t, o.in.Classes.Put(t.Context(), c))
+		}
+	}
+	f := excelize.NewFile()
+	defer f.Close()
+	rows := [][]any{{"标题", "SM3摘要", "文件大小", "发票号码", "销售方名称", "价税合计（元）", "开票日期"}, {"甲", sm.Sum([]byte("a")).String(), "1", "12345678", "乙公司", "1.280,50", "2026-01-05 09:06:12"},
+		{"丙", sm.Sum([]byte("b")).String(), "2", 2.5312e19, "乙公司", "¥1,280.5", "2026/1/5"}}
+	for i, r := range rows {
+		fatalIfErr(t, f.SetSheetRow("Sheet1", fmt.Sprint("A", i+1), &r))
+	}
+	fatalIfErr(t, f.SetRowVisible("Sheet1", 3, false))
+	_, err := f.NewSheet("<b>旧")
+	fatalIfErr(t, err)
+	fatalIfErr(t, f.SetCellStr("<b>旧", "A1", "标题"))
+	fatalIfErr(t, f.SetSheetVisible("<b>旧", false))
+	var b bytes.Buffer
+	fatalIfErr(t, f.Write(&b))
+	clerk := o.as("clerk")
+	a := clerk.sendFiles("/console/bulk", "form", map[string]string{"class": "e-invoice"}, []byte("table"), b.Bytes())
+	id := jobIn(a)
+	if a.status != http.StatusSeeOther || id == "" {
+		t.Fatalf("%d %.600s", a.status, a.body)
+	}
+	o.waitBulk(o.agency.ID, id, bulk.Checked)
+	page := clerk.get("/console/bulk/" + id)
+	for _, want := range []string{`data-code="hidden_rows"`, "lines 3.", `data-code="hidden_sheets"`, "&lt;b&gt;旧", `data-code="sheet"`, "1.280,50", "two decimals, such as 1280.00", "the cell D3 is a number of more than 15 digits", "1280.50", "2026-01-05"} {
+		if !strings.Contains(page.body, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(page.body, "<b>旧") || strings.Contains(page.body, "09:06:12") {
+		t.Error("the page shows what is not registered, or raw texts")
 	}
 }
