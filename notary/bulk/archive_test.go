@@ -33,6 +33,9 @@ func zipOf(t testing.TB, entries ...entry) []byte {
 	w.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
 	for _, e := range entries {
 		h := &zip.FileHeader{Name: e.name, Method: zip.Deflate, Flags: e.flags}
+		if e.text == "" && e.zeros == 0 {
+			h.Method = zip.Store
+		}
 		if e.gbk {
 			name, err := simplifiedchinese.GB18030.NewEncoder().String(e.name)
 			fatalIfErr(t, err)

@@ -88,8 +88,7 @@ func (b *builder) add(row raw) error {
 	if last < 0 {
 		return nil
 	}
-	// A row keeps a cell for each heading, empty ones too.
-	if b.left -= cellCost * int64(max(last+1, len(b.t.Header))); b.left < 0 {
+	if b.left < 0 {
 		return b.tooMuch()
 	}
 	row.cells = append(row.cells[:min(len(row.cells), last+1)], make([]string, max(0, last+1-len(row.cells)))...)

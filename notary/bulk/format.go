@@ -173,7 +173,7 @@ func (f *formats) kind(id int) kind {
 	c := bare(code)
 	has := func(letters string) bool { return strings.ContainsAny(c, letters) }
 	switch {
-	case c == "" || c == "general" || c == "@":
+	case c == "" || c == "@" || (c == "general" || c == "g/通用格式") && !strings.Contains(code, `"`):
 		return plain
 	case strings.Contains(c, "e+") || strings.Contains(c, "e-") || strings.Contains(c, "?/") || strings.Contains(c, "#/"):
 		return plain // it shows fewer digits, or a fraction

@@ -105,6 +105,9 @@ func (j *Jobs) Add(ctx context.Context, agencyID string, maker filing.Person, cl
 		schema = json.RawMessage("null") // a class of any attributes
 	}
 	t, err := ReadTable(ctx, table, Reading{Rows: j.o.Limits.Rows, Bytes: min(j.o.Limits.Table, MaxText), Schema: schema})
+	if ctx.Err() != nil {
+		return Job{}, notary.Wrap(notary.CodeTimeout, ctx.Err(), "The table was not read to its end. Nothing was saved.")
+	}
 	if err != nil {
 		return Job{}, err
 	}

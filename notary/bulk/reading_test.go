@@ -2,12 +2,27 @@ package bulk_test
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"reflect"
 	"testing"
 
+	"stele/notary"
 	"stele/notary/bulk"
 )
+
+// A clerk who leaves while a table is read ends the reading, and nothing is saved.
+func TestClerkLeaves(t *testing.T) {
+	o := newOffice(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := o.jobs.Add(ctx, o.Agency.ID, maker, "general", "t.csv", digests(0, 2), "f"); notary.CodeOf(err) == notary.CodeInternal {
+		t.Error(err)
+	}
+	if list, err := o.jobs.List(t.Context(), bulk.Query{AgencyID: o.Agency.ID, Limit: 9}); err != nil || len(list) != 0 {
+		t.Errorf("%d jobs, %v", len(list), err)
+	}
+}
 
 // What reading found wrong with a cell stays wrong whenever the job is checked, and what there is to know stays with it.
 func TestReadingStays(t *testing.T) {

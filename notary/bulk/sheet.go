@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"math"
@@ -191,30 +192,25 @@ func (r *sheetReader) parts(c *cellXML) error {
 
 // value is what a person sees in a cell; the code says that it is not what the cell means.
 func (w *workbook) value(c *cellXML) (string, Code, error) {
-	switch c.kind {
-	case "s":
-		if c.v == "" {
-			return "", "", nil
-		}
+	switch {
+	case c.kind == "str" || c.kind == "inlineStr" || c.is != "":
+		return cmp.Or(c.is, c.v), "", nil
+	case c.v == "" && c.formula:
+		return "#N/A", CodeNoValue, nil
+	case c.v == "":
+		return "", "", nil
+	case c.kind == "s":
 		text, err := w.texts.text(c.v)
 		return text, "", err
-	case "inlineStr":
-		return c.is, "", nil
-	case "str":
-		return c.v, "", nil
-	case "b":
-		return map[string]string{"1": "TRUE", "0": "FALSE"}[c.v], "", nil
-	case "e":
+	case c.kind == "b" && truth(c.v):
+		return "TRUE", "", nil
+	case c.kind == "b" && (c.v == "0" || c.v == "false"):
+		return "FALSE", "", nil
+	case c.kind == "e":
 		return c.v, CodeErrorValue, nil
-	case "d":
+	case c.kind == "d":
 		return isoDay(c.v), "", nil
-	case "", "n":
-		if c.v == "" && c.formula {
-			return "#N/A", CodeNoValue, nil
-		}
-		if c.v == "" {
-			return "", "", nil
-		}
+	case c.kind == "" || c.kind == "n":
 		return w.number(c.v, c.style)
 	}
 	return "", "", errWorkbook

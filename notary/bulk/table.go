@@ -40,8 +40,6 @@ const (
 	// MaxText bounds the bytes of all cells together: as many as the largest CSV file has. A workbook of a few
 	// kilobytes refers to one long text from every cell; each time counts.
 	MaxText = 16 << 20
-	// cellCost is what a cell costs beside its text: what the memory holds for it.
-	cellCost = 16
 )
 
 // ReadTable reads a table: XLSX (its first visible sheet that holds something), or CSV in UTF-8, with or without

@@ -11,6 +11,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"golang.org/x/text/encoding/htmlindex"
 )
 
 // A workbook (ECMA-376, part 1, section 12 and 18) is read part by part, and of each part one element at a time. A
@@ -257,6 +259,13 @@ func (w *workbook) open(name string) (*part, error) {
 	}
 	p := &part{w: w, body: body}
 	p.d = xml.NewDecoder(p)
+	p.d.CharsetReader = func(label string, r io.Reader) (io.Reader, error) {
+		e, err := htmlindex.Get(label)
+		if err != nil {
+			return nil, err
+		}
+		return e.NewDecoder().Reader(r), nil
+	}
 	return p, nil
 }
 

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/xuri/excelize/v2"
+	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"stele/notary/bulk"
 	"stele/notary/class"
@@ -39,18 +41,9 @@ func book(t testing.TB, sheets []string, more ...entry) []byte {
 	for i, s := range sheets {
 		parts = append(parts, entry{name: fmt.Sprintf("xl/worksheets/sheet%d.xml", i+1), text: s})
 	}
-	for _, e := range more {
-		for i := range parts {
-			if parts[i].name == e.name {
-				parts[i], e.name = e, ""
-				break
-			}
-		}
-		if e.name != "" {
-			parts = append(parts, e)
-		}
-	}
-	return zipOf(t, parts...)
+	return zipOf(t, append(slices.DeleteFunc(parts, func(p entry) bool {
+		return slices.ContainsFunc(more, func(e entry) bool { return e.name == p.name })
+	}), more...)...)
 }
 
 // sheetOf is a sheet of rows; what stands before and behind them comes with them.
@@ -262,6 +255,9 @@ func TestCells(t *testing.T) {
 		{`<c r="A12" t="s"><v>2</v></c>`, ""},
 		{`<c r="A13" t="n"><f>1+1</f><v>2</v></c>`, "2"},
 		{`<c r="A14" t="inlineStr"><is><t>########</t></is></c>`, "########"},
+		{`<c r="A15" t="b"><v>true</v></c>`, "TRUE"},
+		{`<c r="A16" t="inlineStr"><v>乙</v></c>`, "乙"},
+		{`<c r="A17" t="b"><f>B1=1</f></c>`, "#N/A"},
 	}
 	rows, want := textRow(1, "", "x", "y"), [][]string{}
 	for i, c := range cells {
@@ -272,17 +268,65 @@ func TestCells(t *testing.T) {
 二行</x:t></x:si><x:si><x:r><x:t>富</x:t></x:r><x:r><x:t>文本</x:t></x:r><x:rPh sb="0" eb="1"><x:t>fu</x:t></x:rPh><x:phoneticPr fontId="1"/></x:si><x:si/></x:sst>`}
 	got, err := readTable(book(t, []string{sheetOf("", rows, "")}, texts), 99)
 	want[7][0] = "一行\r\n二行"
-	wrong := map[string]bulk.Code{"A2 x": bulk.CodeErrorValue, "A3 x": bulk.CodeErrorValue, "A4 x": bulk.CodeNoValue, "A5 x": bulk.CodeNoValue, "A14 x": bulk.CodeErrorValue}
+	wrong := map[string]bulk.Code{"A2 x": bulk.CodeErrorValue, "A3 x": bulk.CodeErrorValue, "A4 x": bulk.CodeNoValue, "A5 x": bulk.CodeNoValue, "A14 x": bulk.CodeErrorValue, "A17 x": bulk.CodeNoValue}
 	if err != nil || !reflect.DeepEqual(cellsOf(got), want) || !reflect.DeepEqual(faults(got), wrong) {
 		t.Errorf("%q %v, %v\nwant %q", cellsOf(got), faults(got), err, want)
 	}
-	for _, c := range []string{`<c t="s"><v>9</v></c>`, `<c t="s"><v>-1</v></c>`, `<c t="x"><v>1</v></c>`, `<c><v>0x1p9</v></c>`, `<c><v>NaN</v></c>`, `<c><v>1e999</v></c>`, `<c r="B2"/><c r="A2"/>`, `<c r="A7"/>`, `<c r="A2"`, `<c><v>1</c>`, `<c><v>&x;</v></c>`} {
+	for _, c := range []string{`<c t="s"><v>9</v></c>`, `<c t="s"><v>-1</v></c>`, `<c t="x"><v>1</v></c>`, `<c t="b"><v>maybe</v></c>`, `<c><v>0x1p9</v></c>`, `<c><v>NaN</v></c>`, `<c><v>1e999</v></c>`, `<c r="B2"/><c r="A2"/>`, `<c r="A7"/>`, `<c r="A2"`, `<c><v>1</c>`, `<c><v>&x;</v></c>`} {
 		_, err := readTable(book(t, []string{sheetOf("", textRow(1, "", "x")+`<row r="2">`+c+`</row>`, "")}, texts), 9)
 		wantField(t, err, "table.unreadable")
 	}
 	for _, more := range []string{`<row r="1"/>`, `<row r="1048577"/>`, `<row r="x"/>`} {
 		_, err := readTable(book(t, []string{sheetOf("", textRow(2, "", "x")+more, "")}), 9)
 		wantField(t, err, "table.unreadable")
+	}
+}
+
+// A workbook is read in the forms that programs write it in: prefixes, the strict namespaces, absolute targets, other
+// encodings, marks before the text.
+func TestWorkbookForms(t *testing.T) {
+	const strict = "http://purl.oclc.org/ooxml/officeDocument/relationships/"
+	gbk, err := simplifiedchinese.GB18030.NewEncoder().String(`<?xml version="1.0" encoding="gb2312"?><worksheet><sheetData>` + textRow(1, "", "标题", "文件名") + textRow(2, "", "甲", "a") + `</sheetData></worksheet>`)
+	fatalIfErr(t, err)
+	plain := sheetOf("", textRow(1, "", "标题", "文件名")+textRow(2, "", "甲", "a"), `<controls><anchor><col>0</col><row>x</row></anchor></controls>`)
+	for name, data := range map[string][]byte{
+		"GB 2312": book(t, []string{gbk}),
+		"a mark":  book(t, []string{"\ufeff" + plain}),
+		"strict": book(t, []string{plain}, entry{name: "_rels/.rels", text: `<Relationships><Relationship Id="r" Type="` + strict + `officeDocument" Target="/xl/workbook.xml"/></Relationships>`},
+			entry{name: "xl/_rels/workbook.xml.rels", text: `<Relationships><Relationship Id="r1" Type="` + strict + `worksheet" Target="/xl/worksheets/sheet1.xml"/></Relationships>`}),
+		"elsewhere": book(t, nil, entry{name: "_rels/.rels", text: `<Relationships><Relationship Id="r" Type="` + strict + `officeDocument" Target="book/main.xml"/></Relationships>`},
+			entry{name: "book/main.xml", text: `<x:workbook xmlns:x="http://purl.oclc.org/ooxml/spreadsheetml/main" xmlns:r="x"><x:sheets><x:sheet name="a" r:id="q"/></x:sheets></x:workbook>`},
+			entry{name: "book/_rels/main.xml.rels", text: `<Relationships><Relationship Id="q" Type="` + strict + `worksheet" Target="../s.xml"/></Relationships>`}, entry{name: "s.xml", text: plain}),
+	} {
+		got, err := bulk.ReadTable(t.Context(), data, reading(t, "general"))
+		if err != nil || !reflect.DeepEqual(cellsOf(got), [][]string{{"甲", "a"}}) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// Amounts are written as their formats show them, and read again as numbers.
+func TestMoneyFormats(t *testing.T) {
+	f := excelize.NewFile()
+	defer f.Close()
+	fatalIfErr(t, f.SetSheetRow("Sheet1", "A1", &[]any{"x"}))
+	want := [][]string{}
+	for i, c := range []struct{ code, want string }{
+		{`#,##0.00`, "1,280.50"}, {`_(* #,##0.00_);_(* \(#,##0.00\);_(* "-"??_);_(@_)`, "1,280.50"}, {`_ ¥* #,##0.00_ ;_ ¥* \-#,##0.00_ ;_ ¥* "-"??_ ;_ @_ `, "¥1,280.50"}, {`¥#,##0.00;[Red]¥-#,##0.00`, "¥1,280.50"},
+		{`#,##0.00"元"`, "1,280.50元"}, {`0.00_ `, "1280.50"}, {`0`, "1281"}, {`General`, "1280.5"}, {`0.00E+00`, "1280.5"}, {`# ?/?`, "1280.5"}, {`"第"0000000"号"`, "第0001281号"},
+	} {
+		cell := fmt.Sprint("A", i+2)
+		style, err := f.NewStyle(&excelize.Style{CustomNumFmt: &c.code})
+		fatalIfErr(t, err)
+		fatalIfErr(t, f.SetCellDefault("Sheet1", cell, "1280.5"))
+		fatalIfErr(t, f.SetCellStyle("Sheet1", cell, cell, style))
+		want = append(want, []string{c.want})
+	}
+	var b bytes.Buffer
+	fatalIfErr(t, f.Write(&b))
+	got, err := readTable(b.Bytes(), 99)
+	if err != nil || !reflect.DeepEqual(cellsOf(got), want) {
+		t.Errorf("%q, %v\nwant %q", cellsOf(got), err, want)
 	}
 }
 
@@ -362,6 +406,12 @@ func TestOtherForms(t *testing.T) {
 		var e *bulk.TableError
 		if !errors.As(err, &e) || e.Detail != c.detail {
 			t.Errorf("%s: %+v", name, e)
+			continue
+		}
+		var again bulk.TableError // from another process
+		text, jerr := json.Marshal(e)
+		if fatalIfErr(t, errors.Join(jerr, json.Unmarshal(text, &again))); again != *e {
+			t.Errorf("%s comes back as %+v", text, again)
 		}
 	}
 }
