@@ -45,7 +45,6 @@ func (s Seal) Check() error {
 	return nil
 }
 
-
 // ValidAt reports whether documents may be stamped with a seal at a time.
 func (s Seal) ValidAt(at time.Time) bool {
 	return !at.Before(s.From) && (s.Until.IsZero() || at.Before(s.Until)) && (s.Ended.IsZero() || at.Before(s.Ended))

@@ -36,6 +36,7 @@ type Options struct {
 	Records Records
 	Classes *class.Book
 	Scanner filing.Scanner // nil: nothing is looked at
+	Tables  TableReader    // nil: tables are read in this process
 	Leases  filing.Leases
 	Holder  string // names this server among those that share the database
 	Temp    string // folder for zips while they are unpacked; empty: the system's
@@ -44,8 +45,24 @@ type Options struct {
 	Log     *slog.Logger
 }
 
+// TableReader reads tables for an agency as [ReadTable] does. What that may cost is its affair: a service
+// does it in another process. It is safe for concurrent use and ends when the context does.
+type TableReader interface {
+	ReadTable(ctx context.Context, agencyID string, data []byte, r Reading) (Table, error)
+}
+
+// here reads tables in this process.
+type here struct{}
+
+func (here) ReadTable(ctx context.Context, _ string, data []byte, r Reading) (Table, error) {
+	return ReadTable(ctx, data, r)
+}
+
 // New returns the jobs over a store. [Jobs.Run] does the work in the background.
 func New(store Store, work Work, objects Objects, o Options) *Jobs {
+	if o.Tables == nil {
+		o.Tables = here{}
+	}
 	return &Jobs{store: store, work: work, objects: objects, o: o, wake: make(chan struct{}, 1), active: map[string]bool{}}
 }
 
@@ -104,7 +121,7 @@ func (j *Jobs) Add(ctx context.Context, agencyID string, maker filing.Person, cl
 	if len(schema) == 0 {
 		schema = json.RawMessage("null") // a class of any attributes
 	}
-	t, err := ReadTable(ctx, table, Reading{Rows: j.o.Limits.Rows, Bytes: min(j.o.Limits.Table, MaxText), Schema: schema})
+	t, err := j.o.Tables.ReadTable(ctx, agencyID, table, Reading{Rows: j.o.Limits.Rows, Bytes: min(j.o.Limits.Table, MaxText), Schema: schema})
 	if ctx.Err() != nil {
 		return Job{}, notary.Wrap(notary.CodeTimeout, ctx.Err(), "The table was not read to its end. Nothing was saved.")
 	}

@@ -135,6 +135,14 @@ func (e *TableError) Error() string { return e.Message }
 // Unwrap returns the error for the outside; its field is "table." and the code.
 func (e *TableError) Unwrap() error { return outside(e) }
 
+// ErrTableCosts is of a table that takes too much time or memory to read, and ErrTableBreaks of one that
+// whatever read it did not survive.
+var (
+	ErrTableCosts = badTable(CodeTooLarge, MaxText>>20,
+		"Reading the table takes too much time or memory. Copy its values into a new workbook, or save it as CSV.")
+	ErrTableBreaks = badTable(CodeUnreadable, "", "The table cannot be read. Save it anew as XLSX, or as CSV.")
+)
+
 func badTable(code Code, detail any, format string, args ...any) error {
 	return &TableError{Problem{Code: code, Detail: fmt.Sprint(detail)}, fmt.Sprintf(format, args...)}
 }

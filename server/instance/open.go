@@ -312,11 +312,12 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	if in.chain != nil {
 		in.run(background, "chain", in.chain.run)
 	}
-	in.stamps = stamp.NewDesk(in.DB, newReader(in.Config, in.log), time.Now)
+	documents := newReader(in.Config, in.log)
+	in.stamps = stamp.NewDesk(in.DB, documents, time.Now)
 	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Scanner: scanner,
 		Marker: marker{in.stamps, publicURL(in.Config)}, Leases: in.DB, Holder: in.holder, Now: time.Now, Log: in.log})
 	in.run(background, "desk", func(ctx context.Context) error { return in.Desk.Run(ctx, in.DB) })
-	in.Bulk = bulk.New(in.DB, in.DB, in.Objects, bulk.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Scanner: scanner, Leases: in.DB, Holder: in.holder, Temp: in.Config.Data, Limits: bulkLimits(in.Config), Now: time.Now, Log: in.log})
+	in.Bulk = bulk.New(in.DB, in.DB, in.Objects, bulk.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Scanner: scanner, Tables: documents, Leases: in.DB, Holder: in.holder, Temp: in.Config.Data, Limits: bulkLimits(in.Config), Now: time.Now, Log: in.log})
 	in.run(background, "bulk", in.Bulk.Run)
 	if in.network != nil {
 		in.run(background, "chain nodes", in.network.Run)

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,12 +10,13 @@ import (
 	"log/slog"
 
 	"stele/notary"
+	"stele/notary/bulk"
 	"stele/notary/stamp"
 	"stele/server/worker"
 )
 
 // readingTasks are what is done with the bytes of documents in a process of its own.
-var readingTasks = worker.Tasks{"look": lookTask, "stamp": stampTask}
+var readingTasks = worker.Tasks{"look": lookTask, "stamp": stampTask, "table": tableTask}
 
 // ReadDocument is the whole life of such a process: one task, from in to out.
 func ReadDocument(in io.Reader, out io.Writer) error { return worker.Serve(readingTasks, in, out) }
@@ -59,7 +61,32 @@ func stampTask(order json.RawMessage, document []byte) (any, []byte, error) {
 	return stamped{Placed: placed}, out[len(document):], nil
 }
 
-// reader reads documents through a pool of workers. It implements [stamp.Reader].
+// tabled is the result of reading a table; the table itself is the output, in JSON.
+type tabled struct {
+	Refused *bulk.TableError `json:"refused,omitempty"`
+}
+
+func tableTask(order json.RawMessage, document []byte) (any, []byte, error) {
+	var r bulk.Reading
+	if err := json.Unmarshal(order, &r); err != nil {
+		return nil, nil, err
+	}
+	t, err := bulk.ReadTable(context.Background(), document, r) // whoever gives up kills this process
+	if refused := (*bulk.TableError)(nil); errors.As(err, &refused) {
+		return tabled{refused}, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // a table of nothing but "<" would be six times as long
+	err = e.Encode(t)
+	return tabled{}, b.Bytes(), err
+}
+
+// reader reads documents through a pool of workers. It implements [stamp.Reader] and
+// [bulk.TableReader].
 type reader struct {
 	pool *worker.Pool
 	log  *slog.Logger
@@ -95,6 +122,24 @@ func (r *reader) Stamp(ctx context.Context, agencyID string, document stamp.Sour
 		return nil, nil, err
 	}
 	return append(data[:len(data):len(data)], behind...), out.Placed, nil
+}
+
+// ReadTable implements [bulk.TableReader].
+func (r *reader) ReadTable(ctx context.Context, agencyID string, data []byte, reading bulk.Reading) (bulk.Table, error) {
+	var out tabled
+	var t bulk.Table
+	load := func(context.Context) ([]byte, error) { return data, nil }
+	table, err := r.pool.Do(ctx, agencyID, "table", reading, load, &out)
+	if err != nil {
+		return t, r.failure(ctx, agencyID, err, bulk.ErrTableCosts, bulk.ErrTableBreaks)
+	}
+	if out.Refused != nil {
+		return t, out.Refused
+	}
+	if err := json.Unmarshal(table, &t); err != nil {
+		return t, r.failure(ctx, agencyID, fmt.Errorf("%w: %w", worker.ErrFailed, err), bulk.ErrTableCosts, bulk.ErrTableBreaks)
+	}
+	return t, nil
 }
 
 // failure is what a worker's error means for whoever handed the document in: costly is the error

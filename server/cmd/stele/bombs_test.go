@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"fmt"
@@ -172,6 +173,12 @@ func TestBombs(t *testing.T) {
 			t.Errorf("%s: the page says nothing: %.300s", name, page)
 		}
 	}
+	before, stop := ownMemory(s.cmd.Process.Pid), peak(s.cmd.Process.Pid)
+	page, to := c.handIn("/console/bulk", "table", "bomb.xlsx", multiplied(t))
+	worst = max(worst, stop()-before)
+	if to != "/console/bulk" || !strings.Contains(page, `id="problem"`) {
+		t.Errorf("a table of one text very often led to %s: %.300s", to, page)
+	}
 	const most = 160 << 20 // of the child, with what the server takes to hand it the document
 	if worst > most {
 		t.Errorf("%d MiB were taken", worst>>20)
@@ -182,6 +189,48 @@ func TestBombs(t *testing.T) {
 	if s.notarize(digestRequest(newDigest(), "", "")).Number == "" {
 		t.Error("nothing is registered afterwards")
 	}
+}
+
+// multiplied is a workbook of 30 KB whose cells refer to one long text: 137 MiB when they are put out.
+func multiplied(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	add := func(name, content string) {
+		w, err := z.Create(name)
+		fatalIfErr(t, err)
+		_, err = io.WriteString(w, content)
+		fatalIfErr(t, err)
+	}
+	const main = `xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
+	const relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+	rels := func(list ...string) string {
+		out := `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">`
+		for i := 0; i < len(list); i += 2 {
+			out += fmt.Sprintf(`<Relationship Id="r%d" Type="%s/%s" Target="%s"/>`, i/2+1, relations, list[i], list[i+1])
+		}
+		return out + "</Relationships>"
+	}
+	add("_rels/.rels", rels("officeDocument", "xl/workbook.xml"))
+	add("xl/_rels/workbook.xml.rels", rels("worksheet", "sheet.xml", "sharedStrings", "strings.xml"))
+	add("xl/workbook.xml", `<workbook `+main+` xmlns:r="`+relations+`"><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets></workbook>`)
+	add("xl/strings.xml", `<sst `+main+`><si><t>title</t></si><si><t>sm3</t></si><si><t>size</t></si><si><t>reference</t></si><si><t>`+
+		strings.Repeat("A", 32000)+`</t></si></sst>`)
+	var rows strings.Builder
+	for r := range 1500 {
+		fmt.Fprintf(&rows, `<row r="%d">`, r+1)
+		for i, column := range "ABCD" {
+			text := 4
+			if r == 0 {
+				text = i
+			}
+			fmt.Fprintf(&rows, `<c r="%c%d" t="s"><v>%d</v></c>`, column, r+1, text)
+		}
+		rows.WriteString("</row>")
+	}
+	add("xl/sheet.xml", `<worksheet `+main+`><sheetData>`+rows.String()+`</sheetData></worksheet>`)
+	fatalIfErr(t, z.Close())
+	return b.Bytes()
 }
 
 // BenchmarkBombs prints what each bomb costs, and what twenty at once do to everybody else's calls.
