@@ -70,7 +70,8 @@ const (
 // CheckKeyName refuses what cannot name a key.
 func CheckKeyName(name string) error {
 	if !ValidLine(name, MaxKeyName) {
-		return InvalidField("name", "A key's name has 1 to %d bytes, %s, and no white space at its ends. Nothing was saved.", MaxKeyName, TextRule)
+		return InvalidField("name",
+			"A key's name has 1 to %d bytes, %s, and no white space at its ends. Nothing was saved.", MaxKeyName, TextRule)
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ const MaxSealText = 60
 func (s Seal) Check() error {
 	for field, text := range map[string]string{"name": s.Name, "owner": s.Owner} {
 		if utf8.RuneCountInString(text) > MaxSealText || text != "" && !ValidLine(text, 4*MaxSealText) {
-			return InvalidField(field, "The %s of a seal has at most %d characters, in one line, with %s.", field, MaxSealText, TextRule)
+			return InvalidField(field, "The %s of a seal has at most %d characters, in one line, with %s.", field,
+				MaxSealText, TextRule)
 		}
 	}
 	switch {

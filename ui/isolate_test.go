@@ -45,7 +45,8 @@ func TestForeignTextIsIsolated(t *testing.T) {
 						continue
 					}
 					seen++
-					if alone := strings.TrimSpace(left) == "{{"+in+"}}"; !alone && !regexp.MustCompile(isolate+`\{\{`+regexp.QuoteMeta(in)+`\}\}`+pop).MatchString(left) {
+					if alone := strings.TrimSpace(left) == "{{"+in+"}}"; !alone &&
+						!regexp.MustCompile(isolate+`\{\{`+regexp.QuoteMeta(in)+`\}\}`+pop).MatchString(left) {
 						t.Errorf("%s: %s stands beside something else in %q: put it into a <bdi>", path, in, branch)
 					}
 				}

@@ -30,7 +30,8 @@ func Check(paths ...string) error {
 			if info.IsDir() {
 				mode = 0o700
 			}
-			errs = append(errs, fmt.Errorf("%s: %w (it is %v): look who may have used that, and run: chmod %o %s", path, ErrOpen, info.Mode(), mode, path))
+			errs = append(errs, fmt.Errorf("%s: %w (it is %v): look who may have used that, and run: chmod %o %s", path,
+				ErrOpen, info.Mode(), mode, path))
 		}
 	}
 	return errors.Join(errs...)

@@ -19,9 +19,11 @@ func fatalIfErr(t *testing.T, err error) {
 func TestCheck(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "stele.db")
 	fatalIfErr(t, os.WriteFile(file, nil, 0o600))
-	for mode, open := range map[fs.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o602: true, 0o620: true, 0o601: true} {
+	for mode, open := range map[fs.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o602: true,
+		0o620: true, 0o601: true} {
 		fatalIfErr(t, os.Chmod(file, mode))
-		if err := Check(file, file+"-wal"); errors.Is(err, ErrOpen) != open || open && !strings.Contains(err.Error(), "chmod 600 "+file) {
+		if err := Check(file, file+"-wal"); errors.Is(err, ErrOpen) != open || open && !strings.Contains(err.Error(),
+			"chmod 600 "+file) {
 			t.Errorf("%o: %v", mode, err)
 		}
 	}

@@ -293,7 +293,8 @@ func (j *Jobs) Approve(ctx context.Context, agencyID, id string, checker filing.
 // Return gives a job back to its maker with a remark.
 func (j *Jobs) Return(ctx context.Context, agencyID, id string, checker filing.Person, seen int, remark string) (Job, error) {
 	if strings.TrimSpace(remark) == "" || !notary.ValidLines(remark, maxRemark) {
-		return Job{}, notary.InvalidField("remark", "Say what is to be changed, in at most %d bytes, with %s. Nothing was done.", maxRemark, notary.TextRule)
+		return Job{}, notary.InvalidField("remark",
+			"Say what is to be changed, in at most %d bytes, with %s. Nothing was done.", maxRemark, notary.TextRule)
 	}
 	return j.decide(ctx, agencyID, id, checker, seen, Checked, remark)
 }

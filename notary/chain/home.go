@@ -130,7 +130,8 @@ func openHome(c Config) (*home, error) {
 			return nil, fmt.Errorf("open chain home: %w", err)
 		}
 	}
-	if err := closed.Check(c.Home, filepath.Join(c.Home, appFile), filepath.Join(c.Home, signFile), filepath.Join(c.Home, dataDir)); err != nil {
+	if err := closed.Check(c.Home, filepath.Join(c.Home, appFile), filepath.Join(c.Home, signFile),
+		filepath.Join(c.Home, dataDir)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHome, err)
 	}
 	db, err := openBolt(filepath.Join(c.Home, appFile))

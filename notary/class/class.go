@@ -120,9 +120,11 @@ func (c Class) Check() error {
 	case !statement.ValidClass(c.ID):
 		return notary.InvalidField("id", "A class is named with 1 to %d of a-z, 0-9 and -, beginning with a letter. Nothing was saved.", statement.MaxClassName)
 	case !notary.ValidLine(c.Name.Chinese, maxName) || !notary.ValidLine(c.Name.English, maxName):
-		return notary.InvalidField("name", "A class has a name in both languages, of at most %d bytes, with %s. Nothing was saved.", maxName, notary.TextRule)
+		return notary.InvalidField("name",
+			"A class has a name in both languages, of at most %d bytes, with %s. Nothing was saved.", maxName, notary.TextRule)
 	case len(bytes.TrimSpace(c.Schema)) == 0 || string(bytes.TrimSpace(c.Schema)) == "null":
-		return notary.InvalidField("schema", `A class needs a schema of its attributes; one without any is {"type":"object","properties":{}}. Nothing was saved.`)
+		return notary.InvalidField("schema",
+			`A class needs a schema of its attributes; one without any is {"type":"object","properties":{}}. Nothing was saved.`)
 	case len(c.Schema) > maxSchema:
 		return notary.InvalidField("schema", "A schema has at most %d bytes. Nothing was saved.", maxSchema)
 	case len(c.Stamp) > maxStamp:

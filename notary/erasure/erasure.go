@@ -94,7 +94,8 @@ const MaxReason = 300
 // not among them.
 func (e *Eraser) Check(ctx context.Context, q Request) (notary.Record, []string, error) {
 	if !notary.ValidLine(q.Reason, MaxReason) {
-		return notary.Record{}, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes is needed, with %s. Nothing was erased.", MaxReason, notary.TextRule)
+		return notary.Record{}, nil, notary.InvalidField("reason",
+			"A reason of 1 to %d bytes is needed, with %s. Nothing was erased.", MaxReason, notary.TextRule)
 	}
 	rec, err := e.store.FindRecord(ctx, q.AgencyID, q.Record)
 	if errors.Is(err, notary.ErrNotFound) {

@@ -67,7 +67,9 @@ func (d *Desk) needsSecond(ctx context.Context, p Paper) (bool, error) {
 			return false, notary.InvalidField("supersedes", "The agency has no valid record with this number to replace. Nothing was handed on.")
 		}
 		if !notary.ValidLine(p.Reason, statement.MaxReason) {
-			return false, notary.InvalidField("reason", "Say in 1 to %d bytes why the record is replaced, with %s; it will be public. Nothing was handed on.", statement.MaxReason, notary.TextRule)
+			return false, notary.InvalidField("reason",
+				"Say in 1 to %d bytes why the record is replaced, with %s; it will be public. Nothing was handed on.",
+				statement.MaxReason, notary.TextRule)
 		}
 		if rule, err := d.o.Classes.Rule(ctx, p.AgencyID, old.Class); err != nil || rule.ByTwo() {
 			return true, errors.Join(err, s.Check(p.Fields))
@@ -88,7 +90,8 @@ func (d *Desk) Withdraw(ctx context.Context, agencyID string, maker Person, reco
 	case rec.Standing != notary.Valid:
 		return Paper{}, notary.Errorf(notary.CodeConflict, "This record was withdrawn or replaced already. Nothing was done.")
 	case strings.TrimSpace(reason) == "" || !notary.ValidLines(reason, maxRemark):
-		return Paper{}, notary.InvalidField("reason", "Say why, in at most %d bytes, with %s; the reason will be public. Nothing was done.", maxRemark, notary.TextRule)
+		return Paper{}, notary.InvalidField("reason",
+			"Say why, in at most %d bytes, with %s; the reason will be public. Nothing was done.", maxRemark, notary.TextRule)
 	}
 	p.Class, p.Title, p.Number = rec.Class, reason, rec.Number
 	// A crash after this leaves a draft that the clerk finds on the desk.
@@ -120,7 +123,8 @@ func (d *Desk) Approve(ctx context.Context, agencyID, id string, checker Person,
 // Return gives a paper back to its maker with a remark.
 func (d *Desk) Return(ctx context.Context, agencyID, id string, checker Person, seen int, remark string) (Paper, error) {
 	if strings.TrimSpace(remark) == "" || !notary.ValidLines(remark, maxRemark) {
-		return Paper{}, notary.InvalidField("remark", "Say what is to be changed, in at most %d bytes, with %s. Nothing was done.", maxRemark, notary.TextRule)
+		return Paper{}, notary.InvalidField("remark",
+			"Say what is to be changed, in at most %d bytes, with %s. Nothing was done.", maxRemark, notary.TextRule)
 	}
 	return d.decide(ctx, agencyID, id, checker, seen, func(p *Paper) { p.State, p.Remark = Returned, remark })
 }

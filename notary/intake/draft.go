@@ -41,7 +41,9 @@ const (
 	maxReference   = 128
 )
 
-var errFileName = notary.InvalidField("filename", "A file name has at most %d bytes and holds no path, %s, and no white space at its ends.", maxFileName, notary.TextRule)
+var errFileName = notary.InvalidField("filename",
+	"A file name has at most %d bytes and holds no path, %s, and no white space at its ends.", maxFileName,
+	notary.TextRule)
 
 // check refuses what is out of form, or what its class does not allow, before anything is read
 // or written.
@@ -64,7 +66,8 @@ func (in *Intake) checkForm(d *Draft) error {
 func (in *Intake) CheckForm(d Draft) error {
 	switch {
 	case d.Title != "" && !notary.ValidLine(d.Title, maxTitle):
-		return notary.InvalidField("title", "A title has at most %d bytes, %s, and no white space at its ends.", maxTitle, notary.TextRule)
+		return notary.InvalidField("title", "A title has at most %d bytes, %s, and no white space at its ends.", maxTitle,
+			notary.TextRule)
 	case d.FileName != "" && !validFileName(d.FileName):
 		return errFileName
 	case !statement.ValidClass(d.Class):
@@ -76,9 +79,12 @@ func (in *Intake) CheckForm(d Draft) error {
 	case d.Reason != "" && d.Supersedes == "":
 		return notary.InvalidField("reason", "A reason is for a record that replaces another one: name that one as supersedes, or leave the reason out.")
 	case d.Reason != "" && !notary.ValidLine(d.Reason, statement.MaxReason):
-		return notary.InvalidField("reason", "A reason has at most %d bytes, %s, and no white space at its ends; it will be public.", statement.MaxReason, notary.TextRule)
+		return notary.InvalidField("reason",
+			"A reason has at most %d bytes, %s, and no white space at its ends; it will be public.", statement.MaxReason,
+			notary.TextRule)
 	case d.Reference != "" && !notary.ValidLine(d.Reference, maxReference):
-		return notary.InvalidField("reference", "A reference has at most %d bytes, %s, and no white space at its ends.", maxReference, notary.TextRule)
+		return notary.InvalidField("reference", "A reference has at most %d bytes, %s, and no white space at its ends.",
+			maxReference, notary.TextRule)
 	case d.MediaType != "" && !statement.ValidMediaType(d.MediaType):
 		return notary.InvalidField("mediaType", "A media type is type/subtype in lower case without parameters.")
 	case len(d.Fields) > statement.MaxFields-ownFields:
@@ -86,7 +92,9 @@ func (in *Intake) CheckForm(d Draft) error {
 	}
 	for _, fact := range []string{d.Origin.System, d.Origin.Method, d.Origin.Clerk, d.Origin.Approver, d.Origin.Unmarked} {
 		if fact != "" && !notary.ValidLine(fact, statement.MaxValue) {
-			return notary.InvalidField("origin", "A fact of a record's origin has at most %d bytes, %s, and no white space at its ends.", statement.MaxValue, notary.TextRule)
+			return notary.InvalidField("origin",
+				"A fact of a record's origin has at most %d bytes, %s, and no white space at its ends.", statement.MaxValue,
+				notary.TextRule)
 		}
 	}
 	total := len(d.Title) + len(d.FileName)
@@ -97,7 +105,8 @@ func (in *Intake) CheckForm(d Draft) error {
 		case name == FieldTitle || name == FieldFileName || strings.HasPrefix(name, "origin"):
 			return notary.InvalidField("fields", "The field name %q is reserved.", name)
 		case !notary.ValidLines(value, statement.MaxValue):
-			return notary.InvalidField("fields", "The value of %q must be at most %d bytes of UTF-8: lines of text with %s.", name, statement.MaxValue, notary.TextRule)
+			return notary.InvalidField("fields", "The value of %q must be at most %d bytes of UTF-8: lines of text with %s.",
+				name, statement.MaxValue, notary.TextRule)
 		}
 		total += len(name) + len(value)
 	}

@@ -446,7 +446,8 @@ func (in *Intake) revoke(ctx context.Context, agencyID, idOrNumber, reason, idem
 // idempotency key; the item then has nothing but what the key stands for.
 func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, reason, idempotency string, approved bool) (*Item, *Prior, error) {
 	if !notary.ValidLine(reason, statement.MaxReason) {
-		return nil, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes is needed, with %s; it will be public.", statement.MaxReason, notary.TextRule)
+		return nil, nil, notary.InvalidField("reason", "A reason of 1 to %d bytes is needed, with %s; it will be public.",
+			statement.MaxReason, notary.TextRule)
 	}
 	if err := CheckIdempotency(idempotency); err != nil {
 		return nil, nil, err

@@ -80,7 +80,8 @@ func parseProxies(text string) ([]netip.Prefix, error) {
 		}
 		switch {
 		case p.Masked() != p:
-			return nil, fmt.Errorf("trusted-proxies: %s has bits beyond its network: write %s, or the address alone", p, p.Masked())
+			return nil, fmt.Errorf("trusted-proxies: %s has bits beyond its network: write %s, or the address alone", p,
+				p.Masked())
 		case p.Addr().Is4In6():
 			return nil, fmt.Errorf("trusted-proxies: write %s as a network of IPv4", p)
 		case p.Bits() == 0:
@@ -176,7 +177,8 @@ func (r Rules) pick(next func() (hop, error)) (netip.Addr, error) {
 		case n < r.hops && stranger == 0 && !r.trusts(h.addr):
 			stranger = n
 		case n == r.hops && stranger > 0:
-			return netip.Addr{}, r.refuse(Unknown, fmt.Sprintf("names as hop %d an address that is not among trusted-proxies", stranger))
+			return netip.Addr{}, r.refuse(Unknown,
+				fmt.Sprintf("names as hop %d an address that is not among trusted-proxies", stranger))
 		case n == r.hops:
 			return h.addr, nil
 		}

@@ -60,7 +60,8 @@ const (
 
 func TestAddr(t *testing.T) {
 	const proxy, stranger = "10.0.0.1:4000", "203.0.113.66:4000"
-	list, two, single, forwarded := []any{"X-Forwarded-For", 1}, []any{"X-Forwarded-For", 2}, []any{"X-Real-IP", 1}, []any{"Forwarded", 1}
+	list, two, single, forwarded := []any{"X-Forwarded-For", 1}, []any{"X-Forwarded-For", 2}, []any{"X-Real-IP", 1},
+		[]any{"Forwarded", 1}
 	for _, c := range []struct {
 		rules []any
 		peer  string
@@ -149,7 +150,8 @@ func TestAddr(t *testing.T) {
 // Without settings the other end of the connection is the caller, whatever headers say.
 func TestNoProxies(t *testing.T) {
 	var zero Rules
-	if addr, err := zero.Addr(request("[::ffff:192.0.2.7]:1", xff+"6.6.6.6", real+"6.6.6.6", fwd+"for=6.6.6.6")); err != nil || addr.String() != "192.0.2.7" {
+	if addr, err := zero.Addr(request("[::ffff:192.0.2.7]:1", xff+"6.6.6.6", real+"6.6.6.6",
+		fwd+"for=6.6.6.6")); err != nil || addr.String() != "192.0.2.7" {
 		t.Error(addr, err)
 	}
 }
@@ -162,11 +164,15 @@ func TestMiddleware(t *testing.T) {
 	var log strings.Builder
 	now, counted := time.Unix(0, 0), map[Reason]int{}
 	seen := ""
-	h := rules.Middleware(Options{Open: []string{"/readyz"}, Count: func(r Reason) { counted[r]++ }, Now: func() time.Time { return now },
+	h := rules.Middleware(Options{Open: []string{"/readyz"}, Count: func(r Reason) { counted[r]++ },
+		Now: func() time.Time { return now },
 		Refuse: func(w http.ResponseWriter, _ *http.Request, why *Refusal) {
 			http.Error(w, why.Detail, http.StatusBadRequest)
 		},
-		Log: slog.New(slog.NewTextHandler(&log, nil))})(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.RemoteAddr }))
+		Log: slog.New(slog.NewTextHandler(&log, nil))})(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		seen = r.RemoteAddr
+	}))
 	call := func(path, peer string, lines ...string) int {
 		w := httptest.NewRecorder()
 		seen = ""
@@ -194,7 +200,8 @@ func TestMiddleware(t *testing.T) {
 	if counted[Missing] != 100 || counted[Unreadable] != 1 {
 		t.Error(counted)
 	}
-	if n := strings.Count(log.String(), "\n"); n != 2 || !strings.Contains(log.String(), "since_last_line=100") || strings.Contains(log.String(), "six") {
+	if n := strings.Count(log.String(), "\n"); n != 2 || !strings.Contains(log.String(), "since_last_line=100") ||
+		strings.Contains(log.String(), "six") {
 		t.Errorf("%d lines: %s", n, log.String())
 	}
 }
@@ -202,12 +209,14 @@ func TestMiddleware(t *testing.T) {
 // FuzzAddr holds what must be true of any header: no crash, and what follows what the proxy
 // itself wrote, in a line of its own, is always that.
 func FuzzAddr(f *testing.F) {
-	for _, s := range []string{"", "1.2.3.4", `for="[::1]:4711"`, `for=_hidden;proto=http, for="\"`, `x="`, ",,", "[::1]:80, 1.2.3.4:5"} {
+	for _, s := range []string{"", "1.2.3.4", `for="[::1]:4711"`, `for=_hidden;proto=http, for="\"`, `x="`, ",,",
+		"[::1]:80, 1.2.3.4:5"} {
 		f.Add(s)
 	}
 	want := netip.MustParseAddr("192.0.2.1")
 	f.Fuzz(func(t *testing.T, client string) {
-		for header, own := range map[string]string{"X-Forwarded-For": "192.0.2.1", "Forwarded": `proto=https;for="192.0.2.1:80"`} {
+		for header, own := range map[string]string{"X-Forwarded-For": "192.0.2.1",
+			"Forwarded": `proto=https;for="192.0.2.1:80"`} {
 			rules, err := NewRules("10.0.0.1", header, 1)
 			if err != nil {
 				t.Fatal(err)
@@ -219,7 +228,8 @@ func FuzzAddr(f *testing.F) {
 			}
 			r.Header[header] = []string{client}
 			addr, err := rules.Addr(r)
-			if why := (*Refusal)(nil); err == nil != addr.IsValid() || err != nil && !errors.As(err, &why) || addr.Zone() != "" || addr.Is4In6() {
+			if why := (*Refusal)(nil); err == nil != addr.IsValid() || err != nil && !errors.As(err, &why) ||
+				addr.Zone() != "" || addr.Is4In6() {
 				t.Errorf("%s %q: %s, %v", header, client, addr, err)
 			}
 		}
@@ -227,7 +237,8 @@ func FuzzAddr(f *testing.F) {
 		if err == nil && len(all) == 0 {
 			t.Errorf("%q: no element and no error", client)
 		}
-		if again, aerr := parseForwarded(client + ", for=192.0.2.1"); err == nil && (aerr != nil || len(again) != len(all)+1 || again[len(all)].addr != want) {
+		if again, aerr := parseForwarded(client + ", for=192.0.2.1"); err == nil && (aerr != nil ||
+			len(again) != len(all)+1 || again[len(all)].addr != want) {
 			t.Errorf("%q: what is appended is read as %v, %v", client, again, aerr)
 		}
 	})

@@ -104,7 +104,8 @@ func obfuscated(port string) bool {
 func cutToken(s string) (token, rest string) {
 	for i := range len(s) {
 		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~",
+			c) >= 0) {
 			return s[:i], s[i:]
 		}
 	}

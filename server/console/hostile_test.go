@@ -47,7 +47,9 @@ func TestHostileFields(t *testing.T) {
 	p := o.as("admin")
 	clerk := o.as("clerk")
 	names := fieldNames(t)
-	for _, value := range []string{"", " ", "null", "{", "[]", `{"type":"object"} x`, "-1", "1e999", "NaN", "99999999999999999999999999", "0000-00-00", "yes", "\x00", "\xff", "a\u202eb", "../..", "%00", strings.Repeat("长", 30)} {
+	for _, value := range []string{"", " ", "null", "{", "[]", `{"type":"object"} x`, "-1", "1e999", "NaN",
+		"99999999999999999999999999", "0000-00-00", "yes", "\x00", "\xff", "a\u202eb", "../..", "%00", strings.Repeat("长",
+			30)} {
 		form := url.Values{}
 		for _, n := range names {
 			form.Set(n, value)
@@ -55,7 +57,8 @@ func TestHostileFields(t *testing.T) {
 		for _, rt := range console.Table() {
 			path := strings.ReplaceAll(own.in(rt.Path), "{token}", "x")
 			// Ending one's own session, or the thing that all other forms are about, would end the test.
-			if rt.Act == "sign_out" || rt.Act == "session_end" || strings.HasPrefix(string(rt.Act), "passkey") || rt.Open || strings.HasSuffix(path, "/events") || strings.HasSuffix(path, "/delete") || strings.HasSuffix(path, "/drop") {
+			if rt.Act == "sign_out" || rt.Act == "session_end" || strings.HasPrefix(string(rt.Act), "passkey") || rt.Open ||
+				strings.HasSuffix(path, "/events") || strings.HasSuffix(path, "/delete") || strings.HasSuffix(path, "/drop") {
 				continue
 			}
 			for _, who := range []*person{p, clerk} {
@@ -80,13 +83,17 @@ func TestHostileFields(t *testing.T) {
 func TestClassWithoutSchema(t *testing.T) {
 	o := openOffice(t, false)
 	p := o.as("admin")
-	for _, schema := range []string{"", "   ", "null", "{", "[]", `"x"`, `{"type":"object"} x`, `{"type":"object"}{}`, `{"type":"array"}`, `{"type":"object","properties":{"a":{"type":"string","title":"a` + "\u202e" + `b"}}}`} {
-		a := p.post("/console/class-new", url.Values{"id": {"permit"}, "zh": {"许可"}, "en": {"Permit"}, "keep": {"yes"}, "schema": {schema}})
-		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `aria-invalid="true"`) && !strings.Contains(a.body, `id="problem"`) {
+	for _, schema := range []string{"", "   ", "null", "{", "[]", `"x"`, `{"type":"object"} x`, `{"type":"object"}{}`,
+		`{"type":"array"}`, `{"type":"object","properties":{"a":{"type":"string","title":"a` + "\u202e" + `b"}}}`} {
+		a := p.post("/console/class-new", url.Values{"id": {"permit"}, "zh": {"许可"}, "en": {"Permit"}, "keep": {"yes"},
+			"schema": {schema}})
+		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, `aria-invalid="true"`) &&
+			!strings.Contains(a.body, `id="problem"`) {
 			t.Errorf("%q: %d", schema, a.status)
 		}
 	}
-	if a := p.post("/console/class-new", url.Values{"id": {"permit"}, "zh": {"许可"}, "en": {"Permit"}, "keep": {"yes"}, "schema": {`{"type":"object","properties":{}}`}}); a.status != http.StatusSeeOther {
+	if a := p.post("/console/class-new", url.Values{"id": {"permit"}, "zh": {"许可"}, "en": {"Permit"}, "keep": {"yes"},
+		"schema": {`{"type":"object","properties":{}}`}}); a.status != http.StatusSeeOther {
 		t.Errorf("a class without attributes: %d", a.status)
 	}
 }

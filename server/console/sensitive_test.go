@@ -22,30 +22,44 @@ const (
 
 // weights decides for every act. A new one fails the test until it is decided here.
 var weights = map[string]string{
-	"POST /console/sign-in": itself, "POST /console/code": itself, "POST /console/passkey/begin": itself, "POST /console/passkey": itself, "POST /console/sign-in/sso": itself,
+	"POST /console/sign-in": itself, "POST /console/code": itself, "POST /console/passkey/begin": itself,
+	"POST /console/passkey": itself, "POST /console/sign-in/sso": itself,
 	"POST /console/invitation/{token}": itself, "POST /console/invitation/{token}/sso": itself,
 	"POST /console/sign-out":         takesAway,
 	"POST /console/account/password": itself, // with the present password
-	"POST /console/account/factor":   asks, "POST /console/account/factor/confirm": itself, "POST /console/account/factor/remove": asks,
+	"POST /console/account/factor":   asks, "POST /console/account/factor/confirm": itself,
+	"POST /console/account/factor/remove":  asks,
 	"POST /console/account/sessions/end":   takesAway,
-	"POST /console/account/passkeys/begin": asks, "POST /console/account/passkeys": itself, "POST /console/account/passkeys/{passkey}/remove": asks,
-	"POST /console/account/confirm": asks, "POST /console/account/confirm/begin": itself, "POST /console/account/confirm/passkey": itself, "POST /console/account/confirm/sso": itself,
+	"POST /console/account/passkeys/begin": asks, "POST /console/account/passkeys": itself,
+	"POST /console/account/passkeys/{passkey}/remove": asks,
+	"POST /console/account/confirm":                   asks, "POST /console/account/confirm/begin": itself,
+	"POST /console/account/confirm/passkey": itself, "POST /console/account/confirm/sso": itself,
 	"POST /console/account/sso": asks, "POST /console/account/sso/link": itself, "POST /console/account/sso/unlink": asks,
 
-	"POST /console/upload": daily, "POST /console/known": daily, "POST /console/uploads": daily, "HEAD /console/uploads/{upload}": daily, "PATCH /console/uploads/{upload}": daily,
-	"DELETE /console/uploads/{upload}": daily, "POST /console/papers/take": daily, "POST /console/papers/{paper}": daily, "POST /console/papers/{paper}/marks": daily,
-	"POST /console/papers/{paper}/recall": daily, "POST /console/papers/{paper}/drop": daily, "POST /console/papers/{paper}/approve": daily, "POST /console/papers/{paper}/return": daily,
-	"POST /console/records/searches": own, "POST /console/records/searches/delete": own, "POST /console/records/{record}/revoke": daily, "POST /console/records/{record}/erase": asks,
-	"POST /console/bulk": daily, "POST /console/bulk/{job}/files": daily, "POST /console/bulk/{job}/start": daily, "POST /console/bulk/{job}/recall": daily, "POST /console/bulk/{job}/retry": daily,
-	"POST /console/bulk/{job}/drop": daily, "POST /console/bulk/{job}/approve": daily, "POST /console/bulk/{job}/return": daily,
+	"POST /console/upload": daily, "POST /console/known": daily, "POST /console/uploads": daily,
+	"HEAD /console/uploads/{upload}": daily, "PATCH /console/uploads/{upload}": daily,
+	"DELETE /console/uploads/{upload}": daily, "POST /console/papers/take": daily,
+	"POST /console/papers/{paper}": daily, "POST /console/papers/{paper}/marks": daily,
+	"POST /console/papers/{paper}/recall": daily, "POST /console/papers/{paper}/drop": daily,
+	"POST /console/papers/{paper}/approve": daily, "POST /console/papers/{paper}/return": daily,
+	"POST /console/records/searches": own, "POST /console/records/searches/delete": own,
+	"POST /console/records/{record}/revoke": daily, "POST /console/records/{record}/erase": asks,
+	"POST /console/bulk": daily, "POST /console/bulk/{job}/files": daily, "POST /console/bulk/{job}/start": daily,
+	"POST /console/bulk/{job}/recall": daily, "POST /console/bulk/{job}/retry": daily,
+	"POST /console/bulk/{job}/drop": daily, "POST /console/bulk/{job}/approve": daily,
+	"POST /console/bulk/{job}/return": daily,
 
-	"POST /console/classes": asks, "POST /console/class-new": asks, "POST /console/classes/{class}": asks, // whether a second person must agree
+	"POST /console/classes": asks, "POST /console/class-new": asks, "POST /console/classes/{class}": asks,
+	// whether a second person must agree
 	"POST /console/seals": asks, "POST /console/seals/{picture}/show": asks, "POST /console/seals/{picture}/end": asks,
 	"POST /console/keys": asks, "POST /console/keys/{key}/rotate": asks, "POST /console/keys/{key}/end": takesAway,
-	"POST /console/webhooks": asks, "POST /console/webhooks/{webhook}": asks, "POST /console/webhooks/{webhook}/enabled": asks, // to whom attributes are sent
-	"POST /console/webhooks/{webhook}/secret": asks, "POST /console/webhooks/{webhook}/delete": asks,
-	"POST /console/webhooks/{webhook}/test": daily, "POST /console/webhooks/{webhook}/replay": daily, "POST /console/webhooks/{webhook}/deliveries/{delivery}/replay": daily, // to where it was sent before
-	"POST /console/users": asks, "POST /console/users/{user}/role": asks, "POST /console/users/{user}/disabled": asks, "POST /console/users/{user}/invite": asks, "POST /console/users/{user}/withdraw": takesAway,
+	"POST /console/webhooks": asks, "POST /console/webhooks/{webhook}": asks,
+	"POST /console/webhooks/{webhook}/enabled": asks, // to whom attributes are sent
+	"POST /console/webhooks/{webhook}/secret":  asks, "POST /console/webhooks/{webhook}/delete": asks,
+	"POST /console/webhooks/{webhook}/test": daily, "POST /console/webhooks/{webhook}/replay": daily,
+	"POST /console/webhooks/{webhook}/deliveries/{delivery}/replay": daily, // to where it was sent before
+	"POST /console/users": asks, "POST /console/users/{user}/role": asks, "POST /console/users/{user}/disabled": asks,
+	"POST /console/users/{user}/invite": asks, "POST /console/users/{user}/withdraw": takesAway,
 	"POST /console/sso": asks, "POST /console/sso/remove": asks,
 }
 
@@ -90,7 +104,8 @@ func TestSensitiveActsAsk(t *testing.T) {
 		}
 		for _, answer := range []string{"", "a guess"} {
 			path := own.in(rt.Path)
-			a := p.post(path, url.Values{"confirm": {answer}, "url": {"https://thief.example/"}, "kind": {"record.anchored"}, "zh": {"甲"}, "en": {"A"}, "schema": {"{}"}, "id": {"x"}, "enabled": {"false"}})
+			a := p.post(path, url.Values{"confirm": {answer}, "url": {"https://thief.example/"}, "kind": {"record.anchored"},
+				"zh": {"甲"}, "en": {"A"}, "schema": {"{}"}, "id": {"x"}, "enabled": {"false"}})
 			if a.status != http.StatusUnprocessableEntity && a.status != http.StatusTooManyRequests {
 				t.Errorf("%s with the answer %q: %d", path, answer, a.status)
 			}
@@ -101,7 +116,8 @@ func TestSensitiveActsAsk(t *testing.T) {
 	if before.Settings.URL != after.Settings.URL || before.Health.State != after.Health.State {
 		t.Errorf("changed without a question: %+v", after)
 	}
-	for _, path := range []string{"/console/class-new", "/console/classes/" + own["class"], "/console/webhooks/" + own["webhook"], "/console/classes", "/console/seals"} {
+	for _, path := range []string{"/console/class-new", "/console/classes/" + own["class"],
+		"/console/webhooks/" + own["webhook"], "/console/classes", "/console/seals"} {
 		if a := p.get(path); a.status != http.StatusOK || !strings.Contains(a.body, `name="confirm"`) {
 			t.Errorf("%s does not ask: %d", path, a.status)
 		}

@@ -374,7 +374,8 @@ func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, n
 	case !notary.ValidUSCC(req.Code):
 		return a, fmt.Errorf("%q is no unified social credit code (GB 32100): 18 characters with a valid check character", req.Code)
 	case !notary.ValidLine(req.Name, statement.MaxName):
-		return a, fmt.Errorf("an agency's name has 1 to %d bytes, %s, and no white space at its ends", statement.MaxName, notary.TextRule)
+		return a, fmt.Errorf("an agency's name has 1 to %d bytes, %s, and no white space at its ends", statement.MaxName,
+			notary.TextRule)
 	case !notary.ValidRegion(req.Region):
 		return a, fmt.Errorf("%q is no region code (GB/T 2260): six digits", req.Region)
 	}

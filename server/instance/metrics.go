@@ -29,7 +29,8 @@ func newMetrics(in *Instance) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"route"})}
 	m.callers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stele_http_callers_refused_total",
 		Help: "Requests refused because a trusted proxy did not say readably who calls, by reason."}, []string{"reason"})
-	m.registry.MustRegister(m.requests, m.duration, m.callers, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &progressCollector{in})
+	m.registry.MustRegister(m.requests, m.duration, m.callers, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &progressCollector{in})
 	return m
 }
 

@@ -54,8 +54,10 @@ func TestClosedData(t *testing.T) {
 		mode, good fs.FileMode
 		commands   []string
 	}{
-		{".", 0o755, 0o700, []string{"serve", "fsck", "demo"}}, {".", 0o710, 0o700, []string{"serve"}}, {"stele.db", 0o644, 0o600, []string{"serve", "migrate", "fsck"}},
-		{"stele.db", 0o620, 0o600, []string{"serve"}}, {"chain", 0o750, 0o700, []string{"serve"}}, {"chain/sign.db", 0o640, 0o600, []string{"serve"}}, {"objects", 0o755, 0o700, []string{"serve"}},
+		{".", 0o755, 0o700, []string{"serve", "fsck", "demo"}}, {".", 0o710, 0o700, []string{"serve"}}, {"stele.db",
+			0o644, 0o600, []string{"serve", "migrate", "fsck"}},
+		{"stele.db", 0o620, 0o600, []string{"serve"}}, {"chain", 0o750, 0o700, []string{"serve"}}, {"chain/sign.db",
+			0o640, 0o600, []string{"serve"}}, {"objects", 0o755, 0o700, []string{"serve"}},
 	} {
 		path := filepath.Join(site.data, c.name)
 		fatalIfErr(t, os.Chmod(path, c.mode))

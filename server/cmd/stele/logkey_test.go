@@ -187,7 +187,8 @@ func TestLogKeyChangesOnNetwork(t *testing.T) {
 		urls = append(urls, "http://"+city.API)
 	}
 	nodes := filepath.Join(n.data, "nodes")
-	s := site{data: folder(t), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","), "--chain-token-file", filepath.Join(nodes, "token")}}
+	s := site{data: folder(t), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","),
+		"--chain-token-file", filepath.Join(nodes, "token")}}
 	s.succeeds(t, "init", "--new-passphrase", "--origin", "second.example/"+unique(), "--genesis", filepath.Join(nodes, "genesis.txt"), "--fingerprint", n.trust.Chains[0].Genesis.Hash().String())
 	n.admit(s.succeeds(t, "log-key"))
 

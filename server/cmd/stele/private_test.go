@@ -9,8 +9,10 @@ import (
 // Profiles are served where only this machine asks, if at all, and never beside the metrics.
 func TestProfiles(t *testing.T) {
 	site := site{data: folder(t)}
-	for _, addr := range []string{":6060", "0.0.0.0:6060", "[::]:6060", "10.0.0.1:6060", "localhost:6060", "127.0.0.1", "stele.example:6060"} {
-		if _, errs, code := site.output(t, "serve", "--pprof-listen", addr); code == 0 || !strings.Contains(errs, "not a loopback address") {
+	for _, addr := range []string{":6060", "0.0.0.0:6060", "[::]:6060", "10.0.0.1:6060", "localhost:6060", "127.0.0.1",
+		"stele.example:6060"} {
+		if _, errs, code := site.output(t, "serve", "--pprof-listen", addr); code == 0 || !strings.Contains(errs,
+			"not a loopback address") {
 			t.Errorf("%s: %d %s", addr, code, errs)
 		}
 	}

@@ -106,7 +106,8 @@ func haproxy(t *testing.T, block, target string) (addr string) {
 func callFrom(t *testing.T, from, addr, path, key string, header http.Header) (status int, body string) {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext},
+		Timeout: 30 * time.Second}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, nil)
 	fatalIfErr(t, err)
 	req.Header = header.Clone()
@@ -136,13 +137,18 @@ func (s site) keyFrom(t *testing.T, network string) string {
 // forgeries are headers with which a client claims to call from an address.
 func forgeries(addr string) []http.Header {
 	var all []http.Header
-	list := []string{addr, addr + ", " + addr, addr + ",", addr + ":80", "garbage, " + addr, addr + ", garbage", "garbage", "", ",", "unknown", "[" + addr}
+	list := []string{addr, addr + ", " + addr, addr + ",", addr + ":80", "garbage, " + addr, addr + ", garbage",
+		"garbage", "", ",", "unknown", "[" + addr}
 	for _, v := range list {
-		all = append(all, http.Header{"X-Forwarded-For": {v}}, http.Header{"X-Real-Ip": {v}}, http.Header{"x-real-ip": {v}}, http.Header{"X_Real_IP": {v}},
-			http.Header{"X-Forwarded-For": {v, v}}, http.Header{"X-Real-Ip": {v, v}}, http.Header{"Connection": {"X-Forwarded-For, X-Real-IP, Forwarded"}, "X-Forwarded-For": {v}})
+		all = append(all, http.Header{"X-Forwarded-For": {v}}, http.Header{"X-Real-Ip": {v}},
+			http.Header{"x-real-ip": {v}}, http.Header{"X_Real_IP": {v}},
+			http.Header{"X-Forwarded-For": {v, v}}, http.Header{"X-Real-Ip": {v, v}},
+			http.Header{"Connection": {"X-Forwarded-For, X-Real-IP, Forwarded"}, "X-Forwarded-For": {v}})
 	}
-	for _, v := range []string{"for=" + addr, "for=" + addr + ", for=" + addr, `for="` + addr + `:80"`, "for=" + addr + `;x="`, `for="`, "for=unknown", "garbage", ""} {
-		all = append(all, http.Header{"Forwarded": {v}}, http.Header{"Forwarded": {v, v}}, http.Header{"forwarded": {v}, "X-Forwarded-For": {addr}})
+	for _, v := range []string{"for=" + addr, "for=" + addr + ", for=" + addr, `for="` + addr + `:80"`,
+		"for=" + addr + `;x="`, `for="`, "for=unknown", "garbage", ""} {
+		all = append(all, http.Header{"Forwarded": {v}}, http.Header{"Forwarded": {v, v}}, http.Header{"forwarded": {v},
+			"X-Forwarded-For": {addr}})
 	}
 	return all
 }
@@ -156,11 +162,26 @@ func TestForgedAddresses(t *testing.T) {
 		hops   string
 		front  func(t *testing.T, target string) string
 	}{
-		{"nginx appends to the list", "X-Forwarded-For", "1", func(t *testing.T, to string) string { return nginx(t, docBlock(t, "nginx", "x-forwarded-for"), to) }},
-		{"haproxy appends a line", "X-Forwarded-For", "1", func(t *testing.T, to string) string { return haproxy(t, docBlock(t, "haproxy", "x-forwarded-for"), to) }},
-		{"nginx overwrites", "X-Real-IP", "1", func(t *testing.T, to string) string { return nginx(t, docBlock(t, "nginx", "x-real-ip"), to) }},
-		{"haproxy overwrites", "X-Real-IP", "1", func(t *testing.T, to string) string { return haproxy(t, docBlock(t, "haproxy", "x-real-ip"), to) }},
-		{"haproxy says Forwarded", "Forwarded", "1", func(t *testing.T, to string) string { return haproxy(t, docBlock(t, "haproxy", "forwarded"), to) }},
+		{"nginx appends to the list", "X-Forwarded-For", "1", func(t *testing.T, to string) string {
+			return nginx(t,
+				docBlock(t, "nginx", "x-forwarded-for"), to)
+		}},
+		{"haproxy appends a line", "X-Forwarded-For", "1", func(t *testing.T, to string) string {
+			return haproxy(t,
+				docBlock(t, "haproxy", "x-forwarded-for"), to)
+		}},
+		{"nginx overwrites", "X-Real-IP", "1", func(t *testing.T, to string) string {
+			return nginx(t, docBlock(t, "nginx",
+				"x-real-ip"), to)
+		}},
+		{"haproxy overwrites", "X-Real-IP", "1", func(t *testing.T, to string) string {
+			return haproxy(t, docBlock(t,
+				"haproxy", "x-real-ip"), to)
+		}},
+		{"haproxy says Forwarded", "Forwarded", "1", func(t *testing.T, to string) string {
+			return haproxy(t, docBlock(t,
+				"haproxy", "forwarded"), to)
+		}},
 		{"haproxy before nginx", "X-Forwarded-For", "2", func(t *testing.T, to string) string {
 			return haproxy(t, docBlock(t, "haproxy", "x-forwarded-for"), nginx(t, docBlock(t, "nginx", "x-forwarded-for"), to))
 		}},
@@ -184,7 +205,8 @@ func TestForgedAddresses(t *testing.T) {
 			}
 			for key, addr := range map[string]string{bound: agencyAddress, proxys: "127.0.0.1"} {
 				for _, h := range forgeries(addr) {
-					if status, body := callFrom(t, stranger, front, "/api/v1/key", key, h); status != http.StatusForbidden && status != http.StatusBadRequest {
+					if status, body := callFrom(t, stranger, front, "/api/v1/key", key, h); status != http.StatusForbidden &&
+						status != http.StatusBadRequest {
 						t.Errorf("%s is believed: %q: %d %s", addr, h, status, body)
 					}
 					if status, body := callFrom(t, stranger, direct, "/api/v1/key", key, h); status != http.StatusForbidden {
@@ -193,7 +215,8 @@ func TestForgedAddresses(t *testing.T) {
 				}
 			}
 			// The proxy itself, saying nothing.
-			if status, body := callFrom(t, "127.0.0.1", direct, "/api/v1/key", proxys, nil); status != http.StatusBadRequest || !strings.Contains(body, c.header+" is missing") {
+			if status, body := callFrom(t, "127.0.0.1", direct, "/api/v1/key", proxys,
+				nil); status != http.StatusBadRequest || !strings.Contains(body, c.header+" is missing") {
 				t.Errorf("without the header: %d %s", status, body)
 			}
 			if status, body := callFrom(t, "127.0.0.1", direct, "/readyz", "", nil); status != http.StatusOK {
@@ -209,7 +232,8 @@ func TestForgedAddresses(t *testing.T) {
 // A header that is believed from everybody is no setting.
 func TestHeaderNeedsProxies(t *testing.T) {
 	site := site{data: folder(t)}
-	for _, args := range [][]string{{"--client-ip-header", "X-Real-IP"}, {"--trusted-proxies", "127.0.0.1"}, {"--trusted-proxies", "0.0.0.0/0", "--client-ip-header", "X-Real-IP"}} {
+	for _, args := range [][]string{{"--client-ip-header", "X-Real-IP"}, {"--trusted-proxies", "127.0.0.1"},
+		{"--trusted-proxies", "0.0.0.0/0", "--client-ip-header", "X-Real-IP"}} {
 		_, errs, code := site.output(t, append([]string{"config"}, args...)...)
 		if code == 0 || !strings.Contains(errs, "trusted-proxies") {
 			t.Errorf("%q: %d %s", args, code, errs)
