@@ -12,12 +12,10 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -76,7 +74,8 @@ func Listen(in *Instance, version string) (*Server, error) {
 	s.ln = limitListener(ln, in.Config.MaxConnections)
 	metrics := http.NewServeMux()
 	metrics.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	if err := errors.Join(s.listenPrivate(in.Config.MetricsListen, metrics), s.listenPrivate(in.Config.PprofListen, profiles())); err != nil {
+	if err := errors.Join(s.listenPrivate(in.Config.MetricsListen, metrics), s.listenPrivate(in.Config.PprofListen,
+		profiles())); err != nil {
 		for _, p := range s.private {
 			err = errors.Join(err, p.ln.Close())
 		}
@@ -147,7 +146,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	if err != nil {
 		return nil, err
 	}
-	r.Use(m.measure, in.recoverer, securityHeaders, plainAddress, who.Middleware(caller.Options{Open: api.HealthPaths, Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}))
+	r.Use(m.measure, in.recoverer, securityHeaders, who.Middleware(caller.Options{Open: api.HealthPaths,
+		Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}))
 	limits := api.DefaultLimits()
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	codes := auth.NewCodes(time.Now)
@@ -246,24 +246,6 @@ func publicURL(c Config) string {
 // refuseCaller answers a request whose caller's address cannot be told.
 func refuseCaller(w http.ResponseWriter, _ *http.Request, why *caller.Refusal) {
 	api.WriteProblem(w, notary.Errorf(notary.CodeMalformed, "%s", why.Detail))
-}
-
-// plainAddress refuses addresses whose parts are not UTF-8 or hold zero bytes. Nothing has such a
-// name, and each store would answer with an error of its own, as if it were down.
-func plainAddress(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		parts := []string{r.URL.Path}
-		if r.URL.RawQuery != "" {
-			for name, values := range r.URL.Query() {
-				parts = append(append(parts, name), values...)
-			}
-		}
-		if slices.ContainsFunc(parts, func(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }) {
-			api.WriteProblem(w, notary.Errorf(notary.CodeMalformed, "The address holds what is no text: its parts are UTF-8, percent-encoded, without zero bytes. Nothing was done."))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // securityHeaders are those of every answer; pages add their own Content-Security-Policy.
