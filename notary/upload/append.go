@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"stele/notary"
@@ -239,6 +240,9 @@ func (w *watched) Read(b []byte) (int, error) {
 
 func unprintable(r rune) bool { return r <= ' ' || r > '~' }
 
+// validText is for what comes beside a file. Its name is kept as it came, since nobody can change
+// how their files are called: it is cleaned when it becomes a paper's, and under the rule for
+// texts when it becomes a record's.
 func validText(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !notary.ValidRune(r) })
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
