@@ -87,6 +87,9 @@ func TestMarksBelowAnnotations(t *testing.T) {
 		if errors.As(v.Problem, &plan); c.want == "" && v.Problem != nil || c.want != "" && (plan == nil || plan.Problem != c.want || plan.Page != 1) {
 			t.Errorf("%s: %v", what, v.Problem)
 		}
+		if !bytes.Contains(v.Outline, []byte("outline-seal")) {
+			t.Errorf("%s: the seal cannot be moved", what)
+		}
 		if shown := bytes.Contains(v.Outline, []byte("outline-above")); shown != (c.want != "" || what == "elsewhere") {
 			t.Errorf("%s: in the outline: %v", what, shown)
 		}

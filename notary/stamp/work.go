@@ -28,7 +28,7 @@ type Glance struct {
 type View struct {
 	Info    Info     `json:"info"`
 	Page    int      `json:"page"`
-	Placed  []Placed `json:"placed"`
+	Placed  []Placed `json:"placed"`  // also where there is a problem with a place
 	Outline []byte   `json:"outline"` // of the page, see [Document.Outline]
 	Problem error    `json:"-"`       // why the plan cannot be carried out; nil: it can
 }
@@ -43,8 +43,9 @@ func Look(document []byte, g Glance) (View, error) {
 	if g.Page >= 1 && g.Page <= len(d.pages) {
 		v.Page = g.Page
 	}
+	// Marks that cannot stay where they are, are shown there: so they can be moved.
 	if v.Placed, err = d.Place(g.Plan, g.URL); err != nil {
-		v.Problem, v.Placed = err, nil
+		v.Problem = err
 	} else if v.Info.Signed {
 		v.Problem = ErrSigned
 	}

@@ -135,7 +135,7 @@ func (v *visit) showMarks(p filing.Paper, document filing.Source, seal string, p
 		return err
 	}
 	if err != nil {
-		page.Wrong = v.stampProblem(err)
+		page.Wrong = v.unsaid(v.stampProblem(err))
 		return v.show("marks", "console.marks.title", page)
 	}
 	page.Page, page.Pages = view.Page, len(view.Info.Pages)
@@ -143,13 +143,21 @@ func (v *visit) showMarks(p filing.Paper, document filing.Source, seal string, p
 		page.After = page.Page + 1
 	}
 	if view.Problem != nil {
-		page.Wrong = v.stampProblem(view.Problem)
+		page.Wrong = v.unsaid(v.stampProblem(view.Problem))
 	}
 	for _, at := range view.Placed {
 		page.Covers, page.Dark = page.Covers || at.CoversText, page.Dark || at.OnDark
 	}
 	page.Outline = template.HTML(view.Outline) // numbers and fixed words only, see stamp.Outline
 	return v.show("marks", "console.marks.title", page)
+}
+
+// unsaid is a sentence that does not stand on the page already, as the problem of the form.
+func (v *visit) unsaid(text string) string {
+	if text == v.problem {
+		return ""
+	}
+	return text
 }
 
 // stampProblem says in the person's language why a document cannot be stamped so.
