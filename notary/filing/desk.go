@@ -390,8 +390,8 @@ func (d *Desk) load(ctx context.Context, p Paper) ([]byte, error) {
 		return nil, err
 	}
 	defer body.Close()
-	document, err := io.ReadAll(io.LimitReader(body, MaxMarked+1))
-	if err != nil {
+	document := make([]byte, p.File.Size)
+	if _, err := io.ReadFull(body, document); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return nil, StoreDown(err)
 	}
 	if sm.Sum(document) != p.File.SM3 {

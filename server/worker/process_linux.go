@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// niceness of a child: whoever waits for the service itself comes first.
-const niceness = 10
+// niceness of a child is the most there is: whoever waits for the service itself comes first.
+const niceness = 19
 
 // subdue gives a process less of the processors than others that want them. It is a courtesy: where
 // it is refused, the child runs all the same.

@@ -258,7 +258,7 @@ func (f *File) streamData(d Dict, start int) []byte {
 		}
 	}
 	end := bytes.Index(f.data[start:], []byte("endstream"))
-	const each = 256 // bytes that are looked through in a step
+	const each = 64 // bytes that are looked through in a step
 	if end < 0 {
 		f.budget.Take((len(f.data) - start) / each)
 		return nil
