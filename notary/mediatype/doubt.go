@@ -55,15 +55,16 @@ const (
 	ods  = "application/vnd.oasis.opendocument.spreadsheet"
 	odp  = "application/vnd.oasis.opendocument.presentation"
 	epub = "application/epub+zip"
+	vsdx = "application/vnd.ms-visio.drawing"
 )
 
 // precise are types in a zip that a file is of or is not.
-var precise = []string{docx, xlsx, pptx, odt, ods, odp, epub, OFD}
+var precise = []string{docx, xlsx, pptx, vsdx, odt, ods, odp, epub, OFD}
 
 // byEnding are the types of files that offices have, by the end of their names.
 var byEnding = map[string]string{
 	".pdf": pdf, ".ofd": OFD, ".docx": docx, ".xlsx": xlsx, ".pptx": pptx, ".odt": odt, ".ods": ods, ".odp": odp, ".epub": epub,
-	".doc": "application/msword", ".xls": "application/vnd.ms-excel", ".ppt": "application/vnd.ms-powerpoint",
+	".doc": doc, ".xls": xls, ".ppt": ppt, ".vsd": visio, ".vsdx": vsdx,
 	".wps": "application/wps-office.wps", ".et": "application/wps-office.et", ".dps": "application/wps-office.dps",
 	".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp",
 	".tif": "image/tiff", ".tiff": "image/tiff", ".heic": "image/heic",

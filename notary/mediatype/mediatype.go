@@ -22,16 +22,50 @@ const HeadSize = 32 << 10
 
 func init() {
 	mimetype.SetLimit(HeadSize)
-	mimetype.Lookup("application/zip").Extend(isOFD, OFD, ".ofd")
 }
 
 // Find is the media type that the first bytes of a document look like, without parameters.
 func Find(head []byte) string {
-	t, _, _ := strings.Cut(mimetype.Detect(head).String(), ";")
+	head = head[:min(len(head), HeadSize)]
+	m := mimetype.Detect(head)
+	t, _, _ := strings.Cut(m.String(), ";")
+	switch {
+	case within(m, "application/zip"):
+		t = zipType(head)
+	case within(m, oleStorage):
+		t = oleType(head, t)
+	case t == pdf && !bytes.HasPrefix(head, []byte("%PDF-")):
+		t = aroundPDF(head)
+	}
 	if !statement.ValidMediaType(t) {
 		return Unknown
 	}
 	return t
+}
+
+// within reports whether a type is one, or one that is built upon it.
+func within(m *mimetype.MIME, t string) bool {
+	for ; m != nil; m = m.Parent() {
+		if m.Is(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// aroundPDF says what a file is whose first bytes name a PDF further behind. The header may come
+// later (ISO 32000-1, Annex H, note 13), but a file that only holds a PDF is none: one in a tar, or in
+// a time stamp's envelope (RFC 5544).
+func aroundPDF(head []byte) string {
+	const longDER = "\x30\x80\x30\x81\x30\x82\x30\x83\x30\x84" // how a sequence of 128 bytes and more begins
+	if i := strings.Index(longDER, string(head[:2])); i >= 0 && i%2 == 0 {
+		return Unknown
+	}
+	m := mimetype.Detect(bytes.Replace(head, []byte("%PDF-"), []byte("%    "), 1))
+	if t, _, _ := strings.Cut(m.String(), ";"); t != Unknown && !within(m, "text/plain") {
+		return t
+	}
+	return pdf
 }
 
 // Check refuses a media type that the first bytes of a document contradict; HeadSize of
@@ -145,9 +179,9 @@ var typesOf = map[kind]string{
 	kindZstd:  "application/zstd",
 	kindBzip2: "application/x-bzip2",
 	kindZip: "application/zip application/x-zip application/x-zip-compressed application/java-archive " +
-		"application/vnd.android.package-archive application/vnd.google-earth.kmz application/vnd.sun.xml.calc " +
-		"application/ofd application/x-ofd application/vnd.ofd " + officeTypes,
-	kindOLE: "application/x-ole-storage application/x-ms-installer application/vnd.ms-outlook " + officeTypes,
+		"application/vnd.android.package-archive application/vnd.google-earth.kmz " +
+		vsdx + " application/ofd application/x-ofd application/vnd.ofd " + officeTypes,
+	kindOLE: oleStorage + " application/x-ms-installer application/vnd.ms-outlook " + visio + " " + officeTypes,
 	kindText: "application/json application/xml application/x-ndjson application/jsonl application/javascript " +
 		"application/yaml application/toml application/sql application/rtf application/x-subrip message/rfc822 " +
 		officeTypes,
@@ -180,7 +214,7 @@ func kindsOf(mediaType string) []kind {
 	case begins("application/vnd.openxmlformats-officedocument."),
 		begins("application/vnd.ms-") && ends(".macroenabled.12"):
 		return []kind{kindZip, kindOLE} // with a password it lies in an OLE file
-	case begins("application/vnd.oasis.opendocument."), ends("+zip"):
+	case begins("application/vnd.oasis.opendocument."), begins("application/vnd.sun.xml."), ends("+zip"):
 		return []kind{kindZip}
 	case begins("text/"), ends("+xml"), ends("+json"):
 		return []kind{kindText}
