@@ -47,6 +47,36 @@ func TestSchemaRefused(t *testing.T) {
 	}
 }
 
+// What is wrong with a schema is said in its own words, whichever program made it.
+func TestSchemaWords(t *testing.T) {
+	const draft = `"$schema":"https://json-schema.org/draft/2020-12/schema`
+	for text, want := range map[string]string{
+		`{` + draft + `","type":"object"}`:                                      "",
+		`{` + draft + `#","type":"object"}`:                                     "",
+		`{"$schema":"http://json-schema.org/draft-07/schema#","type":"object"}`: `says "http://json-schema.org/draft-07/schema#"`,
+		`{"$schema":7,"type":"object"}`:                                         `"$schema" holds a JSON number`,
+		`{"$id":"x","type":"object"}`:                                           `The word "$id" cannot be used here`,
+		`[]`:                                                                    "is a JSON array",
+		`true`:                                                                  "is a JSON bool",
+		`{"type":["object","null"]}`:                                            `"type" holds a JSON array`,
+		`{"type":"object","additionalProperties":{}}`:                           `"additionalProperties" holds a JSON object`,
+		`{"type":"object","properties":{"a":true}}`:                             "holds a JSON bool",
+		`{"type":"object","properties":{"a":{"type":"string","items":{}}}}`: `The word "items" cannot be used here`,
+	} {
+		_, err := class.ParseSchema(json.RawMessage(text))
+		switch {
+		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", text, err, want)
+		case err != nil && (strings.Contains(err.Error(), "Go ") || strings.Contains(err.Error(), "json:")):
+			t.Errorf("%s: not a sentence for people: %v", text, err)
+		}
+	}
+	s, err := class.ParseSchema(json.RawMessage(`{` + draft + `","type":"object","properties":{"a":{"type":"integer"}}}`))
+	if err != nil || s.Check(map[string]string{"a": "1"}) != nil || s.Check(map[string]string{"a": "x"}) == nil {
+		t.Errorf("a schema that says its kind does not check: %v", err)
+	}
+}
+
 func TestSchemaOrder(t *testing.T) {
 	s, err := class.ParseSchema(json.RawMessage(`{"properties":{"z":{"type":"string"},"a":{"type":"boolean"},"m":{"type":"string"}},"type":"object","required":["m"]}`))
 	if err != nil {

@@ -36,7 +36,7 @@ type Property struct {
 // Schema is the schema of a class's attributes: a JSON Schema (draft 2020-12) of an object
 // whose properties are single values, in the part of that language that a form can show:
 //
-//	type, properties, required, additionalProperties (true or false)
+//	$schema (of that draft), type, properties, required, additionalProperties (true or false)
 //	and of a property: type (string, integer, number, boolean), title, titleEn, description, descriptionEn,
 //	enum, format (date, email), pattern, minLength, maxLength, minimum, maximum, multiline
 //
@@ -51,6 +51,7 @@ type Schema struct {
 var emptySchema = json.RawMessage(`{"type":"object","properties":{},"additionalProperties":true}`)
 
 type schemaFile struct {
+	Dialect    string                  `json:"$schema"`
 	Type       string                  `json:"type"`
 	Properties map[string]propertyFile `json:"properties"`
 	Required   []string                `json:"required"`
@@ -95,7 +96,11 @@ func ParseSchema(raw json.RawMessage) (*Schema, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
-		return nil, badSchema("This is no schema that can be used here: %v", shorten(err))
+		return nil, unusable(err)
+	}
+	if f.Dialect != "" && strings.TrimSuffix(f.Dialect, "#") != draft {
+		return nil, badSchema("A schema is one of %s, or says nothing of its kind; this one says %q",
+			draft, shorten(f.Dialect))
 	}
 	names, err := propertyOrder(raw)
 	if err != nil {
@@ -122,14 +127,35 @@ func ParseSchema(raw json.RawMessage) (*Schema, error) {
 		}
 	}
 	if s.compiled, err = compile(raw); err != nil {
-		return nil, badSchema("The schema does not hold together: %v", shorten(err))
+		return nil, badSchema("The schema does not hold together: %v", shorten(err.Error()))
 	}
 	return s, nil
 }
 
-// shorten keeps an error on one line of a form.
-func shorten(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
+// draft is the kind of JSON Schema that a schema is of, and may say it is of ($schema): programs with
+// which people write schemas put it there.
+const draft = "https://json-schema.org/draft/2020-12/schema"
+
+// unusable says what of a schema cannot be read, in words of the schema.
+func unusable(err error) error {
+	var held *json.UnmarshalTypeError
+	if errors.As(err, &held) {
+		if held.Field == "" {
+			return badSchema("A schema is one JSON object; this is a JSON %s", held.Value)
+		}
+		return badSchema("%q holds a JSON %s, which it cannot hold here", shorten(held.Field), held.Value)
+	}
+	if word, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return badSchema("The word %s cannot be used here. Those of a schema are $schema, type, properties, required and "+
+			"additionalProperties (true or false); those of a property type, title, titleEn, description, descriptionEn, enum, "+
+			"format, pattern, minLength, maxLength, minimum, maximum and multiline", shorten(word))
+	}
+	return badSchema("This is no schema that can be used here: %v", shorten(err.Error()))
+}
+
+// shorten keeps a text on one line of a form.
+func shorten(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > 200 {
 		text = strings.ToValidUTF8(text[:200], "") + "…"
 	}
@@ -294,7 +320,7 @@ func causes(e *jsonschema.ValidationError) (out []Fault) {
 		}
 		return out
 	}
-	f := Fault{Why: shorten(errors.New(e.ErrorKind.LocalizedString(english)))}
+	f := Fault{Why: shorten(e.ErrorKind.LocalizedString(english))}
 	if path := e.ErrorKind.KeywordPath(); len(path) > 0 {
 		f.Kind = path[len(path)-1]
 	}
