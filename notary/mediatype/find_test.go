@@ -226,3 +226,12 @@ func TestFindAroundPDF(t *testing.T) {
 		}
 	}
 }
+
+// Rich text is that also with the byte that WordPad writes behind it, or with pictures in it as they are.
+func TestFindRichText(t *testing.T) {
+	for _, data := range []string{`{\rtf1 a}`, "{\\rtf1 a}\r\n\x00", "{\\rtf1{\\pict\\bin3 \x00\x01\x02}}"} {
+		if got := mediatype.Find([]byte(data)); got != "text/rtf" {
+			t.Errorf("%q is %s", data, got)
+		}
+	}
+}

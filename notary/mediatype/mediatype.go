@@ -36,6 +36,8 @@ func Find(head []byte) string {
 		t = oleType(head, t)
 	case t == pdf && !bytes.HasPrefix(head, []byte("%PDF-")):
 		t = aroundPDF(head)
+	case t == Unknown && bytes.HasPrefix(head, []byte(`{\rtf`)):
+		t = "text/rtf" // one byte of zero, which WordPad writes at the end, is no text for the library
 	}
 	if !statement.ValidMediaType(t) {
 		return Unknown
