@@ -40,6 +40,7 @@ race:
 
 e2e:
 	$(GO) test -timeout 25m $(E2E)
+	$(GO) test ./notary/bulk -run '^TestBombs$$'
 
 schemathesis: tools ## call everything in the API's description with what it allows and what it does not (part of test)
 	$(GO) test ./server/cmd/stele -run '^TestSchemathesis$$' -v

@@ -3,6 +3,7 @@ package bulk
 import (
 	"encoding/xml"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -20,11 +21,11 @@ const (
 // formats are how cells write their numbers.
 type formats struct {
 	since1904 bool
-	styles    []int          // number formats of cells' styles
-	codes     map[int]string // of formats that the workbook defines
-	kinds     map[int]kind   // of formats that have been looked at
-	cells     map[int]string // where the library writes a number in a format
-	f         *excelize.File // one sheet that holds one number for each format that is used
+	styles    []int                   // number formats of cells' styles
+	codes     map[int]string          // of formats that the workbook defines
+	kinds     map[int]kind            // of formats that have been looked at
+	cells     map[int]string          // where the library writes a number in a format
+	books     map[bool]*excelize.File // by since1904: one sheet each that holds one number for each format that is used
 }
 
 // kind is what is done with a number in a format.
@@ -39,7 +40,7 @@ const (
 
 // readStyles reads the number formats, and which style has which.
 func (w *workbook) readStyles(name string) error {
-	w.codes, w.kinds, w.cells = map[int]string{}, map[int]kind{}, map[int]string{}
+	w.codes, w.kinds, w.cells, w.books = map[int]string{}, map[int]kind{}, map[int]string{}, map[bool]*excelize.File{}
 	if name == "" || w.parts[strings.ToLower(name)] == nil {
 		return nil
 	}
@@ -85,8 +86,8 @@ func (w *workbook) readStyles(name string) error {
 }
 
 func (f *formats) close() {
-	if f.f != nil {
-		_ = f.f.Close()
+	for _, book := range f.books {
+		_ = book.Close()
 	}
 }
 
@@ -214,12 +215,20 @@ func bare(code string) string {
 	return strings.ToLower(b.String())
 }
 
+// elapsed are formats of a length of time, which does not begin on any day; one of them has no code of its own.
+var elapsed = regexp.MustCompile(`(?i)\[(h+|m+|s+)\]`)
+
+const elapsedHours = 46 // [h]:mm:ss (ECMA-376, part 1, 18.8.30)
+
 // shape has the library write a number in a format.
 func (f *formats) shape(digits string, id int) (string, error) {
 	const sheet = "Sheet1"
-	if f.f == nil {
-		f.f = excelize.NewFile(excelize.Options{ShortDatePattern: "yyyy-mm-dd", CultureInfo: excelize.CultureNameZhCN})
-		if err := f.f.SetWorkbookProps(&excelize.WorkbookPropsOptions{Date1904: &f.since1904}); err != nil {
+	since1904 := f.since1904 && !elapsed.MatchString(f.codes[id]) && id != elapsedHours
+	book := f.books[since1904]
+	if book == nil {
+		book = excelize.NewFile(excelize.Options{ShortDatePattern: "yyyy-mm-dd", CultureInfo: excelize.CultureNameZhCN})
+		f.books[since1904] = book
+		if err := book.SetWorkbookProps(&excelize.WorkbookPropsOptions{Date1904: &since1904}); err != nil {
 			return "", errWorkbook
 		}
 	}
@@ -231,18 +240,18 @@ func (f *formats) shape(digits string, id int) (string, error) {
 		if code, own := f.codes[id]; own {
 			style = excelize.Style{CustomNumFmt: &code}
 		}
-		s, err := f.f.NewStyle(&style)
+		s, err := book.NewStyle(&style)
 		if err != nil {
 			return digits, nil // as if it had none
 		}
-		if err := f.f.SetCellStyle(sheet, cell, cell, s); err != nil {
+		if err := book.SetCellStyle(sheet, cell, cell, s); err != nil {
 			return "", errWorkbook
 		}
 	}
-	if err := f.f.SetCellDefault(sheet, cell, digits); err != nil {
+	if err := book.SetCellDefault(sheet, cell, digits); err != nil {
 		return "", errWorkbook
 	}
-	text, err := f.f.GetCellValue(sheet, cell)
+	text, err := book.GetCellValue(sheet, cell)
 	if err != nil {
 		return "", errWorkbook
 	}

@@ -100,6 +100,9 @@ func foreign(data []byte) string {
 		}
 		return ""
 	}
+	if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
+		head = bytes.ReplaceAll(head[2:], []byte{0}, nil) // what these forms begin with is ASCII
+	}
 	text := strings.ToLower(string(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")))
 	for _, f := range []struct{ begins, has, form string }{
 		{"%pdf-", "", "PDF"},
@@ -114,6 +117,7 @@ func foreign(data []byte) string {
 		{"<style", "", "HTML"},
 		{"<table", "", "HTML"},
 		{"mime-version:", "", "MHT"},
+		{"id;p", "", "SYLK"},
 	} {
 		if strings.HasPrefix(text, f.begins) && strings.Contains(text, f.has) {
 			return f.form

@@ -319,7 +319,8 @@ func (p *part) next() (xml.Token, error) {
 	return t, nil
 }
 
-// each calls fn with every element.
+// each calls fn with every element, but for those of extensions (ECMA-376, part 1, 18.2.10): programs put elements there
+// that have the names of others and another meaning.
 func (p *part) each(fn func(xml.StartElement) error) error {
 	for {
 		t, err := p.next()
@@ -329,10 +330,17 @@ func (p *part) each(fn func(xml.StartElement) error) error {
 		if err != nil {
 			return err
 		}
-		if e, ok := t.(xml.StartElement); ok {
-			if err := fn(e); err != nil {
-				return err
-			}
+		e, ok := t.(xml.StartElement)
+		switch {
+		case !ok:
+			continue
+		case e.Name.Local == "extLst":
+			_, err = p.text(func(string) bool { return false })
+		default:
+			err = fn(e)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -237,6 +238,15 @@ func TestDays(t *testing.T) {
 	if err != nil || got.Rows[0].Cells[0] != "2026-01-05" || got.Rows[0].Cells[1] != "2026" {
 		t.Errorf("since 1904: %q, %v", cellsOf(got), err)
 	}
+	// Excel writes more about the workbook behind its sheets, in elements of the same name. A length of time begins on no day.
+	extended := entry{name: old.name, text: strings.Replace(old.text, "</sheets>", `</sheets><extLst><ext uri="{1}"><x15:workbookPr `+
+		`xmlns:x15="http://schemas.microsoft.com/office/spreadsheetml/2010/11/main" chartTrackingRefBase="1"/></ext></extLst>`, 1)}
+	styles.text = strings.Replace(styles.text, "</cellXfs>", `<xf numFmtId="46"/></cellXfs>`, 1)
+	length := strconv.Itoa(len(ids))
+	got, err = readTable(book(t, []string{sheet(cell(1, "44565") + `<c s="` + length + `"><v>10.632060185</v></c>`)}, styles, extended), 9)
+	if err != nil || got.Rows[0].Cells[0] != "2026-01-05" || got.Rows[0].Cells[1] != "255:10:10" {
+		t.Errorf("since 1904, with extensions: %q, %v", cellsOf(got), err)
+	}
 }
 
 // What stands in a cell and is no value is an error of its row, and texts are what people see of them.
@@ -389,17 +399,19 @@ func TestTitleLines(t *testing.T) {
 func TestOtherForms(t *testing.T) {
 	wide := func(s string) string { return strings.Join(strings.Split(s, ""), "\x00") + "\x00" }
 	for name, c := range map[string]struct{ data, field, detail string }{
-		"XLS":      {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + wide("Workbook"), "table.old_workbook", ""},
-		"password": {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + wide("EncryptedPackage"), "table.locked_workbook", ""},
-		"2003":     {`<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet"/>`, "table.other_form", "XML 2003"},
-		"HTML":     {"\ufeff\r\n<html xmlns:x=\"urn:schemas-microsoft-com:office:excel\"><table><tr><td>标题</td></tr></table></html>", "table.other_form", "HTML"},
-		"table":    {"<TABLE><TR><TD>a,b</TD></TR></TABLE>", "table.other_form", "HTML"},
-		"ODS":      {string(zipOf(t, entry{name: "mimetype", text: "application/vnd.oasis.opendocument.spreadsheet"}, entry{name: "content.xml", text: "<x/>"})), "table.other_form", "ODS"},
-		"XLSB":     {string(zipOf(t, entry{name: "xl/workbook.bin", text: "x"})), "table.other_form", "XLSB"},
-		"DOCX":     {string(zipOf(t, entry{name: "word/document.xml", text: "<x/>"})), "table.other_form", "DOCX"},
-		"ZIP":      {string(zipOf(t, entry{name: "一.pdf", text: "x"})), "table.other_form", "ZIP"},
-		"PDF":      {"%PDF-1.7\n", "table.other_form", "PDF"},
-		"a part":   {string(book(t, []string{"<x/>"}, entry{name: "XL/Workbook.xml", text: "<x/>"})), "table.unreadable", ""},
+		"XLS":            {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + wide("Workbook"), "table.old_workbook", ""},
+		"password":       {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + wide("EncryptedPackage"), "table.locked_workbook", ""},
+		"2003 in UTF-16": {utf16le(`<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet"/>`), "table.other_form", "XML 2003"},
+		"SYLK":           {"ID;PWXL;N;E\r\nC;Y1;X1;K\"title\"\r\nE\r\n", "table.other_form", "SYLK"},
+		"2003":           {`<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet"/>`, "table.other_form", "XML 2003"},
+		"HTML":           {"\ufeff\r\n<html xmlns:x=\"urn:schemas-microsoft-com:office:excel\"><table><tr><td>标题</td></tr></table></html>", "table.other_form", "HTML"},
+		"table":          {"<TABLE><TR><TD>a,b</TD></TR></TABLE>", "table.other_form", "HTML"},
+		"ODS":            {string(zipOf(t, entry{name: "mimetype", text: "application/vnd.oasis.opendocument.spreadsheet"}, entry{name: "content.xml", text: "<x/>"})), "table.other_form", "ODS"},
+		"XLSB":           {string(zipOf(t, entry{name: "xl/workbook.bin", text: "x"})), "table.other_form", "XLSB"},
+		"DOCX":           {string(zipOf(t, entry{name: "word/document.xml", text: "<x/>"})), "table.other_form", "DOCX"},
+		"ZIP":            {string(zipOf(t, entry{name: "一.pdf", text: "x"})), "table.other_form", "ZIP"},
+		"PDF":            {"%PDF-1.7\n", "table.other_form", "PDF"},
+		"a part":         {string(book(t, []string{"<x/>"}, entry{name: "XL/Workbook.xml", text: "<x/>"})), "table.unreadable", ""},
 	} {
 		_, err := readTable([]byte(c.data), 9)
 		wantField(t, err, c.field)
@@ -425,4 +437,9 @@ func TestReadTableEnds(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// utf16le is an ASCII text in UTF-16 with its mark.
+func utf16le(s string) string {
+	return "\xff\xfe" + strings.Join(strings.Split(s, ""), "\x00") + "\x00"
 }
