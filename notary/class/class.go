@@ -134,11 +134,15 @@ func (c Class) Check() error {
 	case len(c.Stamp) > 0 && !c.Keep:
 		return notary.InvalidField("keep", "What is stamped here is kept here: nobody else has the stamped file. Nothing was saved.")
 	}
+	// This and the texts below are looked at here and not in ParseSchema: classes that are in use
+	// already must stay readable.
+	if err := checkPatterns(c.Schema); err != nil {
+		return err
+	}
 	s, err := ParseSchema(c.Schema)
 	if err != nil {
 		return err
 	}
-	// Here and not in ParseSchema: classes that are in use already must stay readable.
 	for _, p := range s.Properties {
 		for _, text := range append([]string{p.Title.Chinese, p.Title.English, p.Hint.Chinese, p.Hint.English}, p.Enum...) {
 			if !notary.ValidLines(text, maxSchema) {
