@@ -123,7 +123,7 @@ func (r Rules) Addr(req *http.Request) (netip.Addr, error) {
 		return netip.Addr{}, &Refusal{Unreadable, "The connection's other end has no IP address."}
 	}
 	peer := end.Addr().Unmap().WithZone("")
-	if r.header == "" || !r.trusts(peer) {
+	if r.header == "" || !r.Trusts(peer) {
 		return peer, nil
 	}
 	lines := req.Header.Values(r.header)
@@ -146,7 +146,8 @@ func (r Rules) Addr(req *http.Request) (netip.Addr, error) {
 	return addr, nil
 }
 
-func (r Rules) trusts(a netip.Addr) bool {
+// Trusts reports whether an address is that of a proxy that names its clients.
+func (r Rules) Trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(r.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
@@ -174,7 +175,7 @@ func (r Rules) pick(next func() (hop, error)) (netip.Addr, error) {
 			return netip.Addr{}, r.refuse(Short, fmt.Sprintf("names %d hops where proxy-hops demands %d", n-1, r.hops))
 		case err != nil || !h.ok:
 			return netip.Addr{}, r.refuse(Unreadable, "holds no address where the client's is expected")
-		case n < r.hops && stranger == 0 && !r.trusts(h.addr):
+		case n < r.hops && stranger == 0 && !r.Trusts(h.addr):
 			stranger = n
 		case n == r.hops && stranger > 0:
 			return netip.Addr{}, r.refuse(Unknown,

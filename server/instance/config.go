@@ -61,10 +61,13 @@ type Config struct {
 	ChainTokenFile string `name:"chain-token-file" env:"STELE_CHAIN_TOKEN_FILE" help:"File with the token that those nodes want." yaml:"chain-token-file"`
 	Anchors        string `name:"anchors" env:"STELE_ANCHORS" help:"YAML file of the anchor policy: which chains, how often, which are required; default anchors.yaml in the data folder, if it is there." yaml:"anchors"`
 
-	MaxDocument       int64         `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
-	MaxPublicUpload   int64         `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`
-	MaxBatch          int           `name:"max-batch" env:"STELE_MAX_BATCH" default:"10000" help:"Most records in one batch call." yaml:"max-batch"`
-	MaxConnections    int           `name:"max-connections" env:"STELE_MAX_CONNECTIONS" default:"4096" help:"Most connections at once; more are refused with 503." yaml:"max-connections"`
+	MaxDocument     int64 `name:"max-document" env:"STELE_MAX_DOCUMENT" default:"17179869184" help:"Largest document in bytes." yaml:"max-document"`
+	MaxPublicUpload int64 `name:"max-public-upload" env:"STELE_MAX_PUBLIC_UPLOAD" default:"268435456" help:"Largest file in bytes that anybody may have hashed by the server." yaml:"max-public-upload"`
+	MaxBatch        int   `name:"max-batch" env:"STELE_MAX_BATCH" default:"10000" help:"Most records in one batch call." yaml:"max-batch"`
+	MaxConnections  int   `name:"max-connections" env:"STELE_MAX_CONNECTIONS" default:"4096" help:"Most connections at once; more are refused with 503." yaml:"max-connections"`
+	// Below the former, so that one address cannot take all.
+	MaxConnectionsPerAddress int `name:"max-connections-per-address" env:"STELE_MAX_CONNECTIONS_PER_ADDRESS" default:"1024" help:"Most connections of one address at once; more are refused with 503. Trusted proxies may have any number." yaml:"max-connections-per-address"`
+
 	RequestsPerMinute int           `name:"requests-per-minute" env:"STELE_REQUESTS_PER_MINUTE" default:"600000" help:"Requests of an API key per minute, where the key has no limit of its own." yaml:"requests-per-minute"`
 	LookupsPerMinute  int           `name:"lookups-per-minute" env:"STELE_LOOKUPS_PER_MINUTE" default:"120" help:"Public lookups and verifications per address and minute." yaml:"lookups-per-minute"`
 	ReadTimeout       time.Duration `name:"read-timeout" env:"STELE_READ_TIMEOUT" default:"30s" help:"A request that sends nothing for this long is given up." yaml:"read-timeout"`
@@ -125,7 +128,8 @@ func (c Config) Resolve() (Config, error) {
 		errs = append(errs, errors.New("the database URL holds a password: put it into a file and name that with database-password-file"))
 	}
 	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload, "max-batch": int64(c.MaxBatch),
-		"max-connections": int64(c.MaxConnections), "lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout),
+		"max-connections": int64(c.MaxConnections), "max-connections-per-address": int64(c.MaxConnectionsPerAddress),
+		"lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout),
 		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep), "max-uploads": int64(c.MaxUploads), "upload-expiry": int64(c.UploadExpiry),
 		"audit-seal-every": int64(c.AuditSealEvery)} {
 		if n <= 0 {

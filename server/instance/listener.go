@@ -3,22 +3,74 @@ package instance
 import (
 	"io"
 	"net"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// limitListener accepts at most max connections at once. One more gets an answer that says
-// so and when to come back, instead of hanging in the kernel's queue until it times out.
-func limitListener(ln net.Listener, max int) net.Listener {
-	return &limitedListener{Listener: ln, max: int64(max), stall: writeStall}
+// room is how many connections a listener takes at once.
+type room struct {
+	all        int
+	perAddress int // of one address; of IPv6 of its first 64 bits, which one subscriber has to himself
+	// exempt names the addresses that many clients share and that count for themselves: proxies.
+	// nil: none.
+	exempt func(netip.Addr) bool
+}
+
+// limitListener accepts as many connections at once as there is room for. One more gets an answer
+// that says so and when to come back, instead of hanging in the kernel's queue until it times out.
+func limitListener(ln net.Listener, r room) net.Listener {
+	return &limitedListener{Listener: ln, room: r, stall: writeStall, byAddress: map[netip.Prefix]int{}}
 }
 
 type limitedListener struct {
 	net.Listener
-	max    int64
+	room   room
 	stall  time.Duration
-	open   atomic.Int64
 	refuse atomic.Int64 // refusals being written
+
+	mu        sync.Mutex
+	open      int                  // guarded by mu
+	byAddress map[netip.Prefix]int // guarded by mu; without zeros
+}
+
+// enter counts a connection in, if there is room for it, and returns what counts it out.
+func (l *limitedListener) enter(c net.Conn) (leave func(), ok bool) {
+	from := l.counted(c)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open >= l.room.all || from.IsValid() && l.byAddress[from] >= l.room.perAddress {
+		return nil, false
+	}
+	l.open++
+	l.byAddress[from]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.open--
+		if l.byAddress[from]--; l.byAddress[from] == 0 {
+			delete(l.byAddress, from)
+		}
+	}, true
+}
+
+// counted is what a connection counts under, or the zero prefix.
+func (l *limitedListener) counted(c net.Conn) netip.Prefix {
+	end, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Prefix{}
+	}
+	a := end.Addr().Unmap().WithZone("")
+	if l.room.exempt != nil && l.room.exempt(a) {
+		return netip.Prefix{}
+	}
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // the bits fit the address
+	return p
 }
 
 // refusals at once; beyond that a connection is just closed, which is still an answer.
@@ -33,10 +85,9 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			return &countedConn{Conn: c, stall: l.stall, done: func() { l.open.Add(-1) }}, nil
+		if leave, ok := l.enter(c); ok {
+			return &countedConn{Conn: c, stall: l.stall, done: leave}, nil
 		}
-		l.open.Add(-1)
 		if l.refuse.Add(1) > maxRefusals {
 			l.refuse.Add(-1)
 			c.Close()

@@ -17,7 +17,7 @@ func TestAnswersAreTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limited := limitListener(ln, 2).(*limitedListener)
+	limited := limitListener(ln, room{all: 2, perAddress: 2}).(*limitedListener)
 	limited.stall = stall
 	ended := make(chan error, 1)
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

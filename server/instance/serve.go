@@ -31,13 +31,15 @@ import (
 	"stele/ui"
 )
 
-// Time-outs of the HTTP server. Bodies have rolling deadlines of their own, see package
-// slowread, and so have answers, see [countedConn]; a header that takes longer than this is
-// from no honest client.
+// Time-outs of the HTTP servers. Bodies have rolling deadlines of their own, see package
+// slowread, and those that nobody reads have one too, see [bodyDeadline]; so have answers, see
+// [countedConn]. A header that takes longer than this is from no honest client.
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 90 * time.Second
 	maxHeader     = 32 << 10
+	// privateRoom is for a monitoring system or two, and an operator.
+	privateRoom = 64
 )
 
 // Server is an instance with its HTTP side.
@@ -71,7 +73,11 @@ func Listen(in *Instance, version string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", in.Config.Listen, err)
 	}
-	s.ln = limitListener(ln, in.Config.MaxConnections)
+	who, err := in.Config.callers()
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	s.ln = limitListener(ln, room{in.Config.MaxConnections, in.Config.MaxConnectionsPerAddress, who.Trusts})
 	metrics := http.NewServeMux()
 	metrics.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	if err := errors.Join(s.listenPrivate(in.Config.MetricsListen, metrics), s.listenPrivate(in.Config.PprofListen,
@@ -93,7 +99,11 @@ func (s *Server) listenPrivate(address string, h http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", address, err)
 	}
-	s.private = append(s.private, private{&http.Server{Handler: h, ReadHeaderTimeout: headerTimeout}, ln})
+	// There is no time-out for writing: a profile takes as long as it was asked to. What is not
+	// taken ends by the listener's rule.
+	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: s.in.Config.ReadTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	s.private = append(s.private, private{server, limitListener(ln, room{all: privateRoom, perAddress: privateRoom / 2})})
 	return nil
 }
 
@@ -146,6 +156,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	if err != nil {
 		return nil, err
 	}
+	r.Use(bodyDeadline(c.ReadTimeout))
 	r.Use(m.measure, in.recoverer, securityHeaders, who.Middleware(caller.Options{Open: api.HealthPaths,
 		Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}))
 	limits := api.DefaultLimits()
@@ -246,6 +257,22 @@ func publicURL(c Config) string {
 // refuseCaller answers a request whose caller's address cannot be told.
 func refuseCaller(w http.ResponseWriter, _ *http.Request, why *caller.Refusal) {
 	api.WriteProblem(w, notary.Errorf(notary.CodeMalformed, "%s", why.Detail))
+}
+
+// bodyDeadline bounds how long the body of a request may take that nobody reads, because there is
+// nothing at its address or its sender may not be there: the HTTP server would read it to its end
+// before it answers, and wait for ever. Who does read a body moves the deadline on, and the server
+// takes it away when the body has ended.
+func bodyDeadline(silence time.Duration) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Body != nil && r.Body != http.NoBody {
+				// A writer that knows no deadlines has no connection to hold.
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(silence))
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // securityHeaders are those of every answer; pages add their own Content-Security-Policy.

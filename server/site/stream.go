@@ -17,7 +17,8 @@ const (
 	streamWrite = 10 * time.Second
 )
 
-// Places counts open event streams. The zero value is ready; it is safe for concurrent use.
+// Places counts what takes long and is bounded, such as open event streams. The zero value is ready;
+// it is safe for concurrent use.
 type Places struct {
 	mu       sync.Mutex
 	all      int            // guarded by mu

@@ -62,7 +62,7 @@ func (w *Web) report(rw http.ResponseWriter, r *http.Request) {
 
 // readReport reads the form. Its answers are in the language that it names.
 func (w *Web) readReport(rw http.ResponseWriter, r *http.Request) (*upload, *ui.Catalogue, error) {
-	release, err := w.takeUpload()
+	release, err := w.takeUpload(r)
 	if err != nil {
 		return nil, nil, err
 	}

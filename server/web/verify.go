@@ -11,6 +11,7 @@ import (
 	"stele/notary"
 	"stele/notary/lookup"
 	"stele/notary/proof"
+	"stele/server/auth"
 	"stele/server/slowread"
 	"stele/ui"
 )
@@ -55,7 +56,7 @@ func (up *upload) sm3() string {
 
 // verify answers the form for browsers that cannot check by themselves.
 func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
-	release, err := w.takeUpload()
+	release, err := w.takeUpload(r)
 	if err != nil {
 		w.fail(rw, r, err)
 		return
@@ -90,14 +91,14 @@ func (w *Web) verify(rw http.ResponseWriter, r *http.Request) {
 	w.show(rw, r, status, "result", res.Label, page)
 }
 
-// takeUpload lets as many bodies be read at a time as the limits say.
-func (w *Web) takeUpload() (release func(), err error) {
-	select {
-	case w.uploads <- struct{}{}:
-		return func() { <-w.uploads }, nil
-	default:
+// takeUpload lets as many bodies be read at a time as the limits say. A slow body takes long, so
+// one address does not get all places.
+func (w *Web) takeUpload(r *http.Request) (release func(), err error) {
+	client, err := auth.ClientKey(r)
+	if err != nil || !w.uploads.Enter(client, w.Limits.Uploads, w.Limits.UploadsPerClient) {
 		return nil, errFull
 	}
+	return func() { w.uploads.Leave(client) }, nil
 }
 
 // finding is one answer to the question what a file is.

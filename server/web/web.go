@@ -32,8 +32,10 @@ type Limits struct {
 	ChecksPerMin  int           // uploads and lookups per address and minute
 	ReadTimeout   time.Duration // a body that is silent for this long is given up
 	UploadTimeout time.Duration // and one that is not done after this long
-	Uploads       int           // uploads at a time, from all addresses
 	Drawings      int           // certificates and reports drawn at a time, for all addresses
+
+	Uploads          int // uploads at a time, from all addresses
+	UploadsPerClient int // and from one
 
 	Streams          int           // pages at a time that wait for events, from all addresses
 	StreamsPerClient int           // and from one
@@ -43,7 +45,8 @@ type Limits struct {
 
 // DefaultLimits are those of a deployment that sets none.
 func DefaultLimits() Limits {
-	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute, Uploads: 32, Drawings: 4,
+	return Limits{MaxUpload: 256 << 20, ChecksPerMin: 60, ReadTimeout: 30 * time.Second, UploadTimeout: 30 * time.Minute,
+		Drawings: 4, Uploads: 32, UploadsPerClient: 8,
 		Streams: 1000, StreamsPerClient: 32, StreamTime: 10 * time.Minute, Heartbeat: 15 * time.Second}
 }
 
@@ -75,8 +78,8 @@ type Web struct {
 	texts    *ui.Catalogues
 	assets   *ui.Assets
 	pages    map[string]*pages // by language
-	uploads  chan struct{}     // a token for each upload at work
-	drawings chan struct{}     // and for each PDF that is being drawn
+	drawings chan struct{}     // a token for each PDF that is being drawn
+	uploads  site.Places
 	streams  site.Places
 	docs     *apiDocs
 }
@@ -84,7 +87,7 @@ type Web struct {
 // New reads every template, text and file, and mounts the pages on a router. It returns an
 // error rather than a page that fails later.
 func New(r chi.Router, c Config) (*Web, error) {
-	w := &Web{Config: c, pages: map[string]*pages{}, uploads: make(chan struct{}, c.Limits.Uploads), drawings: make(chan struct{}, c.Limits.Drawings)}
+	w := &Web{Config: c, pages: map[string]*pages{}, drawings: make(chan struct{}, c.Limits.Drawings)}
 	var err error
 	if w.texts, err = ui.LoadCatalogues(); err != nil {
 		return nil, fmt.Errorf("public page: %w", err)
