@@ -3,9 +3,12 @@ package people_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,5 +180,51 @@ func TestSecondFactor(t *testing.T) {
 	}
 	if err := h.Note(ctx, people.Deed{Form: "x"}); !errors.Is(err, people.ErrRepeated) {
 		t.Errorf("a form counts twice: %v", err)
+	}
+}
+
+// Of many who send one code at once, one gets in: an authenticator's and a recovery code alike. A code
+// of a step before one that was used is worth nothing, although clocks may be so far apart.
+func TestCodesAtOnce(t *testing.T) {
+	h := newHall(t, false)
+	ctx := t.Context()
+	secret := people.NewFactor()
+	codeAt := func(at time.Time) string {
+		c, err := totp.GenerateCode(secret, at)
+		fatalIfErr(t, err)
+		return c
+	}
+	recovery, err := h.Enrol(ctx, h.user.ID, secret, codeAt(h.site.Now()))
+	fatalIfErr(t, err)
+	h.site.Pass(10 * time.Minute)
+	atOnce := func(what, code string) {
+		t.Helper()
+		var in atomic.Int64
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range 32 { // from as many networks: none is slowed down by the others
+			wg.Go(func() {
+				<-start
+				if _, err := h.SignInCode(ctx, h.user.ID, code, fmt.Sprintf("198.51.100.%d", i)); err == nil {
+					in.Add(1)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		if in.Load() != 1 {
+			t.Errorf("%s: %d got in", what, in.Load())
+		}
+	}
+	now := h.site.Now()
+	atOnce("a code", codeAt(now))
+	for what, at := range map[string]time.Time{"the same step": now, "the step before": now.Add(-30 * time.Second)} {
+		if _, err := h.SignInCode(ctx, h.user.ID, codeAt(at), "203.0.113.1"); notary.CodeOf(err) != notary.CodeInvalid {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	atOnce("a recovery code", recovery[0])
+	if u, err := h.Find(ctx, h.site.Agency.ID, "zhang"); err != nil || len(u.Recovery) != len(recovery)-1 {
+		t.Errorf("%d recovery codes are left of %d, %v", len(u.Recovery), len(recovery), err)
 	}
 }

@@ -71,8 +71,8 @@ func TestSilentBodies(t *testing.T) {
 	for _, c := range []struct{ to, line, header string }{
 		{public, "GET /", silent}, {public, "GET /nothing", silent}, {public, "DELETE /verify", silent},
 		{public, "GET /", "Transfer-Encoding: chunked\n\n"}, {public, "GET /api/v1/lookup?number=1", silent},
-		{public,
-			"POST /api/v1/records", silent}, {public, "PATCH /api/v1/uploads/x", silent}, {public, "GET /healthz", silent},
+		{public, "POST /api/v1/records", silent}, {public, "PATCH /api/v1/uploads/x", silent},
+		{public, "GET /healthz", silent},
 		{public, "POST /api/v1/verify", text + silent + "{"}, {public, "POST /verify", parts + silent + "--b"},
 		{public, "POST /console/sign-in", form + silent + "a="}, {public, "POST /console/upload", parts + silent},
 		{metrics, "GET /metrics", silent}, {metrics, "GET /nothing", silent}, {profiles, "GET /debug/pprof/", silent},
