@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"maps"
 	"math/big"
 	"net/http"
@@ -31,12 +33,14 @@ type Provider struct {
 	URL    string
 	Person map[string]any // claims of who is signed in there
 
-	Alg       string                         // of the header; empty for RS256
-	Tamper    func(claims map[string]any)    // what the ID token says
-	Describe  func(document map[string]any)  // what the provider says of itself
-	Answer    func(http.ResponseWriter) bool // instead of the token endpoint's; true: it did
-	OtherKey  bool                           // tokens are signed by a key that is not published
-	LastQuery url.Values                     // of the authorization request
+	Alg       string                                        // of the header; empty for RS256
+	Tamper    func(claims map[string]any)                   // what the ID token says
+	Describe  func(document map[string]any)                 // what the provider says of itself
+	Answer    func(http.ResponseWriter) bool                // instead of the token endpoint's; true: it did
+	OtherKey  bool                                          // tokens are signed by a key that is not published
+	Secret    []byte                                        // of HS256; nil: the modulus of the public key
+	Hostile   func(http.ResponseWriter, *http.Request) bool // instead of any answer; true: it did
+	LastQuery url.Values                                    // of the authorization request
 
 	t          testing.TB
 	key, other *rsa.PrivateKey
@@ -66,7 +70,14 @@ func New(t testing.TB) *Provider {
 	})
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /token", p.token)
-	s := httptest.NewServer(mux)
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if p.Hostile != nil && r.Method == http.MethodPost {
+			_ = r.ParseForm() // as long as a body is not read, the server does not see that a client has left
+		}
+		if p.Hostile == nil || !p.Hostile(rw, r) {
+			mux.ServeHTTP(rw, r)
+		}
+	}))
 	t.Cleanup(s.Close)
 	p.URL = s.URL
 	return p
@@ -150,7 +161,11 @@ func (p *Provider) sign(claims map[string]any) string {
 	case "none":
 		return text + "."
 	case "HS256": // by what everybody knows
-		m := hmac.New(sha256.New, p.key.N.Bytes())
+		secret := p.Secret
+		if secret == nil {
+			secret = p.key.N.Bytes()
+		}
+		m := hmac.New(sha256.New, secret)
 		m.Write([]byte(text))
 		return text + "." + encode(m.Sum(nil))
 	}
@@ -163,6 +178,16 @@ func (p *Provider) sign(claims map[string]any) string {
 		p.t.Error(err)
 	}
 	return text + "." + encode(sig)
+}
+
+// PublicPEM is the public key as libraries take it from a file: what a verifier that lets a token
+// choose its algorithm would take for the secret of HS256.
+func (p *Provider) PublicPEM() []byte {
+	der, err := x509.MarshalPKIXPublicKey(&p.key.PublicKey)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
 // Visit goes to an authorization address as a browser does, and returns where it is sent back.
