@@ -59,7 +59,7 @@ func TestSealBombs(t *testing.T) {
 		"a text of 60 MB, packed":   {insert(pngChunk("zTXt", text)), true},
 		"a profile that is as much": {insert(pngChunk("iCCP", text)), true},
 		"a million frames":          {insert(pngChunk("acTL", []byte{0, 15, 66, 64, 0, 0, 0, 0})), true},
-		"SVG":                       {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`), false},
+		"SVG":                       {[]byte(`<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>`), false},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -41,7 +41,8 @@ func checkPatterns(raw json.RawMessage) error {
 		}
 		n := steps(tree)
 		if total += n; n > maxPattern || total > maxPatterns {
-			return badSchema("The pattern of the attribute %q is too large: written out, with repetitions, one has at most %d characters and classes, all of them %d", name, maxPattern, maxPatterns)
+			return badSchema("The pattern of the attribute %q is too large: with repetitions written out, "+
+				"one has at most %d characters and classes, all of them %d", name, maxPattern, maxPatterns)
 		}
 	}
 	return nil

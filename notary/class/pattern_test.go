@@ -42,7 +42,8 @@ func TestLargePatterns(t *testing.T) {
 		"no expression":             {one(`(`), false},
 		"a look-behind, not of RE2": {one(`(?<=a)b`), false},
 	} {
-		made := class.Class{ID: "permit", Name: class.Name{Chinese: "许可", English: "Permit"}, Schema: json.RawMessage(`{"type":"object","properties":` + c.properties + `}`)}
+		made := class.Class{ID: "permit", Name: class.Name{Chinese: "许可", English: "Permit"},
+			Schema: json.RawMessage(`{"type":"object","properties":` + c.properties + `}`)}
 		err := made.Check()
 		var e *notary.Error
 		if c.ok && err != nil || !c.ok && (!errors.As(err, &e) || e.Field != "schema") {

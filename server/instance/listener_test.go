@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -62,5 +63,42 @@ func TestAnswersAreTaken(t *testing.T) {
 	}
 	if took := time.Since(begin); <-ended != nil || got < size || took < stall {
 		t.Errorf("a slow client got %d bytes in %v: %v", got, took, err)
+	}
+}
+
+// end is a connection from somewhere.
+type end struct {
+	net.Conn
+	addr net.TCPAddr
+}
+
+func (e end) RemoteAddr() net.Addr { return &e.addr }
+
+// Connections count by address, of IPv6 by what one subscriber has; those of proxies do not.
+func TestRoomByAddress(t *testing.T) {
+	proxy := netip.MustParseAddr("10.0.0.1")
+	exempt := func(a netip.Addr) bool { return a == proxy }
+	l := limitListener(nil, room{all: 10, perAddress: 2, exempt: exempt}).(*limitedListener)
+	enter := func(ip string) func() {
+		leave, ok := l.enter(end{addr: net.TCPAddr{IP: net.ParseIP(ip), Port: 1}})
+		if !ok {
+			return nil
+		}
+		return leave
+	}
+	leave := enter("192.0.2.1")
+	for _, c := range []struct {
+		ip string
+		in bool
+	}{{"192.0.2.1", true}, {"192.0.2.1", false}, {"::ffff:192.0.2.1", false}, {"192.0.2.2", true},
+		{"2001:db8::1", true}, {"2001:db8::2", true}, {"2001:db8::3", false}, {"2001:db8:0:1::3", true},
+		{"10.0.0.1", true}, {"10.0.0.1", true}, {"10.0.0.1", true}, {"10.0.0.1", true}, {"10.0.0.1", false}} {
+		if in := enter(c.ip) != nil; in != c.in {
+			t.Errorf("%s: %v", c.ip, in)
+		}
+	}
+	leave()
+	if enter("192.0.2.1") == nil || enter("192.0.2.9") != nil || len(l.byAddress) != 5 {
+		t.Errorf("after one has left: %v", l.byAddress)
 	}
 }

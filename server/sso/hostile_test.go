@@ -108,7 +108,8 @@ func TestAlgorithmsAreOurs(t *testing.T) {
 					return false
 				}
 				rw.Header().Set("Content-Type", "application/json")
-				_, _ = io.WriteString(rw, `{"keys":[{"kty":"oct","kid":"1","alg":"HS256","k":"YSBzZWNyZXQgdGhhdCBpcyBwdWJsaXNoZWQ"}]}`)
+				_, _ = io.WriteString(rw, `{"keys":[{"kty":"oct","kid":"1","alg":"HS256",`+
+					`"k":"YSBzZWNyZXQgdGhhdCBpcyBwdWJsaXNoZWQ"}]}`)
 				return true
 			}
 		},

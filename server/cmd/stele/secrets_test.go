@@ -35,7 +35,8 @@ func TestSecretsStayInside(t *testing.T) {
 	secrets["a wrong code"] = "ZZZZ-ZZZZ"
 	s.get("/r/" + rec.Number + "?code=" + secrets["a wrong code"])
 	secrets["a wrong API key"] = "stele_AAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-	s.call(request{method: "GET", path: "/api/v1/records", header: map[string]string{"Authorization": "Bearer " + secrets["a wrong API key"]}})
+	s.call(request{method: "GET", path: "/api/v1/records",
+		header: map[string]string{"Authorization": "Bearer " + secrets["a wrong API key"]}})
 	post := func(path, body string) response {
 		return s.call(request{method: "POST", path: path, header: map[string]string{"Content-Type": "application/json"},
 			body: strings.NewReader(body)})
