@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"os/signal"
 	"runtime/debug"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +29,9 @@ const maxStack = 32 << 20
 // Serve is a child's part: it reads one message, does the task, and writes the answer. It limits
 // the process that it runs in, so it is called in a process that does nothing else.
 func Serve(tasks Tasks, in io.Reader, out io.Writer) error {
+	// A terminal and systemd tell the whole group to stop: the service ends its children itself, when
+	// what it has begun is done or it does not wait any longer.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	debug.SetMaxStack(maxStack)
 	restrict()
 	m, err := readMessage(bufio.NewReader(in))
@@ -70,7 +76,7 @@ func (p *Pool) child(ctx context.Context, task string, order json.RawMessage, do
 		return message{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		return message{}, fmt.Errorf("%w: %w", ErrFailed, err)
+		return message{}, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	subdue(cmd.Process.Pid)
 	go func() {
@@ -93,7 +99,7 @@ func (p *Pool) child(ctx context.Context, task string, order json.RawMessage, do
 	case ctx.Err() != nil:
 		return message{}, ctx.Err()
 	}
-	return message{}, fmt.Errorf("%w: %w: %s", ErrFailed, errors.Join(werr, err), stderr.String())
+	return message{}, fmt.Errorf("%w: %w: %s", ErrFailed, errors.Join(werr, err), stderr.kept.String())
 }
 
 // watchEvery is how often a child's memory is looked at: it can take some megabytes in this time.

@@ -30,6 +30,7 @@ var (
 	ErrTime   = errors.New("reading the document took too long")
 	ErrMemory = errors.New("reading the document took too much memory")
 	ErrFailed = errors.New("reading the document failed")
+	ErrStart  = errors.New("no process can be started to read the document") // which is not the fault of that
 )
 
 // Options are what a [Pool] is to be. Zero values mean the defaults.
@@ -122,14 +123,15 @@ func inline(run Task, order json.RawMessage, document []byte) (m message, err er
 	return m, err
 }
 
-// tail keeps the end of what a child says on its standard error.
-type tail struct{ bytes.Buffer }
+// tail keeps the end of what a child says on its standard error. The buffer is not embedded: what copies
+// into a writer would find its ReadFrom, and keep all.
+type tail struct{ kept bytes.Buffer }
 
 func (t *tail) Write(p []byte) (int, error) {
 	const most = 4 << 10
-	n, err := t.Buffer.Write(p)
-	if over := t.Len() - most; over > 0 {
-		t.Next(over)
+	n, err := t.kept.Write(p)
+	if over := t.kept.Len() - most; over > 0 {
+		t.kept.Next(over)
 	}
 	return n, err
 }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"math"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +54,20 @@ var tasks = worker.Tasks{
 				return nil, nil, errors.New("four gigabytes were to be had")
 			}
 		}
+	},
+	"complain": func(json.RawMessage, []byte) (any, []byte, error) {
+		for range 64 {
+			_, _ = os.Stderr.Write(make([]byte, 1<<20))
+		}
+		return nil, nil, errors.New("the end of many words")
+	},
+	"told to stop": func(json.RawMessage, []byte) (any, []byte, error) {
+		for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+			if err := syscall.Kill(os.Getpid(), s); err != nil {
+				return nil, nil, err
+			}
+		}
+		return "went on", nil, nil
 	},
 	"dig":   func(json.RawMessage, []byte) (any, []byte, error) { return dig(1), nil, nil },
 	"panic": func(json.RawMessage, []byte) (any, []byte, error) { panic("on purpose") },
@@ -236,5 +253,37 @@ func TestLeavingTheQueue(t *testing.T) {
 	close(release)
 	if _, err := p.Do(t.Context(), "b", "hold", "", none, &s2); err != nil || <-first != nil {
 		t.Error(err)
+	}
+}
+
+// What a child says on its standard error without end is not kept, but for its last words.
+func TestManyWords(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var s string
+	_, err := pool(t, worker.Options{}).Do(t.Context(), "a", "complain", "", none, &s)
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 16<<20 {
+		t.Errorf("%d MiB were kept", (after.TotalAlloc-before.TotalAlloc)>>20)
+	}
+	if !errors.Is(err, worker.ErrFailed) || !strings.HasSuffix(err.Error(), "the end of many words") || len(err.Error()) > 64<<10 {
+		t.Errorf("%.200q", err)
+	}
+}
+
+// Whoever stops the service tells its whole group, as a terminal and systemd do. The service ends its
+// children itself; a document is not broken because of it.
+func TestToldToStop(t *testing.T) {
+	var s string
+	if _, err := pool(t, worker.Options{}).Do(t.Context(), "a", "told to stop", "", none, &s); err != nil || s != "went on" {
+		t.Errorf("%q, %v", s, err)
+	}
+}
+
+// Where no child can be started, that is no fault of the document.
+func TestNoChild(t *testing.T) {
+	p := worker.New(worker.Options{Command: []string{filepath.Join(t.TempDir(), "gone")}, Tasks: tasks})
+	var s string
+	if _, err := p.Do(t.Context(), "a", "shout", "", none, &s); !errors.Is(err, worker.ErrStart) || errors.Is(err, worker.ErrFailed) {
+		t.Errorf("%v", err)
 	}
 }

@@ -208,7 +208,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 // serve opens and serves an instance; ready is called with the address once it listens.
 func serve(ctx context.Context, cfg instance.Config, log *slog.Logger, ready func(addr string) error) error {
 	raiseFileLimit(log)
-	if exe, err := os.Executable(); err == nil { // else documents are read in this process
+	if exe, err := ownProgram(); err == nil { // else documents are read in this process
 		cfg.ReadCommand = []string{exe, readCommand}
 	}
 	in, err := instance.Open(ctx, cfg, log)
@@ -226,6 +226,16 @@ func serve(ctx context.Context, cfg instance.Config, log *slog.Logger, ready fun
 		}
 	}
 	return srv.Serve(ctx)
+}
+
+// ownProgram is the file that this process runs, to be started again. On Linux it is named by what the
+// kernel keeps open: an upgrade puts another file in the place of it, or none, while this one goes on.
+func ownProgram() (string, error) {
+	const self = "/proc/self/exe"
+	if _, err := os.Readlink(self); err == nil {
+		return self, nil
+	}
+	return os.Executable()
 }
 
 type migrateCmd struct {
