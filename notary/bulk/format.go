@@ -57,7 +57,8 @@ func (w *workbook) readStyles(name string) error {
 		switch e.Name.Local {
 		case "numFmt":
 			id, err := strconv.Atoi(attr(e, "numFmtId"))
-			code := attr(e, "formatCode")
+			// Chinese programs write the word that people see there in place of the one in the standard.
+			code := strings.ReplaceAll(attr(e, "formatCode"), "G/通用格式", "General")
 			if err != nil || len(w.codes) > maxFormats {
 				return errWorkbook
 			}
@@ -174,7 +175,7 @@ func (f *formats) kind(id int) kind {
 	c := bare(code)
 	has := func(letters string) bool { return strings.ContainsAny(c, letters) }
 	switch {
-	case c == "" || c == "@" || (c == "general" || c == "g/通用格式") && !strings.Contains(code, `"`):
+	case c == "" || c == "@" || c == "general" && !strings.Contains(code, `"`):
 		return plain
 	case strings.Contains(c, "e+") || strings.Contains(c, "e-") || strings.Contains(c, "?/") || strings.Contains(c, "#/"):
 		return plain // it shows fewer digits, or a fraction
