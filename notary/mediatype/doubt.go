@@ -27,7 +27,7 @@ func Doubts(fileName, found string, size int64) []Doubt {
 		return []Doubt{Empty}
 	}
 	found, _, _ = strings.Cut(found, ";")
-	ending := strings.ToLower(path.Ext(fileName))
+	ending := strings.ToLower(path.Ext(strings.TrimRight(fileName, " .\u3000"))) // Windows leaves these out
 	if slices.Contains(programTypes, found) || slices.Contains(programEndings, ending) {
 		return []Doubt{Program}
 	}

@@ -67,6 +67,7 @@ func TestDoubts(t *testing.T) {
 		{"a.pdf", "application/pdf", 9, ""}, {"A.PDF", "application/pdf", 9, ""}, {"", "application/pdf", 9, ""}, {"a", "text/plain", 9, ""},
 		{"a.pdf", "application/pdf", 0, mediatype.Empty}, {"", "", 0, mediatype.Empty},
 		{"a.exe", exe, 9, mediatype.Program}, {"a.pdf", exe, 9, mediatype.Program}, {"a.pdf.exe", "application/pdf", 9, mediatype.Program},
+		{"a.exe ", "application/pdf", 9, mediatype.Program}, {"a.exe.", "text/plain", 9, mediatype.Program}, {"a.pdf ", "application/pdf", 9, ""},
 		{"a.bat", "text/plain; charset=utf-8", 9, mediatype.Program}, {"a", "application/x-sharedlib", 9, mediatype.Program},
 		{"a.pdf", "application/zip", 9, mediatype.Name}, {"a.pdf", docx, 9, mediatype.Name}, {"a.docx", "application/pdf", 9, mediatype.Name},
 		{"a.jpg", "image/png", 9, mediatype.Name}, {"a.jpg", "text/html", 9, mediatype.Name}, {"a.png", "image/vnd.mozilla.apng", 9, ""},
