@@ -27,7 +27,7 @@ func (d *Document) annotations(index int) ([]annotation, error) {
 	}
 	var out []annotation
 	f := frameOf(d.pages[index])
-	for _, o := range d.file.Array(d.pages[index].Dict["Annots"]) {
+	for _, o := range d.file.List(d.pages[index].Dict["Annots"]) {
 		a := d.file.Once(o)
 		subtype := d.file.Name(a["Subtype"])
 		flags, _ := d.file.Number(a["F"])

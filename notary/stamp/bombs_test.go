@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"stele/notary/stamp"
 	"stele/notary/stamp/stamptest"
@@ -46,5 +47,30 @@ func TestBombs(t *testing.T) {
 			t.Errorf("%s: %d MiB were used", what, took>>20)
 		}
 		t.Logf("%-35s %8d bytes, %4d MiB taken in all: %v", what, len(data), took>>20, err)
+	}
+}
+
+// What is gone through again, or comes to nothing, is paid for as well: each of these took minutes.
+func TestUncounted(t *testing.T) {
+	if raceDetector {
+		t.Skip("as above")
+	}
+	const most = time.Minute // each takes some seconds on a machine that is busy
+	for what, data := range stamptest.Uncounted() {
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			for _, plan := range bombPlans {
+				v, lerr := stamp.Look(data, stamp.Glance{Plan: plan, URL: link})
+				err = cmp.Or(err, lerr, v.Problem)
+			}
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			t.Logf("%-45s %8d bytes: %v", what, len(data), err)
+		case <-time.After(most):
+			t.Fatalf("%s is read for more than %s", what, most)
+		}
 	}
 }

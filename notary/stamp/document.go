@@ -171,10 +171,10 @@ func (d *Document) findOn(index int, keyword string) (places []Place, readable b
 		return nil, false, err
 	}
 	f := frameOf(d.pages[index])
-	for _, b := range pdftext.Find(t.glyphs, keyword) {
+	for _, b := range pdftext.Find(t.glyphs, keyword, d.file.Budget()) {
 		p := f.place(b)
 		p.Page = index + 1
 		places = append(places, p)
 	}
-	return places, !t.unreadable, nil
+	return places, !t.unreadable, d.file.Err()
 }

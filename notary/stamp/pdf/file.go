@@ -156,11 +156,21 @@ func (f *File) Number(o Object) (float64, bool) {
 	return 0, false
 }
 
+// List is [File.Array] for whoever goes through it: it pays for that, as many may hold the same list.
+func (f *File) List(o Object) Array {
+	a := f.Array(o)
+	if !f.budget.Take(len(a)) {
+		return nil
+	}
+	return a
+}
+
 // Numbers resolves to the numbers of an array, or to nil when it has another length than n
 // (any, where n is 0) or holds something else.
 func (f *File) Numbers(o Object, n int) []float64 {
 	a := f.Array(o)
-	if n > 0 && len(a) != n {
+	const each = 8 // that are looked at in a step
+	if n > 0 && len(a) != n || !f.budget.Take(len(a)/each) {
 		return nil
 	}
 	out := make([]float64, len(a))
@@ -276,7 +286,9 @@ type objectStream struct {
 func (f *File) objectIn(stream, number int) Object {
 	s, ok := f.packed[stream]
 	if !ok {
-		s = f.openObjectStream(stream)
+		if s = f.openObjectStream(stream); f.Err() != nil {
+			return nil // others with a budget of their own may read it still, see Aside
+		}
 		f.packed[stream] = s
 	}
 	at, ok := s.offsets[number]
@@ -361,6 +373,12 @@ var filters = map[Name]string{"FlateDecode": filter.Flate, "Fl": filter.Flate, "
 
 func (f *File) unpackOnce(name Name, parms Dict, data []byte) ([]byte, error) {
 	if f.Err() != nil {
+		return nil, f.Err()
+	}
+	// What goes in is paid for as well: much of it may come to nothing, in blocks of a few bytes. And
+	// the same small stream may stand anywhere a thousand times.
+	const once, each = 512, 4 // steps, and bytes in a step
+	if !f.budget.Take(once + len(data)/each) {
 		return nil, f.Err()
 	}
 	kind, ok := filters[name]

@@ -46,7 +46,10 @@ func isSpace(c byte) bool {
 
 func isDelimiter(c byte) bool { return bytes.IndexByte([]byte("()<>[]{}/%"), c) >= 0 }
 
+// skipSpace passes over blanks and comments, and pays for them: many objects may stand before one.
 func (l *Lexer) skipSpace() {
+	start := l.pos
+	defer func() { l.budget.Take((l.pos - start) / bytesPerStep) }()
 	for l.pos < len(l.data) {
 		switch c := l.data[l.pos]; {
 		case isSpace(c):
@@ -71,15 +74,14 @@ func (l *Lexer) Next() (Object, bool) {
 	return l.next(0)
 }
 
-// next pays for the bytes in front of an object and for those of one without parts; the parts
-// of others pay for themselves.
+// next pays for an object and for the bytes of one without parts; the parts of others pay for
+// themselves.
 func (l *Lexer) next(depth int) (Object, bool) {
-	start := l.pos
 	l.skipSpace()
-	if !l.budget.Take(1+(l.pos-start)/bytesPerStep) || l.pos >= len(l.data) {
+	if !l.budget.Take(1) || l.pos >= len(l.data) {
 		return nil, false
 	}
-	start = l.pos
+	start := l.pos
 	o, ok := l.object(depth)
 	switch o.(type) {
 	case Array, Dict:

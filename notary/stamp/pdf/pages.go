@@ -109,7 +109,7 @@ func (f *File) rect(o Object) (Rect, bool) {
 // an operator may end where a stream does, but no word goes on in the next (7.8.2).
 func (f *File) Content(p Page) ([]byte, error) {
 	streams := Array{p.Dict["Contents"]}
-	if a := f.Array(p.Dict["Contents"]); a != nil {
+	if a := f.List(p.Dict["Contents"]); a != nil {
 		streams = a
 	}
 	var out []byte

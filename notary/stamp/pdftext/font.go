@@ -28,6 +28,7 @@ type font struct {
 	down      float64           // advance of vertical writing, negative: downwards
 	decoded   map[uint32]string // of the charset
 	decoder   *encoding.Decoder
+	budget    *pdf.Budget
 }
 
 // char is one character of a string that is shown.
@@ -50,7 +51,7 @@ func loadFont(f *pdf.File, o pdf.Object) *font {
 	d := f.Dict(o)
 	f.Budget().Take(256) // a font that is named again and again without a number of its own
 	f.Budget().Hold(8 << 10)
-	out := &font{decoded: map[uint32]string{}, down: -1}
+	out := &font{decoded: map[uint32]string{}, down: -1, budget: f.Budget()}
 	if s, ok := f.Resolve(d["ToUnicode"]).(*pdf.Stream); ok {
 		if data, err := f.Unpack(s); err == nil {
 			out.toUnicode = parseCMap(data, f.Budget())
@@ -160,7 +161,7 @@ func (ft *font) loadSimple(f *pdf.File, d pdf.Dict) {
 		}
 	}
 	at := 0
-	for _, o := range f.Array(dict["Differences"]) {
+	for _, o := range f.List(dict["Differences"]) {
 		switch v := f.Resolve(o).(type) {
 		case int64:
 			at = int(max(0, min(v, 256)))
@@ -265,7 +266,10 @@ func (ft *font) decode(c uint32, s string) string {
 	if err != nil || strings.ContainsRune(t, '\ufffd') {
 		t = ""
 	}
-	ft.decoded[c] = t
+	const weight = 48 // bytes of an entry in memory
+	if ft.budget.Hold(weight) {
+		ft.decoded[c] = t
+	}
 	return t
 }
 

@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
+
+	"stele/notary/stamp/pdf"
 )
 
 // Box is a rectangle on a page that may be turned: a corner and the two sides from there.
@@ -65,7 +67,7 @@ func Lines(glyphs []Glyph) []Line {
 		}
 	}
 	// First by direction and from the top down; then each band of one height along the line.
-	slices.SortStableFunc(all, func(a, b placed) int {
+	all = inOrder(all, func(a, b *placed) int {
 		return cmp.Or(cmp.Compare(a.angle, b.angle), cmp.Compare(b.across, a.across))
 	})
 	var out []Line
@@ -81,8 +83,23 @@ func Lines(glyphs []Glyph) []Line {
 }
 
 // appendLines cuts a band where it has wide gaps, as between columns.
+// inOrder sorts characters; equal ones keep their order. They are large: what is moved is their
+// addresses.
+func inOrder(all []placed, compare func(a, b *placed) int) []placed {
+	at := make([]*placed, len(all))
+	for i := range all {
+		at[i] = &all[i]
+	}
+	slices.SortStableFunc(at, compare)
+	out := make([]placed, len(all))
+	for i, p := range at {
+		out[i] = *p
+	}
+	return out
+}
+
 func appendLines(out []Line, band []placed) []Line {
-	slices.SortStableFunc(band, func(a, b placed) int { return cmp.Compare(a.along, b.along) })
+	band = inOrder(band, func(a, b *placed) int { return cmp.Compare(a.along, b.along) })
 	const gap = 6 // heights of a line: characters of a heading are spaced by less
 	start := 0
 	for i := 1; i <= len(band); i++ {
@@ -186,20 +203,33 @@ func holds(glyphs []Glyph, text []rune) bool {
 	return false
 }
 
+// inOrderSteps is what putting characters in order costs, in steps. An honest page has some thousand: it
+// is the others that pay what it takes.
+func inOrderSteps(glyphs int) int {
+	const many, perGlyph = 5000, 8
+	return glyphs + perGlyph*max(0, glyphs-many)
+}
+
 // Find returns where a text stands among the characters of a page, from the first line to the
 // last. White space, the width of characters and upper or lower case make no difference.
-func Find(glyphs []Glyph, text string) []Box {
+func Find(glyphs []Glyph, text string, budget *pdf.Budget) []Box {
 	want := fold(text)
-	if len(want) == 0 || !holds(glyphs, want) {
+	if len(want) == 0 || !holds(glyphs, want) || !budget.Take(inOrderSteps(len(glyphs))) {
 		return nil
 	}
 	lines := Lines(glyphs)
 	var out []Box
+	folded := map[string][]rune{}
 	for _, l := range lines {
 		var have []rune
 		var from []int // the glyph that each character comes from
 		for i, g := range l.glyphs {
-			for _, r := range fold(g.Text) {
+			runes, known := folded[g.Text]
+			if !known {
+				runes = fold(g.Text)
+				folded[g.Text] = runes
+			}
+			for _, r := range runes {
 				have, from = append(have, r), append(from, i)
 			}
 		}

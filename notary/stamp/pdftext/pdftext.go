@@ -320,8 +320,10 @@ func (in *interpreter) show(s string) {
 }
 
 func (in *interpreter) put(c char, width float64) {
-	in.shown++
-	in.file.Budget().Take(1)
+	const long = 8 // bytes: most texts of one code are one character
+	n := 1 + len(c.text)/long
+	in.shown += n
+	in.file.Budget().Take(n)
 	if c.text == "" || c.text == "\x00" || c.text == "\ufffd" {
 		in.page.Unknown++
 		return

@@ -68,8 +68,10 @@ func (in *interpreter) pixels(s *pdf.Stream, resources pdf.Dict) func(u, v float
 		return none
 	}
 	inverted := false
-	if d := in.file.Numbers(s.Dict["Decode"], 0); len(d) >= 2 {
-		inverted = d[0] > d[1]
+	if d := in.file.Array(s.Dict["Decode"]); len(d) >= 2 {
+		from, _ := in.file.Number(d[0])
+		to, _ := in.file.Number(d[1])
+		inverted = from > to
 	}
 	perPixel := n
 	if palette != nil {
@@ -118,7 +120,7 @@ func (in *interpreter) palette(space pdf.Object, resources pdf.Dict) (pdf.Object
 	var table []byte
 	switch v := in.file.Resolve(a[3]).(type) {
 	case pdf.String:
-		table = []byte(v)
+		table = []byte(v[:min(len(v), 256*4)]) // 256 colours of four components
 	case *pdf.Stream:
 		table, _ = in.file.Unpack(v) // an empty table makes every colour unknown
 	}
@@ -137,13 +139,16 @@ func (in *interpreter) palette(space pdf.Object, resources pdf.Dict) (pdf.Object
 
 // photograph reads a JPEG.
 func (in *interpreter) photograph(data []byte, none func(u, v float64) float64) func(u, v float64) float64 {
+	if !in.file.Budget().Take(len(data) / pixelsPerStep) {
+		return none
+	}
 	conf, err := jpeg.DecodeConfig(bytes.NewReader(data))
 	most := maxPixels
 	if bytes.Contains(data, []byte{0xff, 0xc2}) { // perhaps a frame of a progressive one (ITU-T T.81, table B.1)
 		most = maxProgressive
 	}
 	if err != nil || conf.Width < 1 || conf.Height < 1 || conf.Width*conf.Height > most ||
-		!in.file.Budget().Take(conf.Width*conf.Height/pixelsPerStep+len(data)/pixelsPerStep) {
+		!in.file.Budget().Take(conf.Width*conf.Height/pixelsPerStep) {
 		return none
 	}
 	img, err := jpeg.Decode(bytes.NewReader(data))
