@@ -67,6 +67,9 @@ func (d *Document) Apply(plan Plan, c Content) (stamped []byte, placed []Placed,
 			return nil, nil, err
 		}
 		w.page(d.pages[n-1], open, byPage[n])
+		if err := w.u.Err(); err != nil {
+			return nil, nil, err
+		}
 	}
 	if stamped, err = w.u.Bytes(); err != nil {
 		return nil, nil, err

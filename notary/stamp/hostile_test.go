@@ -234,3 +234,22 @@ func FuzzPlan(f *testing.F) {
 		}
 	})
 }
+
+// Pages that share a large list are stamped, or not, within what a file may have: each gets one of its own.
+func TestSharedList(t *testing.T) {
+	var names, kids strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&names, "/N%d 4 0 R", i)
+	}
+	objects := []string{"<</Type/Catalog/Pages 2 0 R>>", "", "<</XObject<<" + names.String() + ">>>>"}
+	for range 1000 {
+		objects = append(objects, "<</Type/Page/Parent 2 0 R>>")
+		fmt.Fprintf(&kids, "%d 0 R ", len(objects))
+	}
+	objects[1] = "<</Type/Pages/Resources 3 0 R/MediaBox[0 0 595 842]/Kids[" + kids.String() + "]>>"
+	plan := stamp.Plan{Marks: []stamp.Mark{{Kind: stamp.Straddle, Pages: "all"}}}
+	out, _, err := stamp.Stamp(file(objects...), plan, content(t))
+	if !errors.Is(err, stamp.ErrTooLarge) {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+}

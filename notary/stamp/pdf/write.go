@@ -18,6 +18,7 @@ type Update struct {
 	file    *File
 	next    int
 	objects map[Ref][]byte
+	size    int          // bytes of those that take the place of others
 	packer  *zlib.Writer // used again and again: making one takes a megabyte
 }
 
@@ -62,8 +63,20 @@ func (u *Update) AddStream(d Dict, data []byte) Ref {
 
 // Replace puts an object in the place of one that is there.
 func (u *Update) Replace(r Ref, o Object) {
-	r.Generation = u.file.table[r.Number].generation
+	if r.Generation = u.file.table[r.Number].generation; u.Err() != nil {
+		return
+	}
 	u.objects[r] = Append(nil, o)
+	u.size += len(u.objects[r])
+}
+
+// Err is an error when what takes the place of objects is larger than a file may be: pages that share
+// a large list each get one of their own.
+func (u *Update) Err() error {
+	if u.size > MaxSize {
+		return fmt.Errorf("%w: what would be written behind it has more than %d MiB", ErrTooLarge, MaxSize>>20)
+	}
+	return nil
 }
 
 // Bytes returns the file with the update behind it. The same file and the same update give
