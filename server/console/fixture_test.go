@@ -64,7 +64,7 @@ func openOfficeAt(t testing.TB, strict bool, publicURL string) *office {
 func openOfficeWith(t testing.TB, own instance.Config) *office {
 	t.Helper()
 	dir := t.TempDir()
-	cfg, err := instance.Config{Data: dir, Listen: "127.0.0.1:0", Objects: "dir", Chain: "embedded", MaxDocument: 1 << 30, MaxPublicUpload: 1 << 20, MaxBatch: 100, MaxConnections: 256,
+	cfg, err := instance.Config{Data: dir, Listen: "127.0.0.1:0", Objects: "dir", Chain: "embedded", MaxDocument: 1 << 30, MaxPublicUpload: 1 << 20, MaxBatch: 100, MaxConnections: 256, MaxConnectionsPerAddress: 256,
 		RequestsPerMinute: 100_000, LookupsPerMinute: 100_000, ReadTimeout: cmp.Or(own.ReadTimeout, time.Minute), StopTimeout: 5 * time.Second, SweepAfter: time.Hour, WebhookKeep: time.Hour, MaxUploads: 100, UploadExpiry: time.Hour, AuditSealEvery: 300 * time.Millisecond, Console: true, Demo: own.Demo, PublicURL: own.PublicURL, Clamd: own.Clamd}.Resolve()
 	fatalIfErr(t, err)
 	fatalIfErr(t, os.MkdirAll(cfg.Keys, 0o700))
