@@ -39,7 +39,7 @@ race:
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -vxF $(E2E:%=-e %))
 
 e2e:
-	$(GO) test -timeout 25m $(E2E)
+	$(GO) test -timeout 45m $(E2E)
 	$(GO) test ./notary/bulk -run '^TestBombs$$'
 
 schemathesis: tools ## call everything in the API's description with what it allows and what it does not (part of test)
