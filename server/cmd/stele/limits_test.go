@@ -140,7 +140,7 @@ func TestTenThousandConnections(t *testing.T) {
 	l.Cur = l.Max
 	fatalIfErr(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l))
 	site := site{data: folder(t)}
-	s := site.start(t, "--max-connections", "2000")
+	s := site.start(t, "--max-connections", "2000", "--max-connections-per-address", "2000")
 	addr := strings.TrimPrefix(s.info.URL, "http://")
 	var mu sync.Mutex
 	statuses := map[int]int{}
