@@ -4,6 +4,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,12 +62,12 @@ type LaterAnchor struct {
 // return [notary.ErrNotFound] where a single thing is not there.
 //
 // FindRecord takes an id or a certificate number; an empty agency finds every agency's.
-// ListRecords returns the newest first. Evidence reads the entry at an index. Head and
-// Progress read the log's row.
+// ListRecords returns the newest first. Evidence reads the entry at an index, with an anchored
+// checkpoint that holds it and has at least so many entries. Head and Progress read the log's row.
 type Store interface {
 	FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
 	ListRecords(ctx context.Context, f Filter) ([]notary.Record, error)
-	Evidence(ctx context.Context, index uint64) (Stored, error)
+	Evidence(ctx context.Context, index, least uint64) (Stored, error)
 	Head(ctx context.Context) (batchlog.Head, error)
 	Progress(ctx context.Context) (notary.Progress, error)
 }
@@ -120,26 +121,75 @@ func unavailable(err error) error {
 var ErrOwnBundle = errors.New("own bundle does not verify")
 
 // Bundle makes the bundle of a record, with its attributes opened where show is set. A
-// record, or a withdrawal of it, that is not logged yet gives a not_ready error.
+// record, or a withdrawal of it, that is not logged yet gives a not_ready error. Where the first
+// anchor does not verify, a later one that does takes its place: it vouches for a later time, and
+// for no less otherwise.
 func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byte, error) {
 	head, err := a.store.Head(ctx)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	b, err := a.draft(ctx, head, r, show)
+	b, _, err := a.draft(ctx, head, r, show, [2]uint64{})
 	if err != nil {
 		return nil, err
 	}
 	out, _, err := a.verified(r, b)
+	if errors.Is(err, ErrOwnBundle) {
+		return a.laterBundle(ctx, head, r, show, err)
+	}
 	return out, err
 }
 
-// draft puts the bundle together out of what is stored. Nothing is verified yet.
-func (a *Archive) draft(ctx context.Context, head batchlog.Head, r notary.Record, show bool) (*proof.Bundle, error) {
-	e, err := a.evidence(ctx, head, r.Index)
-	if err != nil {
-		return nil, err
+// maxLater is how many anchors in a row are passed over: an hour of a busy log's, say, that a
+// former key signed. What is wrong beyond that a person must look at.
+const maxLater = 64
+
+// laterBundle looks for the first anchors that verify: of the record alone, then of what withdrew it.
+// It returns why the bundle did not verify where there are none.
+func (a *Archive) laterBundle(ctx context.Context, head batchlog.Head, r notary.Record, show bool, why error) ([]byte, error) {
+	defer a.tiles.Forget() // as after the first failure
+	var least [2]uint64
+	for i := range least {
+		part := r
+		if i == 0 {
+			part.Standing = notary.Valid
+		}
+		out, err := a.firstSound(ctx, head, part, show, &least, i)
+		if err != nil || out == nil {
+			return nil, cmp.Or(err, why)
+		}
+		if part.Standing == r.Standing {
+			return out, nil
+		}
 	}
+	return nil, why
+}
+
+// firstSound moves one of the sizes on until the bundle verifies; nil when none does.
+func (a *Archive) firstSound(ctx context.Context, head batchlog.Head, r notary.Record, show bool, least *[2]uint64, i int) ([]byte, error) {
+	for range maxLater {
+		b, used, err := a.draft(ctx, head, r, show, *least)
+		if err != nil || used[i] == 0 { // nothing vouches for it any more: that is not what was promised
+			return nil, err
+		}
+		if out, _, err := a.verified(r, b); !errors.Is(err, ErrOwnBundle) {
+			return out, err
+		}
+		least[i] = used[i] + 1
+	}
+	return nil, nil
+}
+
+// draft puts the bundle together out of what is stored: with anchored checkpoints of at least so
+// many entries, for the record and for what withdrew it, and says which were used; 0: none.
+// Nothing is verified yet.
+func (a *Archive) draft(ctx context.Context, head batchlog.Head, r notary.Record, show bool, least [2]uint64) (*proof.Bundle, [2]uint64, error) {
+	var used [2]uint64
+	e, size, err := a.evidence(ctx, head, r.Index, least[0])
+	if err != nil {
+		return nil, used, err
+	}
+	used[0] = size
 	b := &proof.Bundle{Evidence: *e, UserID: sm.UserID}
 	if show {
 		for _, f := range r.Fields {
@@ -149,11 +199,11 @@ func (a *Archive) draft(ctx context.Context, head batchlog.Head, r notary.Record
 		}
 	}
 	if r.Standing != notary.Valid {
-		if b.Standing, err = a.evidence(ctx, head, r.StandingIndex); err != nil {
-			return nil, err
+		if b.Standing, used[1], err = a.evidence(ctx, head, r.StandingIndex, least[1]); err != nil {
+			return nil, used, err
 		}
 	}
-	return b, nil
+	return b, used, nil
 }
 
 // verified encodes a bundle and lets it pass when it holds for its record.
@@ -173,28 +223,31 @@ func (a *Archive) verified(r notary.Record, b *proof.Bundle) ([]byte, *proof.Rep
 	return nil, nil, fmt.Errorf("%w: record %s: %s: %s", ErrOwnBundle, r.Number, report.Verdict, report.Summary)
 }
 
-func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index uint64) (*proof.Evidence, error) {
+// evidence is an entry with its place in the log, and the size of the anchored checkpoint that
+// vouches for it; 0: none.
+func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index, least uint64) (*proof.Evidence, uint64, error) {
 	if index >= head.Size {
-		return nil, notary.Errorf(notary.CodeNotReady, "The record is received but not in the log yet; ask again in a second.")
+		return nil, 0, notary.Errorf(notary.CodeNotReady, "The record is received but not in the log yet; ask again in a second.")
 	}
-	s, err := a.store.Evidence(ctx, index)
+	s, err := a.store.Evidence(ctx, index, least)
 	if errors.Is(err, notary.ErrNotFound) {
-		return nil, fmt.Errorf("%w: the rows of entry %d are missing", ErrOwnBundle, index)
+		return nil, 0, fmt.Errorf("%w: the rows of entry %d are missing", ErrOwnBundle, index)
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, 0, unavailable(err)
 	}
 	e := &proof.Evidence{Statement: s.Entry.Statement, Signature: s.Entry.Signature, Certificates: s.Certificates}
 	e.Log.Index, e.Log.Checkpoint = index, head.Note
-	size := head.Size
+	size, anchored := head.Size, uint64(0)
 	if s.Anchored != nil {
 		e.Anchors, e.Log.Checkpoint, size = s.Anchored.Anchors, s.Anchored.Note, s.Anchored.Size
+		anchored = size
 		if e.Anchors, err = a.withLater(ctx, *s.Anchored, head.Size); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	e.Log.Path, err = a.path(ctx, index, size, head.Size)
-	return e, err
+	return e, anchored, err
 }
 
 // withLater adds the evidence of other chains, each with the proof that its checkpoint grew

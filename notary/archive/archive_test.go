@@ -3,6 +3,7 @@ package archive_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -215,6 +216,47 @@ func TestOwnBundleDoesNotVerify(t *testing.T) {
 		})
 	}
 }
+
+// An anchor that does not verify is no end: a later one vouches for the same entry, and for a later
+// time. Where none is left that verifies, nothing leaves.
+func TestLaterAnchorTakesThePlace(t *testing.T) {
+	f := newFixture(t, storagetest.Embedded)
+	recs := f.Receive(t, 10)
+	f.Sequence(t)
+	f.Anchor(t)
+	f.ReceiveItems(t, f.Revocation(t, recs[2], "x"))
+	f.Sequence(t)
+	f.Anchor(t)
+	f.Receive(t, 5)
+	f.Sequence(t)
+	f.Anchor(t)
+	at := func(r notary.Record, want proof.Verdict) time.Time {
+		t.Helper()
+		report := f.wantVerdict(t, r, want)
+		when, err := time.Parse(time.RFC3339, report.AnchoredAt)
+		fatalIfErr(t, err)
+		return when
+	}
+	before, revoked := at(recs[3], proof.Genuine), at(recs[2], proof.Revoked)
+	for _, size := range []int{10, 11} {
+		f.damage(t, `UPDATE anchors SET evidence = replace(evidence, '"', ' "') WHERE size = $1`, []any{size}, "")
+		_, err := f.raw.ExecContext(t.Context(), dropSaved)
+		fatalIfErr(t, err)
+		if after := at(recs[3], proof.Genuine); !after.After(before) {
+			t.Errorf("without the anchor of size %d: %s, was %s", size, after, before)
+		}
+		if after := at(recs[2], proof.Revoked); after.Before(revoked) {
+			t.Errorf("without the anchor of size %d, withdrawn: %s, was %s", size, after, revoked)
+		}
+	}
+	f.damage(t, `UPDATE anchors SET evidence = replace(evidence, '"', ' "') WHERE size = $1`, []any{16}, "")
+	if got, err := f.archive.Bundle(t.Context(), f.current(t, recs[3]), true); !errors.Is(err, archive.ErrOwnBundle) || got != nil {
+		t.Errorf("with no anchor that verifies: %d bytes, %v", len(got), err)
+	}
+}
+
+// dropSaved removes what [fixture.save] keeps.
+const dropSaved = `DROP TABLE saved_entries; DROP TABLE saved_records; DROP TABLE saved_certificates; DROP TABLE saved_anchors; DROP TABLE saved_checkpoints`
 
 // current is the row, whatever was done to it.
 func (f *fixture) current(t *testing.T, r notary.Record) notary.Record {

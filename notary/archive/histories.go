@@ -65,7 +65,7 @@ func (h *Histories) Bundle(ctx context.Context, r notary.Record, show bool, with
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	b, err := a.draft(ctx, head, r, show)
+	b, _, err := a.draft(ctx, head, r, show, [2]uint64{})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (h *Histories) find(ctx context.Context, with Other) (*AnchoredCheckpoint, 
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	s, err := h.archive.store.Evidence(ctx, r.Index)
+	s, err := h.archive.store.Evidence(ctx, r.Index, 0)
 	switch {
 	case errors.Is(err, notary.ErrNotFound), err == nil && s.Anchored == nil:
 		return nil, notary.Errorf(notary.CodeNotReady,

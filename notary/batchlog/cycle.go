@@ -34,6 +34,9 @@ func (l *Log) cycle(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read head: %w", err)
 	}
+	if err := l.checkFence(head); err != nil {
+		return false, err
+	}
 	if l.edge == nil || l.edge.frontier.Size() != head.Size || l.edge.frontier.Root() != head.Root {
 		// Another server advanced, or the outcome of the last swap was unknown: what the
 		// database says is what happened. This is the same path as a start.
@@ -166,7 +169,7 @@ func (l *Log) advance(ctx context.Context, head Head, end uint64) (Head, error) 
 	}
 	l.edge = edge
 	l.opt.Log.DebugContext(ctx, "checkpoint", "size", next.Size, "entries", len(entries), "objects", len(objects), "elapsed", l.opt.Now().Sub(start))
-	return Head{Origin: next.Origin, Received: head.Received, Size: next.Size, Root: next.Root, Note: note}, nil
+	return Head{Origin: next.Origin, Received: head.Received, Size: next.Size, Root: next.Root, Note: note, Fence: head.Fence}, nil
 }
 
 // checkConsistent proves to ourselves, from the tiles as written, that the new tree extends

@@ -50,7 +50,32 @@ func TestFaults(t *testing.T) {
 }
 
 func fatal(err error) bool {
-	return errors.Is(err, batchlog.ErrMismatch) || errors.Is(err, notary.ErrObjectDiffers)
+	return errors.Is(err, batchlog.ErrMismatch) || errors.Is(err, batchlog.ErrFenced) || errors.Is(err, notary.ErrObjectDiffers)
+}
+
+// A server that runs while the log's key is changed elsewhere signs nothing any more and stops; it
+// does not start again.
+func TestFenced(t *testing.T) {
+	storagetest.EachBackend(t, func(t *testing.T, b storagetest.Backend) {
+		s := storagetest.NewSite(t, b)
+		s.Receive(t, 3)
+		s.Sequence(t)
+		before, err := s.DB.Head(t.Context())
+		fatalIfErr(t, err)
+		_, err = s.DB.MoveLogFence(t.Context(), before.Fence, "the next key")
+		fatalIfErr(t, err)
+		s.Receive(t, 2)
+		l := s.Log(s.DB, s.Objects, batchlog.Options{})
+		if err := l.Run(t.Context()); !errors.Is(err, batchlog.ErrFenced) {
+			t.Errorf("it went on: %v", err)
+		}
+		if err := l.Check(t.Context()); !errors.Is(err, batchlog.ErrFenced) {
+			t.Errorf("it would start: %v", err)
+		}
+		if now, err := s.DB.Head(t.Context()); err != nil || now.Size != before.Size {
+			t.Errorf("the log has %d entries, had %d: %v", now.Size, before.Size, err)
+		}
+	})
 }
 
 // A swap whose answer was lost is told of all the same: somebody waits for it.

@@ -41,14 +41,23 @@ type Head struct {
 	Size     uint64 // entries under the signed root
 	Root     merkle.Hash
 	Note     []byte // the signed checkpoint
+	Fence
+}
+
+// Fence says which key is the log's, and how often that was changed. It stands in the database, so
+// that a server with a former key, or with one that is to come, does not sign: key folders and trust
+// roots are copied by people, and each fits itself.
+type Fence struct {
+	Key        string // a verifier key of a signed note; empty in a database from before fences
+	Generation uint64
 }
 
 // Store is the database side. Methods are safe for concurrent use and do not retry.
 //
 // Head reads the row. Entries returns the entries from index first up to, not including,
 // end, in order and without gaps. Advance replaces the head if, and only if, size and root
-// are still those of from; otherwise it returns [ErrLostRace] and changes nothing; it is
-// durable when it returns nil. Lease takes or renews the named lease for ttl and reports
+// are still those of from; otherwise it returns [ErrLostRace] and changes nothing, and [ErrFenced]
+// where the log has another key by now; it is durable when it returns nil. Lease takes or renews the named lease for ttl and reports
 // whether the holder has it.
 type Store interface {
 	Head(ctx context.Context) (Head, error)
@@ -79,6 +88,8 @@ var (
 	ErrLostRace = errors.New("another server advanced the log")
 	// ErrMismatch: database and object store do not hold the same log. A person must look.
 	ErrMismatch = errors.New("the database and the object store do not hold the same log")
+	// ErrFenced: the log has another key than this server. A person must look.
+	ErrFenced = errors.New("the log has another key than this server")
 )
 
 // CheckpointKey is where the published checkpoint lies.
@@ -159,7 +170,17 @@ func (l *Log) Wake() {
 func FirstCheckpoint(s *signednote.Signer) (Head, error) {
 	c := checkpoint.Checkpoint{Origin: s.Name(), Root: merkle.EmptyRoot()}
 	note, err := checkpoint.Sign(c, s)
-	return Head{Origin: c.Origin, Root: c.Root, Note: note}, err
+	return Head{Origin: c.Origin, Root: c.Root, Note: note, Fence: Fence{Key: signednote.FormatKey(s.Name(), s.Key())}}, err
+}
+
+// checkFence refuses to sign for a log that has another key. A database from before fences has none
+// until the first start has set it.
+func (l *Log) checkFence(head Head) error {
+	own := signednote.FormatKey(l.opt.Signer.Name(), l.opt.Signer.Key())
+	if head.Key == own {
+		return nil
+	}
+	return fmt.Errorf("%w: the database says that its key is %q, of generation %d; this server's is %q", ErrFenced, head.Key, head.Generation, own)
 }
 
 // Check compares database and object store before anything is served, and never repairs
@@ -207,6 +228,9 @@ func (l *Log) Check(ctx context.Context) error {
 func (l *Log) checkHead(head Head) error {
 	if head.Origin != l.opt.Signer.Name() {
 		return fmt.Errorf("%w: the database holds log %q, the key is of %q; check the configured database and key", ErrMismatch, head.Origin, l.opt.Signer.Name())
+	}
+	if err := l.checkFence(head); err != nil {
+		return err
 	}
 	c, _, err := checkpoint.Open(head.Note, l.opt.Keys...)
 	if err != nil {
@@ -291,7 +315,7 @@ func (l *Log) last(ctx context.Context) error {
 
 // fatal reports whether going on would be wrong.
 func fatal(err error) bool {
-	return errors.Is(err, ErrMismatch) || errors.Is(err, notary.ErrObjectDiffers)
+	return errors.Is(err, ErrMismatch) || errors.Is(err, ErrFenced) || errors.Is(err, notary.ErrObjectDiffers)
 }
 
 func backoff(failures int) time.Duration {

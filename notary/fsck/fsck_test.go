@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/batchlog"
 	"stele/notary/fsck"
+	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
 	"stele/storage/storagetest"
 )
@@ -27,6 +31,23 @@ func TestClean(t *testing.T) {
 			t.Errorf("got  %+v after %d of %d\nwant %+v", got, last, total, want)
 		}
 	})
+}
+
+// A log's key whose time was over before a record vouches for none of its bundles, so fsck says it.
+func TestKeyWhoseTimeWasOver(t *testing.T) {
+	f := newFixture(t, storagetest.Embedded)
+	trust, err := proof.ParseTrust(f.World.Trust().Encode())
+	fatalIfErr(t, err)
+	next, err := sm.GenerateKey()
+	fatalIfErr(t, err)
+	v, err := signednote.NewVerifier(f.World.Origin(), next.Public())
+	fatalIfErr(t, err)
+	fatalIfErr(t, trust.ChangeLogKey(v, f.Now().Add(-240*time.Hour), time.Minute))
+	res, err := fsck.Check(t.Context(), f.DB, f.DB, f.Objects, trust, fsck.Options{})
+	fatalIfErr(t, err)
+	if codes(res) != "anchor" || !strings.Contains(res.Findings[0].Detail, "key was not valid") {
+		t.Errorf("%+v", res.Findings)
+	}
 }
 
 func TestEmptyLog(t *testing.T) {

@@ -192,9 +192,12 @@ func (c *checker) beyond(ctx context.Context) error {
 	return nil
 }
 
-func (c *checker) open(note []byte) (checkpoint.Checkpoint, error) {
+func (c *checker) open(note []byte) (checkpoint.Checkpoint, error) { return open(c.trust, note) }
+
+// open opens a checkpoint that any of the log's keys signed.
+func open(trust *proof.Trust, note []byte) (checkpoint.Checkpoint, error) {
 	var keys []*signednote.Verifier
-	for _, l := range c.trust.Logs {
+	for _, l := range trust.Logs {
 		keys = append(keys, l.Key)
 	}
 	opened, _, err := checkpoint.Open(note, keys...)
@@ -236,7 +239,7 @@ func (c *checker) anchors(ctx context.Context) error {
 			c.res.Anchors++
 			after = int64(a.Size)
 			found = found || a.Size == said.Anchored
-			if err := c.anchor(a); err != nil {
+			if err := c.anchor(ctx, a); err != nil {
 				c.find("anchor", a.Size, "", "anchor of size %d on %s: %v", a.Size, a.Target, err)
 			}
 		}
@@ -250,15 +253,37 @@ func (c *checker) anchors(ctx context.Context) error {
 	return nil
 }
 
-func (c *checker) anchor(a StoredAnchor) error {
-	mark, err := c.open(a.Note)
+func (c *checker) anchor(ctx context.Context, a StoredAnchor) error {
+	return CheckAnchor(ctx, c.rows, c.trust, a)
+}
+
+// CheckAnchor says why no bundle can use an anchor; nil where one can. It checks what the bundle of the
+// last entry under the checkpoint checks of it. Where that entry cannot be read, which is a finding of
+// its own, the evidence alone is checked.
+func CheckAnchor(ctx context.Context, rows Rows, trust *proof.Trust, a StoredAnchor) error {
+	mark, err := open(trust, a.Note)
 	if err != nil {
 		return err
 	}
 	if mark.Size != a.Size {
 		return fmt.Errorf("its checkpoint is of size %d", mark.Size)
 	}
-	return proof.CheckAnchor(c.trust, mark, a.Evidence)
+	if err := proof.CheckAnchor(trust, mark, a.Evidence); err != nil || a.Size == 0 {
+		return err
+	}
+	var damaged *batchlog.DamagedEntryError
+	last, err := rows.Entries(ctx, a.Size-1, a.Size)
+	if errors.As(err, &damaged) || err == nil && len(last) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read entry %d: %w", a.Size-1, err)
+	}
+	s, err := statement.Parse(last[0].Statement)
+	if err != nil {
+		return nil
+	}
+	return proof.CheckAnchored(trust, a.Note, s, a.Evidence)
 }
 
 // orphans counts documents that no record speaks of.

@@ -144,6 +144,25 @@ func CheckAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) error {
 	return nil
 }
 
+// CheckAnchored checks what vouches for the last entry under a checkpoint as the bundle of that entry
+// does: the evidence, its time beside the entry's, and whether the log's key was good between the two.
+// The entry's own signature, certificate and place are not looked at.
+func CheckAnchored(t *Trust, note []byte, last statement.Statement, evidence []byte) error {
+	c, err := checkpoint.ParseUnsafe(note) // the signature is checked below
+	if err != nil {
+		return err
+	}
+	v := verifier{trust: t, report: &Report{}}
+	held := v.anchors([]json.RawMessage{evidence}, c, last)
+	v.checkpoint(note, c, last, held)
+	for _, s := range v.report.Steps {
+		if s.Status != Passed {
+			return fmt.Errorf("%s: %s", s.Name, s.Detail)
+		}
+	}
+	return nil
+}
+
 // Later returns evidence that is to stand beside an older checkpoint than the one that it is
 // about; path is the consistency proof from the older to the newer. Only attested evidence can
 // be brought there.

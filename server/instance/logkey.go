@@ -54,6 +54,49 @@ func (s *Stores) presentLogKey() (*signednote.Verifier, error) {
 	return v, nil
 }
 
+// fence makes sure that this server's key is the one that the database says is the log's. A
+// database from before fences gets this one: the trust roots name it as present. A crash after that
+// leaves the fence where every later start expects it.
+func (s *Stores) fence(ctx context.Context, own *signednote.Verifier) error {
+	key := signednote.FormatKey(own.Name(), own.Key())
+	f, err := s.DB.LogFence(ctx)
+	if err != nil {
+		return fmt.Errorf("read which key is the log's: %w", err)
+	}
+	if f == (batchlog.Fence{}) {
+		if f, err = s.DB.MoveLogFence(ctx, f, key); errors.Is(err, batchlog.ErrFenced) { // by another server
+			f, err = s.DB.LogFence(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("note which key is the log's: %w", err)
+		}
+	}
+	if f.Key != key {
+		return fmt.Errorf("%w: %w: the database names\n  %s\n(change %d), and %s is\n  %s\nThe key was changed elsewhere: copy the key folder and %s "+
+			"from the server where that was done. If the change was interrupted, run 'stele log-key switch' there again",
+			ErrForeign, batchlog.ErrFenced, f.Key, f.Generation, s.Config.keyPath(fileLogKey), key, s.Config.TrustPath())
+	}
+	return nil
+}
+
+// moveFence makes the next key the log's in the database: from here on no server with the former
+// one signs. Asked again after a crash it finds that done.
+func (s *Stores) moveFence(ctx context.Context, former, next *signednote.Verifier) error {
+	to := signednote.FormatKey(next.Name(), next.Key())
+	f, err := s.DB.LogFence(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read which key is the log's: %w", err)
+	case f.Key == to:
+		return nil
+	case f.Key != "" && f.Key != signednote.FormatKey(former.Name(), former.Key()):
+		return fmt.Errorf("%w: the database says that the log's key is %s, neither the one that the trust roots name nor the next one: "+
+			"correct the key folder and the trust roots", ErrForeign, f.Key)
+	}
+	_, err = s.DB.MoveLogFence(ctx, f, to)
+	return err
+}
+
 // logKeys loads the key that signs checkpoints, and gives the public keys that the log has had.
 func (s *Stores) logKeys(pass keystore.Secret) (*signednote.Signer, []*signednote.Verifier, error) {
 	key, err := keystore.Load(s.Config.keyPath(fileLogKey), pass)
@@ -125,10 +168,11 @@ func (s *Stores) certifyNext(key *sm.PublicKey, pass keystore.Secret, now time.T
 //
 // Each step can be done again, so after a crash anywhere the same call goes on:
 //
-//  1. the former files get a second name    a crash leaves a second name
-//  2. the certificate takes its place       nobody reads it but people
-//  3. the key takes its place               no server starts, since the trust roots lack it
-//  4. the trust roots name both keys        complete
+//  1. the database names the next key       no server starts, since each has the former one
+//  2. the former files get a second name    a crash leaves a second name
+//  3. the certificate takes its place       nobody reads it but people
+//  4. the key takes its place               no server starts, since the trust roots lack it
+//  5. the trust roots name both keys        complete; servers where the files were not copied do not start
 func (s *Stores) SwitchLogKey(ctx context.Context, unadmitted bool, now time.Time) (string, error) {
 	c := s.Config
 	pass, err := c.passphrase()
@@ -153,6 +197,9 @@ func (s *Stores) SwitchLogKey(ctx context.Context, unadmitted bool, now time.Tim
 		return "", err
 	}
 	defer release()
+	if err := s.moveFence(ctx, former, next); err != nil {
+		return "", err
+	}
 	for _, f := range []struct{ next, now string }{{fileNextNotaryCert, fileNotaryCert}, {fileNextLogKey, fileLogKey}} {
 		if err := promote(c.keyPath(f.next), c.keyPath(f.now), c.keyPath(retiredName(f.now, former.KeyHash()))); err != nil {
 			return "", err

@@ -161,6 +161,9 @@ func (s *Stores) RebuildTiles(ctx context.Context, log *slog.Logger) (int, error
 	if err != nil {
 		return 0, err
 	}
+	if err := s.fence(ctx, &signer.Verifier); err != nil {
+		return 0, err
+	}
 	l := batchlog.New(s.DB, s.Objects, s.Tiles, batchlog.Options{Signer: signer, Keys: keys, Now: time.Now, Log: log})
 	return l.Rebuild(ctx, nil)
 }
@@ -245,6 +248,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 func (in *Instance) openLog(ctx context.Context, pass keystore.Secret) error {
 	var err error
 	if in.signer, in.pastKeys, err = in.logKeys(pass); err != nil {
+		return err
+	}
+	if err := in.fence(ctx, &in.signer.Verifier); err != nil {
 		return err
 	}
 	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: in.signer, Keys: in.pastKeys, Holder: in.holder, Now: time.Now, Log: in.log, OnAdvance: func() {

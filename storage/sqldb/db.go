@@ -25,6 +25,7 @@ import (
 
 	"stele/crypto/closed"
 	"stele/notary"
+	"stele/notary/batchlog"
 )
 
 //go:embed migrations/*.sql
@@ -375,7 +376,7 @@ func notFound(err error) error {
 // lockLog reads the log's row and keeps others from changing it until the transaction ends.
 // SQLite's transactions are immediate: they hold the one write lock already.
 func (db *DB) lockLog(ctx context.Context, tx *sqlx.Tx) (logRow, error) {
-	q := `SELECT origin, received, size, root, note, anchored, events FROM log`
+	q := `SELECT ` + logColumns + ` FROM log`
 	if db.postgres {
 		q += ` FOR UPDATE`
 	}
@@ -383,6 +384,8 @@ func (db *DB) lockLog(ctx context.Context, tx *sqlx.Tx) (logRow, error) {
 	err := tx.GetContext(ctx, &r, q)
 	return r, notFound(err)
 }
+
+const logColumns = `origin, received, size, root, note, anchored, events, key, key_generation`
 
 type logRow struct {
 	Origin   string `db:"origin"`
@@ -392,6 +395,13 @@ type logRow struct {
 	Note     string `db:"note"`
 	Anchored int64  `db:"anchored"`
 	Events   int64  `db:"events"`
+
+	Key        string `db:"key"`
+	Generation int64  `db:"key_generation"`
+}
+
+func (r logRow) fence() batchlog.Fence {
+	return batchlog.Fence{Key: r.Key, Generation: uint64(r.Generation)}
 }
 
 func micros(t time.Time) int64 {

@@ -91,3 +91,9 @@ func (db *DB) AnchorsFrom(ctx context.Context, after int64, limit int) ([]fsck.S
 	}
 	return out, err
 }
+
+// DropAnchor removes evidence that no bundle can use. The checkpoint stays.
+func (db *DB) DropAnchor(ctx context.Context, target string, size uint64) error {
+	_, err := db.write.ExecContext(ctx, `DELETE FROM anchors WHERE target = $1 AND size = $2`, target, int64(size))
+	return err
+}

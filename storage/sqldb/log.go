@@ -36,8 +36,8 @@ func (db *DB) InitInstance(ctx context.Context, in Instance, head batchlog.Head)
 		if _, err := tx.ExecContext(ctx, `INSERT INTO instance (one, id, chain, created_at) VALUES (1, $1, $2, $3)`, in.ID, in.Chain, micros(db.now())); err != nil {
 			return fmt.Errorf("write the instance's row: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO log (one, origin, received, size, root, note, anchored, events) VALUES (1, $1, 0, 0, $2, $3, 0, 0)`,
-			head.Origin, head.Root[:], string(head.Note)); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO log (one, origin, received, size, root, note, anchored, events, key, key_generation)
+			VALUES (1, $1, 0, 0, $2, $3, 0, 0, $4, $5)`, head.Origin, head.Root[:], string(head.Note), head.Key, int64(head.Generation)); err != nil {
 			return fmt.Errorf("write the log's row: %w", err)
 		}
 		return db.addCheckpoint(ctx, tx, checkpoint.Checkpoint{Root: head.Root}, head.Note)
@@ -53,7 +53,7 @@ func (db *DB) Instance(ctx context.Context) (Instance, error) {
 
 func (db *DB) logRow(ctx context.Context) (logRow, error) {
 	var r logRow
-	err := db.read.GetContext(ctx, &r, `SELECT origin, received, size, root, note, anchored, events FROM log`)
+	err := db.read.GetContext(ctx, &r, `SELECT `+logColumns+` FROM log`)
 	if err == nil && len(r.Root) != merkle.HashSize {
 		err = errors.New("the log's row is damaged: root")
 	}
@@ -66,7 +66,7 @@ func (db *DB) Head(ctx context.Context) (batchlog.Head, error) {
 	if err != nil {
 		return batchlog.Head{}, err
 	}
-	return batchlog.Head{Origin: r.Origin, Received: uint64(r.Received), Size: uint64(r.Size), Root: merkle.Hash(r.Root), Note: []byte(r.Note)}, nil
+	return batchlog.Head{Origin: r.Origin, Received: uint64(r.Received), Size: uint64(r.Size), Root: merkle.Hash(r.Root), Note: []byte(r.Note), Fence: r.fence()}, nil
 }
 
 // Progress reads how far the log has come.
@@ -115,6 +115,9 @@ func (db *DB) Advance(ctx context.Context, from batchlog.Head, to checkpoint.Che
 		if log.Size != int64(from.Size) || !bytes.Equal(log.Root, from.Root[:]) || int64(to.Size) > log.Received {
 			return batchlog.ErrLostRace
 		}
+		if log.fence() != from.Fence {
+			return batchlog.ErrFenced
+		}
 		if err := db.addCheckpoint(ctx, tx, to, note); err != nil {
 			return err
 		}
@@ -123,6 +126,27 @@ func (db *DB) Advance(ctx context.Context, from batchlog.Head, to checkpoint.Che
 		}
 		return db.event(ctx, tx, log.Events, kindLogged, log.Size, int64(to.Size)-1)
 	})
+}
+
+// LogFence reads which key is the log's.
+func (db *DB) LogFence(ctx context.Context) (batchlog.Fence, error) {
+	r, err := db.logRow(ctx)
+	return r.fence(), err
+}
+
+// MoveLogFence makes a key the log's, if the fence still stands where it was seen; otherwise it
+// returns [batchlog.ErrFenced]. From then on no server that has another key advances the log.
+func (db *DB) MoveLogFence(ctx context.Context, from batchlog.Fence, key string) (batchlog.Fence, error) {
+	to := batchlog.Fence{Key: key, Generation: from.Generation + 1}
+	res, err := db.write.ExecContext(ctx, `UPDATE log SET key = $1, key_generation = $2 WHERE key = $3 AND key_generation = $4`,
+		to.Key, int64(to.Generation), from.Key, int64(from.Generation))
+	if err != nil {
+		return from, err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return from, errors.Join(err, batchlog.ErrFenced)
+	}
+	return to, nil
 }
 
 func (db *DB) addCheckpoint(ctx context.Context, tx *sqlx.Tx, c checkpoint.Checkpoint, note []byte) error {

@@ -286,7 +286,7 @@ func (db *DB) existing(ctx context.Context, table string, ids []string) (map[str
 }
 
 // Evidence implements [archive.Store].
-func (db *DB) Evidence(ctx context.Context, index uint64) (archive.Stored, error) {
+func (db *DB) Evidence(ctx context.Context, index, least uint64) (archive.Stored, error) {
 	var r struct {
 		Statement   string `db:"statement"`
 		Signature   []byte `db:"signature"`
@@ -301,15 +301,15 @@ func (db *DB) Evidence(ctx context.Context, index uint64) (archive.Stored, error
 	if s.Certificates, err = pki.DecodePEM([]byte(r.Chain), pki.MaxChain); err != nil {
 		return s, fmt.Errorf("certificate chain of entry %d is damaged: %w", index, err)
 	}
-	s.Anchored, err = db.anchoredOver(ctx, index)
+	s.Anchored, err = db.anchoredOver(ctx, max(index+1, least))
 	return s, err
 }
 
-// anchoredOver returns the smallest checkpoint that holds the entry and has evidence that
+// anchoredOver returns the smallest checkpoint of at least this size that has evidence that
 // proves itself, or any where there is none of that; with what there is for it, and what
 // there is first on each other chain for a later one. It returns nil when there is nothing.
-func (db *DB) anchoredOver(ctx context.Context, index uint64) (*archive.AnchoredCheckpoint, error) {
-	base, err := db.firstAnchors(ctx, index+1)
+func (db *DB) anchoredOver(ctx context.Context, least uint64) (*archive.AnchoredCheckpoint, error) {
+	base, err := db.firstAnchors(ctx, least)
 	if err != nil || len(base) == 0 {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func testAdvance(t *testing.T, s *Site) {
 	fatalIfErr(t, s.DB.Advance(t.Context(), head, c, note))
 	next, err := s.another(t).Head(t.Context())
 	fatalIfErr(t, err)
-	if want := (batchlog.Head{Origin: c.Origin, Received: 5, Size: 3, Root: c.Root, Note: note}); fmt.Sprint(next) != fmt.Sprint(want) {
+	if want := (batchlog.Head{Origin: c.Origin, Received: 5, Size: 3, Root: c.Root, Note: note, Fence: head.Fence}); fmt.Sprint(next) != fmt.Sprint(want) {
 		t.Fatalf("got %v, want %v", next, want)
 	}
 	otherRoot := next
@@ -95,6 +95,32 @@ func testAdvance(t *testing.T, s *Site) {
 	wantEvents(t, s, "record.logged", 1)
 	s.advance(t, 5)
 	wantEvents(t, s, "record.logged", 2)
+}
+
+// testFence: from the moment that another key is the log's nobody advances who has not seen it.
+func testFence(t *testing.T, s *Site) {
+	s.Receive(t, 5)
+	before, err := s.DB.Head(t.Context())
+	fatalIfErr(t, err)
+	if f, err := s.another(t).LogFence(t.Context()); err != nil || f != before.Fence || f.Key == "" || f.Generation != 0 {
+		t.Fatalf("the first fence is %+v, %v", f, err)
+	}
+	after, err := s.another(t).MoveLogFence(t.Context(), before.Fence, "another key")
+	if err != nil || after != (batchlog.Fence{Key: "another key", Generation: 1}) {
+		t.Fatalf("%+v, %v", after, err)
+	}
+	if _, err := s.DB.MoveLogFence(t.Context(), before.Fence, "a third key"); !errors.Is(err, batchlog.ErrFenced) {
+		t.Errorf("moved from where it no longer stands: %v", err)
+	}
+	c, note := s.signed(t, 3, "root")
+	if err := s.DB.Advance(t.Context(), before, c, note); !errors.Is(err, batchlog.ErrFenced) {
+		t.Errorf("advanced under a former key: %v", err)
+	}
+	now, err := s.DB.Head(t.Context())
+	if err != nil || now.Fence != after || now.Size != 0 {
+		t.Errorf("%+v, %v", now, err)
+	}
+	fatalIfErr(t, s.DB.Advance(t.Context(), now, c, note))
 }
 
 // testAdvanceRace: of many that advance the same head, on two handles, one wins.
@@ -305,7 +331,7 @@ func testEvidence(t *testing.T, s *Site) {
 	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 6, json.RawMessage(`{"a":6}`), []string{"a"}))
 	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 2, json.RawMessage(`{"a":2}`), []string{"a"}))
 	for i, want := range []string{`2[{"a":2}]+6{"b":6}`, `2[{"a":2}]+6{"b":6}`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, ""} {
-		st, err := s.DB.Evidence(t.Context(), uint64(i))
+		st, err := s.DB.Evidence(t.Context(), uint64(i), 0)
 		fatalIfErr(t, err)
 		if string(st.Entry.Encode()) != string(items[i].Entry.Encode()) || len(st.Certificates) != 2 {
 			t.Errorf("entry %d is another one", i)
@@ -327,11 +353,11 @@ func testEvidence(t *testing.T, s *Site) {
 	// The chain that proves itself says which checkpoint it is, however early others were.
 	s.advance(t, 7)
 	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), anchorproof.Kind, 7, json.RawMessage(`{"e":7}`), nil))
-	st, err := s.DB.Evidence(t.Context(), 0)
+	st, err := s.DB.Evidence(t.Context(), 0, 0)
 	if err != nil || st.Anchored.Size != 7 || len(st.Anchored.Anchors) != 1 || len(st.Anchored.Later) != 0 {
 		t.Errorf("%+v, %v", st.Anchored, err)
 	}
-	_, err = s.DB.Evidence(t.Context(), 7)
+	_, err = s.DB.Evidence(t.Context(), 7, 0)
 	wantErr(t, err, notary.ErrNotFound)
 }
 

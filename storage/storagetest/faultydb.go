@@ -131,8 +131,8 @@ func (f *FaultyDB) Lease(ctx context.Context, name, holder string, ttl time.Dura
 }
 
 // Evidence implements archive.Store.
-func (f *FaultyDB) Evidence(ctx context.Context, index uint64) (archive.Stored, error) {
-	return faulty(ctx, f, OpEvidence, func() (archive.Stored, error) { return f.DB.Evidence(ctx, index) })
+func (f *FaultyDB) Evidence(ctx context.Context, index, least uint64) (archive.Stored, error) {
+	return faulty(ctx, f, OpEvidence, func() (archive.Stored, error) { return f.DB.Evidence(ctx, index, least) })
 }
 
 // AnchorState implements anchor.Store.

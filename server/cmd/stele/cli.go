@@ -28,33 +28,34 @@ const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a M
 type cli struct {
 	ConfigFile string `name:"config" env:"STELE_CONFIG" help:"YAML file with settings, named as the flags are." placeholder:"FILE"`
 
-	Serve        serveCmd       `cmd:"" help:"Serve an instance."`
-	Demo         demoCmd        `cmd:"" help:"Make a demo instance if there is none, and serve it."`
-	Init         initCmd        `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
-	Node         nodeCmd        `cmd:"" help:"Run a member of the chain, and take part in its decisions."`
-	LogKey       logKeyCmd      `cmd:"" help:"The public key of the instance's log, for the members of a chain that admit it, and its change."`
-	Migrate      migrateCmd     `cmd:"" help:"Bring the database schema up to this program."`
-	Agency       agencyCmd      `cmd:"" help:"Add and list agencies."`
-	Apikey       apikeyCmd      `cmd:"" help:"Make, list and revoke API keys."`
-	User         userCmd        `cmd:"" help:"Add, list, disable and reset the people who use the console."`
-	Webhook      webhookCmd     `cmd:"" help:"Receive webhooks on this machine, for development."`
-	Notarize     notarizeCmd    `cmd:"" help:"Notarize files at a running service."`
-	Status       statusCmd      `cmd:"" help:"Print how far records at a running service are, and what became of them."`
-	Bundle       bundleCmd      `cmd:"" help:"Fetch a record's bundle, certificate or evidence package from a running service."`
-	Revoke       revokeCmd      `cmd:"" help:"Withdraw a record at a running service."`
-	Watch        watchCmd       `cmd:"" help:"Print what became of the agency's records at a running service."`
-	Check        checkCmd       `cmd:"" help:"Ask a running service what a file is, and verify its answer here."`
-	Verify       verifyCmd      `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
-	Fsck         fsckCmd        `cmd:"" help:"Re-derive everything that is stored and compare."`
-	RebuildTiles rebuildCmd     `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`
-	BSN          bsnCmd         `cmd:"" name:"bsn" help:"Make keys for applications of BSN."`
-	BSNPeer      bsnPeerCmd     `cmd:"" name:"bsn-peer" help:"Run a BSN gateway with an application of its own, for tests and demos."`
-	Bench        benchCmd       `cmd:"" help:"Measure this machine, and an instance on it."`
-	Config       configCmd      `cmd:"" help:"Print the settings in force, without secrets."`
-	Healthcheck  healthcheckCmd `cmd:"" help:"Ask the server on this machine whether it is ready."`
-	Trust        trustCmd       `cmd:"" help:"Show, make, merge, compare, sign and update trust files: what verifiers believe."`
-	VerifyPage   verifyPageCmd  `cmd:"" help:"Write the offline verifier, one HTML file, and print its digests."`
-	Version      versionCmd     `cmd:"" help:"Print the version."`
+	Serve         serveCmd         `cmd:"" help:"Serve an instance."`
+	Demo          demoCmd          `cmd:"" help:"Make a demo instance if there is none, and serve it."`
+	Init          initCmd          `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
+	Node          nodeCmd          `cmd:"" help:"Run a member of the chain, and take part in its decisions."`
+	LogKey        logKeyCmd        `cmd:"" help:"The public key of the instance's log, for the members of a chain that admit it, and its change."`
+	Migrate       migrateCmd       `cmd:"" help:"Bring the database schema up to this program."`
+	Agency        agencyCmd        `cmd:"" help:"Add and list agencies."`
+	Apikey        apikeyCmd        `cmd:"" help:"Make, list and revoke API keys."`
+	User          userCmd          `cmd:"" help:"Add, list, disable and reset the people who use the console."`
+	Webhook       webhookCmd       `cmd:"" help:"Receive webhooks on this machine, for development."`
+	Notarize      notarizeCmd      `cmd:"" help:"Notarize files at a running service."`
+	Status        statusCmd        `cmd:"" help:"Print how far records at a running service are, and what became of them."`
+	Bundle        bundleCmd        `cmd:"" help:"Fetch a record's bundle, certificate or evidence package from a running service."`
+	Revoke        revokeCmd        `cmd:"" help:"Withdraw a record at a running service."`
+	Watch         watchCmd         `cmd:"" help:"Print what became of the agency's records at a running service."`
+	Check         checkCmd         `cmd:"" help:"Ask a running service what a file is, and verify its answer here."`
+	Verify        verifyCmd        `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
+	Fsck          fsckCmd          `cmd:"" help:"Re-derive everything that is stored and compare."`
+	RepairAnchors repairAnchorsCmd `cmd:"" help:"Find anchors that no bundle can use, such as those that a former key signed, and remove them with --apply."`
+	RebuildTiles  rebuildCmd       `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`
+	BSN           bsnCmd           `cmd:"" name:"bsn" help:"Make keys for applications of BSN."`
+	BSNPeer       bsnPeerCmd       `cmd:"" name:"bsn-peer" help:"Run a BSN gateway with an application of its own, for tests and demos."`
+	Bench         benchCmd         `cmd:"" help:"Measure this machine, and an instance on it."`
+	Config        configCmd        `cmd:"" help:"Print the settings in force, without secrets."`
+	Healthcheck   healthcheckCmd   `cmd:"" help:"Ask the server on this machine whether it is ready."`
+	Trust         trustCmd         `cmd:"" help:"Show, make, merge, compare, sign and update trust files: what verifiers believe."`
+	VerifyPage    verifyPageCmd    `cmd:"" help:"Write the offline verifier, one HTML file, and print its digests."`
+	Version       versionCmd       `cmd:"" help:"Print the version."`
 }
 
 // streams are what a command reads and writes, and the exit code it wants beside success.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +126,7 @@ func TestLogKeyChanges(t *testing.T) {
 func crashes(t *testing.T, s site) {
 	t.Helper()
 	keys, trust := filepath.Join(s.data, "keys"), filepath.Join(s.data, "trust.json")
-	before := must(os.ReadFile(trust))
+	before, former := must(os.ReadFile(trust)), must(os.ReadFile(filepath.Join(keys, "log.key")))
 	for _, left := range []string{"log-next.key", "notary-next.crt"} { // as prepared: the server starts
 		must(os.Stat(filepath.Join(keys, left)))
 	}
@@ -139,12 +140,62 @@ func crashes(t *testing.T, s site) {
 		t.Fatal("the switch was not finished")
 	}
 	// Nor may the former key sign when somebody brings it back.
-	old := must(filepath.Glob(filepath.Join(keys, "log-*.key")))
 	now := must(os.ReadFile(filepath.Join(keys, "log.key")))
-	fatalIfErr(t, os.WriteFile(filepath.Join(keys, "log.key"), must(os.ReadFile(old[0])), 0o600))
+	fatalIfErr(t, os.WriteFile(filepath.Join(keys, "log.key"), former, 0o600))
 	s.fails(t, "not the log's present key", "serve", "--listen", "127.0.0.1:0")
-	fatalIfErr(t, os.WriteFile(filepath.Join(keys, "log.key"), now, 0o600))
-	fatalIfErr(t, os.WriteFile(trust, after, 0o644))
+	// Nor may a server whose key folder and trust roots are both from before: they fit each other.
+	fatalIfErr(t, os.WriteFile(trust, before, 0o644))
+	s.fails(t, "the log has another key than this server", "serve", "--listen", "127.0.0.1:0")
+	// The same is left by a crash after the database has named the next key: the command goes on.
+	fatalIfErr(t, os.WriteFile(filepath.Join(keys, "log-next.key"), now, 0o600))
+	s.succeeds(t, "log-key", "switch")
+	if again := must(os.ReadFile(filepath.Join(keys, "log.key"))); !slices.Equal(again, now) {
+		t.Fatal("the switch was not finished")
+	}
+	fatalIfErr(t, os.WriteFile(trust, after, 0o644)) // whose times are those of the first switch
+}
+
+// What a former key signed after its time nobody can use: the record's bundle takes the next anchor,
+// fsck finds the row, and a command removes it.
+func TestAnchorOfAFormerKey(t *testing.T) {
+	t.Parallel()
+	s := site{data: folder(t)}
+	srv := s.start(t)
+	rec := srv.notarize(digestRequest(newDigest(), "", "anchored"))
+	srv.stop()
+	s.succeeds(t, "log-key", "next")
+	s.succeeds(t, "log-key", "switch")
+	// As if the key's time had been over before the record.
+	trust := filepath.Join(s.data, "trust.json")
+	over := regexp.MustCompile(`("notBefore":("[^"]*"),"notAfter":)"[^"]*"`)
+	text := must(os.ReadFile(trust))
+	if len(over.FindAll(text, -1)) != 1 {
+		t.Fatalf("%s", text)
+	}
+	fatalIfErr(t, os.WriteFile(trust, over.ReplaceAll(text, []byte("$1$2")), 0o644))
+	srv = s.start(t)
+	if srv.get("/api/v1/records/"+rec.ID+"/bundle").status == http.StatusOK {
+		t.Error("a bundle rests on a key whose time was over")
+	}
+	later := srv.notarize(digestRequest(newDigest(), "", "anchored"))
+	srv.becomesGenuine(later)
+	srv.demand(rec, proof.Genuine) // by the later anchor
+	srv.stop()
+	out, _, code := s.output(t, "fsck", "--json")
+	if code == 0 || !strings.Contains(out, "key was not valid") {
+		t.Errorf("fsck ends with %d: %s", code, out)
+	}
+	if found := s.succeeds(t, "repair-anchors"); !strings.Contains(found, "serves in its place") || !strings.Contains(found, "key was not valid") {
+		t.Errorf("found: %s", found)
+	}
+	s.succeeds(t, "repair-anchors", "--apply")
+	if found := s.succeeds(t, "repair-anchors", "--json"); found != "[]" {
+		t.Errorf("still: %s", found)
+	}
+	s.fsck(t)
+	srv = s.start(t)
+	srv.demand(rec, proof.Genuine)
+	srv.stop()
 }
 
 // admit has the members of a network admit a log's key.
