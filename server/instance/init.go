@@ -425,7 +425,8 @@ func issueAgency(a notary.Agency, key *sm.PublicKey, root []byte, rootKey *sm.Pr
 }
 
 // RenewAgency issues a new certificate for an agency's key and returns when it ends. Running
-// servers take it up when the old one has expired, or at their next start.
+// servers take it up when the old one has expired, or at their next start. The file beside the keys
+// holds the new one afterwards: it is where people look when a certificate ends.
 //
 // An agency that keeps its key at home hands in the key again, or a new one.
 func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, home *sm.PublicKey, now time.Time) (time.Time, error) {
@@ -459,5 +460,10 @@ func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, h
 	if err != nil {
 		return time.Time{}, err
 	}
-	return cert.NotAfter(), db.AddCertificate(ctx, a.ID, chain)
+	if err := db.AddCertificate(ctx, a.ID, chain); err != nil {
+		return time.Time{}, err
+	}
+	// A crash before this leaves the former certificate in the file, which people read and no program:
+	// renewed once more, it is the present one.
+	return cert.NotAfter(), replaceFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(chain...))
 }

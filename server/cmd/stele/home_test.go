@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"stele/crypto/pki"
 	"stele/notary/proof"
 	"stele/server/api"
 )
@@ -88,4 +90,27 @@ func TestKeyAtHome(t *testing.T) {
 	}
 	s.stop()
 	site.fsck(t)
+}
+
+// A renewed certificate stands in its file, where the runbook looks for its end, and in the next bundle.
+func TestRenewedCertificateIsInItsFile(t *testing.T) {
+	s := site{data: folder(t)}
+	srv := s.start(t)
+	files := must(filepath.Glob(filepath.Join(s.data, "keys", "agency-*.crt")))
+	if len(files) != 1 {
+		t.Fatalf("%v", files)
+	}
+	before := must(os.ReadFile(files[0]))
+	srv.stop()
+	s.succeeds(t, "agency", "renew", "--agency", demoCode)
+	after := must(pki.DecodePEM(must(os.ReadFile(files[0])), pki.MaxChain))
+	if former := must(pki.DecodePEM(before, pki.MaxChain)); bytes.Equal(former[0], after[0]) {
+		t.Fatal("the file holds the former certificate")
+	}
+	srv = s.start(t)
+	bundle := must(proof.ParseBundle(srv.bundle(srv.notarize(digestRequest(newDigest(), "", "anchored")))))
+	if !bytes.Equal(bundle.Certificates[0], after[0]) {
+		t.Error("the bundle has another certificate than the file")
+	}
+	srv.stop()
 }
