@@ -71,6 +71,7 @@ type Config struct {
 	RequestsPerMinute int           `name:"requests-per-minute" env:"STELE_REQUESTS_PER_MINUTE" default:"600000" help:"Requests of an API key per minute, where the key has no limit of its own." yaml:"requests-per-minute"`
 	LookupsPerMinute  int           `name:"lookups-per-minute" env:"STELE_LOOKUPS_PER_MINUTE" default:"120" help:"Public lookups and verifications per address and minute." yaml:"lookups-per-minute"`
 	ReadTimeout       time.Duration `name:"read-timeout" env:"STELE_READ_TIMEOUT" default:"30s" help:"A request that sends nothing for this long is given up." yaml:"read-timeout"`
+	StopDelay         time.Duration `name:"stop-delay" env:"STELE_STOP_DELAY" default:"0s" help:"How long /readyz says 503 while all else is served, when the server is asked to stop: longer than a load balancer takes to notice." yaml:"stop-delay"`
 	StopTimeout       time.Duration `name:"stop-timeout" env:"STELE_STOP_TIMEOUT" default:"30s" help:"How long requests under way may take when the server is asked to stop." yaml:"stop-timeout"`
 	MaxUploads        int           `name:"max-uploads" env:"STELE_MAX_UPLOADS" default:"200" help:"Uploads that an agency may have at a time that are not notarized yet." yaml:"max-uploads"`
 	UploadExpiry      time.Duration `name:"upload-expiry" env:"STELE_UPLOAD_EXPIRY" default:"24h" help:"How long after its last byte an upload is kept that nobody notarizes." yaml:"upload-expiry"`

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stele/crypto/closed"
@@ -177,6 +178,7 @@ type Instance struct {
 	Classes  *class.Book
 	Desk     *filing.Desk
 	stamps   *stamp.Desk
+	stopping atomic.Bool // asked to stop: no longer ready
 	Bulk     *bulk.Jobs
 	Progress *notary.Signal
 	log      *slog.Logger

@@ -131,7 +131,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		s.log.InfoContext(ctx, "stopping")
+		s.log.InfoContext(ctx, "stopping", "delay", s.in.Config.StopDelay)
+		err = s.delay(fail)
 	case err = <-fail:
 	case err = <-s.in.Failed():
 		s.log.ErrorContext(ctx, "the instance cannot go on", "error", err)
@@ -146,6 +147,22 @@ func (s *Server) Serve(ctx context.Context) error {
 		p.server.Close()
 	}
 	return errors.Join(err, s.in.Close())
+}
+
+// delay serves on for a while when the server is asked to stop, and says at /readyz that it will:
+// whoever shares requests out among servers turns to another before the listener closes.
+func (s *Server) delay(fail <-chan error) error {
+	s.in.stopping.Store(true)
+	wait := time.NewTimer(s.in.Config.StopDelay)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case err := <-fail:
+		return err
+	case err := <-s.in.Failed():
+		return err
+	}
 }
 
 // router puts the parts together. stopping is closed when requests that only wait must end.
@@ -321,6 +338,9 @@ func freeBytes(dir string) (uint64, error) {
 func (in *Instance) health(ctx context.Context) []api.Check {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	if in.stopping.Load() {
+		return []api.Check{{Name: "stopping", Required: true, Detail: "the server was asked to stop and takes requests for a little longer"}}
+	}
 	p, err := in.Archive.Progress(ctx)
 	checks := []api.Check{{Name: "database", Required: true, OK: err == nil}}
 	if err == nil {
