@@ -57,8 +57,8 @@ type Fence struct {
 // Head reads the row. Entries returns the entries from index first up to, not including,
 // end, in order and without gaps. Advance replaces the head if, and only if, size and root
 // are still those of from; otherwise it returns [ErrLostRace] and changes nothing, and [ErrFenced]
-// where the log has another key by now; it is durable when it returns nil. Lease takes or renews the named lease for ttl and reports
-// whether the holder has it.
+// where the log has another key by now; it is durable when it returns nil. Lease takes or renews the
+// named lease for ttl and reports whether the holder has it.
 type Store interface {
 	Head(ctx context.Context) (Head, error)
 	Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error)
