@@ -1,10 +1,6 @@
 package stamp
 
-import (
-	"math"
-
-	"stele/notary/stamp/pdftext"
-)
+import "stele/notary/stamp/pdftext"
 
 // annotation is something that readers draw on top of a page: a form field, a comment, a stamp
 // of another program (ISO 32000-1, 12.5). Marks belong to the page and would be below it.
@@ -34,16 +30,11 @@ func (d *Document) annotations(index int) ([]annotation, error) {
 		if a == nil || subtype == "Link" || subtype == "Popup" || int(flags)&(flagHidden|flagNoView) != 0 {
 			continue
 		}
-		n := d.file.Numbers(a["Rect"], 4)
-		if n == nil || math.IsNaN(n[0]+n[1]+n[2]+n[3]) {
+		r, ok := d.file.Rect(a["Rect"]) // an invisible signature field has no area
+		if !ok || !d.file.Budget().Hold(annotationWeight) {
 			continue
 		}
-		x, y := min(n[0], n[2]), min(n[1], n[3])
-		w, h := math.Abs(n[2]-n[0]), math.Abs(n[3]-n[1])
-		if w == 0 || h == 0 || !d.file.Budget().Hold(annotationWeight) { // an invisible signature field has no size
-			continue
-		}
-		p := f.place(pdftext.Box{X: x, Y: y, AX: w, UY: h})
+		p := f.place(pdftext.Box{X: r.X0, Y: r.Y0, AX: r.X1 - r.X0, UY: r.Y1 - r.Y0})
 		p.Page = index + 1
 		out = append(out, annotation{Place: p, Field: subtype == "Widget"})
 	}

@@ -24,9 +24,7 @@ var bombPlans = []stamp.Plan{
 // its size may cost. How long each takes and what memory a process needs for it stands in
 // docs/benchmarks.md, see BenchmarkBombs.
 func TestBombs(t *testing.T) {
-	if raceDetector {
-		t.Skip("one goroutine reads files to their limits: the race detector finds nothing and takes ten times as long")
-	}
+	withoutRaceDetector(t)
 	known := []error{stamp.ErrNotPDF, stamp.ErrDamaged, stamp.ErrTooLarge, stamp.ErrEncrypted, stamp.ErrDynamicForm}
 	for what, data := range stamptest.Bombs() {
 		var before, after runtime.MemStats
@@ -52,9 +50,7 @@ func TestBombs(t *testing.T) {
 
 // What is gone through again, or comes to nothing, is paid for as well: each of these took minutes.
 func TestUncounted(t *testing.T) {
-	if raceDetector {
-		t.Skip("as above")
-	}
+	withoutRaceDetector(t)
 	const most = time.Minute // each takes some seconds on a machine that is busy
 	for what, data := range stamptest.Uncounted() {
 		done := make(chan error, 1)

@@ -62,7 +62,6 @@ type Document struct {
 	info  Info
 	text  *pdftext.Reader
 	shade *pdftext.Reader
-	open  map[int]int          // graphics states that the content of a page leaves open, by the page's index
 	above map[int][]annotation // what stands on top of a page, by its index
 	last  *pageText            // of the page that was read last: a whole file's text is too large to keep
 }
@@ -82,7 +81,8 @@ func Open(data []byte) (d *Document, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d = &Document{data: data, file: file, text: pdftext.NewReader(file), shade: pdftext.NewReader(file.Aside()), open: map[int]int{}, above: map[int][]annotation{}}
+	d = &Document{data: data, file: file, text: pdftext.NewReader(file), shade: pdftext.NewReader(file.Aside()),
+		above: map[int][]annotation{}}
 	if d.pages, err = file.Pages(); err != nil {
 		return nil, err
 	}
@@ -132,14 +132,9 @@ func (d *Document) pageText(index int) (t *pageText, err error) {
 // be unpacked is not shown either, and leaves none.
 func (d *Document) openStates(index int) (n int, err error) {
 	defer guard(&err)
-	n, ok := d.open[index]
-	if ok {
-		return n, nil
-	}
 	if n, err = d.text.Open(d.pages[index]); errors.Is(err, pdf.ErrTooLarge) {
 		return 0, err
 	}
-	d.open[index] = n
 	return n, nil
 }
 

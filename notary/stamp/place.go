@@ -16,7 +16,7 @@ type Placed struct {
 	Strip      int  `json:"strip,omitempty"`      // of a straddle seal: which one of Strips, from 1, left to right
 	Strips     int  `json:"strips,omitempty"`     //
 	CoversText bool `json:"coversText,omitempty"` // a QR code stands on text, which cannot be read any more
-	OnDark     bool `json:"onDark,omitempty"`     // a seal stands on what is so dark that it can hardly be seen, see onDark
+	OnDark     bool `json:"onDark,omitempty"`     // of a [View]: a seal stands on what is so dark that it can hardly be seen
 }
 
 // Content is what marks show. It is the same for all marks of a plan.
@@ -96,13 +96,11 @@ func (d *Document) compare(all []Placed) error {
 		if err := d.uncovered(p); err != nil {
 			return err
 		}
-		if p.Kind != QR {
-			all[i].OnDark = i < maxShaded && d.onDark(p.Place)
-			continue
-		}
-		var err error
-		if all[i].CoversText, err = d.coversText(p.Place); err != nil {
-			return err
+		if p.Kind == QR {
+			var err error
+			if all[i].CoversText, err = d.coversText(p.Place); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -110,6 +108,14 @@ func (d *Document) compare(all []Placed) error {
 
 // maxShaded is how many marks of a plan are looked at for what is below them.
 const maxShaded = 100
+
+// shadeMarks notes seals that stand on what is dark. It is for whoever looks, and is not asked when a
+// document is stamped: pictures are unpacked for it.
+func (d *Document) shadeMarks(placed []Placed) {
+	for i, p := range placed[:min(len(placed), maxShaded)] {
+		placed[i].OnDark = p.Kind != QR && d.onDark(p.Place)
+	}
+}
 
 // onDark reports whether most of what a seal is to stand on is dark: a seal darkens a page as ink
 // does, and is not seen there. Where it cannot be told, nothing is said.

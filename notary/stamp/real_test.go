@@ -134,9 +134,7 @@ func TestDynamicForms(t *testing.T) {
 // A document of as many pages as may be, with as much text as real ones have, is stamped on all of
 // them: tender files have hundreds of pages.
 func TestManyPages(t *testing.T) {
-	if raceDetector {
-		t.Skip("one goroutine reads five thousand pages: the race detector finds nothing and takes ten times as long")
-	}
+	withoutRaceDetector(t)
 	var text strings.Builder
 	text.WriteString("BT /F 10 Tf 12 TL 50 780 Td ")
 	for i := range 45 {

@@ -49,6 +49,7 @@ func Look(document []byte, g Glance) (View, error) {
 	} else if v.Info.Signed {
 		v.Problem = ErrSigned
 	}
+	d.shadeMarks(v.Placed)
 	if v.Outline, err = d.Outline(v.Page, v.Placed); err != nil && v.Problem == nil {
 		v.Problem = err
 	}

@@ -70,12 +70,12 @@ func (f *File) Pages() ([]Page, error) {
 
 func (f *File) page(ref Ref, d Dict, from inherited) (Page, error) {
 	p := Page{Ref: ref, Dict: d, Resources: f.Dict(from.resources), UserUnit: 1}
-	media, ok := f.rect(from.mediaBox)
+	media, ok := f.box(from.mediaBox)
 	if !ok {
 		media = Rect{0, 0, 612, 792} // without one readers take a letter page
 	}
 	p.Box = media
-	if crop, ok := f.rect(from.cropBox); ok {
+	if crop, ok := f.box(from.cropBox); ok {
 		cut := Rect{max(crop.X0, media.X0), max(crop.Y0, media.Y0), min(crop.X1, media.X1), min(crop.Y1, media.Y1)}
 		if cut.X1 > cut.X0 && cut.Y1 > cut.Y0 {
 			p.Box = cut
@@ -95,14 +95,20 @@ func (f *File) page(ref Ref, d Dict, from inherited) (Page, error) {
 	return p, nil
 }
 
-// rect reads a rectangle (7.9.5), whichever corners it names.
-func (f *File) rect(o Object) (Rect, bool) {
+// Rect reads a rectangle (7.9.5), whichever corners it names; false where it is none, or has no area.
+func (f *File) Rect(o Object) (Rect, bool) {
 	n := f.Numbers(o, 4)
 	if n == nil {
 		return Rect{}, false
 	}
 	r := Rect{min(n[0], n[2]), min(n[1], n[3]), max(n[0], n[2]), max(n[1], n[3])}
-	return r, r.X1 > r.X0 && r.Y1 > r.Y0 && r.X1 < 1e7 && r.X0 > -1e7 && r.Y1 < 1e7 && r.Y0 > -1e7
+	return r, r.X1 > r.X0 && r.Y1 > r.Y0
+}
+
+// box reads a rectangle that a page can be.
+func (f *File) box(o Object) (Rect, bool) {
+	r, ok := f.Rect(o)
+	return r, ok && r.X1 < 1e7 && r.X0 > -1e7 && r.Y1 < 1e7 && r.Y0 > -1e7
 }
 
 // Content returns the streams of a page's content, unpacked, with a line feed between them:

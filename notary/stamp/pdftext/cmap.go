@@ -19,8 +19,8 @@ const (
 type cmap struct {
 	spaces []codespace
 	chars  map[uint32]string
-	ranges []textRange // by their beginnings
-	cids   []cidRange  // by their beginnings
+	texts  ranges[[]rune] // of the first code; for the others its last character is counted on
+	cids   ranges[uint32] // of the first code; for the others it is counted on
 	budget *pdf.Budget
 }
 
@@ -30,12 +30,30 @@ type codespace struct {
 	from, to uint32
 }
 
-type cidRange struct{ from, to, cid uint32 }
+// ranges say what codes mean, many at a time. They are sorted when all are there.
+type ranges[T any] []codeRange[T]
 
-// textRange gives each code of a range the text of the first, with its last character counted on.
-type textRange struct {
+// codeRange is codes with what the first of them means.
+type codeRange[T any] struct {
 	from, to uint32
-	text     []rune
+	first    T
+}
+
+func (l ranges[T]) sort() {
+	slices.SortStableFunc(l, func(a, b codeRange[T]) int { return cmp.Compare(a.from, b.from) })
+}
+
+// of is what the first code of the range means that holds a code, and how far behind it that is; false
+// where none holds it.
+func (l ranges[T]) of(c uint32) (first T, behind uint32, ok bool) {
+	i, found := slices.BinarySearchFunc(l, c, func(r codeRange[T], c uint32) int { return cmp.Compare(r.from, c) })
+	if !found {
+		i--
+	}
+	if i < 0 || c > l[i].to {
+		return first, 0, false
+	}
+	return l[i].first, c - l[i].from, true
 }
 
 func code(s pdf.String) (uint32, bool) {
@@ -63,8 +81,8 @@ func utf16Text(s pdf.String) string {
 func parseCMap(data []byte, budget *pdf.Budget) *cmap {
 	m := &cmap{chars: map[uint32]string{}, budget: budget}
 	defer func() {
-		slices.SortStableFunc(m.cids, func(a, b cidRange) int { return cmp.Compare(a.from, b.from) })
-		slices.SortStableFunc(m.ranges, func(a, b textRange) int { return cmp.Compare(a.from, b.from) })
+		m.cids.sort()
+		m.texts.sort()
 	}()
 	var operands []pdf.Object
 	l := pdf.NewLexer(data, budget)
@@ -137,8 +155,8 @@ func (m *cmap) addRanges(o []pdf.Object) {
 		switch v := o[2].(type) {
 		case pdf.String:
 			const weight = 64 // bytes of a range in memory
-			if last := []rune(utf16Text(v)); len(last) > 0 && len(m.ranges) < maxRanges && m.budget.Hold(weight+4*len(last)) {
-				m.ranges = append(m.ranges, textRange{from, to, last})
+			if last := []rune(utf16Text(v)); len(last) > 0 && len(m.texts) < maxRanges && m.budget.Hold(weight+4*len(last)) {
+				m.texts = append(m.texts, codeRange[[]rune]{from, to, last})
 			}
 		case pdf.Array:
 			for i, e := range v {
@@ -157,7 +175,7 @@ func (m *cmap) addCIDs(o []pdf.Object, n int) {
 		from, ok := code(a)
 		to, ok2 := code(b)
 		if cid, is := o[n-1].(int64); ok && ok2 && is && cid >= 0 && cid <= 0xffff {
-			m.cids = append(m.cids, cidRange{from, to, uint32(cid)})
+			m.cids = append(m.cids, codeRange[uint32]{from, to, uint32(cid)})
 		}
 	}
 }
@@ -167,20 +185,16 @@ func (m *cmap) text(c uint32) (string, bool) {
 	if t, ok := m.chars[c]; ok {
 		return t, true
 	}
-	i, found := slices.BinarySearchFunc(m.ranges, c, func(r textRange, c uint32) int { return cmp.Compare(r.from, c) })
-	if !found {
-		i--
-	}
-	if i < 0 || c > m.ranges[i].to {
+	first, behind, ok := m.texts.of(c)
+	if !ok {
 		return "", false
 	}
-	r := m.ranges[i]
-	last := len(r.text) - 1
-	next := rune(uint32(r.text[last]) + c - r.from)
+	last := len(first) - 1
+	next := rune(uint32(first[last]) + behind)
 	if last == 0 {
 		return string(next), true
 	}
-	return string(r.text[:last]) + string(next), true
+	return string(first[:last]) + string(next), true
 }
 
 // length is how many bytes the next code has; 0 where no range holds it.
@@ -197,12 +211,6 @@ func (m *cmap) length(s string) int {
 }
 
 func (m *cmap) cid(c uint32) uint32 {
-	i, found := slices.BinarySearchFunc(m.cids, c, func(r cidRange, c uint32) int { return cmp.Compare(r.from, c) })
-	if !found {
-		i--
-	}
-	if i >= 0 && c <= m.cids[i].to {
-		return m.cids[i].cid + c - m.cids[i].from
-	}
-	return 0
+	first, behind, _ := m.cids.of(c)
+	return first + behind // none: 0
 }

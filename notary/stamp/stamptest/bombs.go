@@ -14,12 +14,19 @@ import (
 func File(objects ...string) []byte {
 	var b bytes.Buffer
 	b.WriteString("%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
+	table := put(&b, "%d 0 obj\n%s\nendobj\n", objects)
+	return end(&b, table, len(objects)+1)
+}
+
+// put writes objects, each in a form that takes its number and it, and returns the table for [end].
+func put(b *bytes.Buffer, form string, objects []string) string {
 	var table strings.Builder
+	table.WriteString("xref\n0 %d\n0000000000 65535 f \n")
 	for i, o := range objects {
 		fmt.Fprintf(&table, "%010d 00000 n \n", b.Len())
-		fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", i+1, o)
+		fmt.Fprintf(b, form, i+1, o)
 	}
-	return end(&b, "xref\n0 %d\n0000000000 65535 f \n"+table.String(), len(objects)+1)
+	return table.String()
 }
 
 func end(b *bytes.Buffer, table string, size int) []byte {
@@ -53,7 +60,7 @@ func one(content, resources string, more ...string) []byte {
 		"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<<" + resources + ">>>>", content}, more...)...)
 }
 
-const helvetica = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
+const helvetica = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"
 
 // Bombs are the files by what they do.
 func Bombs() map[string][]byte {
@@ -74,7 +81,7 @@ func Bombs() map[string][]byte {
 			packed("/Type/XObject/Subtype/Form", many(1<<20, "0 "))),
 		"empty dictionaries": File("<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Count 1/Kids[3 0 R]>>",
 			"<</Type/Page/MediaBox[0 0 595 842]/Parent 2 0 R/Annots["+many(1<<20, "<</A 1>>")+"]>>"),
-		"dictionaries in a stream": objectStream(many(4<<20, "<<>>")),
+		"dictionaries in a stream": InStream(packed("/Type/ObjStm/N 1/First 4", "1 0 <</Pages["+many(4<<20, "<<>>")+"]>>")),
 		"fonts of every character": one(Stream("", "BT "+numbered(200, "/F%d 9 Tf (x) Tj ")+"ET"), "/Font<<"+numbered(200, "/F%d <</Subtype/Type0/ToUnicode 5 0 R>>")+">>",
 			packed("", "1 beginbfrange <0000> <ffff> <4e00> endbfrange")),
 		"widths of every character": one(Stream("", "BT /F 9 Tf (x) Tj ET"), fonts,
@@ -170,26 +177,30 @@ func million() []byte {
 	return b.Bytes()
 }
 
-// objectStream is a file whose catalog lies in a stream of objects.
-func objectStream(data string) []byte {
+// InStream is a file whose catalog lies in a stream of objects, which is given.
+func InStream(stream string) []byte {
 	var b bytes.Buffer
 	b.WriteString("%PDF-1.7\n")
 	at := b.Len()
-	fmt.Fprintf(&b, "2 0 obj\n%s\nendobj\n", packed("/Type/ObjStm/N 1/First 4", "1 0 <</Pages["+data+"]>>"))
+	fmt.Fprintf(&b, "2 0 obj\n%s\nendobj\n", stream)
 	table := b.Len()
 	records := []byte{0, 0, 2, 2, 1, byte(at)} // kind, and stream or offset: free, in stream 2, plain
-	fmt.Fprintf(&b, "3 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF\n", Stream("/Type/XRef/W[1 1 0]/Size 3/Root 1 0 R", string(records)), table)
+	fmt.Fprintf(&b, "3 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF\n",
+		Stream("/Type/XRef/W[1 1 0]/Size 3/Root 1 0 R", string(records)), table)
 	return b.Bytes()
 }
 
-// pages is a file of pages that share one content; its font F is Helvetica.
-func pages(n int, content string) []byte {
+// Pages is a file of pages with these attributes, of A4 if they do not say otherwise, that share one
+// content, an object; its font F is Helvetica.
+func Pages(content string, attributes ...string) []byte {
 	objects := []string{"<</Type/Catalog/Pages 2 0 R>>", "", content, helvetica}
-	var kids strings.Builder
-	for range n {
-		objects = append(objects, "<</Type/Page/Parent 2 0 R/Contents 3 0 R/Resources<</Font<</F 4 0 R>>>>>>")
-		fmt.Fprintf(&kids, "%d 0 R ", len(objects))
+	var kids []string
+	for _, a := range attributes {
+		objects = append(objects, "<</Type/Page/Parent 2 0 R/Contents 3 0 R/Resources<</Font<</F 4 0 R>>>>"+a+">>")
+		kids = append(kids, fmt.Sprintf("%d 0 R", len(objects)))
 	}
-	objects[1] = fmt.Sprintf("<</Type/Pages/Count %d/Kids[%s]/MediaBox[0 0 595 842]>>", n, kids.String())
+	objects[1] = fmt.Sprintf("<</Type/Pages/Count %d/Kids[%s]/MediaBox[0 0 595 842]>>", len(kids), strings.Join(kids, " "))
 	return File(objects...)
 }
+
+func pages(n int, content string) []byte { return Pages(content, make([]string, n)...) }

@@ -127,11 +127,7 @@ func blank(n, size int) []byte {
 func spaced(objects []string, size int) []byte {
 	var b bytes.Buffer
 	b.WriteString("%PDF-1.7\n")
-	var table strings.Builder
-	for i, o := range objects {
-		fmt.Fprintf(&table, "%010d 00000 n \n", b.Len())
-		fmt.Fprintf(&b, "%05d 0 obj\n%s\nendobj\n", i+1, o)
-	}
+	table := put(&b, "%05d 0 obj\n%s\nendobj\n", objects)
 	b.WriteString(strings.Repeat(" ", size) + "endstream\n")
-	return end(&b, "xref\n0 %d\n0000000000 65535 f \n"+table.String(), len(objects)+1)
+	return end(&b, table, len(objects)+1)
 }
