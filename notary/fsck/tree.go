@@ -268,22 +268,34 @@ func CheckAnchor(ctx context.Context, rows Rows, trust *proof.Trust, a StoredAnc
 	if mark.Size != a.Size {
 		return fmt.Errorf("its checkpoint is of size %d", mark.Size)
 	}
-	if err := proof.CheckAnchor(trust, mark, a.Evidence); err != nil || a.Size == 0 {
+	last, err := lastUnder(ctx, rows, a.Size)
+	if err != nil {
 		return err
 	}
+	if last == nil {
+		return proof.CheckAnchor(trust, mark, a.Evidence)
+	}
+	return proof.CheckAnchored(trust, a.Note, *last, a.Evidence)
+}
+
+// lastUnder is the statement of the last entry of a log of this size; nil where it cannot be read.
+func lastUnder(ctx context.Context, rows Rows, size uint64) (*statement.Statement, error) {
+	if size == 0 {
+		return nil, nil
+	}
 	var damaged *batchlog.DamagedEntryError
-	last, err := rows.Entries(ctx, a.Size-1, a.Size)
-	if errors.As(err, &damaged) || err == nil && len(last) == 0 {
-		return nil
+	list, err := rows.Entries(ctx, size-1, size)
+	if errors.As(err, &damaged) || err == nil && len(list) == 0 {
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read entry %d: %w", a.Size-1, err)
+		return nil, fmt.Errorf("read entry %d: %w", size-1, err)
 	}
-	s, err := statement.Parse(last[0].Statement)
+	s, err := statement.Parse(list[0].Statement)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return proof.CheckAnchored(trust, a.Note, s, a.Evidence)
+	return &s, nil
 }
 
 // orphans counts documents that no record speaks of.
