@@ -195,8 +195,7 @@ func (b *builder) keep(row raw) error {
 	}
 	for i, text := range row.cells {
 		if text != "" && (i >= len(b.heads) || b.heads[i] == "") {
-			at := cellName(i, row.line)
-			return badTable(CodeRagged, at, "The cell %s holds something, and its column has no name in the header.", at)
+			return ragged(i, row.line)
 		}
 	}
 	for i, text := range row.cells {
@@ -215,6 +214,12 @@ func (b *builder) keep(row raw) error {
 	}
 	b.t.Rows = append(b.t.Rows, out)
 	return nil
+}
+
+// ragged is the error of a cell in a column without a name.
+func ragged(column, line int) error {
+	at := cellName(column, line)
+	return badTable(CodeRagged, at, "The cell %s holds something, and its column has no name in the header.", at)
 }
 
 func (b *builder) columnAt(i int) string {

@@ -41,16 +41,8 @@ const (
 // readStyles reads the number formats, and which style has which.
 func (w *workbook) readStyles(name string) error {
 	w.codes, w.kinds, w.cells, w.books = map[int]string{}, map[int]kind{}, map[int]string{}, map[bool]*excelize.File{}
-	if name == "" || w.parts[strings.ToLower(name)] == nil {
-		return nil
-	}
-	p, err := w.open(name)
-	if err != nil {
-		return err
-	}
-	defer p.close()
 	inCells := 0 // depth at which the styles of cells stand
-	return p.each(func(e xml.StartElement) error {
+	return w.eachIn(name, func(p *part, e xml.StartElement) error {
 		if p.depth <= inCells {
 			inCells = 0
 		}

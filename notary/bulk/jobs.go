@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,9 +24,7 @@ type Jobs struct {
 	objects Objects
 	o       Options
 	wake    chan struct{} // capacity 1: a hint that there is work
-
-	mu     sync.Mutex
-	active map[string]bool // jobs that this server is at; guarded by mu
+	inHand  filing.InHand // jobs that this server is at
 }
 
 // Options are what [New] needs besides its stores.
@@ -63,7 +60,7 @@ func New(store Store, work Work, objects Objects, o Options) *Jobs {
 	if o.Tables == nil {
 		o.Tables = here{}
 	}
-	return &Jobs{store: store, work: work, objects: objects, o: o, wake: make(chan struct{}, 1), active: map[string]bool{}}
+	return &Jobs{store: store, work: work, objects: objects, o: o, wake: make(chan struct{}, 1)}
 }
 
 const (

@@ -46,9 +46,9 @@ func (j *Jobs) Run(ctx context.Context) error {
 			j.o.Log.WarnContext(ctx, "bulk jobs cannot be read, will try again", "error", err)
 		}
 		for _, job := range list {
-			if j.begin(job.ID) {
+			if j.inHand.Begin(job.ID, jobsAtOnce) {
 				at.Go(func() {
-					defer j.end(job.ID)
+					defer j.inHand.End(job.ID)
 					if err := j.serve(ctx, job); err != nil && ctx.Err() == nil {
 						j.o.Log.WarnContext(ctx, "a bulk job broke off, will try again", "job", job.ID, "error", err)
 					}
@@ -65,22 +65,6 @@ func (j *Jobs) Run(ctx context.Context) error {
 		case <-t.C:
 		}
 	}
-}
-
-func (j *Jobs) begin(id string) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.active[id] || len(j.active) >= jobsAtOnce {
-		return false
-	}
-	j.active[id] = true
-	return true
-}
-
-func (j *Jobs) end(id string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	delete(j.active, id)
 }
 
 // serve does what a job waits for, while this server has its lease.

@@ -90,29 +90,20 @@ func (r *sheetReader) row(e xml.StartElement) error {
 	r.line = line
 	row := raw{line: line, hidden: truth(attr(e, "hidden")) || attr(e, "ht") == "0"}
 	column := -1
-	for {
-		t, err := r.next()
-		if err != nil {
-			return unexpected(err)
+	err := r.children(func(e xml.StartElement) (err error) {
+		if e.Name.Local != "c" {
+			_, err = r.text(none)
+			return err
 		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			if t.Name.Local != "c" {
-				if _, err := r.text(none); err != nil {
-					return err
-				}
-				continue
-			}
-			if column, err = r.place(t, column); err != nil {
-				return err
-			}
-			if err := r.cell(t, column, &row); err != nil {
-				return err
-			}
-		case xml.EndElement:
-			return r.b.add(row)
+		if column, err = r.place(e, column); err != nil {
+			return err
 		}
+		return r.cell(e, column, &row)
+	})
+	if err != nil {
+		return err
 	}
+	return r.b.add(row)
 }
 
 func none(string) bool { return false }
@@ -142,8 +133,7 @@ func (r *sheetReader) cell(e xml.StartElement, column int, row *raw) error {
 	}
 	if column >= maxColumns {
 		if r.b.done {
-			at := cellName(column, r.line)
-			return badTable(CodeRagged, at, "The cell %s holds something, and its column has no name in the header.", at)
+			return ragged(column, r.line)
 		}
 		return badTable(CodeColumns, maxColumns, "The table has more than %d columns.", maxColumns)
 	}
@@ -165,29 +155,18 @@ type cellXML struct {
 }
 
 func (r *sheetReader) parts(c *cellXML) error {
-	for {
-		t, err := r.next()
-		if err != nil {
-			return unexpected(err)
+	return r.children(func(e xml.StartElement) (err error) {
+		switch e.Name.Local {
+		case "v":
+			c.v, err = r.text(none)
+		case "is":
+			c.is, err = r.text(runs)
+		default:
+			c.formula = c.formula || e.Name.Local == "f"
+			_, err = r.text(none)
 		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			switch t.Name.Local {
-			case "v":
-				c.v, err = r.text(none)
-			case "is":
-				c.is, err = r.text(runs)
-			default:
-				c.formula = c.formula || t.Name.Local == "f"
-				_, err = r.text(none)
-			}
-			if err != nil {
-				return err
-			}
-		case xml.EndElement:
-			return nil
-		}
-	}
+		return err
+	})
 }
 
 // value is what a person sees in a cell; the code says that it is not what the cell means.

@@ -335,12 +335,44 @@ func (p *part) each(fn func(xml.StartElement) error) error {
 		case !ok:
 			continue
 		case e.Name.Local == "extLst":
-			_, err = p.text(func(string) bool { return false })
+			_, err = p.text(none)
 		default:
 			err = fn(e)
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// eachIn is [part.each] of a part that a workbook need not have.
+func (w *workbook) eachIn(name string, fn func(*part, xml.StartElement) error) error {
+	if name == "" || w.parts[strings.ToLower(name)] == nil {
+		return nil
+	}
+	p, err := w.open(name)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	return p.each(func(e xml.StartElement) error { return fn(p, e) })
+}
+
+// children calls fn with every element that stands in the one that has begun, to its end. fn reads what it
+// is called with to its own.
+func (p *part) children(fn func(xml.StartElement) error) error {
+	for {
+		t, err := p.next()
+		if err != nil {
+			return unexpected(err)
+		}
+		switch t := t.(type) {
+		case xml.StartElement:
+			if err := fn(t); err != nil {
+				return err
+			}
+		case xml.EndElement:
+			return nil
 		}
 	}
 }
@@ -423,15 +455,7 @@ type texts struct {
 
 // readTexts reads the shared strings: of rich texts all runs, without how they are pronounced.
 func (w *workbook) readTexts(name string) error {
-	if name == "" || w.parts[strings.ToLower(name)] == nil {
-		return nil
-	}
-	p, err := w.open(name)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	return p.each(func(e xml.StartElement) error {
+	return w.eachIn(name, func(p *part, e xml.StartElement) error {
 		if e.Name.Local != "si" {
 			return nil
 		}

@@ -181,10 +181,10 @@ func (d *Desk) Recall(ctx context.Context, agencyID, id, makerID string, seen in
 // goroutine here or by another server: a large document is read and written once, not by everybody
 // who finds it. What cannot be notarized goes back to the maker.
 func (d *Desk) finish(ctx context.Context, p Paper) (Paper, error) {
-	if p.State != Approved || !d.begin(p.ID) {
+	if p.State != Approved || !d.inHand.Begin(p.ID, 0) {
 		return p, nil
 	}
-	defer d.end(p.ID)
+	defer d.inHand.End(p.ID)
 	out := p
 	_, err := Alone(context.WithoutCancel(ctx), d.o.Leases, "paper/"+p.ID, d.o.Holder, func(ctx context.Context) (err error) {
 		// Looked at again: another server may have done it before the lease was ours.
@@ -198,22 +198,6 @@ func (d *Desk) finish(ctx context.Context, p Paper) (Paper, error) {
 		return p, nil
 	}
 	return out, err
-}
-
-func (d *Desk) begin(id string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.active[id] {
-		return false
-	}
-	d.active[id] = true
-	return true
-}
-
-func (d *Desk) end(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.active, id)
 }
 
 // file notarizes a paper and notes what came of it.

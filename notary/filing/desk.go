@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,9 +24,7 @@ type Desk struct {
 	store   Store
 	objects Objects
 	o       Options
-
-	mu     sync.Mutex
-	active map[string]bool // papers that this server is notarizing; guarded by mu
+	inHand  InHand // papers that this server is notarizing
 }
 
 // Options are what [New] needs besides its stores.
@@ -46,7 +43,7 @@ type Options struct {
 
 // New returns the desk over a store. [Desk.Run] does the work in the background.
 func New(store Store, objects Objects, o Options) *Desk {
-	return &Desk{store: store, objects: objects, o: o, active: map[string]bool{}}
+	return &Desk{store: store, objects: objects, o: o}
 }
 
 const folder = "filing/"

@@ -58,3 +58,32 @@ func keepLease(ctx context.Context, stop func(), leases Leases, name, holder str
 		}
 	}
 }
+
+// InHand are the pieces of work that this process is at, by their ids: two goroutines do not do the
+// same. The zero value is ready; it is safe for concurrent use.
+type InHand struct {
+	mu  sync.Mutex
+	ids map[string]bool // guarded by mu
+}
+
+// Begin takes a piece of work in hand, unless somebody is at it or at so many others; most is 0 where
+// there is no limit.
+func (h *InHand) Begin(id string, most int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ids[id] || most > 0 && len(h.ids) >= most {
+		return false
+	}
+	if h.ids == nil {
+		h.ids = map[string]bool{}
+	}
+	h.ids[id] = true
+	return true
+}
+
+// End lets go of it.
+func (h *InHand) End(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.ids, id)
+}
