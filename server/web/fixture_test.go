@@ -314,7 +314,7 @@ func (s *store) ListRecords(_ context.Context, f archive.Filter) ([]notary.Recor
 	return out, nil
 }
 
-func (s *store) Evidence(_ context.Context, index uint64) (archive.Stored, error) {
+func (s *store) Evidence(_ context.Context, index, _ uint64) (archive.Stored, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.evidence[index], nil
