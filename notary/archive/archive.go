@@ -146,7 +146,9 @@ const maxLater = 64
 
 // laterBundle looks for the first anchors that verify: of the record alone, then of what withdrew it.
 // It returns why the bundle did not verify where there are none.
-func (a *Archive) laterBundle(ctx context.Context, head batchlog.Head, r notary.Record, show bool, why error) ([]byte, error) {
+func (a *Archive) laterBundle(
+	ctx context.Context, head batchlog.Head, r notary.Record, show bool, why error,
+) ([]byte, error) {
 	defer a.tiles.Forget() // as after the first failure
 	var least [2]uint64
 	for i := range least {
@@ -166,7 +168,9 @@ func (a *Archive) laterBundle(ctx context.Context, head batchlog.Head, r notary.
 }
 
 // firstSound moves one of the sizes on until the bundle verifies; nil when none does.
-func (a *Archive) firstSound(ctx context.Context, head batchlog.Head, r notary.Record, show bool, least *[2]uint64, i int) ([]byte, error) {
+func (a *Archive) firstSound(
+	ctx context.Context, head batchlog.Head, r notary.Record, show bool, least *[2]uint64, i int,
+) ([]byte, error) {
 	for range maxLater {
 		b, used, err := a.draft(ctx, head, r, show, *least)
 		if err != nil || used[i] == 0 { // nothing vouches for it any more: that is not what was promised
@@ -183,7 +187,9 @@ func (a *Archive) firstSound(ctx context.Context, head batchlog.Head, r notary.R
 // draft puts the bundle together out of what is stored: with anchored checkpoints of at least so
 // many entries, for the record and for what withdrew it, and says which were used; 0: none.
 // Nothing is verified yet.
-func (a *Archive) draft(ctx context.Context, head batchlog.Head, r notary.Record, show bool, least [2]uint64) (*proof.Bundle, [2]uint64, error) {
+func (a *Archive) draft(
+	ctx context.Context, head batchlog.Head, r notary.Record, show bool, least [2]uint64,
+) (*proof.Bundle, [2]uint64, error) {
 	var used [2]uint64
 	e, size, err := a.evidence(ctx, head, r.Index, least[0])
 	if err != nil {
@@ -225,9 +231,12 @@ func (a *Archive) verified(r notary.Record, b *proof.Bundle) ([]byte, *proof.Rep
 
 // evidence is an entry with its place in the log, and the size of the anchored checkpoint that
 // vouches for it; 0: none.
-func (a *Archive) evidence(ctx context.Context, head batchlog.Head, index, least uint64) (*proof.Evidence, uint64, error) {
+func (a *Archive) evidence(
+	ctx context.Context, head batchlog.Head, index, least uint64,
+) (*proof.Evidence, uint64, error) {
 	if index >= head.Size {
-		return nil, 0, notary.Errorf(notary.CodeNotReady, "The record is received but not in the log yet; ask again in a second.")
+		return nil, 0, notary.Errorf(notary.CodeNotReady,
+			"The record is received but not in the log yet; ask again in a second.")
 	}
 	s, err := a.store.Evidence(ctx, index, least)
 	if errors.Is(err, notary.ErrNotFound) {

@@ -169,7 +169,8 @@ func (l *Log) advance(ctx context.Context, head Head, end uint64) (Head, error) 
 	}
 	l.edge = edge
 	l.opt.Log.DebugContext(ctx, "checkpoint", "size", next.Size, "entries", len(entries), "objects", len(objects), "elapsed", l.opt.Now().Sub(start))
-	return Head{Origin: next.Origin, Received: head.Received, Size: next.Size, Root: next.Root, Note: note, Fence: head.Fence}, nil
+	return Head{Origin: next.Origin, Received: head.Received, Size: next.Size, Root: next.Root, Note: note,
+		Fence: head.Fence}, nil
 }
 
 // checkConsistent proves to ourselves, from the tiles as written, that the new tree extends

@@ -170,7 +170,8 @@ func (l *Log) Wake() {
 func FirstCheckpoint(s *signednote.Signer) (Head, error) {
 	c := checkpoint.Checkpoint{Origin: s.Name(), Root: merkle.EmptyRoot()}
 	note, err := checkpoint.Sign(c, s)
-	return Head{Origin: c.Origin, Root: c.Root, Note: note, Fence: Fence{Key: signednote.FormatKey(s.Name(), s.Key())}}, err
+	fence := Fence{Key: signednote.FormatKey(s.Name(), s.Key())}
+	return Head{Origin: c.Origin, Root: c.Root, Note: note, Fence: fence}, err
 }
 
 // checkFence refuses to sign for a log that has another key. A database from before fences has none
@@ -180,7 +181,8 @@ func (l *Log) checkFence(head Head) error {
 	if head.Key == own {
 		return nil
 	}
-	return fmt.Errorf("%w: the database says that its key is %q, of generation %d; this server's is %q", ErrFenced, head.Key, head.Generation, own)
+	return fmt.Errorf("%w: the database says that its key is %q, of generation %d; this server's is %q",
+		ErrFenced, head.Key, head.Generation, own)
 }
 
 // Check compares database and object store before anything is served, and never repairs

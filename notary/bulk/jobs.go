@@ -118,9 +118,11 @@ func (j *Jobs) Add(ctx context.Context, agencyID string, maker filing.Person, cl
 	if len(schema) == 0 {
 		schema = json.RawMessage("null") // a class of any attributes
 	}
-	t, err := j.o.Tables.ReadTable(ctx, agencyID, table, Reading{Rows: j.o.Limits.Rows, Bytes: min(j.o.Limits.Table, MaxText), Schema: schema})
+	r := Reading{Rows: j.o.Limits.Rows, Bytes: min(j.o.Limits.Table, MaxText), Schema: schema}
+	t, err := j.o.Tables.ReadTable(ctx, agencyID, table, r)
 	if ctx.Err() != nil {
-		return Job{}, notary.Wrap(notary.CodeTimeout, ctx.Err(), "The table was not read to its end. Nothing was saved.")
+		return Job{}, notary.Wrap(notary.CodeTimeout, ctx.Err(),
+			"The table was not read to its end. Nothing was saved.")
 	}
 	if err != nil {
 		return Job{}, err
@@ -129,7 +131,8 @@ func (j *Jobs) Add(ctx context.Context, agencyID string, maker filing.Person, cl
 	if err != nil {
 		return Job{}, err
 	}
-	job := Job{ID: newID(), AgencyID: agencyID, State: Uploaded, Once: once, Class: c.ID, Name: shown(fileName(name)), Header: t.Header, Files: l.files, Notices: t.Notices, Maker: maker, CreatedAt: j.now()}
+	job := Job{ID: newID(), AgencyID: agencyID, State: Uploaded, Once: once, Class: c.ID, Name: shown(fileName(name)),
+		Header: t.Header, Files: l.files, Notices: t.Notices, Maker: maker, CreatedAt: j.now()}
 	job.ChangedAt = job.CreatedAt
 	if l.files {
 		job.State = Gathering

@@ -25,7 +25,8 @@ func (d *Desk) Submit(ctx context.Context, agencyID, id, makerID string, seen in
 	}
 	if doubts := p.Doubts(); len(doubts) > 0 && !sure {
 		return Paper{}, notary.InvalidField(FieldSure,
-			"There is a doubt about this file (%s). Say that it is the one that is meant. What you wrote is saved; nothing was handed on.", doubts[0])
+			"There is a doubt about this file (%s). Say that it is the one that is meant. What you wrote is saved; "+
+				"nothing was handed on.", doubts[0])
 	}
 	second, err := d.needsSecond(ctx, p)
 	if err != nil {
@@ -186,7 +187,8 @@ func (d *Desk) finish(ctx context.Context, p Paper) (Paper, error) {
 	}
 	defer d.inHand.End(p.ID)
 	out := p
-	_, err := Alone(context.WithoutCancel(ctx), d.o.Leases, "paper/"+p.ID, d.o.Holder, func(ctx context.Context) (err error) {
+	name := "paper/" + p.ID
+	_, err := Alone(context.WithoutCancel(ctx), d.o.Leases, name, d.o.Holder, func(ctx context.Context) (err error) {
 		// Looked at again: another server may have done it before the lease was ours.
 		if out, err = d.Find(ctx, p.AgencyID, p.ID); err == nil && out.State == Approved {
 			out, err = d.file(ctx, out)

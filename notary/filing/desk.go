@@ -388,7 +388,8 @@ func (d *Desk) load(ctx context.Context, p Paper) ([]byte, error) {
 	}
 	defer body.Close()
 	document := make([]byte, p.File.Size)
-	if _, err := io.ReadFull(body, document); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	_, err = io.ReadFull(body, document)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) { // a short one is no better
 		return nil, StoreDown(err)
 	}
 	if sm.Sum(document) != p.File.SM3 {

@@ -200,4 +200,4 @@ type Marker interface {
 }
 
 // Source loads a document when its turn has come: see [Desk.Markable].
-type Source func(ctx context.Context) ([]byte, error)
+type Source = func(ctx context.Context) ([]byte, error)

@@ -341,7 +341,9 @@ func (in *Intake) Digest(ctx context.Context, d Draft, digest sm.Digest, size ui
 	return in.group.submit(ctx, signer, item).result(item)
 }
 
-func (in *Intake) prepareDigest(ctx context.Context, d Draft, digest sm.Digest, size uint64, used priorUse) (*Signer, *Item, *Prior, error) {
+func (in *Intake) prepareDigest(
+	ctx context.Context, d Draft, digest sm.Digest, size uint64, used priorUse,
+) (*Signer, *Item, *Prior, error) {
 	if err := in.check(ctx, &d); err != nil {
 		return nil, nil, nil, err
 	}

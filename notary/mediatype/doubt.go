@@ -63,24 +63,29 @@ var precise = []string{docx, xlsx, pptx, vsdx, odt, ods, odp, epub, OFD}
 
 // byEnding are the types of files that offices have, by the end of their names.
 var byEnding = map[string]string{
-	".pdf": pdf, ".ofd": OFD, ".docx": docx, ".xlsx": xlsx, ".pptx": pptx, ".odt": odt, ".ods": ods, ".odp": odp, ".epub": epub,
-	".doc": doc, ".xls": xls, ".ppt": ppt, ".vsd": visio, ".vsdx": vsdx,
+	".pdf": pdf, ".ofd": OFD, ".docx": docx, ".xlsx": xlsx, ".pptx": pptx, ".odt": odt, ".ods": ods, ".odp": odp,
+	".epub": epub,
+	".doc":  doc, ".xls": xls, ".ppt": ppt, ".vsd": visio, ".vsdx": vsdx,
 	".wps": "application/wps-office.wps", ".et": "application/wps-office.et", ".dps": "application/wps-office.dps",
 	".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp",
 	".tif": "image/tiff", ".tiff": "image/tiff", ".heic": "image/heic",
-	".txt": "text/plain", ".csv": "text/csv", ".xml": "text/xml", ".html": "text/html", ".htm": "text/html", ".json": "application/json",
-	".zip": "application/zip", ".rar": "application/x-rar-compressed", ".7z": "application/x-7z-compressed", ".gz": "application/gzip",
+	".txt": "text/plain", ".csv": "text/csv", ".xml": "text/xml", ".html": "text/html", ".htm": "text/html",
+	".json": "application/json",
+	".zip":  "application/zip", ".rar": "application/x-rar-compressed", ".7z": "application/x-7z-compressed",
+	".gz":  "application/gzip",
 	".mp4": "video/mp4", ".mov": "video/quicktime", ".wav": "audio/wav", ".avi": "video/x-msvideo",
 }
 
 // programTypes are what nobody registers as a document by intent.
 var programTypes = []string{
-	"application/vnd.microsoft.portable-executable", "application/x-elf", "application/x-object", "application/x-executable",
+	"application/vnd.microsoft.portable-executable", "application/x-elf", "application/x-object",
+	"application/x-executable",
 	"application/x-sharedlib", "application/x-coredump", "application/x-mach-binary", "application/x-ms-installer",
 	"application/x-ms-shortcut", "application/java-archive", "application/x-java-applet",
 	"application/vnd.android.package-archive", "application/x-installshield", "text/x-shellscript",
 }
 
 // programEndings are names that an operating system runs.
-var programEndings = []string{".exe", ".dll", ".com", ".scr", ".bat", ".cmd", ".msi", ".ps1", ".vbs", ".js", ".jse", ".wsf", ".hta",
+var programEndings = []string{
+	".exe", ".dll", ".com", ".scr", ".bat", ".cmd", ".msi", ".ps1", ".vbs", ".js", ".jse", ".wsf", ".hta",
 	".lnk", ".jar", ".apk", ".sh", ".reg", ".iso", ".dmg", ".pkg", ".deb", ".rpm"}

@@ -26,7 +26,8 @@ var (
 	ErrSigned = errors.New("the PDF is digitally signed: stamping it would break the signature")
 	// ErrDynamicForm: its pages are made by the program that shows it, from an XFA form, and the
 	// ones in the file are a stand-in.
-	ErrDynamicForm = errors.New("the PDF is a dynamic form (XFA), whose pages are not in the file: print it to a new PDF")
+	ErrDynamicForm = errors.New("the PDF is a dynamic form (XFA), whose pages are not in the file: " +
+		"print it to a new PDF")
 )
 
 // MaxSize is how many bytes a PDF may have.
@@ -93,7 +94,8 @@ func Open(data []byte) (d *Document, err error) {
 	catalog := file.Catalog()
 	form := file.Dict(catalog["AcroForm"])
 	// Static XFA forms have their pages and fields in the file as well (XFA 3.3, part 1, chapter 2).
-	if file.Resolve(form["XFA"]) != nil && (file.Resolve(catalog["NeedsRendering"]) == true || len(file.Array(form["Fields"])) == 0) {
+	dynamic := file.Resolve(catalog["NeedsRendering"]) == true || len(file.Array(form["Fields"])) == 0
+	if dynamic && file.Resolve(form["XFA"]) != nil {
 		return nil, ErrDynamicForm
 	}
 	// The range that a signature covers stands in the file as it is: the signature could not

@@ -32,7 +32,8 @@ func (d *Document) Outline(page int, placed []Placed) ([]byte, error) {
 		return nil, err
 	}
 	for _, a := range above[:min(len(above), maxOutlineLines)] {
-		fmt.Fprintf(&b, `<rect class="outline-above" x="%s" y="%s" width="%s" height="%s" fill="#9db4c8" fill-opacity="0.4" stroke="#5b7690" stroke-width="0.3"/>`,
+		fmt.Fprintf(&b, `<rect class="outline-above" x="%s" y="%s" width="%s" height="%s" `+
+			`fill="#9db4c8" fill-opacity="0.4" stroke="#5b7690" stroke-width="0.3"/>`,
 			mm(a.X), mm(a.Y), mm(a.Width), mm(a.Height))
 	}
 	for _, p := range placed {

@@ -16,7 +16,7 @@ type Placed struct {
 	Strip      int  `json:"strip,omitempty"`      // of a straddle seal: which one of Strips, from 1, left to right
 	Strips     int  `json:"strips,omitempty"`     //
 	CoversText bool `json:"coversText,omitempty"` // a QR code stands on text, which cannot be read any more
-	OnDark     bool `json:"onDark,omitempty"`     // of a [View]: a seal stands on what is so dark that it can hardly be seen
+	OnDark     bool `json:"onDark,omitempty"`     // of a [View]: a seal stands on what is too dark for it to be seen
 }
 
 // Content is what marks show. It is the same for all marks of a plan.
@@ -147,14 +147,17 @@ func (d *Document) uncovered(p Placed) error {
 		switch {
 		case !a.overlap(p.Place):
 		case a.Field:
-			return &PlanError{Problem: BelowField, Mark: p.Mark, Page: p.Page,
-				Detail: "a field of a form stands there and would be drawn over it; move the mark, or print the document to a new PDF"}
+			return below(p, BelowField, "a field of a form")
 		default:
-			return &PlanError{Problem: BelowComment, Mark: p.Mark, Page: p.Page,
-				Detail: "a comment or a stamp of another program stands there and would be drawn over it; move the mark, or print the document to a new PDF"}
+			return below(p, BelowComment, "a comment or a stamp of another program")
 		}
 	}
 	return nil
+}
+
+func below(p Placed, problem Problem, what string) error {
+	return &PlanError{Problem: problem, Mark: p.Mark, Page: p.Page,
+		Detail: what + " stands there and would be drawn over it; move the mark, or print the document to a new PDF"}
 }
 
 func (d *Document) coversText(p Place) (bool, error) {

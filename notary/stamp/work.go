@@ -15,7 +15,7 @@ type Reader interface {
 
 // Source loads a document. A [Reader] calls it once, and only when it is about to read: many may
 // wait for their turn. Its error comes back as it is.
-type Source func(ctx context.Context) ([]byte, error)
+type Source = func(ctx context.Context) ([]byte, error)
 
 // Glance is what is to be seen of a document before it is stamped.
 type Glance struct {

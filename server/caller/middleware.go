@@ -40,9 +40,8 @@ func (r Rules) Middleware(o Options) func(http.Handler) http.Handler {
 			if errors.As(err, &why) {
 				o.Count(why.Reason)
 				if n, ok := l.due(); ok {
-					o.Log.WarnContext(req.Context(), "requests are refused: their caller's address cannot be told", "reason",
-						string(why.Reason),
-						"detail", why.Detail, "peer", req.RemoteAddr, "since_last_line", n)
+					o.Log.WarnContext(req.Context(), "requests are refused: their caller's address cannot be told",
+						"reason", string(why.Reason), "detail", why.Detail, "peer", req.RemoteAddr, "since_last_line", n)
 				}
 				o.Refuse(w, req, why)
 				return

@@ -129,7 +129,7 @@ func (v *visit) showMarks(p filing.Paper, document filing.Source, seal string, p
 	if err != nil {
 		turned, _ = strconv.Atoi(v.r.FormValue("page")) // 0, where it is none, is the first
 	}
-	view, err := v.Stamps.Look(v.r.Context(), v.agency.ID, stamp.Source(document),
+	view, err := v.Stamps.Look(v.r.Context(), v.agency.ID, document,
 		stamp.Glance{Plan: plan, URL: "https://" + v.r.Host + "/r/000000-0000-00000000-0", Page: turned})
 	if notary.CodeOf(err) != notary.CodeInternal || v.r.Context().Err() != nil {
 		return err

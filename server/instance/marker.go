@@ -29,7 +29,8 @@ func (m marker) order(p filing.Paper, marks json.RawMessage, document filing.Sou
 	if number == "" {
 		number = "000000-0000-00000000-0" // a preview; the real one is as long
 	}
-	return stamp.Order{AgencyID: p.AgencyID, SealID: asked.Seal, Login: p.Maker.Login, Filing: p.ID, Number: number, URL: strings.TrimSuffix(m.public, "/") + "/r/" + number, Plan: plan, Document: stamp.Source(document)}, nil
+	return stamp.Order{AgencyID: p.AgencyID, SealID: asked.Seal, Login: p.Maker.Login, Filing: p.ID, Number: number,
+		URL: strings.TrimSuffix(m.public, "/") + "/r/" + number, Plan: plan, Document: document}, nil
 }
 
 // Mark implements [filing.Marker].

@@ -107,7 +107,9 @@ func (r *reader) Look(ctx context.Context, agencyID string, document stamp.Sourc
 }
 
 // Stamp implements [stamp.Reader].
-func (r *reader) Stamp(ctx context.Context, agencyID string, document stamp.Source, plan stamp.Plan, c stamp.Content) ([]byte, []stamp.Placed, error) {
+func (r *reader) Stamp(
+	ctx context.Context, agencyID string, document stamp.Source, plan stamp.Plan, c stamp.Content,
+) ([]byte, []stamp.Placed, error) {
 	var out stamped
 	var data []byte
 	load := func(ctx context.Context) (_ []byte, err error) {
@@ -125,7 +127,9 @@ func (r *reader) Stamp(ctx context.Context, agencyID string, document stamp.Sour
 }
 
 // ReadTable implements [bulk.TableReader].
-func (r *reader) ReadTable(ctx context.Context, agencyID string, data []byte, reading bulk.Reading) (bulk.Table, error) {
+func (r *reader) ReadTable(
+	ctx context.Context, agencyID string, data []byte, reading bulk.Reading,
+) (bulk.Table, error) {
 	var out tabled
 	var t bulk.Table
 	load := func(context.Context) ([]byte, error) { return data, nil }
@@ -137,7 +141,8 @@ func (r *reader) ReadTable(ctx context.Context, agencyID string, data []byte, re
 		return t, out.Refused
 	}
 	if err := json.Unmarshal(table, &t); err != nil {
-		return t, r.failure(ctx, agencyID, fmt.Errorf("%w: %w", worker.ErrFailed, err), bulk.ErrTableCosts, bulk.ErrTableBreaks)
+		err = fmt.Errorf("%w: %w", worker.ErrFailed, err)
+		return t, r.failure(ctx, agencyID, err, bulk.ErrTableCosts, bulk.ErrTableBreaks)
 	}
 	return t, nil
 }

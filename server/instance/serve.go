@@ -339,7 +339,8 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	if in.stopping.Load() {
-		return []api.Check{{Name: "stopping", Required: true, Detail: "the server was asked to stop and takes requests for a little longer"}}
+		return []api.Check{{Name: "stopping", Required: true,
+			Detail: "the server was asked to stop and takes requests for a little longer"}}
 	}
 	p, err := in.Archive.Progress(ctx)
 	checks := []api.Check{{Name: "database", Required: true, OK: err == nil}}

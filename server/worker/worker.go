@@ -74,7 +74,9 @@ func New(o Options) *Pool {
 // long as the context allows; when that ends, so does the task. The document is loaded when there is
 // a slot, so that those who wait hold none in memory; what its loading fails with is returned as it is.
 // Nothing is kept of a task: after a crash there is nothing to repair.
-func (p *Pool) Do(ctx context.Context, tenant, task string, order any, load func(context.Context) ([]byte, error), result any) ([]byte, error) {
+func (p *Pool) Do(
+	ctx context.Context, tenant, task string, order any, load func(context.Context) ([]byte, error), result any,
+) ([]byte, error) {
 	run, ok := p.o.Tasks[task]
 	if !ok {
 		return nil, fmt.Errorf("worker: no task %q", task)

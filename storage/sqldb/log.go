@@ -37,7 +37,8 @@ func (db *DB) InitInstance(ctx context.Context, in Instance, head batchlog.Head)
 			return fmt.Errorf("write the instance's row: %w", err)
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO log (one, origin, received, size, root, note, anchored, events, key, key_generation)
-			VALUES (1, $1, 0, 0, $2, $3, 0, 0, $4, $5)`, head.Origin, head.Root[:], string(head.Note), head.Key, int64(head.Generation)); err != nil {
+			VALUES (1, $1, 0, 0, $2, $3, 0, 0, $4, $5)`,
+			head.Origin, head.Root[:], string(head.Note), head.Key, int64(head.Generation)); err != nil {
 			return fmt.Errorf("write the log's row: %w", err)
 		}
 		return db.addCheckpoint(ctx, tx, checkpoint.Checkpoint{Root: head.Root}, head.Note)
@@ -66,7 +67,8 @@ func (db *DB) Head(ctx context.Context) (batchlog.Head, error) {
 	if err != nil {
 		return batchlog.Head{}, err
 	}
-	return batchlog.Head{Origin: r.Origin, Received: uint64(r.Received), Size: uint64(r.Size), Root: merkle.Hash(r.Root), Note: []byte(r.Note), Fence: r.fence()}, nil
+	return batchlog.Head{Origin: r.Origin, Received: uint64(r.Received), Size: uint64(r.Size), Root: merkle.Hash(r.Root),
+		Note: []byte(r.Note), Fence: r.fence()}, nil
 }
 
 // Progress reads how far the log has come.

@@ -57,7 +57,8 @@ func (b *Budget) Hold(bytes int) bool {
 // unpack spends bytes that a stream unpacked to.
 func (b *Budget) unpack(bytes int) bool {
 	if b.unpacked -= bytes; b.unpacked < 0 {
-		b.fail(fmt.Sprintf("its streams unpack to more than %d times its size, or %d MiB", unpackPerByte, mostUnpacked>>20))
+		b.fail(fmt.Sprintf("its streams unpack to more than %d times its size, or %d MiB",
+			unpackPerByte, mostUnpacked>>20))
 	}
 	return b.err == nil
 }

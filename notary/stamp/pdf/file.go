@@ -73,8 +73,8 @@ func Open(data []byte) (*File, error) {
 }
 
 func open(data []byte, header int, budget *Budget) (*File, error) {
-	f := &File{data: data[header:], ahead: data[:header], table: map[int]entry{}, cache: map[int]Object{}, packed: map[int]*objectStream{},
-		budget: budget}
+	f := &File{data: data[header:], ahead: data[:header], budget: budget,
+		table: map[int]entry{}, cache: map[int]Object{}, packed: map[int]*objectStream{}}
 	err := f.readTable()
 	if f.Err() != nil { // what else is wrong may come of it
 		return nil, f.Err()

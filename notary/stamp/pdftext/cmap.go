@@ -155,8 +155,9 @@ func (m *cmap) addRanges(o []pdf.Object) {
 		switch v := o[2].(type) {
 		case pdf.String:
 			const weight = 64 // bytes of a range in memory
-			if last := []rune(utf16Text(v)); len(last) > 0 && len(m.texts) < maxRanges && m.budget.Hold(weight+4*len(last)) {
-				m.texts = append(m.texts, codeRange[[]rune]{from, to, last})
+			first := []rune(utf16Text(v))
+			if len(first) > 0 && len(m.texts) < maxRanges && m.budget.Hold(weight+4*len(first)) {
+				m.texts = append(m.texts, codeRange[[]rune]{from, to, first})
 			}
 		case pdf.Array:
 			for i, e := range v {

@@ -338,7 +338,8 @@ func (in *interpreter) put(c char, width float64) {
 	g.AX, g.AY = ax*to[0]+ay*to[2], ax*to[1]+ay*to[3]
 	g.UX, g.UY = in.size*to[2], in.size*to[3]
 	const far = 1e6 // outside of any page; a number that is none is not below it either
-	if !(math.Abs(g.X)+math.Abs(g.Y) < far && math.Abs(g.AX)+math.Abs(g.AY) < far && math.Abs(g.UX)+math.Abs(g.UY) < far) {
+	near := func(x, y float64) bool { return math.Abs(x)+math.Abs(y) < far }
+	if !near(g.X, g.Y) || !near(g.AX, g.AY) || !near(g.UX, g.UY) {
 		return
 	}
 	in.page.Glyphs = append(in.page.Glyphs, g)
