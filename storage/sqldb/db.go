@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -52,6 +53,11 @@ type DB struct {
 	path     string // of SQLite's file
 	now      func() time.Time
 	schema   fs.FS // the migrations
+
+	high      *highWater
+	servers   servers
+	guarded   atomic.Bool // connections are looked at: the schema is there
+	published atomic.Pointer[func(context.Context) (Seen, error)]
 }
 
 // Open connects to a database and checks that its schema is the one this program knows. The
@@ -66,7 +72,18 @@ func Open(ctx context.Context, dbURL, password string, now func() time.Time) (*D
 		db.Close()
 		return nil, err
 	}
+	db.guard()
 	return db, nil
+}
+
+// guard begins to compare what connections lead to with what was seen. The connections that there
+// are were not looked at, and are given up.
+func (db *DB) guard() {
+	db.guarded.Store(true)
+	if db.postgres {
+		db.write.SetMaxIdleConns(0)
+		db.write.SetMaxIdleConns(maxConnections)
+	}
 }
 
 // Init creates the schema in an empty database (for SQLite also the file) and returns it. A
@@ -138,7 +155,11 @@ func connect(ctx context.Context, dbURL, password string, create bool, patience 
 	if !strings.HasPrefix(dbURL, "postgres://") && !strings.HasPrefix(dbURL, "postgresql://") {
 		return nil, fmt.Errorf("a database URL must begin with postgres:// or sqlite:, got %q", redact(dbURL))
 	}
-	u, err := url.Parse(dbURL)
+	named, err := hosts(dbURL)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(named)
 	if err != nil {
 		return nil, errors.New("the database URL cannot be parsed")
 	}
@@ -150,18 +171,21 @@ func connect(ctx context.Context, dbURL, password string, create bool, patience 
 	q.Set("idle_in_transaction_session_timeout", fmt.Sprint(idleTxTimeout.Milliseconds()))
 	q.Set("statement_timeout", fmt.Sprint(patience.Milliseconds()))
 	u.RawQuery = q.Encode()
-	db, err := sqlx.Open("postgres", u.String())
+	connector, err := pq.NewConnector(u.String())
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", redact(dbURL), err)
 	}
-	db.SetMaxOpenConns(maxConnections)
-	db.SetMaxIdleConns(maxConnections)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	if err := db.PingContext(ctx); err != nil {
-		db.Close()
+	db := &DB{postgres: true, now: now, schema: migrations, high: newHighWater()}
+	pool := sqlx.NewDb(sql.OpenDB(watched{connector, db}), "postgres")
+	db.write, db.read = pool, pool
+	pool.SetMaxOpenConns(maxConnections)
+	pool.SetMaxIdleConns(maxConnections)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	if err := pool.PingContext(ctx); err != nil {
+		pool.Close()
 		return nil, fmt.Errorf("database %s cannot be reached: %w", redact(dbURL), err)
 	}
-	return &DB{write: db, read: db, postgres: true, now: now, schema: migrations}, nil
+	return db, nil
 }
 
 func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) {
@@ -194,7 +218,7 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{write: write, read: read, path: path, now: now, schema: migrations}, nil
+	return &DB{write: write, read: read, path: path, now: now, schema: migrations, high: newHighWater()}, nil
 }
 
 // makeFile makes an empty file for a database, closed to other accounts. SQLite gives the files
@@ -246,6 +270,9 @@ func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) 
 
 // redact returns a database URL without its password.
 func redact(dbURL string) string {
+	if named, err := hosts(dbURL); err == nil {
+		dbURL = named
+	}
 	u, err := url.Parse(dbURL)
 	if err != nil {
 		return "(unreadable)"
@@ -325,6 +352,9 @@ func (db *DB) checkSchema(ctx context.Context) error {
 // ctx before the commit; an error of the commit leaves the outcome open unless the server
 // itself said no.
 func (db *DB) tx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
+	if err := db.WentBackError(); err != nil {
+		return err
+	}
 	tx, err := db.write.BeginTxx(ctx, nil)
 	if err != nil {
 		return err
@@ -380,9 +410,19 @@ func (db *DB) lockLog(ctx context.Context, tx *sqlx.Tx) (logRow, error) {
 	if db.postgres {
 		q += ` FOR UPDATE`
 	}
-	var r logRow
-	err := tx.GetContext(ctx, &r, q)
-	return r, notFound(err)
+	return db.readLog(ctx, tx, q)
+}
+
+// readLog reads the log's row and compares it with what was seen before.
+func (db *DB) readLog(ctx context.Context, q sqlx.QueryerContext, query string) (r logRow, err error) {
+	mark, err := db.high.taken()
+	if err != nil {
+		return r, err
+	}
+	if err := sqlx.GetContext(ctx, q, &r, query); err != nil {
+		return r, notFound(err)
+	}
+	return r, db.high.saw(mark, r)
 }
 
 const logColumns = `origin, received, size, root, note, anchored, events, key, key_generation`

@@ -53,12 +53,11 @@ func (db *DB) Instance(ctx context.Context) (Instance, error) {
 }
 
 func (db *DB) logRow(ctx context.Context) (logRow, error) {
-	var r logRow
-	err := db.read.GetContext(ctx, &r, `SELECT `+logColumns+` FROM log`)
+	r, err := db.readLog(ctx, db.read, `SELECT `+logColumns+` FROM log`)
 	if err == nil && len(r.Root) != merkle.HashSize {
 		err = errors.New("the log's row is damaged: root")
 	}
-	return r, notFound(err)
+	return r, err
 }
 
 // Head implements [batchlog.Store].
@@ -109,11 +108,14 @@ func (db *DB) Advance(ctx context.Context, from batchlog.Head, to checkpoint.Che
 	if to.Size <= from.Size {
 		return fmt.Errorf("a log of %d entries cannot advance to %d", from.Size, to.Size)
 	}
-	return db.tx(ctx, func(tx *sqlx.Tx) error {
+	var now logRow
+	err := db.tx(ctx, func(tx *sqlx.Tx) error {
 		log, err := db.lockLog(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("lock the log: %w", err)
 		}
+		now = log
+		now.Size, now.Root, now.Events = int64(to.Size), to.Root[:], log.Events+1
 		if log.Size != int64(from.Size) || !bytes.Equal(log.Root, from.Root[:]) || int64(to.Size) > log.Received {
 			return batchlog.ErrLostRace
 		}
@@ -128,6 +130,10 @@ func (db *DB) Advance(ctx context.Context, from batchlog.Head, to checkpoint.Che
 		}
 		return db.event(ctx, tx, log.Events, kindLogged, log.Size, int64(to.Size)-1)
 	})
+	if err != nil {
+		return err
+	}
+	return db.high.saw(logRow{}, now)
 }
 
 // LogFence reads which key is the log's.

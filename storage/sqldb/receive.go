@@ -29,11 +29,13 @@ const (
 // replaced, cannot change before the commit.
 func (db *DB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outcome, error) {
 	outcomes := make([]intake.Outcome, len(batch))
+	var now logRow
 	err := db.tx(ctx, func(tx *sqlx.Tx) error {
 		log, err := db.lockLog(ctx, tx)
 		if err != nil {
 			return fmt.Errorf("lock the log: %w", err)
 		}
+		now = log
 		fresh, err := db.settle(ctx, tx, batch, outcomes)
 		if err == nil {
 			fresh, err = db.takeUploads(ctx, tx, fresh, outcomes)
@@ -53,9 +55,17 @@ func (db *DB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outco
 		if _, err := tx.ExecContext(ctx, `UPDATE log SET received = received + $1, events = events + 1`, n); err != nil {
 			return fmt.Errorf("advance the log: %w", err)
 		}
+		now.Received, now.Events = first+n, log.Events+1
 		return db.event(ctx, tx, log.Events, kindReceived, first, first+n-1)
 	})
-	return outcomes, err
+	if err != nil {
+		return outcomes, err
+	}
+	// What is answered is what the database must hold from here on.
+	if err := db.high.saw(logRow{}, now); err != nil {
+		return outcomes, fmt.Errorf("%w: %w", notary.ErrUnknownOutcome, err)
+	}
+	return outcomes, nil
 }
 
 // row is an item on its way into the tables.

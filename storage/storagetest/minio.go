@@ -98,7 +98,13 @@ func (m *MinIO) Kill(t testing.TB) {
 // Start starts the stopped server again, on the same port with the same data.
 func (m *MinIO) Start(t testing.TB) {
 	t.Helper()
-	fatalIfErr(t, m.start())
+	fatalIfErr(t, m.start(nil))
+}
+
+// StartBy is Start with another way to start the process.
+func (m *MinIO) StartBy(t testing.TB, launch Launch) {
+	t.Helper()
+	fatalIfErr(t, m.start(launch))
 }
 
 // Restart is Stop and Start.
@@ -122,20 +128,20 @@ func newMinIO() (*MinIO, error) {
 		if m.port, err = freePort(); err != nil {
 			return nil, err
 		}
-		if err = m.start(); err == nil || !errors.Is(err, errExited) || attempt == 3 {
+		if err = m.start(nil); err == nil || !errors.Is(err, errExited) || attempt == 3 {
 			return m, err
 		}
 	}
 }
 
 // start starts the server and waits until it answers our credentials.
-func (m *MinIO) start() error {
+func (m *MinIO) start(launch Launch) error {
 	cmd := exec.Command(m.program, "server", "--quiet", "--address", m.address(), filepath.Join(m.dir, "data"))
 	cmd.Dir = m.dir
 	cmd.Env = []string{"HOME=" + m.dir, "PATH=" + os.Getenv("PATH"), "MINIO_ROOT_USER=" + m.user, "MINIO_ROOT_PASSWORD=" + m.secret,
 		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CALLHOME_ENABLE=off", "GOMAXPROCS=" + strconv.Itoa(2)}
 	var err error
-	if m.process, err = startProcess(cmd, syscall.SIGKILL); err != nil {
+	if m.process, err = startProcess(cmd, syscall.SIGKILL, launch); err != nil {
 		return fmt.Errorf("start MinIO: %w", err)
 	}
 	client, err := m.client()

@@ -110,9 +110,49 @@ func (p *Postgres) Restart(t testing.TB) {
 	p.Start(t)
 }
 
+// Standby starts a second server that follows this one and takes over when it is promoted. It has
+// the same databases and passwords.
+func (p *Postgres) Standby(t testing.TB) *Postgres {
+	t.Helper()
+	dir, err := serverDir("pg")
+	fatalIfErr(t, err)
+	s := &Postgres{bin: p.bin, dir: dir, password: p.password, durable: p.durable}
+	s.attr, err = postgresAccount(dir)
+	fatalIfErr(t, err)
+	copied := s.command("pg_basebackup", "-D", filepath.Join(dir, "data"), "-d", p.dsn("postgres"), "-R", "-X", "stream",
+		"-c", "fast", "--no-sync")
+	if out, err := copied.CombinedOutput(); err != nil {
+		t.Fatalf("pg_basebackup: %v\n%s", err, out)
+	}
+	s.port, err = freePort()
+	fatalIfErr(t, err)
+	fatalIfErr(t, s.start())
+	t.Cleanup(func() {
+		s.process.stop(syscall.SIGQUIT)
+		os.RemoveAll(dir)
+	})
+	return s
+}
+
+// Promote makes a standby a server of its own.
+func (p *Postgres) Promote(t testing.TB) { p.Exec(t, `SELECT pg_promote()`) }
+
+// Exec runs a statement as the cluster's owner.
+func (p *Postgres) Exec(t testing.TB, statement string) {
+	t.Helper()
+	db, err := sql.Open("postgres", p.dsn("postgres"))
+	fatalIfErr(t, err)
+	defer db.Close()
+	_, err = db.ExecContext(context.WithoutCancel(t.Context()), statement)
+	fatalIfErr(t, err)
+}
+
+// Address is the server's host and port.
+func (p *Postgres) Address() string { return "127.0.0.1:" + strconv.Itoa(p.port) }
+
 func (p *Postgres) dsn(database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword("stele", p.password), Path: "/" + database,
-		Host: "127.0.0.1:" + strconv.Itoa(p.port), RawQuery: "sslmode=disable"}
+		Host: p.Address(), RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
@@ -171,7 +211,7 @@ func (p *Postgres) start() error {
 	}
 	var err error
 	// On SIGQUIT the server ends at once and takes its children along.
-	if p.process, err = startProcess(p.command("postgres", args...), syscall.SIGQUIT); err != nil {
+	if p.process, err = startProcess(p.command("postgres", args...), syscall.SIGQUIT, nil); err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}
 	db, err := sql.Open("postgres", p.dsn("postgres"))

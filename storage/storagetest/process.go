@@ -46,8 +46,15 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
+// Launch starts a process; [exec.Cmd.Start] is one. It is called on a thread that outlives the
+// process.
+type Launch func(*exec.Cmd) error
+
 // startProcess starts cmd, which gets onParentDeath when the test binary dies.
-func startProcess(cmd *exec.Cmd, onParentDeath syscall.Signal) (*process, error) {
+func startProcess(cmd *exec.Cmd, onParentDeath syscall.Signal, launch Launch) (*process, error) {
+	if launch == nil {
+		launch = (*exec.Cmd).Start
+	}
 	p := &process{cmd: cmd, output: &tail{}, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	// A grandchild that keeps the output open must not hold Wait up.
@@ -57,7 +64,7 @@ func startProcess(cmd *exec.Cmd, onParentDeath syscall.Signal) (*process, error)
 	}
 	cmd.SysProcAttr.Pdeathsig = onParentDeath
 	started := make(chan error, 1)
-	spawner() <- func() { started <- cmd.Start() }
+	spawner() <- func() { started <- launch(cmd) }
 	if err := <-started; err != nil {
 		return nil, err
 	}
