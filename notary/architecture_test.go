@@ -82,6 +82,7 @@ var allowed = map[string]string{
 	"server/bsnpeer":             "crypto/sm notary/gateway",
 	"server/auth":                "crypto/sm notary",
 	"server/caller":              "",
+	"server/clock":               "",
 	"server/tus":                 "notary notary/upload",
 	"server/clamd":               "notary",
 	"server/clamd/clamdtest":     "",

@@ -131,6 +131,9 @@ func (l *Log) lease(ctx context.Context) (bool, error) {
 }
 
 func (l *Log) advance(ctx context.Context, head Head, end uint64) (Head, error) {
+	if err := l.opt.Clock(); err != nil {
+		return Head{}, err
+	}
 	start := l.opt.Now()
 	entries, err := l.store.Entries(ctx, head.Size, end)
 	if err != nil {

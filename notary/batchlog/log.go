@@ -104,6 +104,7 @@ type Options struct {
 	Poll      time.Duration          // how often to look for entries that other servers received
 	MaxGroup  uint64                 // entries in one cycle
 	Now       func() time.Time
+	Clock     func() error // whether Now may be signed with, asked before each signature; nil: always
 	Log       *slog.Logger
 	OnAdvance func() // called after a checkpoint; must not block
 }
@@ -154,6 +155,9 @@ func New(store Store, objects Objects, tiles *Tiles, o Options) *Log {
 	}
 	if o.OnAdvance == nil {
 		o.OnAdvance = func() {}
+	}
+	if o.Clock == nil {
+		o.Clock = func() error { return nil }
 	}
 	return &Log{store: store, objects: objects, opt: o, tiles: tiles, wake: make(chan struct{}, 1)}
 }
@@ -223,6 +227,16 @@ func (l *Log) Check(ctx context.Context) error {
 	}
 	l.told = head.Size
 	return l.publish(ctx, head)
+}
+
+// Published reads the checkpoint that the world reads, opened with the log's keys.
+func (l *Log) Published(ctx context.Context) (checkpoint.Checkpoint, error) {
+	note, err := l.objects.Get(ctx, CheckpointKey, signednote.MaxNoteSize)
+	if err != nil {
+		return checkpoint.Checkpoint{}, fmt.Errorf("read the published checkpoint: %w", err)
+	}
+	c, _, err := checkpoint.Open(note, l.opt.Keys...)
+	return c, err
 }
 
 // checkHead checks that the database's head is signed by a key of the log. After a change of keys

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	bolt "go.etcd.io/bbolt"
@@ -208,8 +209,23 @@ func (c Config) compare(h *home) error {
 		return fmt.Errorf("%w %s has state at height %d but no blocks in %s: %w. Restore the folder as a whole, or set the node up anew with new keys and let it catch up", ErrHome, c.Home, height, dataDir, err)
 	}
 	if now := c.Clock(); c.alone() && h.app.meta.timeMs > now.Add(maxClockLag).UnixMilli() {
-		return fmt.Errorf("%w %s: the last block is of %s, this machine's clock says %s. Set the clock; if the block's time is the wrong one, wait until it has passed", ErrHome, c.Home,
-			anchorproof.Header{TimeMs: h.app.meta.timeMs}.Time().Format(timeFormat), now.UTC().Format(timeFormat))
+		return &AheadError{Home: c.Home, Last: anchorproof.Header{TimeMs: h.app.meta.timeMs}.Time(), Now: now.UTC()}
 	}
 	return nil
 }
+
+// AheadError means that the chain's last block is of a time to come: it was made with a clock that
+// was ahead, or this machine's is behind. Until that time has passed nothing can be added. It is an
+// [ErrHome].
+type AheadError struct {
+	Home      string
+	Last, Now time.Time
+}
+
+func (e *AheadError) Error() string {
+	return fmt.Sprintf("%v %s: the last block is of %s, this machine's clock says %s. Set the clock; if the block's time "+
+		"is the wrong one, the chain takes nothing until it has passed, and a log can be moved to another chain with "+
+		"'stele chain move'", ErrHome, e.Home, e.Last.Format(timeFormat), e.Now.Format(timeFormat))
+}
+
+func (e *AheadError) Is(target error) bool { return target == ErrHome }

@@ -196,6 +196,11 @@ func (c *committer) writeLoop(ctx context.Context, signed <-chan []*waiter) {
 func (c *committer) sign(ctx context.Context, group []*waiter) []*waiter {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
+	if err := c.in.clock(); err != nil {
+		fail(group, notary.Wrap(notary.CodeUnavailable, err,
+			"The server's clock is wrong, so nothing is signed until it is set. Nothing was saved; try again later."))
+		return nil
+	}
 	ready := make([]*waiter, 0, len(group))
 	for _, of := range byAgency(group) {
 		if err := c.noteUse(ctx, of); err != nil {

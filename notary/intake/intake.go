@@ -144,6 +144,7 @@ type Intake struct {
 	signers  Signers
 	limits   Limits
 	now      func() time.Time
+	clock    func() error
 	log      *slog.Logger
 	numbers  numberBlocks
 	group    *committer
@@ -158,13 +159,17 @@ type Options struct {
 	Classes  Classes // nil: no class demands anything
 	Limits   Limits
 	Now      func() time.Time
+	Clock    func() error // whether Now may be signed with, asked before each signature; nil: always
 	Log      *slog.Logger
 	OnNew    func() // called after a transaction brought new entries; must not block
 }
 
 // New returns an intake whose writer runs until ctx ends; [Intake.Wait] then waits for it.
 func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
-	in := &Intake{store: store, prepared: o.Prepared, uploads: o.Uploads, classes: o.Classes, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, log: o.Log, onNew: o.OnNew}
+	in := &Intake{store: store, prepared: o.Prepared, uploads: o.Uploads, classes: o.Classes, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, clock: o.Clock, log: o.Log, onNew: o.OnNew}
+	if in.clock == nil {
+		in.clock = func() error { return nil }
+	}
 	if in.onNew == nil {
 		in.onNew = func() {}
 	}

@@ -74,6 +74,29 @@ func New(pinned anchorproof.Epoch, addresses []string, token string, now func() 
 	return t, nil
 }
 
+// Now is what the nodes' clocks say: the middle one of those that answer. A node may lie; as long as
+// more than half of them do not, the middle is between two honest clocks.
+func (t *Target) Now(ctx context.Context) (time.Time, error) {
+	said := make([]time.Time, len(t.peers))
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i, p := range t.peers {
+		wg.Go(func() {
+			sent := time.Now()
+			if s, err := p.Status(ctx); err == nil {
+				said[i] = s.Now.Add(-(sent.Sub(start) + time.Since(sent)/2)) // as of the start
+			}
+		})
+	}
+	wg.Wait()
+	said = slices.DeleteFunc(said, time.Time.IsZero)
+	if len(said) == 0 {
+		return time.Time{}, fmt.Errorf("%w: no node says what time it is", anchor.ErrUnavailable)
+	}
+	slices.SortFunc(said, time.Time.Compare)
+	return said[len(said)/2].Add(time.Since(start) / 2), nil
+}
+
 // Run watches the nodes until ctx ends.
 func (t *Target) Run(ctx context.Context) error {
 	var wg sync.WaitGroup

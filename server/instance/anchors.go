@@ -10,7 +10,9 @@ import (
 	"stele/crypto/signednote"
 	"stele/notary/anchor"
 	"stele/notary/anchor/bsn"
+	"stele/notary/anchor/egov"
 	"stele/notary/anchorproof"
+	"stele/notary/chain"
 	"stele/notary/checkpoint"
 	"stele/notary/gateway"
 	"stele/notary/people"
@@ -128,7 +130,8 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 	for _, l := range in.loops {
 		err := l.loop.Check(ctx)
 		down := errors.Is(err, anchor.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
-		if err != nil && (l.away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) && !errors.Is(err, anchor.ErrFork)) {
+		away := l.away || in.chain != nil && l.final && !in.chain.waiting().IsZero()
+		if err != nil && (away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) && !errors.Is(err, anchor.ErrFork)) {
 			in.log.WarnContext(ctx, "a chain cannot be compared with the database now", "chain", l.title, "error", err)
 			continue
 		}
@@ -137,6 +140,11 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 		}
 	}
 	return in.DB.SettleAnchored(ctx, in.Policy.required())
+}
+
+// belongs compares the database with the chain of a node that has just started.
+func (in *Instance) belongs(ctx context.Context, node *chain.Node) error {
+	return anchor.NewLoop(in.DB, egov.New(node), anchor.Options{Name: anchorproof.Kind}).Check(ctx)
 }
 
 // open makes the client of an application.

@@ -23,11 +23,17 @@ import (
 type chainKeeper struct {
 	config  chain.Config
 	log     *slog.Logger
+	clock   func() error // nothing is handed to the chain while it returns an error
 	changed notary.Signal
+
+	// ready is what must be done with a node before anything is anchored on it; its error is final
+	// where it is [anchor.ErrMismatch]. Set before the keeper starts.
+	ready func(context.Context, *chain.Node) error
 
 	mu     sync.Mutex
 	node   *chain.Node  // guarded by mu; nil while there is none
 	target *egov.Target // guarded by mu; of that node
+	until  time.Time    // guarded by mu; the chain takes nothing before: its last block is of this time
 }
 
 var _ anchor.Target = (*chainKeeper)(nil)
@@ -42,22 +48,46 @@ const (
 	chainCloseTime  = 10 * time.Second
 )
 
-// startChain starts the chain; at the start of the server a failure is final.
-func startChain(ctx context.Context, c chain.Config, log *slog.Logger) (*chainKeeper, error) {
-	k := &chainKeeper{config: c, log: log}
-	return k, k.start(ctx)
+// open starts the chain; at the start of the server a failure is final. But where others confirm
+// this machine's clock, a last block of a time to come was made with a clock that was ahead: records
+// are taken in without the chain, which is started when that time has passed.
+func (k *chainKeeper) open(ctx context.Context, confirmed bool) error {
+	err := k.start(ctx)
+	var ahead *chain.AheadError
+	if !errors.As(err, &ahead) || !confirmed {
+		return err
+	}
+	k.log.ErrorContext(ctx, "nothing is anchored until the time of the chain's last block has passed; records are "+
+		"received and logged", "until", ahead.Last, "error", err)
+	return nil
 }
 
 func (k *chainKeeper) start(ctx context.Context) error {
 	node, err := chain.Start(ctx, k.config)
+	var ahead *chain.AheadError
+	if errors.As(err, &ahead) {
+		k.mu.Lock()
+		k.until = ahead.Last
+		k.mu.Unlock()
+	}
 	if err != nil {
 		return err
 	}
+	if err := k.ready(ctx, node); err != nil {
+		return errors.Join(err, closeNode(node))
+	}
 	k.mu.Lock()
-	k.node, k.target = node, egov.New(node)
+	k.node, k.target, k.until = node, egov.New(node), time.Time{}
 	k.mu.Unlock()
 	k.changed.Notify()
 	return nil
+}
+
+// waiting is the time before which the chain takes nothing; zero where it does not wait for one.
+func (k *chainKeeper) waiting() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.until
 }
 
 // run watches the node until ctx ends.
@@ -66,6 +96,12 @@ func (k *chainKeeper) run(ctx context.Context) error {
 		k.mu.Lock()
 		node := k.node
 		k.mu.Unlock()
+		if node == nil { // it waits for its time
+			if done, err := k.restart(ctx); done {
+				return err
+			}
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -76,26 +112,30 @@ func (k *chainKeeper) run(ctx context.Context) error {
 		if err := closeNode(node); err != nil {
 			k.log.WarnContext(ctx, "closing the stopped chain", "error", err)
 		}
-		if !k.restart(ctx) {
-			return nil
+		if done, err := k.restart(ctx); done {
+			return err
 		}
 		k.log.InfoContext(ctx, "the chain runs again")
 	}
 }
 
-func (k *chainKeeper) restart(ctx context.Context) bool {
+// restart tries until the chain runs; done means that it is not to run any more.
+func (k *chainKeeper) restart(ctx context.Context) (done bool, err error) {
 	for wait := chainRetryFirst; ; wait = min(2*wait, chainRetryMost) {
-		t := time.NewTimer(wait)
+		t := time.NewTimer(max(wait, time.Until(k.waiting())))
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return false
+			return true, nil
 		case <-t.C:
 		}
 		// The node outlives this attempt's context: it is stopped by Close.
 		err := k.start(context.WithoutCancel(ctx))
-		if err == nil {
-			return true
+		switch {
+		case err == nil:
+			return false, nil
+		case errors.Is(err, anchor.ErrMismatch):
+			return true, err
 		}
 		k.log.ErrorContext(ctx, "the chain cannot be started, will try again", "error", err)
 	}
@@ -137,6 +177,9 @@ func (k *chainKeeper) Submit(ctx context.Context, s anchor.Submission) error {
 	t, err := k.running()
 	if err != nil {
 		return err
+	}
+	if err := k.clock(); err != nil { // the block would say the wrong time for ever
+		return errors.Join(anchor.ErrUnavailable, err)
 	}
 	return t.Submit(ctx, s)
 }

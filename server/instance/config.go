@@ -75,6 +75,7 @@ type Config struct {
 	StopTimeout       time.Duration `name:"stop-timeout" env:"STELE_STOP_TIMEOUT" default:"30s" help:"How long requests under way may take when the server is asked to stop." yaml:"stop-timeout"`
 	MaxUploads        int           `name:"max-uploads" env:"STELE_MAX_UPLOADS" default:"200" help:"Uploads that an agency may have at a time that are not notarized yet." yaml:"max-uploads"`
 	UploadExpiry      time.Duration `name:"upload-expiry" env:"STELE_UPLOAD_EXPIRY" default:"24h" help:"How long after its last byte an upload is kept that nobody notarizes." yaml:"upload-expiry"`
+	ClockTolerance    time.Duration `name:"clock-tolerance" env:"STELE_CLOCK_TOLERANCE" default:"30s" help:"How far this machine's clock may be from the database server's, the bucket's and the chain's; beyond that nothing is signed." yaml:"clock-tolerance"`
 	SweepAfter        time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
 
 	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to, and single sign-on be asked in, although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
@@ -114,6 +115,9 @@ func (c Config) Resolve() (Config, error) {
 	if c.AuditSealEvery == 0 {
 		c.AuditSealEvery = defaultSealEvery
 	}
+	if c.ClockTolerance == 0 {
+		c.ClockTolerance = defaultTolerance
+	}
 	var errs []error
 	if c.Objects == "s3" {
 		for _, v := range []struct{ name, value string }{{"s3-endpoint", c.S3Endpoint}, {"s3-bucket", c.S3Bucket}, {"s3-access-key-file", c.S3AccessKeyFile}, {"s3-secret-key-file", c.S3SecretKeyFile}} {
@@ -132,7 +136,7 @@ func (c Config) Resolve() (Config, error) {
 		"max-connections": int64(c.MaxConnections), "max-connections-per-address": int64(c.MaxConnectionsPerAddress),
 		"lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout),
 		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep), "max-uploads": int64(c.MaxUploads), "upload-expiry": int64(c.UploadExpiry),
-		"audit-seal-every": int64(c.AuditSealEvery)} {
+		"audit-seal-every": int64(c.AuditSealEvery), "clock-tolerance": int64(c.ClockTolerance)} {
 		if n <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}
@@ -175,6 +179,9 @@ func (c Config) scanner() (filing.Scanner, error) {
 	}
 	return client, nil
 }
+
+// postgres reports whether the database is one, not SQLite.
+func (c Config) postgres() bool { return !strings.HasPrefix(c.Database, "sqlite:") }
 
 func hasPassword(dbURL string) bool {
 	_, rest, _ := strings.Cut(dbURL, "://")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -92,6 +93,9 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	}
 	// What may be unreachable is tried first: a failure then leaves nothing behind.
 	if err := c.probeDB(ctx); err != nil {
+		return err
+	}
+	if _, err := c.guardClock(ctx, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	if err := closed.Folder(c.Data, func(name string) bool { return slices.Contains(beforeInit, name) }); err != nil {

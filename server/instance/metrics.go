@@ -30,7 +30,7 @@ func newMetrics(in *Instance) *metrics {
 	m.callers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stele_http_callers_refused_total",
 		Help: "Requests refused because a trusted proxy did not say readably who calls, by reason."}, []string{"reason"})
 	m.registry.MustRegister(m.requests, m.duration, m.callers, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &progressCollector{in})
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &progressCollector{in}, &guardCollector{in})
 	return m
 }
 

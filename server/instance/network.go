@@ -17,6 +17,7 @@ import (
 	"stele/notary/anchorproof"
 	"stele/notary/chainview"
 	"stele/server/chainnet"
+	"stele/server/clock"
 )
 
 // chainNodes are the addresses of chain-nodes.
@@ -151,7 +152,11 @@ func (in *Instance) openNetwork(ctx context.Context) error {
 		return err
 	}
 	in.network, err = chainnet.New(genesis, in.Config.chainNodes(), token, time.Now, in.log.With("part", "chain"))
-	return err
+	if err != nil {
+		return err
+	}
+	in.clock.Add(clock.Source{Name: "the chain's nodes", Now: in.network.Now})
+	return nil
 }
 
 // chainViews hands out what the explorer shows. A view is shared for a moment: the public

@@ -34,6 +34,7 @@ import (
 	"stele/notary/upload"
 	"stele/server/auth"
 	"stele/server/chainnet"
+	"stele/server/clock"
 	"stele/storage/sqldb"
 )
 
@@ -182,6 +183,7 @@ type Instance struct {
 	Bulk     *bulk.Jobs
 	Progress *notary.Signal
 	log      *slog.Logger
+	clock    *clock.Guard
 	signer   *signednote.Signer     // of checkpoints
 	pastKeys []*signednote.Verifier // that the log has had, and has
 	batch    *batchlog.Log
@@ -213,6 +215,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	}()
 	pass, err := c.passphrase()
 	if err != nil {
+		return nil, err
+	}
+	if in.clock, err = c.guardClock(ctx, log); err != nil {
 		return nil, err
 	}
 	host, _ := os.Hostname()
@@ -255,10 +260,12 @@ func (in *Instance) openLog(ctx context.Context, pass keystore.Secret) error {
 	if err := in.fence(ctx, &in.signer.Verifier); err != nil {
 		return err
 	}
-	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: in.signer, Keys: in.pastKeys, Holder: in.holder, Now: time.Now, Log: in.log, OnAdvance: func() {
-		in.Progress.Notify()
-		in.wakeLoops()
-	}})
+	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: in.signer, Keys: in.pastKeys, Holder: in.holder, Now: time.Now,
+		Clock: in.clock.Check, Log: in.log, OnAdvance: func() {
+			in.Progress.Notify()
+			in.wakeLoops()
+		}})
+	in.watchDatabase(ctx)
 	return in.batch.Check(ctx)
 }
 
@@ -280,17 +287,17 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	if err != nil {
 		return err
 	}
-	in.chain, err = startChain(context.WithoutCancel(ctx), chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey,
-		Cosign: cosign.Sign, CosignKey: cosign.Public(), Log: in.log.With("part", "chain")}, in.log)
-	if err != nil {
+	in.chain = &chainKeeper{log: in.log, clock: in.clock.Check, config: chain.Config{Home: c.path(folderChain),
+		Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey, Cosign: cosign.Sign, CosignKey: cosign.Public(),
+		Log: in.log.With("part", "chain")}}
+	in.chain.ready = func(ctx context.Context, node *chain.Node) error {
+		if err := admitOwnKey(ctx, node, &in.signer.Verifier, cosign); err != nil {
+			return fmt.Errorf("make the chain admit the log's key: %w", err)
+		}
+		return in.belongs(ctx, node)
+	}
+	if err := in.chain.open(context.WithoutCancel(ctx), in.clock.Confirmed()); err != nil {
 		return fmt.Errorf("start the chain: %w", err)
-	}
-	node, err := in.chain.current()
-	if err != nil {
-		return err
-	}
-	if err := admitOwnKey(ctx, node, &in.signer.Verifier, cosign); err != nil {
-		return fmt.Errorf("make the chain admit the log's key: %w", err)
 	}
 	return nil
 }
@@ -308,7 +315,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.Uploads = upload.New(in.DB, in.DB, in.Objects, upload.Options{Signer: uploadSigner(in.Objects), Limits: uploads, Now: time.Now, Log: in.log})
 	in.Classes = class.NewBook(in.DB, time.Now)
 	intakeCtx, stopIntake := context.WithCancel(background)
-	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits, Now: time.Now, Log: in.log, OnNew: in.batch.Wake})
+	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits, Now: time.Now, Clock: in.clock.Check, Log: in.log, OnNew: in.batch.Wake})
+	in.run(background, "database", in.wentBack)
+	in.run(background, "clock", in.clock.Run)
 	in.run(background, "audit trail", in.sealer.Run) // stops first: it notarizes once more
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)

@@ -349,6 +349,11 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 		checks = append(checks, api.Check{Name: "log", OK: p.Received-p.Logged < 100_000, Detail: fmt.Sprintf("%d entries to be logged", p.Received-p.Logged)},
 			in.anchorHealth(ctx, p))
 	}
+	for _, check := range []func() (api.Check, bool){in.durability, in.clockHealth} {
+		if c, ok := check(); ok {
+			checks = append(checks, c)
+		}
+	}
 	_, err = in.Objects.Get(ctx, objectIdentity, 4096)
 	checks = append(checks, api.Check{Name: "objects", Required: true, OK: err == nil})
 	if path, ok := strings.CutPrefix(in.Config.Database, "sqlite:"); ok {
@@ -362,7 +367,11 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 	}
 	if in.chain != nil {
 		st, err := in.chain.Status()
-		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: fmt.Sprintf("height %d", st.Height)})
+		detail := fmt.Sprintf("height %d", st.Height)
+		if until := in.chain.waiting(); !until.IsZero() {
+			detail = "takes nothing before " + until.Format(time.RFC3339) + ", the time of its last block"
+		}
+		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: detail})
 	}
 	if in.network != nil {
 		up := 0

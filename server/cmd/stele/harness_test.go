@@ -171,6 +171,14 @@ var httpClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64
 // start runs `stele demo` and waits until it is ready.
 func (s site) start(t testing.TB, extra ...string) *server {
 	t.Helper()
+	srv, err := s.launch(t, (*exec.Cmd).Start, extra...)
+	fatalIfErr(t, err)
+	return srv
+}
+
+// launch is start with another way to start the process, and with an error where it ends.
+func (s site) launch(t testing.TB, launch func(*exec.Cmd) error, extra ...string) (*server, error) {
+	t.Helper()
 	ready := filepath.Join(s.data, "demo.json")
 	key := ""
 	if text, err := os.ReadFile(ready); err == nil {
@@ -182,7 +190,9 @@ func (s site) start(t testing.TB, extra ...string) *server {
 	}
 	srv := &server{site: s, t: t, cmd: s.command(t, append([]string{"demo", "--listen", "127.0.0.1:0", "--lookups-per-minute", "1000000"}, extra...)...), log: &lockedBuffer{}, done: make(chan struct{})}
 	srv.cmd.Stdout, srv.cmd.Stderr = io.Discard, srv.log
-	fatalIfErr(t, srv.cmd.Start())
+	if err := launch(srv.cmd); err != nil {
+		return nil, err
+	}
 	go func() { _ = srv.cmd.Wait(); close(srv.done) }()
 	t.Cleanup(srv.kill)
 	deadline := time.After(90 * time.Second)
@@ -192,17 +202,16 @@ func (s site) start(t testing.TB, extra ...string) *server {
 		}
 		select {
 		case <-srv.done:
-			t.Fatalf("the server ended at its start:\n%s", srv.log)
+			return nil, fmt.Errorf("the server ended at its start:\n%s", srv.log)
 		case <-deadline:
-			t.Fatalf("the server did not come up:\n%s", srv.log)
+			return nil, fmt.Errorf("the server did not come up:\n%s", srv.log)
 		case <-time.After(10 * time.Millisecond): // a file has no channel to wait on
 		}
 	}
 	text, err := os.ReadFile(srv.info.Trust)
 	fatalIfErr(t, err)
 	srv.trust, err = proof.ParseTrust(text)
-	fatalIfErr(t, err)
-	return srv
+	return srv, err
 }
 
 // kill is kill -9.
