@@ -323,6 +323,7 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
 	in.run(background, "API key usage", in.usage.Run)
 	in.run(background, "sequencer", in.batch.Run)
+	in.run(background, "schema", in.watchSchema)
 	for _, l := range in.loops {
 		in.run(background, "anchoring on "+l.title, l.run(in))
 	}
@@ -493,13 +494,4 @@ func (in *Instance) sweepLoop(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// Migrate brings the database's schema up to this program.
-func Migrate(ctx context.Context, c Config) error {
-	password, err := secretFile(c.DatabasePasswordFile)
-	if err != nil {
-		return err
-	}
-	return sqldb.Migrate(ctx, c.Database, password)
 }

@@ -6,13 +6,16 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -60,7 +63,7 @@ type DB struct {
 	published atomic.Pointer[func(context.Context) (Seen, error)]
 }
 
-// Open connects to a database and checks that its schema is the one this program knows. The
+// Open connects to a database and checks that this program may use its schema, see [ErrSchema]. The
 // URL is postgres://user@host/name?sslmode=… (the password better in a file, see password)
 // or sqlite:path. It never creates a database, see [Init].
 func Open(ctx context.Context, dbURL, password string, now func() time.Time) (*DB, error) {
@@ -234,29 +237,6 @@ func makeFile(path string) error {
 	return f.Close()
 }
 
-// toMigrate connects without a limit for statements: an index of a large log takes its time.
-func toMigrate(ctx context.Context, dbURL, password string) (*DB, error) {
-	return connect(ctx, dbURL, password, false, 0, time.Now)
-}
-
-// Migrate opens a database that has the schema in some version and brings it up to this
-// program's.
-func Migrate(ctx context.Context, dbURL, password string) error {
-	db, err := toMigrate(ctx, dbURL, password)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	v, err := db.version(ctx)
-	if err != nil {
-		return fmt.Errorf("read the schema version: %w", err)
-	}
-	if v == 0 {
-		return errNoInstance
-	}
-	return db.migrate(ctx)
-}
-
 // Close closes the connections. Transactions under way are rolled back.
 func (db *DB) Close() error {
 	if db.read == db.write {
@@ -324,30 +304,6 @@ func (db *DB) version(ctx context.Context) (int64, error) {
 	return p.GetDBVersion(ctx)
 }
 
-var errNoInstance = errors.New("the database holds no Stele instance: run 'stele init' for a new one, or correct the configured URL")
-
-func (db *DB) checkSchema(ctx context.Context) error {
-	have, err := db.version(ctx)
-	if err != nil {
-		return fmt.Errorf("read the schema version: %w", err)
-	}
-	p, err := db.provider()
-	if err != nil {
-		return err
-	}
-	sources := p.ListSources()
-	want := sources[len(sources)-1].Version
-	switch {
-	case have == 0:
-		return errNoInstance
-	case have > want:
-		return fmt.Errorf("the database has schema version %d, this program knows %d: use the newer program", have, want)
-	case have < want:
-		return fmt.Errorf("the database has schema version %d, this program needs %d: run 'stele migrate' after a backup", have, want)
-	}
-	return nil
-}
-
 // tx runs f in a transaction of the write side. An error of f rolls back, as does the end of
 // ctx before the commit; an error of the commit leaves the outcome open unless the server
 // itself said no.
@@ -394,6 +350,19 @@ func refused(err error) bool {
 		return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_CONSTRAINT
 	}
 	return errors.Is(err, sql.ErrTxDone) // rolled back when ctx ended
+}
+
+// Temporary reports whether an error of the database may go by itself: it does not answer, begins or
+// ends just now, is busy, or has no room. See https://www.postgresql.org/docs/current/errcodes-appendix.html.
+func Temporary(err error) bool {
+	if pe := new(pq.Error); errors.As(err, &pe) {
+		return slices.Contains([]pq.ErrorClass{"08", "40", "53", "55", "57", "58"}, pe.Code.Class())
+	}
+	if se := new(sqlite.Error); errors.As(err, &se) {
+		return slices.Contains([]int{sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}, se.Code()&0xff)
+	}
+	return errors.Is(err, ErrServersRun) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func notFound(err error) error {

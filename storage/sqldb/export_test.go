@@ -14,9 +14,14 @@ func WithSchema(ctx context.Context, url string, schema fs.FS) (*DB, error) {
 	return db, err
 }
 
-// CheckSchema is what Open does with the schema, Upgrade what Migrate does.
+// CheckSchema is what Open does with the schema, Upgrade what Migrate does, Build what Init does.
 func (db *DB) CheckSchema(ctx context.Context) error { return db.checkSchema(ctx) }
-func (db *DB) Upgrade(ctx context.Context) error     { return db.migrate(ctx) }
+func (db *DB) Upgrade(ctx context.Context) error {
+	_, err := db.upgrade(ctx)
+	return err
+}
+
+func (db *DB) Build(ctx context.Context) error { return db.migrate(ctx) }
 
 // Migrations are this program's.
 var Migrations fs.FS = migrations

@@ -53,7 +53,7 @@ func TestOpenAndInit(t *testing.T) {
 		sqlite := strings.HasPrefix(url, "sqlite:")
 		if sqlite {
 			wantRefusal(t, open(t, url), "there is no database at", "stele init")
-			wantRefusal(t, sqldb.Migrate(t.Context(), url, ""), "there is no database at")
+			wantRefusal(t, migrate(t, url), "there is no database at")
 			path := strings.TrimPrefix(url, "sqlite:")
 			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 				t.Fatalf("opening made a file: %v", err)
@@ -61,7 +61,7 @@ func TestOpenAndInit(t *testing.T) {
 			fatalIfErr(t, os.WriteFile(path, nil, 0o600))
 		}
 		wantRefusal(t, open(t, url), "holds no Stele instance", "stele init")
-		wantRefusal(t, sqldb.Migrate(t.Context(), url, ""), "holds no Stele instance")
+		wantRefusal(t, migrate(t, url), "holds no Stele instance")
 		db := storagetest.InitDatabase(t, url, time.Now)
 		fatalIfErr(t, open(t, url))
 		_, err := sqldb.Init(t.Context(), url, "", time.Now)
@@ -110,7 +110,8 @@ func newerSchema(t *testing.T, later ...string) (newer fstest.MapFS, now string)
 
 func TestSchemaVersions(t *testing.T) {
 	const bad = "migrations/00091_later.sql"
-	newer, now := newerSchema(t, "CREATE TABLE more (id BIGINT);", "CREATE TABLE evenmore (id BIGINT);\nSELECT nonsense;")
+	newer, now := newerSchema(t, "CREATE TABLE more (id BIGINT);\nUPDATE compatibility SET least_schema = 90;",
+		"CREATE TABLE evenmore (id BIGINT);\nSELECT nonsense;")
 	eachKind(t, func(t *testing.T, url string) {
 		s := storagetest.NewSiteOn(t, url, storagetest.NewDir(t))
 		s.Receive(t, 3)
@@ -127,7 +128,7 @@ func TestSchemaVersions(t *testing.T) {
 		defer next.Close()
 		fatalIfErr(t, next.CheckSchema(t.Context())) // the good one of the two stayed
 		fatalIfErr(t, next.Upgrade(t.Context()))
-		wantRefusal(t, open(t, url), "has schema version 90, this program knows "+now, "newer program")
+		wantRefusal(t, open(t, url), "migrated for programs that know schema version 90, this program knows "+now, "newer program")
 		recs, err := next.RecordsFrom(t.Context(), 0, 10)
 		if err != nil || len(recs) != 3 {
 			t.Errorf("%d records after the migration, %v", len(recs), err)
@@ -165,14 +166,14 @@ func TestOldDatabase(t *testing.T) {
 		}
 		old, err := sqldb.WithSchema(t.Context(), url, first)
 		fatalIfErr(t, err)
-		fatalIfErr(t, old.Upgrade(t.Context()))
+		fatalIfErr(t, old.Build(t.Context()))
 		fatalIfErr(t, old.Exec(t.Context(), `INSERT INTO agencies (id, code, name, region, created_at) VALUES ('a', 'c', 'n', 'r', 0)`))
 		for _, row := range []string{`('a', 1000000, 'first', TRUE, 1)`, `('a', 2000000, 'second', FALSE, 2)`, `('a', 3000000, '', TRUE, 3)`} {
 			fatalIfErr(t, old.Exec(t.Context(), `INSERT INTO seals (agency_id, valid_from, png, demonstration, created_at) VALUES `+row))
 		}
 		fatalIfErr(t, old.Close())
 		wantRefusal(t, open(t, url), "has schema version 2, this program needs "+now, "stele migrate", "backup")
-		fatalIfErr(t, sqldb.Migrate(t.Context(), url, ""))
+		fatalIfErr(t, migrate(t, url))
 		db, err := sqldb.Open(t.Context(), url, "", time.Now)
 		fatalIfErr(t, err)
 		defer db.Close()

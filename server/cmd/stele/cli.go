@@ -33,7 +33,7 @@ type cli struct {
 	Init          initCmd          `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
 	Node          nodeCmd          `cmd:"" help:"Run a member of the chain, and take part in its decisions."`
 	LogKey        logKeyCmd        `cmd:"" help:"The public key of the instance's log, for the members of a chain that admit it, and its change."`
-	Migrate       migrateCmd       `cmd:"" help:"Bring the database schema up to this program."`
+	Migrate       migrateCmd       `cmd:"" help:"Bring the database schema up to this program, or say what that takes."`
 	Agency        agencyCmd        `cmd:"" help:"Add and list agencies."`
 	Apikey        apikeyCmd        `cmd:"" help:"Make, list and revoke API keys."`
 	User          userCmd          `cmd:"" help:"Add, list, disable and reset the people who use the console."`
@@ -201,7 +201,7 @@ type serveCmd struct {
 func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	cfg, err := c.Resolve()
 	if err != nil {
-		return err
+		return startFailure(err)
 	}
 	return serve(ctx, cfg, logger(cfg, s.err), nil)
 }
@@ -214,11 +214,11 @@ func serve(ctx context.Context, cfg instance.Config, log *slog.Logger, ready fun
 	}
 	in, err := instance.Open(ctx, cfg, log)
 	if err != nil {
-		return err
+		return startFailure(err)
 	}
 	srv, err := instance.Listen(in, version)
 	if err != nil {
-		return errors.Join(err, in.Close())
+		return startFailure(errors.Join(err, in.Close()))
 	}
 	log.InfoContext(ctx, "listening", "address", srv.Addr(), "version", version)
 	if ready != nil {
@@ -226,7 +226,8 @@ func serve(ctx context.Context, cfg instance.Config, log *slog.Logger, ready fun
 			return errors.Join(err, in.Close())
 		}
 	}
-	return srv.Serve(ctx)
+	tellManager(ctx, log)
+	return stopFailure(srv.Serve(ctx))
 }
 
 // ownProgram is the file that this process runs, to be started again. On Linux it is named by what the
@@ -237,21 +238,4 @@ func ownProgram() (string, error) {
 		return self, nil
 	}
 	return os.Executable()
-}
-
-type migrateCmd struct {
-	instance.Config `embed:""`
-}
-
-// Run migrates.
-func (c *migrateCmd) Run(ctx context.Context, s *streams) error {
-	cfg, err := c.Resolve()
-	if err != nil {
-		return err
-	}
-	if err := instance.Migrate(ctx, cfg); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(s.out, "The database schema is up to date.")
-	return err
 }

@@ -81,7 +81,7 @@ func execute(parser *kong.Kong, args []string, stderr io.Writer, code *int) (res
 	kctx, err := parser.Parse(args)
 	if err != nil {
 		fmt.Fprintln(stderr, "stele:", err)
-		return exitUsage
+		return parseCode(err)
 	}
 	if slices.Contains(ofInstances, strings.Fields(kctx.Command())[0]) {
 		syscall.Umask(0o077)

@@ -273,22 +273,23 @@ func (c *nodeRunCmd) Run(ctx context.Context, s *streams) error {
 	}
 	pass, err := c.passphrase()
 	if err != nil {
-		return err
+		return startFailure(err)
 	}
 	var token string
 	if c.APITokenFile != "" {
 		if token, err = secretText("the token", "--api-token-file", c.APITokenFile, "STELE_NODE_API_TOKEN"); err != nil {
-			return err
+			return startFailure(err)
 		}
 	}
 	n, err := node.Start(ctx, node.Options{Home: c.home(), Passphrase: pass, P2PListen: c.P2PListen, APIListen: c.APIListen, APIToken: strings.TrimSpace(token), MetricsListen: c.MetricsListen,
 		TimeoutCommit: c.CollectFor, RetainBlocks: c.RetainBlocks, Version: version, Now: time.Now, Log: log})
 	if err != nil {
-		return err
+		return startFailure(err)
 	}
 	m := n.Member()
 	warnUnprotected(ctx, log, "interface for servers", c.APIListen)
 	log.InfoContext(ctx, "the node runs", "name", m.Name, "address", m.Address, "api", c.APIListen, "version", version)
+	tellManager(ctx, log)
 	err = n.Wait(ctx)
 	log.InfoContext(ctx, "stopping")
 	return errors.Join(err, n.Close())

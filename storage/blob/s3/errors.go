@@ -84,6 +84,13 @@ func (s *Store) explain(err error) error {
 	}
 }
 
+// Temporary reports whether an error of the store may go by itself: the server does not answer, or
+// says that it cannot at the moment.
+func Temporary(err error) bool {
+	var response minio.ErrorResponse
+	return errors.Is(err, ErrUnreachable) || errors.As(err, &response) && response.StatusCode >= http.StatusInternalServerError
+}
+
 // retained reports whether the server keeps a version because of its retention or a legal
 // hold. MinIO and AWS say it differently, and AWS no other than for missing rights.
 func retained(err error) bool {

@@ -1,0 +1,39 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+
+	"stele/notary"
+	"stele/notary/batchlog"
+	"stele/storage/blob/s3"
+	"stele/storage/sqldb"
+)
+
+// Temporary reports whether the error of a start may go by itself, so that the same start is worth
+// another try: something that the service needs does not answer or has no room, or another process is
+// about to leave a port. Everything else is a refusal: somebody must look.
+func Temporary(err error) bool {
+	for _, kind := range []error{context.Canceled, context.DeadlineExceeded, syscall.EADDRINUSE, syscall.EADDRNOTAVAIL,
+		syscall.ENOSPC, syscall.EIO} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op != "listen" {
+		return true
+	}
+	return sqldb.Temporary(err) || s3.Temporary(err)
+}
+
+// Final reports whether a running server ended for a reason that a new start would meet again.
+func Final(err error) bool {
+	for _, kind := range []error{ErrForeign, batchlog.ErrFenced, batchlog.ErrMismatch, notary.ErrObjectDiffers, sqldb.ErrSchema} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
