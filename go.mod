@@ -18,6 +18,7 @@ require (
 	github.com/cometbft/cometbft-db v0.14.1
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/coreos/go-oidc/v3 v3.21.0
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/danielgtaylor/huma/v2 v2.37.2
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.0
 	github.com/emmansun/gmsm v0.43.0
