@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, clamd, nginx, HAProxy,
+# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, systemd-analyze, clamd, nginx, HAProxy,
 # Chromium with a Chinese font, Firefox, staticcheck, govulncheck, cyclonedx-gomod, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
@@ -59,6 +59,7 @@ missing_packages() {
 	have openssl || echo openssl
 	have pdftoppm || echo poppler-utils
 	have unzip || echo unzip
+	have systemd-analyze || echo systemd
 	have ip || echo iproute2
 	have_chromium || echo chromium
 	have_firefox || echo firefox-esr

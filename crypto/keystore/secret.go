@@ -55,7 +55,9 @@ func NewSecret(text []byte) (Secret, error) {
 //
 // The file must be a regular file with permissions 0600 or 0400. In /run/secrets, where
 // container runtimes mount secrets for one container with permissions of their choice, it
-// may also be readable by others, but not writable. One newline at its end is not part of
+// may also be readable by others, but not writable; in the folder of systemd's credentials
+// (CREDENTIALS_DIRECTORY, which only the service's account enters) its group may have the bit
+// that there shows an access control list. One newline at its end is not part of
 // the passphrase. The variable stays set: a program that starts others must
 // leave it out of their environment.
 func Passphrase(file, envName string) (Secret, error) {
@@ -76,8 +78,11 @@ func Passphrase(file, envName string) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: name a file, or set the variable %s", ErrNoPassphrase, envName)
 	}
 	others := fs.FileMode(0)
-	if filepath.Dir(filepath.Clean(file)) == mountedSecrets {
+	switch filepath.Dir(filepath.Clean(file)) {
+	case mountedSecrets:
 		others = 0o044
+	case os.Getenv("CREDENTIALS_DIRECTORY"):
+		others = 0o040
 	}
 	text, err := readPrivate(file, others)
 	if err != nil {

@@ -130,6 +130,24 @@ func TestPassphrase(t *testing.T) {
 	}
 }
 
+// systemd hands a credential out with the group's bit, which there shows an access control list.
+func TestPassphraseAsCredential(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "passphrase")
+	mustWrite(t, path, []byte(passphrase), 0o440)
+	if _, err := Passphrase(path, ""); !errors.Is(err, ErrPermissions) {
+		t.Errorf("elsewhere: %v", err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	if s, err := Passphrase(path, ""); err != nil || string(s.reveal()) != passphrase {
+		t.Error(err)
+	}
+	mustWrite(t, path+"-open", []byte(passphrase), 0o444)
+	if _, err := Passphrase(path+"-open", ""); !errors.Is(err, ErrPermissions) {
+		t.Errorf("open to all: %v", err)
+	}
+}
+
 func TestCreatePassphrase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "passphrase")
 	s, err := CreatePassphrase(path)
