@@ -56,8 +56,9 @@ func fatalIfErr(t testing.TB, err error) {
 
 // site is a data folder with the settings of its instance.
 type site struct {
-	data string
-	args []string
+	data    string
+	args    []string
+	program string // another one than [binary], if set
 }
 
 // backends are the two sets of stores that everything must hold on.
@@ -103,8 +104,12 @@ func forEachBackend(t *testing.T, f func(t *testing.T, s site)) {
 // command is the program with arguments for the site.
 func (s site) command(t testing.TB, verb ...string) *exec.Cmd {
 	t.Helper()
-	path, err := binary()
-	fatalIfErr(t, err)
+	path := s.program
+	if path == "" {
+		var err error
+		path, err = binary()
+		fatalIfErr(t, err)
+	}
 	cmd := exec.Command(path, append(append(verb, "--data", s.data), s.args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
