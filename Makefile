@@ -45,7 +45,7 @@ e2e:
 schemathesis: tools ## call everything in the API's description with what it allows and what it does not (part of test)
 	$(GO) test ./server/cmd/stele -run '^TestSchemathesis$$' -v
 
-tools: ## install what the tests need: PostgreSQL, MinIO, OpenSSL, nginx, HAProxy, Chromium, Firefox, staticcheck, Schemathesis and more
+tools: ## install what the tests need: PostgreSQL, S3 servers, OpenSSL, nginx, HAProxy, Chromium, Firefox, staticcheck, Schemathesis and more
 	@deploy/install-test-tools.sh
 
 bench: build ## measure this machine, the program on it with SQLite and PostgreSQL, and the browser's verifier

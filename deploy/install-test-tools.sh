@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Stele's tests need: PostgreSQL, MinIO, OpenSSL, poppler, unzip, systemd-analyze, clamd, nginx, HAProxy,
+# Installs what Stele's tests need: PostgreSQL, MinIO, Versity S3 Gateway, OpenSSL, poppler, unzip, systemd-analyze, clamd, nginx, HAProxy,
 # Chromium with a Chinese font, Firefox, staticcheck, govulncheck, cyclonedx-gomod, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 # The versions that the tests were written with. MinIO publishes no binaries any more.
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.8.0
 cyclonedx=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
@@ -133,6 +134,7 @@ install_schemathesis
 if have go; then
 	mkdir -p .tools
 	install_go minio "$minio"
+	install_go versitygw "$versitygw"
 	install_go staticcheck "$staticcheck"
 	install_go govulncheck "$govulncheck"
 	install_go cyclonedx-gomod "$cyclonedx"

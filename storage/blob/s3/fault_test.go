@@ -79,89 +79,95 @@ func isComplete(r *http.Request) bool {
 
 // A write that was done, whose answer was lost, succeeds when it is repeated.
 func TestLostAnswers(t *testing.T) {
-	config := storagetest.StartMinIO(t).Config()
-	p, config := startProxy(t, config)
-	s := newStore(t, config)
-	large := bytes.Repeat([]byte("large"), 3<<20)
-	for name, c := range map[string]struct {
-		match func(r *http.Request) bool
-		write func(key string) error
-		want  []byte
-	}{
-		"create-small": {isPut, func(key string) error {
-			_, err := s.Create(t.Context(), key, strings.NewReader("small"), -1)
-			return err
-		}, []byte("small")},
-		"create-part": {isPut, func(key string) error {
-			_, err := s.Create(t.Context(), key, bytes.NewReader(large), -1)
-			return err
-		}, large},
-		"create-complete": {isComplete, func(key string) error {
-			_, err := s.Create(t.Context(), key, bytes.NewReader(large), int64(len(large)))
-			return err
-		}, large},
-		"put-once":     {isPut, func(key string) error { return s.PutOnce(t.Context(), key, []byte("tile")) }, []byte("tile")},
-		"put-once-all": {isPut, func(key string) error { return s.PutOnceAll(t.Context(), map[string][]byte{key: []byte("tile")}) }, []byte("tile")},
-	} {
-		lost := p.lose(1, c.match)
-		if err := c.write("lost/" + name); err != nil || lost() != 1 {
-			t.Errorf("%s: %v with %d answers lost", name, err, lost())
+	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
+		config := server.Plain(t).Config()
+		p, config := startProxy(t, config)
+		s := newStore(t, config)
+		large := bytes.Repeat([]byte("large"), 3<<20)
+		for name, c := range map[string]struct {
+			match func(r *http.Request) bool
+			write func(key string) error
+			want  []byte
+		}{
+			"create-small": {isPut, func(key string) error {
+				_, err := s.Create(t.Context(), key, strings.NewReader("small"), -1)
+				return err
+			}, []byte("small")},
+			"create-part": {isPut, func(key string) error {
+				_, err := s.Create(t.Context(), key, bytes.NewReader(large), -1)
+				return err
+			}, large},
+			"create-complete": {isComplete, func(key string) error {
+				_, err := s.Create(t.Context(), key, bytes.NewReader(large), int64(len(large)))
+				return err
+			}, large},
+			"put-once":     {isPut, func(key string) error { return s.PutOnce(t.Context(), key, []byte("tile")) }, []byte("tile")},
+			"put-once-all": {isPut, func(key string) error { return s.PutOnceAll(t.Context(), map[string][]byte{key: []byte("tile")}) }, []byte("tile")},
+		} {
+			lost := p.lose(1, c.match)
+			if err := c.write("lost/" + name); err != nil || lost() != 1 {
+				t.Errorf("%s: %v with %d answers lost", name, err, lost())
+			}
+			p.set(nil)
+			got, err := s.Get(t.Context(), "lost/"+name, int64(len(c.want)))
+			if err != nil || !bytes.Equal(got, c.want) {
+				t.Errorf("%s: stored %d bytes, %v", name, len(got), err)
+			}
 		}
-		p.set(nil)
-		got, err := s.Get(t.Context(), "lost/"+name, int64(len(c.want)))
-		if err != nil || !bytes.Equal(got, c.want) {
-			t.Errorf("%s: stored %d bytes, %v", name, len(got), err)
+		// And somebody else's object is still somebody else's.
+		lost := p.lose(1, isPut)
+		if _, err := s.Create(t.Context(), "lost/put-once", strings.NewReader("tile"), -1); !errors.Is(err, notary.ErrObjectExists) || lost() != 1 {
+			t.Errorf("got %v with %d answers lost", err, lost())
 		}
-	}
-	// And somebody else's object is still somebody else's.
-	lost := p.lose(1, isPut)
-	if _, err := s.Create(t.Context(), "lost/put-once", strings.NewReader("tile"), -1); !errors.Is(err, notary.ErrObjectExists) || lost() != 1 {
-		t.Errorf("got %v with %d answers lost", err, lost())
-	}
+	})
 }
 
 // Replace does not repeat a write whose fate is unknown: a step would be made twice.
 func TestReplaceIsNotRepeatedBlindly(t *testing.T) {
-	p, config := startProxy(t, storagetest.StartMinIO(t).Config())
-	s := newStore(t, config)
-	step := func() error {
-		return s.Replace(t.Context(), "counter", func(current []byte) ([]byte, error) {
-			n, _ := strconv.Atoi(string(current))
-			return strconv.AppendInt(nil, int64(n+1), 10), nil
-		})
-	}
-	if err := step(); err != nil {
-		t.Fatal(err)
-	}
-	lost := p.lose(1, isPut)
-	if err := step(); !errors.Is(err, s3.ErrUnreachable) || lost() != 1 {
-		t.Errorf("got %v with %d answers lost, want an error", err, lost())
-	}
-	if data, err := s.Get(t.Context(), "counter", 10); err != nil || string(data) != "2" {
-		t.Errorf("the counter is at %q, %v, want 2", data, err)
-	}
+	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
+		p, config := startProxy(t, server.Plain(t).Config())
+		s := newStore(t, config)
+		step := func() error {
+			return s.Replace(t.Context(), "counter", func(current []byte) ([]byte, error) {
+				n, _ := strconv.Atoi(string(current))
+				return strconv.AppendInt(nil, int64(n+1), 10), nil
+			})
+		}
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		lost := p.lose(1, isPut)
+		if err := step(); !errors.Is(err, s3.ErrUnreachable) || lost() != 1 {
+			t.Errorf("got %v with %d answers lost, want an error", err, lost())
+		}
+		if data, err := s.Get(t.Context(), "counter", 10); err != nil || string(data) != "2" {
+			t.Errorf("the counter is at %q, %v, want 2", data, err)
+		}
+	})
 }
 
 // A server that ignores the conditions of a write would let writers overwrite each other.
 func TestServerThatIgnoresConditions(t *testing.T) {
-	for _, header := range []string{"If-None-Match", "If-Match"} {
-		config := storagetest.StartMinIO(t).Config()
-		if err := s3.Init(t.Context(), config); err != nil {
-			t.Fatal(err)
-		}
-		p, config := startProxy(t, config)
-		p.set(func(r *http.Response) error {
-			if r.StatusCode == http.StatusPreconditionFailed && r.Request.Header.Get(header) != "" {
-				r.StatusCode, r.Status = http.StatusOK, "200 OK"
+	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
+		for _, header := range []string{"If-None-Match", "If-Match"} {
+			config := server.Plain(t).Config()
+			if err := s3.Init(t.Context(), config); err != nil {
+				t.Fatal(err)
 			}
-			return nil
-		})
-		for what, err := range map[string]error{"Init": s3.Init(t.Context(), config), "Open": openErr(t, config)} {
-			if err == nil || !strings.Contains(err.Error(), "ignores "+header) {
-				t.Errorf("%s: got %v", what, err)
+			p, config := startProxy(t, config)
+			p.set(func(r *http.Response) error {
+				if r.StatusCode == http.StatusPreconditionFailed && r.Request.Header.Get(header) != "" {
+					r.StatusCode, r.Status = http.StatusOK, "200 OK"
+				}
+				return nil
+			})
+			for what, err := range map[string]error{"Init": s3.Init(t.Context(), config), "Open": openErr(t, config)} {
+				if err == nil || !strings.Contains(err.Error(), "ignores "+header) {
+					t.Errorf("%s: got %v", what, err)
+				}
 			}
 		}
-	}
+	})
 }
 
 // The store outlives an outage of its server, and says so while it lasts.
