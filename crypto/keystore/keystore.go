@@ -115,16 +115,9 @@ func LoadEd25519(path string, passphrase Secret) (ed25519.PrivateKey, error) {
 }
 
 func create(path string, key privateKey, passphrase Secret, iterations int) error {
-	text, err := encode(key, passphrase, iterations)
+	text, err := encodeChecked(key, passphrase, iterations)
 	if err != nil {
 		return fmt.Errorf("create key %s: %w", path, err)
-	}
-	again, err := decode(text, passphrase)
-	if err != nil {
-		return fmt.Errorf("create key %s: cannot read back what was encrypted: %w", path, err)
-	}
-	if again.algorithm() != key.algorithm() || string(again.public()) != string(key.public()) {
-		return fmt.Errorf("create key %s: another key came back from encryption", path)
 	}
 	if err := writeNew(path, text); err != nil {
 		return fmt.Errorf("create key %s: %w", path, err)
@@ -139,7 +132,7 @@ func load(path string, passphrase Secret) (privateKey, error) {
 	}
 	key, err := decode(text, passphrase)
 	if err != nil {
-		return nil, fmt.Errorf("load key %s: %w", path, err)
+		return nil, fmt.Errorf("load key %s: %w", path, passphrase.explain(err))
 	}
 	return key, nil
 }

@@ -33,6 +33,15 @@ type Secret struct {
 	// A function: fmt and debug printers walk into fields that are not exported without asking
 	// their methods; of a function they can show an address only.
 	reveal func() []byte
+	source string // where it comes from, such as "file /path"; empty where that is not known
+}
+
+// explain says of a passphrase that is wrong where it comes from: that is what has to be put right.
+func (s Secret) explain(err error) error {
+	if s.source == "" || !errors.Is(err, ErrPassphrase) {
+		return err
+	}
+	return fmt.Errorf("%w (the passphrase is that of the %s)", err, s.source)
 }
 
 // NewSecret takes a passphrase of [MinPassphrase] to [MaxPassphrase] bytes of UTF-8 without
@@ -46,7 +55,7 @@ func NewSecret(text []byte) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: it must be one line of UTF-8 without control characters (a file from Windows ends in CR LF)", ErrNoPassphrase)
 	}
 	b := bytes.Clone(text)
-	return Secret{func() []byte { return b }}, nil
+	return Secret{reveal: func() []byte { return b }}, nil
 }
 
 // Passphrase reads a passphrase from a file, if file is not empty, or else from the
@@ -73,6 +82,7 @@ func Passphrase(file, envName string) (Secret, error) {
 		if err != nil {
 			return Secret{}, fmt.Errorf("passphrase in variable %s: %w", envName, err)
 		}
+		s.source = "variable " + envName
 		return s, nil
 	case file == "":
 		return Secret{}, fmt.Errorf("%w: name a file, or set the variable %s", ErrNoPassphrase, envName)
@@ -93,6 +103,7 @@ func Passphrase(file, envName string) (Secret, error) {
 	if err != nil {
 		return Secret{}, fmt.Errorf("passphrase file %s: %w", file, err)
 	}
+	s.source = "file " + file
 	return s, nil
 }
 
