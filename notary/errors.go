@@ -28,7 +28,12 @@ const (
 	CodeBusy           Code = "busy"                 // overloaded for the moment
 	CodeUnavailable    Code = "unavailable"          // something the service needs is down
 	CodeTimeout        Code = "timeout"              // the client was too slow
-	CodeInternal       Code = "internal"             // our fault; nothing more is said outside
+
+	CodeAgencySuspended    Code = "agency_suspended"    // nothing is signed in its name for the moment
+	CodeAgencyClosed       Code = "agency_closed"       // nothing is signed in its name any more
+	CodeCertificateExpired Code = "certificate_expired" // of the agency: nothing can be signed until there is a new one
+
+	CodeInternal Code = "internal" // our fault; nothing more is said outside
 )
 
 // Error is an error for the outside: its message may be shown to whoever caused it, and so

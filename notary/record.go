@@ -35,10 +35,13 @@ const TrailClass = "audit-trail"
 type Agency struct {
 	ID        string
 	Code      string // unified social credit code, GB 32100
-	Name      string
+	Name      string // the present one; a statement has that of its time
 	Region    string // six digits, GB/T 2260: the first part of its certificate numbers
 	KeyAtHome bool   // it signs its statements itself: there is no key of it here
 	CreatedAt time.Time
+
+	State      AgencyState
+	StateSince time.Time // zero: since it was added
 }
 
 // Field is one attribute of a record with what opens its commitment. It is private to the

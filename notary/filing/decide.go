@@ -239,7 +239,8 @@ func Transient(err error) bool {
 		return false
 	}
 	switch notary.CodeOf(err) {
-	case notary.CodeInvalid, notary.CodeConflict, notary.CodeNotFound, notary.CodeDigestMismatch, notary.CodeForbidden, notary.CodeTooLarge, notary.CodeIdempotency, notary.CodeUnsupported:
+	case notary.CodeInvalid, notary.CodeConflict, notary.CodeNotFound, notary.CodeDigestMismatch, notary.CodeForbidden, notary.CodeTooLarge, notary.CodeIdempotency, notary.CodeUnsupported,
+		notary.CodeAgencyClosed:
 		return false
 	}
 	return true

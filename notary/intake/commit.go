@@ -247,9 +247,26 @@ func (c *committer) noteUse(ctx context.Context, of []*waiter) error {
 	return nil
 }
 
+// write makes a group durable. What names a certificate that has ended meanwhile is signed anew.
 func (c *committer) write(ctx context.Context, group []*waiter) {
 	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
 	defer cancel()
+	for try := 0; len(group) > 0 && try < signTries; try++ {
+		if group = c.receive(ctx, group); len(group) > 0 {
+			group = c.sign(ctx, c.restate(ctx, group))
+		}
+	}
+	fail(group, errRestless)
+}
+
+// signTries is how often a statement is signed when its agency's certificate ends each time before
+// it is written.
+const signTries = 4
+
+var errRestless = notary.Errorf(notary.CodeBusy, "The agency's certificate changes at the moment. Nothing was saved; try again.")
+
+// receive answers a group but for those whose certificate has ended, which it returns.
+func (c *committer) receive(ctx context.Context, group []*waiter) (ended []*waiter) {
 	items := make([]*Item, len(group))
 	for i, w := range group {
 		items[i] = w.item
@@ -264,11 +281,15 @@ func (c *committer) write(ctx context.Context, group []*waiter) {
 			err = storeDown(err)
 		}
 		fail(group, err)
-		return
+		return nil
 	}
 	c.in.onNew()
 	for i, w := range group {
 		o := outcomes[i]
+		if errors.Is(o.Err, notary.ErrCertificateEnded) {
+			ended = append(ended, w)
+			continue
+		}
 		if o.Err == nil && !o.Replay {
 			o.Record = w.item.Record
 			if w.item.Action == statement.Issue {
@@ -280,6 +301,48 @@ func (c *committer) write(ctx context.Context, group []*waiter) {
 		w.out <- o
 	}
 	c.in.log.DebugContext(ctx, "received", "items", len(items), "elapsed", c.in.now().Sub(start))
+	return ended
+}
+
+// restate has statements name their agency as it is called now, and its present certificate; they
+// are to be signed anew. What cannot be is answered: a statement that its agency signed at home, and
+// those of an agency in whose name nothing is signed any more.
+func (c *committer) restate(ctx context.Context, group []*waiter) []*waiter {
+	out := group[:0]
+	for _, of := range byAgency(group) {
+		c.in.forget(of[0].signer.AgencyID)
+		signer, err := c.in.anySigner(of[0].signer.AgencyID)
+		if err == nil && signer.Sign == nil {
+			err = errChanged
+		}
+		if err != nil {
+			fail(of, err)
+			continue
+		}
+		c.in.log.InfoContext(ctx, "signing anew: the agency's certificate has ended", "agency", signer.AgencyID, "items", len(of))
+		for _, w := range of {
+			if err := w.restate(signer); err != nil {
+				w.out <- Outcome{Err: err}
+				continue
+			}
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+func (w *waiter) restate(signer *Signer) error {
+	s, err := statement.Parse(w.item.Entry.Statement)
+	if err != nil {
+		return err
+	}
+	s.Agency = signer.Agency
+	encoded, err := s.Encode()
+	if err != nil {
+		return notary.Wrap(notary.CodeInvalid, err, "The record does not fit into a statement: use fewer or shorter fields.")
+	}
+	w.signer, w.item.Entry = signer, statement.Entry{Statement: encoded, Certificate: signer.Certificate}
+	return nil
 }
 
 func fail(group []*waiter, err error) {

@@ -295,6 +295,9 @@ func (in *Intake) signer(agencyID string) (*Signer, error) {
 
 func (in *Intake) anySigner(agencyID string) (*Signer, error) {
 	s, err := in.signers(agencyID)
+	if own := new(notary.Error); errors.As(err, &own) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, notary.Wrap(notary.CodeUnavailable, err, "The agency's signing key is not available on this server.")
 	}

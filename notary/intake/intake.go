@@ -36,7 +36,9 @@ import (
 // Receive runs one transaction under the log's lock: it gives each item that is accepted the
 // next index of the log, writes its record, its entry and the outbox row, and removes the
 // upload that the document was: of two records of one upload, one comes to be. Items that
-// conflict with what is stored are answered one by one in their outcome and leave nothing.
+// conflict with what is stored are answered one by one in their outcome and leave nothing; so are
+// those of an agency in whose name nothing is signed now, and those that name a certificate which has
+// ended, with [notary.ErrCertificateEnded].
 // An error means that nothing of the batch was written, or, when it is
 // [notary.ErrUnknownOutcome], that this is not known.
 //
@@ -77,7 +79,9 @@ type Classes interface {
 	Rule(ctx context.Context, agencyID, id string) (*class.Rule, error)
 }
 
-// Signers finds the key of an agency. It is safe for concurrent use.
+// Signers finds the key of an agency; a [notary.Error] says why nothing may be signed in its name.
+// What it returns may be a moment old: the store has the last word, see [Store]. It is safe for
+// concurrent use.
 type Signers func(agencyID string) (*Signer, error)
 
 // Item is a statement on its way into the log.
@@ -142,6 +146,7 @@ type Intake struct {
 	classes  Classes
 	objects  Objects
 	signers  Signers
+	forget   func(agencyID string)
 	limits   Limits
 	now      func() time.Time
 	clock    func() error
@@ -154,6 +159,7 @@ type Intake struct {
 // Options are what [New] needs besides its stores.
 type Options struct {
 	Signers  Signers
+	Forget   func(agencyID string) // has Signers look anew at an agency's signer; nil: it always does
 	Prepared PreparedStore
 	Uploads  Uploads
 	Classes  Classes // nil: no class demands anything
@@ -172,6 +178,9 @@ func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
 	}
 	if in.onNew == nil {
 		in.onNew = func() {}
+	}
+	if in.forget = o.Forget; in.forget == nil {
+		in.forget = func(string) {}
 	}
 	in.numbers.reserve = store.ReserveNumbers
 	in.group = newCommitter(ctx, in)
@@ -238,6 +247,12 @@ func (in *Intake) finish(ctx context.Context, signer *Signer) func(Draft, notary
 func (in *Intake) Trail(ctx context.Context, agencyID, title, key string, document []byte) (notary.Record, error) {
 	signer, err := in.signer(agencyID)
 	if err != nil {
+		// What was notarized before the agency lost its right to sign is there all the same.
+		if prior, perr := in.findPrior(ctx, agencyID, "\x03"+key); perr != nil {
+			return notary.Record{}, perr
+		} else if prior != nil {
+			return prior.Record, nil
+		}
 		return notary.Record{}, err
 	}
 	d := Draft{AgencyID: agencyID, Title: title, MediaType: "application/jsonl", Origin: Origin{System: "stele", Method: "audit"}}

@@ -44,6 +44,7 @@ var (
 	errKeyHere    = notary.Errorf(notary.CodeConflict, "This agency's key is kept here: notarize directly. Nothing was saved.")
 	errKeyAtHome  = notary.Errorf(notary.CodeConflict, "This agency keeps its key itself: prepare the statement, sign it, and send the signature. Nothing was saved.")
 	errNoPrepared = notary.Errorf(notary.CodeNotFound, "There is no such prepared statement of this agency; it may have expired. Prepare it again.")
+	errChanged    = notary.Errorf(notary.CodeConflict, "The agency's certificate changed since the statement was prepared. Nothing was notarized; prepare it again.")
 	errLate       = notary.Errorf(notary.CodeConflict, "The signature came too late: a prepared statement waits for %d minutes. Nothing was notarized; prepare it again.", int(PreparedFor.Minutes()))
 	errSignature  = notary.InvalidField("signature", "The signature does not verify over the statement's exact bytes under the agency's certificate "+
 		"(SM2 with user id 1234567812345678, DER with minimal integers). Nothing was notarized; the statement still waits for the right one.")
@@ -145,6 +146,7 @@ func (in *Intake) Complete(ctx context.Context, agencyID, id string, signature [
 	if prior != nil {
 		return in.replay(*prior, p.Item.RequestHash)
 	}
+	in.forget(agencyID) // the key may be another one since the statement was prepared
 	signer, err := in.homeSigner(agencyID)
 	if err != nil {
 		return notary.Record{}, false, err
@@ -155,7 +157,7 @@ func (in *Intake) Complete(ctx context.Context, agencyID, id string, signature [
 	case in.now().After(p.ExpiresAt):
 		return notary.Record{}, false, errLate
 	case signer.Certificate != p.Item.Entry.Certificate:
-		return notary.Record{}, false, notary.Errorf(notary.CodeConflict, "The agency's certificate changed since the statement was prepared. Nothing was notarized; prepare it again.")
+		return notary.Record{}, false, errChanged
 	case !signer.Key.Verify(p.Item.Entry.Statement, signature):
 		return notary.Record{}, false, errSignature
 	}

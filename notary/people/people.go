@@ -135,10 +135,22 @@ const (
 	ActNobody Act = "sso_refused"    // somebody whom the agency's provider knows, and nobody here
 	ActAdd    Act = "user_add"       // at the command line: with an initial password
 	ActReset  Act = "user_reset"     // at the command line: to an initial password
+
+	// At the command line, in the operators' trail, about an agency.
+	ActAgencyRenew   Act = "agency_renew"
+	ActAgencyRekey   Act = "agency_rekey"
+	ActAgencySuspend Act = "agency_suspend"
+	ActAgencyResume  Act = "agency_resume"
+	ActAgencyClose   Act = "agency_close"
+	ActAgencyRename  Act = "agency_rename"
+	ActAgencyExport  Act = "agency_export_key"
+	ActAgencyImport  Act = "agency_import_key"
+	ActKeysRewrap    Act = "keys_rewrap"
 )
 
 // Acts are those that stand in no table of pages.
-var Acts = []Act{ActSignIn, ActFailed, ActCloned, ActNobody, ActAdd, ActReset}
+var Acts = []Act{ActSignIn, ActFailed, ActCloned, ActNobody, ActAdd, ActReset, ActAgencyRenew, ActAgencyRekey, ActAgencySuspend, ActAgencyResume,
+	ActAgencyClose, ActAgencyRename, ActAgencyExport, ActAgencyImport, ActKeysRewrap}
 
 // By is how somebody signed in, for the trail.
 type By string

@@ -96,7 +96,7 @@ func (d Deed) SealedLine() []byte {
 // most deeds that are in no seal, in the order of their ids, has make build the next seal of
 // them (previous is the last one, nil for none), and writes the seal and its number into the
 // deeds, all in one transaction; [notary.ErrNotFound] means that there is no such deed.
-// FinishSeal writes which record a seal has become, and lets its document go. TrailSeals returns
+// FinishSeal writes which record a seal has become, and of which agency, and lets its document go. TrailSeals returns
 // those of a trail, the newest first, with a smaller number than before, 0 for any.
 type SealStore interface {
 	OpenTrails(ctx context.Context) ([]string, error)
@@ -202,7 +202,12 @@ func (s *Sealer) next(ctx context.Context, trail string) error {
 	if err != nil {
 		return err
 	}
-	rec, err := s.opt.Notarize(ctx, seal.AgencyID, seal.Title, fmt.Sprintf("audit %s %d %s %s", seal.Trail, seal.Number, seal.First, seal.Last), seal.Document)
+	rec, err := s.notarize(ctx, seal)
+	if code := notary.CodeOf(err); signer != seal.AgencyID && (code == notary.CodeAgencySuspended || code == notary.CodeAgencyClosed) {
+		// The agency may not sign any more, and has not: the stretch is sealed in another's name.
+		seal.AgencyID = signer
+		rec, err = s.notarize(ctx, seal)
+	}
 	if err != nil {
 		return fmt.Errorf("notarize seal %d: %w", seal.Number, err)
 	}
@@ -212,6 +217,10 @@ func (s *Sealer) next(ctx context.Context, trail string) error {
 	}
 	s.opt.Log.InfoContext(ctx, "sealed the audit trail", "trail", trail, "seal", seal.Number, "deeds", seal.Deeds, "record", seal.Record)
 	return nil
+}
+
+func (s *Sealer) notarize(ctx context.Context, seal Seal) (notary.Record, error) {
+	return s.opt.Notarize(ctx, seal.AgencyID, seal.Title, fmt.Sprintf("audit %s %d %s %s", seal.Trail, seal.Number, seal.First, seal.Last), seal.Document)
 }
 
 func newSeal(agency notary.Agency, signer string, previous *Seal, deeds []Deed) Seal {

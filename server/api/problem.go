@@ -65,6 +65,10 @@ var statusOf = map[notary.Code]int{
 	notary.CodeUnavailable:    http.StatusServiceUnavailable,
 	notary.CodeTimeout:        http.StatusRequestTimeout,
 	notary.CodeInternal:       http.StatusInternalServerError,
+
+	notary.CodeAgencySuspended:    http.StatusForbidden,
+	notary.CodeAgencyClosed:       http.StatusForbidden,
+	notary.CodeCertificateExpired: http.StatusServiceUnavailable,
 }
 
 const internalText = "Something went wrong on our side. It has been logged; try again later."
@@ -86,6 +90,7 @@ func problemOf(err error) *Problem {
 // retryAfter is what the Retry-After header says for codes that pass by themselves, in seconds.
 var retryAfter = map[notary.Code]int{
 	notary.CodeBusy: 2, notary.CodeUnavailable: 5, notary.CodeNotReady: 1, notary.CodeRateLimited: 10, notary.CodeQuota: 3600,
+	notary.CodeCertificateExpired: 600,
 }
 
 // fail logs what is ours and returns the problem with its headers, for huma handlers.
@@ -179,6 +184,8 @@ func codeFor(status int) notary.Code {
 	switch status {
 	case http.StatusBadRequest:
 		return notary.CodeMalformed
+	case http.StatusForbidden:
+		return notary.CodeForbidden
 	case http.StatusConflict:
 		return notary.CodeConflict
 	case http.StatusServiceUnavailable:

@@ -80,33 +80,36 @@ type Documents interface {
 
 // Config is what the console needs. Style sheets and scripts are served by the public page.
 type Config struct {
-	People      *people.People
-	Agencies    Agencies
-	Archive     *archive.Archive
-	Statistics  Statistics
-	Searches    Searches
-	Seals       Seals
-	Eraser      *erasure.Eraser
-	Classes     *class.Book
-	Papers      *filing.Desk
-	Bulk        *bulk.Jobs
-	SealBook    stamp.Book
-	Stamps      *stamp.Desk
-	Uploads     *upload.Uploads
-	Issuer      *issue.Issuer
-	Documents   Documents
-	Desk        *auth.Desk
-	Webhooks    *webhook.Endpoints
-	TrustJSON   []byte
-	VerifyPage  []byte // the offline verifier, for evidence packages; nil where it was not built
-	Operator    string // who runs the service, for the foot of the page; may be empty
-	PublicURL   string // how the world reaches the service: https means that cookies go by it alone
-	SSO         *sso.Client
-	Progress    *notary.Signal
-	Stopping    <-chan struct{} // closed when requests under way must end; nil: never
-	ReadTimeout time.Duration   // a body that is silent for this long is given up
-	Now         func() time.Time
-	Log         *slog.Logger
+	People     *people.People
+	Agencies   Agencies
+	Archive    *archive.Archive
+	Statistics Statistics
+	Searches   Searches
+	Seals      Seals
+	Eraser     *erasure.Eraser
+	Classes    *class.Book
+	Papers     *filing.Desk
+	Bulk       *bulk.Jobs
+	SealBook   stamp.Book
+	Stamps     *stamp.Desk
+	Uploads    *upload.Uploads
+	Issuer     *issue.Issuer
+	Documents  Documents
+	Desk       *auth.Desk
+	Webhooks   *webhook.Endpoints
+	TrustJSON  []byte
+	VerifyPage []byte // the offline verifier, for evidence packages; nil where it was not built
+	Operator   string // who runs the service, for the foot of the page; may be empty
+	PublicURL  string // how the world reaches the service: https means that cookies go by it alone
+	SSO        *sso.Client
+	// CertificateEnds is when an agency's certificate ends, if that is soon enough to be told; else zero.
+	// It answers at once. nil: nobody is told.
+	CertificateEnds func(agencyID string) time.Time
+	Progress        *notary.Signal
+	Stopping        <-chan struct{} // closed when requests under way must end; nil: never
+	ReadTimeout     time.Duration   // a body that is silent for this long is given up
+	Now             func() time.Time
+	Log             *slog.Logger
 }
 
 // Console serves the pages. It is safe for concurrent use.

@@ -87,7 +87,7 @@ func openOfficeWith(t testing.TB, own instance.Config) *office {
 	})
 	o := &office{t: t, in: in, URL: "http://" + srv.Addr()}
 	add := func(code, name, region string) notary.Agency {
-		a, err := instance.AddAgency(t.Context(), cfg, in.DB, instance.AgencyRequest{Code: code, Name: name, Region: region}, time.Now())
+		a, err := in.AddAgency(t.Context(), instance.AgencyRequest{Code: code, Name: name, Region: region}, time.Now())
 		fatalIfErr(t, err)
 		return a
 	}

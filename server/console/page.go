@@ -74,6 +74,7 @@ type frame struct {
 	Passkeys  bool                           // are to be had here
 	Here      string                         // the page that the form stands on
 	May       func(method, path string) bool // this role use a route of the table
+	Warning   string                         // what the agency's people have to know, in words
 	Done      string                         // what was just done, in words
 	Problem   string                         // what was wrong with the form
 	Field     string                         // the part of it
@@ -95,7 +96,7 @@ func (v *visit) show(name, title string, page any) error {
 	f.May = func(string, string) bool { return false }
 	if v.user.ID != "" {
 		f.User, f.Settled, f.Fresh, f.Form = &v.user, !v.unsettled(), v.fresh(), v.sessions.GetString(ctx, sessionForm)
-		f.May, f.Here = v.may, v.back()
+		f.May, f.Here, f.Warning = v.may, v.back(), v.warning()
 		for _, s := range sections {
 			at := slices.IndexFunc(v.routes, func(rt route) bool { return rt.section == s && rt.method == http.MethodGet })
 			if slices.Contains(v.routes[at].roles, v.user.Role) && (f.Settled || v.routes[at].unsettled) {
@@ -119,6 +120,26 @@ func (v *visit) show(name, title string, page any) error {
 	v.rw.WriteHeader(v.status)
 	_, _ = v.rw.Write(b.Bytes()) // the person may have left; there is nobody else to tell
 	return nil
+}
+
+// warning tells an agency's people that nothing is signed in its name, and its admins that soon
+// nothing can be.
+func (v *visit) warning() string {
+	if v.agency.State == notary.AgencySuspended {
+		return v.t("console.agency.suspended")
+	}
+	if v.user.Role != people.Admin || v.CertificateEnds == nil {
+		return ""
+	}
+	end := v.CertificateEnds(v.agency.ID)
+	if end.IsZero() {
+		return ""
+	}
+	key := "console.agency.certificate_ends"
+	if !v.Now().Before(end) {
+		key = "console.agency.certificate_ended"
+	}
+	return v.t(key, "time", v.texts.Time(end.UTC().Format(time.RFC3339)))
 }
 
 // may reports whether the person may use a route of the table: what a page offers and what

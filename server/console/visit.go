@@ -286,6 +286,7 @@ var statusOf = map[notary.Code]int{
 	notary.CodeInvalid: http.StatusUnprocessableEntity, notary.CodeUnauthorized: http.StatusUnprocessableEntity, notary.CodeForbidden: http.StatusForbidden,
 	notary.CodeNotFound: http.StatusNotFound, notary.CodeConflict: http.StatusConflict, notary.CodeIdempotency: http.StatusConflict, notary.CodeNotReady: http.StatusConflict,
 	notary.CodeRateLimited: http.StatusTooManyRequests, notary.CodeTooLarge: http.StatusRequestEntityTooLarge, notary.CodeBusy: http.StatusServiceUnavailable, notary.CodeUnavailable: http.StatusServiceUnavailable,
+	notary.CodeAgencySuspended: http.StatusForbidden, notary.CodeAgencyClosed: http.StatusForbidden, notary.CodeCertificateExpired: http.StatusServiceUnavailable,
 }
 
 // answerTo is the status of an error's answer and the name of its text. What stands in none of

@@ -21,12 +21,10 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary"
 	"stele/notary/anchorproof"
 	"stele/notary/batchlog"
 	"stele/notary/chain"
 	"stele/notary/proof"
-	"stele/notary/statement"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
 )
@@ -361,113 +359,4 @@ func syncFolder(dir string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-// AgencyRequest describes a new agency.
-type AgencyRequest struct {
-	Code, Name, Region string
-	// Key is that of an agency that keeps the private one at home; nil makes one here.
-	Key *sm.PublicKey
-}
-
-// AddAgency makes an agency's key, unless it has one at home, and its certificate, and adds it. A crash before the database
-// has it leaves a key file that nothing refers to.
-func AddAgency(ctx context.Context, c Config, db *sqldb.DB, req AgencyRequest, now time.Time) (notary.Agency, error) {
-	a := notary.Agency{ID: uuid.Must(uuid.NewV7()).String(), Code: req.Code, Name: req.Name, Region: req.Region, KeyAtHome: req.Key != nil, CreatedAt: now}
-	switch {
-	case !notary.ValidUSCC(req.Code):
-		return a, fmt.Errorf("%q is no unified social credit code (GB 32100): 18 characters with a valid check character", req.Code)
-	case !notary.ValidLine(req.Name, statement.MaxName):
-		return a, fmt.Errorf("an agency's name has 1 to %d bytes, %s, and no white space at its ends", statement.MaxName,
-			notary.TextRule)
-	case !notary.ValidRegion(req.Region):
-		return a, fmt.Errorf("%q is no region code (GB/T 2260): six digits", req.Region)
-	}
-	if _, err := db.Agency(ctx, req.Code); err == nil {
-		return a, fmt.Errorf("there is an agency with the code %s already", req.Code)
-	} else if !errors.Is(err, notary.ErrNotFound) {
-		return a, err
-	}
-	pass, err := c.passphrase()
-	if err != nil {
-		return a, err
-	}
-	rootKey, err := c.rootKey(pass)
-	if err != nil {
-		return a, err
-	}
-	root, err := c.rootCert()
-	if err != nil {
-		return a, err
-	}
-	public := req.Key
-	if public == nil {
-		key, err := newKey(c, agencyKeyFile(a.ID), pass)
-		if err != nil {
-			return a, err
-		}
-		public = key.Public()
-	}
-	chain, err := issueAgency(a, public, root, rootKey, now)
-	if err != nil {
-		return a, err
-	}
-	if err := writeFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(chain...)); err != nil {
-		return a, err
-	}
-	return a, db.AddAgency(ctx, a, chain)
-}
-
-func issueAgency(a notary.Agency, key *sm.PublicKey, root []byte, rootKey *sm.PrivateKey, now time.Time) ([][]byte, error) {
-	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
-	if rc, err := pki.Parse(root); err == nil && start.Before(rc.NotBefore()) {
-		start = rc.NotBefore()
-	}
-	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: a.Name, Code: a.Code},
-		NotBefore: start, NotAfter: start.Add(agencyValidity), PublicKey: key}, root, rootKey)
-	return [][]byte{cert, root}, err
-}
-
-// RenewAgency issues a new certificate for an agency's key and returns when it ends. Running
-// servers take it up when the old one has expired, or at their next start. The file beside the keys
-// holds the new one afterwards: it is where people look when a certificate ends.
-//
-// An agency that keeps its key at home hands in the key again, or a new one.
-func RenewAgency(ctx context.Context, c Config, db *sqldb.DB, a notary.Agency, home *sm.PublicKey, now time.Time) (time.Time, error) {
-	if a.KeyAtHome != (home != nil) {
-		return time.Time{}, errors.New("a certificate request is needed for an agency that keeps its key itself, and for no other")
-	}
-	pass, err := c.passphrase()
-	if err != nil {
-		return time.Time{}, err
-	}
-	rootKey, err := c.rootKey(pass)
-	if err != nil {
-		return time.Time{}, err
-	}
-	if home == nil {
-		key, err := keystore.Load(c.keyPath(agencyKeyFile(a.ID)), pass)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("the agency's key: %w", err)
-		}
-		home = key.Public()
-	}
-	root, err := c.rootCert()
-	if err != nil {
-		return time.Time{}, err
-	}
-	chain, err := issueAgency(a, home, root, rootKey, now)
-	if err != nil {
-		return time.Time{}, err
-	}
-	cert, err := pki.Parse(chain[0])
-	if err != nil {
-		return time.Time{}, err
-	}
-	if err := db.AddCertificate(ctx, a.ID, chain); err != nil {
-		return time.Time{}, err
-	}
-	// A crash before this leaves the former certificate in the file, which people read and no program:
-	// renewed once more, it is the present one.
-	return cert.NotAfter(), replaceFile(c.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(chain...))
 }

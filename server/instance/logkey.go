@@ -259,10 +259,13 @@ func (s *Stores) admitted(ctx context.Context, next *signednote.Verifier) error 
 	return nil
 }
 
+// stoppedHolder is who holds the lease while servers must not run.
+func stoppedHolder() string { return fmt.Sprintf("servers stopped/%d", os.Getpid()) }
+
 // stopped makes sure that no server of this instance sequences, and keeps it so until release
 // is called.
 func (s *Stores) stopped(ctx context.Context) (release func(), err error) {
-	holder := fmt.Sprintf("log-key switch/%d", os.Getpid())
+	holder := stoppedHolder()
 	ok, err := s.DB.Lease(ctx, batchlog.LeaseName, holder, switchTime)
 	if err != nil {
 		return nil, err

@@ -14,9 +14,7 @@ import (
 
 	"stele/crypto/closed"
 	"stele/crypto/keystore"
-	"stele/crypto/pki"
 	"stele/crypto/signednote"
-	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
@@ -30,7 +28,6 @@ import (
 	"stele/notary/people"
 	"stele/notary/proof"
 	"stele/notary/stamp"
-	"stele/notary/statement"
 	"stele/notary/upload"
 	"stele/server/auth"
 	"stele/server/chainnet"
@@ -196,6 +193,7 @@ type Instance struct {
 	people   *people.People
 	sealer   *people.Sealer
 	eraser   *erasure.Eraser
+	agencies *agencyWatch
 	stop     []func() // in the order of stopping
 	failed   chan error
 }
@@ -243,6 +241,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	if err := in.openTrail(ctx); err != nil {
 		return nil, err
 	}
+	in.agencies = newAgencyWatch(in.Stores, pass, log)
 	in.Archive = archive.New(in.DB, in.Tiles, in.Trust)
 	scanner, err := c.scanner()
 	if err != nil {
@@ -315,7 +314,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.Uploads = upload.New(in.DB, in.DB, in.Objects, upload.Options{Signer: uploadSigner(in.Objects), Limits: uploads, Now: time.Now, Log: in.log})
 	in.Classes = class.NewBook(in.DB, time.Now)
 	intakeCtx, stopIntake := context.WithCancel(background)
-	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: in.signers(pass), Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits, Now: time.Now, Clock: in.clock.Check, Log: in.log, OnNew: in.batch.Wake})
+	signers := in.newSigners(pass)
+	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: signers.find, Forget: signers.forget, Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits,
+		Now: time.Now, Clock: in.clock.Check, Log: in.log, OnNew: in.batch.Wake})
 	in.run(background, "database", in.wentBack)
 	in.run(background, "clock", in.clock.Run)
 	in.run(background, "audit trail", in.sealer.Run) // stops first: it notarizes once more
@@ -342,6 +343,7 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	}
 	in.run(background, "uploads", in.Uploads.Run)
 	in.run(background, "sweep", in.sweepLoop)
+	in.run(background, "agencies", in.agencies.run)
 	in.run(background, "webhooks by progress", in.followProgress)
 	in.run(background, "webhooks", in.webhooks.dispatcher.Run)
 	in.stop = append(in.stop, in.webhooks.sender.Close)
@@ -390,85 +392,6 @@ func (in *Instance) Close() error {
 		errs = append(errs, in.chain.Close())
 	}
 	return errors.Join(append(errs, in.Stores.Close())...)
-}
-
-// signers loads agencies' keys when they are first used: a new agency needs no restart.
-func (in *Instance) signers(pass keystore.Secret) intake.Signers {
-	var mu sync.Mutex
-	known := map[string]agencySigner{}
-	return func(agencyID string) (*intake.Signer, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		now := time.Now()
-		if s, ok := known[agencyID]; ok && s.valid(now) {
-			return s.Signer, nil
-		}
-		// Unknown, or expired: there may be a renewed certificate.
-		s, err := in.loadSigner(agencyID, pass)
-		if err != nil {
-			return nil, err
-		}
-		if !s.valid(now) {
-			return nil, fmt.Errorf("the certificate of agency %s is valid from %s to %s: renew it with 'stele agency renew'",
-				s.Agency.Code, s.notBefore.Format(time.RFC3339), s.notAfter.Format(time.RFC3339))
-		}
-		known[agencyID] = s
-		return s.Signer, nil
-	}
-}
-
-// agencySigner is a signer with the time in which its certificate is valid. A statement
-// signed outside of it could never be proven.
-type agencySigner struct {
-	*intake.Signer
-	notBefore, notAfter time.Time
-}
-
-func (s agencySigner) valid(at time.Time) bool {
-	return !at.Before(s.notBefore) && at.Before(s.notAfter)
-}
-
-func (in *Instance) loadSigner(agencyID string, pass keystore.Secret) (agencySigner, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	ag, err := in.DB.Agency(ctx, agencyID)
-	if err != nil {
-		return agencySigner{}, fmt.Errorf("agency %s: %w", agencyID, err)
-	}
-	certs, err := in.DB.CertificateChain(ctx, agencyID)
-	if err != nil {
-		return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
-	}
-	signer := &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region, Certificate: sm.Sum(certs[0])}
-	if ag.KeyAtHome {
-		cert, err := pki.Parse(certs[0])
-		if err != nil {
-			return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
-		}
-		signer.Key = cert.PublicKey()
-		return agencySigner{signer, cert.NotBefore(), cert.NotAfter()}, nil
-	}
-	key, err := keystore.Load(in.Config.keyPath(agencyKeyFile(agencyID)), pass)
-	if err != nil {
-		return agencySigner{}, fmt.Errorf("key of agency %s: %w", agencyID, err)
-	}
-	cert, err := belongs(certs[0], key)
-	if err != nil {
-		return agencySigner{}, fmt.Errorf("agency %s: %w", agencyID, err)
-	}
-	signer.Key, signer.Sign = key.Public(), key.Sign
-	return agencySigner{signer, cert.NotBefore(), cert.NotAfter()}, nil
-}
-
-func belongs(cert []byte, key *sm.PrivateKey) (*pki.Certificate, error) {
-	c, err := pki.Parse(cert)
-	if err != nil {
-		return nil, err
-	}
-	if !c.PublicKey().Equal(key.Public()) {
-		return nil, errors.New("the certificate in the database is not that of the key file")
-	}
-	return c, nil
 }
 
 const sweepEvery = time.Hour

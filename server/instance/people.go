@@ -54,7 +54,7 @@ func (in *Instance) mountConsole(r chi.Router, desk *auth.Desk, issuer *issue.Is
 	}
 	_, err = console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Statistics: in.DB, Searches: in.DB, Seals: in.DB, Eraser: in.eraser, Progress: in.Progress, Stopping: stopping,
 		Classes: in.Classes, Papers: in.Desk, Bulk: in.Bulk, Uploads: in.Uploads, ReadTimeout: in.Config.ReadTimeout, SealBook: in.DB, Stamps: in.stamps, Issuer: issuer, Documents: in.Objects, Desk: desk,
-		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, PublicURL: public, SSO: sso.New(policy, time.Now), Now: time.Now, Log: in.log})
+		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, PublicURL: public, SSO: sso.New(policy, time.Now), CertificateEnds: in.agencies.CertificateEnds, Now: time.Now, Log: in.log})
 	if err != nil {
 		return fmt.Errorf("console: %w", err)
 	}

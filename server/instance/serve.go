@@ -360,6 +360,7 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 		free, err := freeBytes(filepath.Dir(path))
 		checks = append(checks, api.Check{Name: "disk", Required: true, OK: err == nil && free > leastFree, Detail: fmt.Sprintf("%d MiB free for the database", free>>20)})
 	}
+	checks = append(checks, in.agencies.check())
 	for _, l := range in.loops {
 		if st, err := in.DB.AnchorState(ctx, l.name); err == nil && !l.final {
 			checks = append(checks, api.Check{Name: "anchor " + l.title, OK: p.Logged-min(p.Logged, st.Anchored) < 100_000, Detail: fmt.Sprintf("%d entries anchored there", st.Anchored)})

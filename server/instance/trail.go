@@ -20,7 +20,7 @@ const defaultSealEvery = 5 * time.Minute
 func (in *Instance) openTrail(ctx context.Context) error {
 	in.eraser = erasure.New(in.DB, in.Objects, time.Now, in.log)
 	if in.Config.AuditAgency != "" {
-		if _, err := in.auditAgency(ctx); err != nil {
+		if _, err := in.configuredAuditAgency(ctx); err != nil {
 			return err
 		}
 	}
@@ -39,24 +39,23 @@ func (in *Instance) trailSigner(ctx context.Context, trail string) (string, erro
 		if err != nil {
 			return "", fmt.Errorf("agency %s of the audit trail: %w", trail, err)
 		}
-		if !a.KeyAtHome {
+		if signsTrail(a) {
 			return a.ID, nil
 		}
 	}
 	return in.auditAgency(ctx)
 }
 
-// auditAgency is the configured one, else the first whose key is here.
+// signsTrail reports whether an agency can sign an audit trail now: its key is here, and it may sign.
+func signsTrail(a notary.Agency) bool { return !a.KeyAtHome && a.State == notary.AgencyActive }
+
+// auditAgency is the configured one, else the first whose key is here. Where the configured one is
+// suspended or closed, the trail, which says so, goes on in the name of another.
 func (in *Instance) auditAgency(ctx context.Context) (string, error) {
-	if name := in.Config.AuditAgency; name != "" {
-		a, err := in.DB.Agency(ctx, name)
-		if err != nil {
-			return "", fmt.Errorf("audit-agency %q: %w", name, err)
+	if in.Config.AuditAgency != "" {
+		if a, err := in.configuredAuditAgency(ctx); err != nil || signsTrail(a) {
+			return a.ID, err
 		}
-		if a.KeyAtHome {
-			return "", fmt.Errorf("audit-agency %s keeps its key at home: choose one whose key is here", a.Code)
-		}
-		return a.ID, nil
 	}
 	all, err := in.DB.Agencies(ctx)
 	if err != nil {
@@ -64,14 +63,25 @@ func (in *Instance) auditAgency(ctx context.Context) (string, error) {
 	}
 	var first notary.Agency
 	for _, a := range all {
-		if !a.KeyAtHome && (first.ID == "" || a.CreatedAt.Before(first.CreatedAt) || a.CreatedAt.Equal(first.CreatedAt) && a.ID < first.ID) {
+		if signsTrail(a) && (first.ID == "" || a.CreatedAt.Before(first.CreatedAt) || a.CreatedAt.Equal(first.CreatedAt) && a.ID < first.ID) {
 			first = a
 		}
 	}
 	if first.ID == "" {
-		return "", errors.New("there is no agency with a key here that could sign the audit trail")
+		return "", errors.New("there is no agency with a key here, neither suspended nor closed, that could sign the audit trail")
 	}
 	return first.ID, nil
+}
+
+func (in *Instance) configuredAuditAgency(ctx context.Context) (notary.Agency, error) {
+	a, err := in.DB.Agency(ctx, in.Config.AuditAgency)
+	if err != nil {
+		return a, fmt.Errorf("audit-agency %q: %w", in.Config.AuditAgency, err)
+	}
+	if a.KeyAtHome {
+		return a, fmt.Errorf("audit-agency %s keeps its key at home: choose one whose key is here", a.Code)
+	}
+	return a, nil
 }
 
 // noteKey notes what an API key is about to do.

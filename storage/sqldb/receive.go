@@ -38,6 +38,9 @@ func (db *DB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outco
 		now = log
 		fresh, err := db.settle(ctx, tx, batch, outcomes)
 		if err == nil {
+			fresh, err = db.checkSigners(ctx, tx, fresh, outcomes)
+		}
+		if err == nil {
 			fresh, err = db.takeUploads(ctx, tx, fresh, outcomes)
 		}
 		if err != nil || len(fresh) == 0 {

@@ -112,7 +112,8 @@ func (db *DB) addSeal(ctx context.Context, tx *sqlx.Tx, s people.Seal, rows []au
 
 // FinishSeal implements [people.SealStore].
 func (db *DB) FinishSeal(ctx context.Context, s people.Seal) error {
-	_, err := db.write.ExecContext(ctx, `UPDATE audit_seals SET record_id = $1, record_number = $2, document = NULL WHERE trail = $3 AND number = $4 AND record_id = ''`, s.RecordID, s.Record, s.Trail, s.Number)
+	_, err := db.write.ExecContext(ctx, `UPDATE audit_seals SET record_id = $1, record_number = $2, agency_id = $3, document = NULL
+		WHERE trail = $4 AND number = $5 AND record_id = ''`, s.RecordID, s.Record, s.AgencyID, s.Trail, s.Number)
 	return err
 }
 

@@ -250,7 +250,7 @@ func testAgencies(t *testing.T, s *Site) {
 		_, err := s.DB.Agency(t.Context(), name)
 		wantErr(t, err, notary.ErrNotFound)
 	}
-	if err := s.DB.AddAgency(t.Context(), notary.Agency{ID: "c", Code: row.Code}, b.Certificates); err == nil {
+	if err := s.DB.AddAgency(t.Context(), notary.Agency{ID: "c", Code: row.Code}, b.Certificates, nil); err == nil {
 		t.Error("a second agency has the code of the first")
 	}
 	if list, err := s.DB.Agencies(t.Context()); err != nil || len(list) != 2 {

@@ -65,8 +65,8 @@ func NewSiteOn(t testing.TB, url string, objects Store) *Site {
 // AddAgency adds an agency of the world to the database.
 func (s *Site) AddAgency(t testing.TB, id string, a prooftest.Agency) (notary.Agency, *intake.Signer) {
 	t.Helper()
-	row := notary.Agency{ID: id, Code: a.Code, Name: a.Name, Region: "420100", CreatedAt: s.Now()}
-	fatalIfErr(t, s.DB.AddAgency(t.Context(), row, a.Certificates))
+	row := notary.Agency{ID: id, Code: a.Code, Name: a.Name, Region: "420100", CreatedAt: s.Now(), State: notary.AgencyActive}
+	fatalIfErr(t, s.DB.AddAgency(t.Context(), row, a.Certificates, nil))
 	return row, &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region, Certificate: sm.Sum(a.Certificates[0]), Key: a.Key.PrivateKey.Public(), Sign: a.Key.PrivateKey.Sign}
 }
 

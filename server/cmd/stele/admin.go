@@ -18,6 +18,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/fsck"
+	"stele/notary/people"
 	"stele/server/auth"
 	"stele/server/instance"
 	"stele/server/node"
@@ -134,10 +135,17 @@ func newPassphrase(cfg instance.Config) error {
 }
 
 type agencyCmd struct {
-	Add   agencyAddCmd   `cmd:"" help:"Add an agency: makes its key and certificate."`
-	Renew agencyRenewCmd `cmd:"" help:"Issue a new certificate for an agency's key."`
-	Seal  agencySealCmd  `cmd:"" help:"An agency's seals: what documents are stamped with, and what certificates show."`
-	List  agencyListCmd  `cmd:"" help:"List agencies."`
+	Add       agencyAddCmd       `cmd:"" help:"Add an agency: makes its key and certificate."`
+	Renew     agencyRenewCmd     `cmd:"" help:"Issue a new certificate for an agency's key."`
+	Rekey     agencyRekeyCmd     `cmd:"" help:"Give an agency another key and certificate; the former ones sign nothing more, on no server."`
+	Suspend   agencySuspendCmd   `cmd:"" help:"Have nothing new signed in an agency's name, until it is resumed."`
+	Resume    agencyResumeCmd    `cmd:"" help:"End an agency's suspension."`
+	Close     agencyCloseCmd     `cmd:"" help:"Close an agency for ever: its key, API keys and people end, its records stay."`
+	Rename    agencyRenameCmd    `cmd:"" help:"Give an agency another name in what is signed from now on."`
+	ExportKey agencyExportKeyCmd `cmd:"" help:"Write an agency's key, encrypted as it is, to a file."`
+	ImportKey agencyImportKeyCmd `cmd:"" help:"Read an agency's key from such a file into the database."`
+	Seal      agencySealCmd      `cmd:"" help:"An agency's seals: what documents are stamped with, and what certificates show."`
+	List      agencyListCmd      `cmd:"" help:"List agencies, and when their certificates end."`
 }
 
 type agencyAddCmd struct {
@@ -156,7 +164,7 @@ func (c *agencyAddCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		a, err := instance.AddAgency(ctx, st.Config, st.DB, instance.AgencyRequest{Code: c.Code, Name: c.Name, Region: c.Region, Key: home}, time.Now())
+		a, err := st.AddAgency(ctx, instance.AgencyRequest{Code: c.Code, Name: c.Name, Region: c.Region, Key: home}, time.Now())
 		if err != nil {
 			return err
 		}
@@ -188,16 +196,12 @@ type agencyRenewCmd struct {
 
 // Run renews a certificate.
 func (c *agencyRenewCmd) Run(ctx context.Context, s *streams) error {
-	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		a, err := findAgency(ctx, st, c.Agency)
-		if err != nil {
-			return err
-		}
+	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyRenew, "", func(st *instance.Stores, a notary.Agency) error {
 		home, err := homeKey(c.CSR)
 		if err != nil {
 			return err
 		}
-		until, err := instance.RenewAgency(ctx, st.Config, st.DB, a, home, time.Now())
+		until, err := st.RenewAgency(ctx, a, home, time.Now())
 		if err != nil {
 			return err
 		}
@@ -207,33 +211,7 @@ func (c *agencyRenewCmd) Run(ctx context.Context, s *streams) error {
 }
 
 func agencyJSON(a notary.Agency) map[string]any {
-	return map[string]any{"keyAtHome": a.KeyAtHome, "id": a.ID, "code": a.Code, "name": a.Name, "region": a.Region, "createdAt": a.CreatedAt.UTC().Format(time.RFC3339)}
-}
-
-type agencyListCmd struct {
-	instance.Config `embed:""`
-	JSON            bool `name:"json" help:"Print JSON."`
-}
-
-// Run lists agencies.
-func (c *agencyListCmd) Run(ctx context.Context, s *streams) error {
-	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		list, err := st.DB.Agencies(ctx)
-		if err != nil {
-			return err
-		}
-		out := make([]map[string]any, len(list))
-		for i, a := range list {
-			out[i] = agencyJSON(a)
-			if !c.JSON {
-				fmt.Fprintf(s.out, "%s  %s  %s  %s\n", a.Code, a.Region, a.ID, a.Name)
-			}
-		}
-		if c.JSON {
-			return s.json(out)
-		}
-		return nil
-	})
+	return map[string]any{"keyAtHome": a.KeyAtHome, "id": a.ID, "code": a.Code, "name": a.Name, "region": a.Region, "state": string(a.State), "createdAt": a.CreatedAt.UTC().Format(time.RFC3339)}
 }
 
 type apikeyCmd struct {
@@ -270,7 +248,7 @@ func (c *apikeyAddCmd) Run(ctx context.Context, s *streams) error {
 }
 
 func (c *apikeyAddCmd) add(ctx context.Context, st *instance.Stores) (string, notary.APIKey, error) {
-	a, err := findAgency(ctx, st, c.Agency)
+	a, err := openAgency(ctx, st, c.Agency)
 	if err != nil {
 		return "", notary.APIKey{}, err
 	}

@@ -34,7 +34,8 @@ type cli struct {
 	Node          nodeCmd          `cmd:"" help:"Run a member of the chain, and take part in its decisions."`
 	LogKey        logKeyCmd        `cmd:"" help:"The public key of the instance's log, for the members of a chain that admit it, and its change."`
 	Migrate       migrateCmd       `cmd:"" help:"Bring the database schema up to this program, or say what that takes."`
-	Agency        agencyCmd        `cmd:"" help:"Add and list agencies."`
+	Agency        agencyCmd        `cmd:"" help:"Add and list agencies; renew, replace and end what they sign with."`
+	Keys          keysCmd          `cmd:"" help:"Change the passphrase of all keys."`
 	Apikey        apikeyCmd        `cmd:"" help:"Make, list and revoke API keys."`
 	User          userCmd          `cmd:"" help:"Add, list, disable and reset the people who use the console."`
 	Webhook       webhookCmd       `cmd:"" help:"Receive webhooks on this machine, for development."`

@@ -172,7 +172,7 @@ func demoInstance(ctx context.Context, cfg instance.Config, network *demoChain, 
 	defer st.Close()
 	agency, err := st.DB.Agency(ctx, demoCode)
 	if err != nil {
-		if agency, err = instance.AddAgency(ctx, cfg, st.DB, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion}, time.Now()); err != nil {
+		if agency, err = st.AddAgency(ctx, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion}, time.Now()); err != nil {
 			return demoInfo{}, err
 		}
 	}

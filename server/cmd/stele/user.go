@@ -82,6 +82,15 @@ func withPeople(ctx context.Context, c instance.Config, s *streams, f func(st *i
 	})
 }
 
+// openAgencyID finds the id of an agency that is not closed; an empty code is that of none.
+func openAgencyID(ctx context.Context, st *instance.Stores, code string) (string, error) {
+	if code == "" {
+		return "", nil
+	}
+	a, err := openAgency(ctx, st, code)
+	return a.ID, err
+}
+
 // agencyIDOf finds an agency's id; an empty code is that of none.
 func agencyIDOf(ctx context.Context, st *instance.Stores, code string) (string, error) {
 	if code == "" {
@@ -124,7 +133,7 @@ func (c *userInviteCmd) invite(ctx context.Context, st *instance.Stores, p *peop
 		}
 		return p.InviteAgain(ctx, "", u.ID, atCommandLine)
 	}
-	agencyID, err := agencyIDOf(ctx, st, c.Agency)
+	agencyID, err := openAgencyID(ctx, st, c.Agency)
 	if err != nil {
 		return people.User{}, "", err
 	}
@@ -150,7 +159,7 @@ func (c *userAddCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	return withPeople(ctx, c.Config, s, func(st *instance.Stores, p *people.People) error {
-		agencyID, err := agencyIDOf(ctx, st, c.Agency)
+		agencyID, err := openAgencyID(ctx, st, c.Agency)
 		if err != nil {
 			return err
 		}
