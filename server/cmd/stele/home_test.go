@@ -92,6 +92,99 @@ func TestKeyAtHome(t *testing.T) {
 	site.fsck(t)
 }
 
+// homeKeyFiles are an SM2 key at an agency's own place, with the request for its certificate.
+type homeKeyFiles struct{ dir, name string }
+
+func newHomeKey(t *testing.T, dir, name string) homeKeyFiles {
+	t.Helper()
+	k := homeKeyFiles{dir, name}
+	k.openssl(t, "genpkey", "-algorithm", "SM2", "-out", name+".pem")
+	k.openssl(t, "req", "-new", "-key", name+".pem", "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=x", "-out", name+".csr")
+	return k
+}
+
+func (k homeKeyFiles) openssl(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "openssl", args...)
+	cmd.Dir = k.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("openssl %v: %v: %s", args, err, out)
+	}
+}
+
+func (k homeKeyFiles) csr() string { return filepath.Join(k.dir, k.name+".csr") }
+
+// completion is the request that brings the signature of a prepared statement.
+func (k homeKeyFiles) completion(t *testing.T, key string, p api.Prepared) request {
+	t.Helper()
+	fatalIfErr(t, os.WriteFile(filepath.Join(k.dir, "statement"), p.Statement, 0o600))
+	k.openssl(t, "pkeyutl", "-sign", "-inkey", k.name+".pem", "-rawin", "-digest", "sm3", "-pkeyopt", "distid:1234567812345678", "-in", "statement", "-out", "signature")
+	sig := base64.StdEncoding.EncodeToString(must(os.ReadFile(filepath.Join(k.dir, "signature"))))
+	return as(key, http.MethodPost, "/api/v1/records/prepared/"+p.ID+"?wait=anchored", `{"signature":"`+sig+`"}`)
+}
+
+// What an agency has signed at home counts no more once its key was replaced, and waits while it is
+// suspended, on a server as well that has just prepared it under the former key.
+func TestKeyAtHomeIsReplaced(t *testing.T) {
+	t.Parallel()
+	site := site{data: folder(t)}
+	a := site.start(t)
+	b := a.second(t)
+	const code = "91350100M000100Y43"
+	dir := t.TempDir()
+	first, second := newHomeKey(t, dir, "first"), newHomeKey(t, dir, "second")
+	site.succeeds(t, "agency", "add", "--code", code, "--name", "自持密钥机关", "--region", "350100", "--csr", first.csr())
+	var key struct{ Key string }
+	fatalIfErr(t, json.Unmarshal([]byte(site.succeeds(t, "apikey", "add", "--agency", code, "--json")), &key))
+	prepare := func(s *server) (api.Prepared, string) {
+		t.Helper()
+		res := s.call(as(key.Key, http.MethodPost, "/api/v1/records/prepare", `{"sm3":"`+newDigest()+`","size":1}`))
+		var out struct{ Prepared api.Prepared }
+		if res.status != http.StatusCreated {
+			return out.Prepared, s.refusalOf(res)
+		}
+		res.json(t, &out)
+		return out.Prepared, ""
+	}
+	one, _ := prepare(b)
+	completion := first.completion(t, key.Key, one)
+	site.succeeds(t, "agency", "suspend", code)
+	if got := b.refusal(completion); got != "403 agency_suspended" {
+		t.Errorf("suspended: %s", got)
+	}
+	site.succeeds(t, "agency", "resume", code)
+	if got := b.refusal(first.completion(t, key.Key, one)); got != "201" {
+		t.Errorf("resumed: %s", got)
+	}
+	two, _ := prepare(b)
+	site.fails(t, "rekey", "agency", "renew", "--agency", code, "--csr", second.csr())
+	site.fails(t, "certificate request", "agency", "rekey", code)
+	site.fails(t, "had before", "agency", "rekey", code, "--csr", first.csr())
+	site.fails(t, "yet to come", "agency", "rekey", code, "--csr", second.csr(), "--since", "2099-01-01T00:00:00Z")
+	site.succeeds(t, "agency", "rekey", code, "--csr", second.csr(), "--reason", "lost")
+	for _, s := range []*server{a, b} {
+		if got := s.refusal(first.completion(t, key.Key, two)); got != "409 conflict" {
+			t.Errorf("signed with the former key: %s", got)
+		}
+		three, refused := prepare(s)
+		if refused != "" {
+			t.Fatal(refused)
+		}
+		res := s.call(second.completion(t, key.Key, three))
+		if res.status != http.StatusCreated {
+			t.Fatalf("signed with the new key: %d %s", res.status, res.body)
+		}
+		var rec record
+		res.json(t, &rec)
+		if r := s.verdictAs(key.Key, rec); r.Verdict != proof.Genuine {
+			t.Errorf("%s: %s", r.Verdict, r.Summary)
+		}
+	}
+	b.stop()
+	a.stop()
+	site.fsck(t)
+}
+
 // A renewed certificate stands in its file, where the runbook looks for its end, and in the next bundle.
 func TestRenewedCertificateIsInItsFile(t *testing.T) {
 	s := site{data: folder(t)}
