@@ -32,7 +32,8 @@ type agencyWatch struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	// Of run alone.
+	looking sync.Mutex // one look at a time
+	// Guarded by looking.
 	opened map[[sha256.Size]byte]error // what came of opening a seal: that takes 0.1 s, and is tried once
 	told   map[string]time.Time
 
@@ -55,6 +56,9 @@ func newAgencyWatch(s *Stores, pass keystore.Secret, log *slog.Logger) *agencyWa
 	return &agencyWatch{stores: s, pass: pass, log: log, now: time.Now, opened: map[[sha256.Size]byte]error{}, told: map[string]time.Time{}}
 }
 
+// LookAtAgencies has the watch look at once, which it does every minute by itself.
+func (in *Instance) LookAtAgencies(ctx context.Context) { in.agencies.look(ctx) }
+
 func (w *agencyWatch) run(ctx context.Context) error {
 	for {
 		w.look(ctx)
@@ -71,6 +75,8 @@ func (w *agencyWatch) run(ctx context.Context) error {
 // look finds out how things stand. What cannot be found out, because the database does not answer,
 // stays as it was: that is a trouble of its own, and told elsewhere.
 func (w *agencyWatch) look(ctx context.Context) {
+	w.looking.Lock()
+	defer w.looking.Unlock()
 	queries, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	agencies, err := w.stores.DB.Agencies(queries)

@@ -21,7 +21,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"ReceiveStandings": testReceiveStandings, "ReceiveStandingRace": testReceiveStandingRace, "ReceiveAnyText": testReceiveAnyText,
 		"ReceiveAllOrNothing": testReceiveAllOrNothing, "ReceiveCancelled": testReceiveCancelled, "ReceiveMany": testReceiveMany,
 		"FindRecord": testFindRecord, "ListRecords": testListRecords, "ExistingRecords": testExistingRecords, "Evidence": testEvidence,
-		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "Seals": testSeals, "SealBook": testSealBook, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims, "Prepared": testPrepared,
+		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "AgencyEnds": testAgencyEnds, "Seals": testSeals, "SealBook": testSealBook, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims, "Prepared": testPrepared,
 		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Fence": testFence, "Lease": testLease, "SaveEvidence": testSaveEvidence,
 		"SaveEvidenceRace": testSaveEvidenceRace, "RequiredChains": testRequiredChains, "Marks": testMarks, "Entries": testEntries,
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
@@ -213,7 +213,7 @@ func testReceiveIdempotent(t *testing.T, s *Site) {
 		wantRecord(t, p.Record, first.Record, index)
 	}
 	other := keyed(items[6], "a") // another agency's keys are its own
-	other.Record.AgencyID = "other"
+	s.Foreign(t, other)
 	freshIndex(t, mustReceive(t, s.DB, other)[0])
 	used, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, "a", "b", "c", "a") // two of three, once each
 	if err != nil || len(used) != 2 {
@@ -270,7 +270,7 @@ func testReceiveIdempotentRace(t *testing.T, s *Site) {
 func testReceiveStandings(t *testing.T, s *Site) {
 	recs := s.Receive(t, 5)
 	foreign := s.Items(t, 1)[0]
-	foreign.Record.AgencyID = "other"
+	s.Foreign(t, foreign)
 	s.ReceiveItems(t, foreign)
 	missing := s.Items(t, 1)[0].Record
 	out := mustReceive(t, s.DB,

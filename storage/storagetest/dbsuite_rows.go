@@ -117,11 +117,16 @@ func testListRecords(t *testing.T, s *Site) {
 	for i, it := range s.Items(t, 40) {
 		it.Record.Class = []string{"general", "deed", "permit"}[i%3]
 		it.Record.SM3 = sm.Sum([]byte{byte(i % 4)})
-		it.Record.AgencyID = []string{"agency", "other"}[i%7%2]
+		if i%7%2 == 1 {
+			s.Foreign(t, it)
+		}
 		all = append(all, s.ReceiveItems(t, it)...)
 	}
 	for _, i := range []int{3, 8, 14} {
 		r := s.Revocation(t, all[i], "x")
+		if r.Record.AgencyID == "other" {
+			s.Foreign(t, r)
+		}
 		s.ReceiveItems(t, r)
 		all[i].Standing = notary.Revoked
 	}
@@ -188,7 +193,9 @@ func testKeyUse(t *testing.T, s *Site) {
 	for i, use := range []string{"u1", "none", "u1", "", s.KeyUse} {
 		items[i].KeyUse = use
 	}
-	items[2].Entry.Certificate = sm.Digest{} // signed with another key than the row is about
+	second := s.World.NewAgency(s.Agency.Code, "second").Certificates
+	fatalIfErr(t, s.DB.AddCertificate(t.Context(), s.Agency.ID, second))
+	items[2].Entry.Certificate = sm.Sum(second[0]) // signed with another key than the row is about
 	s.ReceiveItems(t, items...)
 	for _, c := range []struct {
 		first, end uint64

@@ -155,7 +155,7 @@ func testWebhookFanOut(t *testing.T, s *Site) {
 
 	items := s.Items(t, 4)
 	items[1].Record.Class = "decision"
-	items[2].Record.AgencyID = "other"
+	s.Foreign(t, items[2])
 	recs := s.ReceiveItems(t, items...)
 	replaced := s.ReceiveItems(t, s.Replacement(t, before[1]))[0]
 	s.ReceiveItems(t, s.Revocation(t, before[0], "reason"))

@@ -32,6 +32,8 @@ type Site struct {
 	Objects Store
 	KeyUse  string // an audit row that [Site.Items] refer to
 
+	signers map[string]*intake.Signer // by the agency's id
+
 	clock atomic.Int64 // microseconds since 1970
 	items int          // taken from the pool so far
 }
@@ -46,7 +48,7 @@ func NewSite(t testing.TB, b Backend) *Site {
 func NewSiteOn(t testing.TB, url string, objects Store) *Site {
 	t.Helper()
 	w := prooftest.New(prooftest.Options{})
-	s := &Site{World: w, URL: url, Objects: objects}
+	s := &Site{World: w, URL: url, Objects: objects, signers: map[string]*intake.Signer{}}
 	s.clock.Store(w.Now.UnixMicro())
 	s.DB = InitDatabase(t, url, s.Now)
 	var err error
@@ -67,7 +69,18 @@ func (s *Site) AddAgency(t testing.TB, id string, a prooftest.Agency) (notary.Ag
 	t.Helper()
 	row := notary.Agency{ID: id, Code: a.Code, Name: a.Name, Region: "420100", CreatedAt: s.Now(), State: notary.AgencyActive}
 	fatalIfErr(t, s.DB.AddAgency(t.Context(), row, a.Certificates, nil))
-	return row, &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region, Certificate: sm.Sum(a.Certificates[0]), Key: a.Key.PrivateKey.Public(), Sign: a.Key.PrivateKey.Sign}
+	s.signers[id] = &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region, Certificate: sm.Sum(a.Certificates[0]), Key: a.Key.PrivateKey.Public(), Sign: a.Key.PrivateKey.Sign}
+	return row, s.signers[id]
+}
+
+// Foreign makes an item that of the agency "other", which is added if it is not there. It is not
+// signed anew: a store does not look at signatures.
+func (s *Site) Foreign(t testing.TB, it *intake.Item) {
+	t.Helper()
+	if s.signers["other"] == nil {
+		s.AddAgency(t, "other", s.World.NewAgency(prooftest.USCC("12420100MB1234567"), "甲局"))
+	}
+	it.Record.AgencyID, it.Entry.Certificate = "other", s.signers["other"].Certificate
 }
 
 // Now is the site's clock: every look at it is a millisecond later.

@@ -1,0 +1,57 @@
+package console_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/crypto/pki"
+	"stele/notary"
+)
+
+// People are told that their agency is suspended, and its admins that its certificate ends, in their
+// language; nobody else is told of the certificate.
+func TestAgencyWarnings(t *testing.T) {
+	o := openOffice(t, false)
+	admin, clerk, neighbour := o.as("admin"), o.as("clerk"), o.as("neighbour")
+	const ends, suspended = "certificate ends on", "Your agency is suspended"
+	if a := admin.get("/console"); a.status != http.StatusOK || strings.Contains(a.body, ends) || strings.Contains(a.body, suspended) {
+		t.Errorf("with nothing to tell: %d %s", a.status, a.body)
+	}
+	o.certify(o.agency, time.Now().Add(12*24*time.Hour))
+	o.in.LookAtAgencies(t.Context())
+	for _, c := range []struct {
+		p    *person
+		told bool
+	}{{admin, true}, {clerk, false}, {neighbour, false}} {
+		if a := c.p.get("/console"); strings.Contains(a.body, ends) != c.told {
+			t.Errorf("told of the certificate: %t, want %t", !c.told, c.told)
+		}
+	}
+	fatalIfErr(t, o.in.DB.SetAgencyState(t.Context(), o.agency.ID, notary.AgencySuspended))
+	for p, told := range map[*person]bool{admin: true, clerk: true, neighbour: false} {
+		if a := p.get("/console"); a.status != http.StatusOK || strings.Contains(a.body, suspended) != told {
+			t.Errorf("told of the suspension: %t, want %t", !told, told)
+		}
+	}
+}
+
+// certify gives an agency a certificate that ends then.
+func (o *office) certify(a notary.Agency, notAfter time.Time) {
+	o.t.Helper()
+	c := o.in.Config
+	pass, err := keystore.Passphrase(c.PassphraseFile, "")
+	fatalIfErr(o.t, err)
+	root, err := keystore.Load(c.Keys+"/root.key", pass)
+	fatalIfErr(o.t, err)
+	chain, err := o.in.DB.CertificateChain(o.t.Context(), a.ID)
+	fatalIfErr(o.t, err)
+	former, err := pki.Parse(chain[0])
+	fatalIfErr(o.t, err)
+	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: former.Subject(), NotBefore: former.NotBefore(), NotAfter: notAfter.UTC().Truncate(time.Second),
+		PublicKey: former.PublicKey()}, chain[1], root)
+	fatalIfErr(o.t, err)
+	fatalIfErr(o.t, o.in.DB.AddCertificate(o.t.Context(), a.ID, [][]byte{cert, chain[1]}))
+}
