@@ -67,6 +67,8 @@ var allowed = map[string]string{
 	"notary/webhook":             "crypto/seal crypto/sm notary",
 	"notary/upload":              "crypto/sm notary",
 	"notary/erasure":             "notary notary/statement",
+	"notary/tail":                "crypto/seal crypto/sm notary notary/erasure notary/intake notary/statement",
+	"notary/recovery":            "crypto/... notary notary/batchlog notary/checkpoint notary/erasure notary/statement notary/tail",
 	"notary/people":              "crypto/seal crypto/sm notary notary/statement",
 	"storage/...":                "crypto/... notary/... storage/...",
 	"deploy":                     "",

@@ -8,7 +8,8 @@
 //  1. the caller's audit row   a row for an erasure that did not happen; it says "was about to"
 //  2. transaction              attributes are gone; an original that is to go is no longer served
 //  3. original deleted         intake's sweep deletes it within the hour, or when its retention ends
-//  4. files scrubbed           bytes that only who reads the database's files can see; the next erasure scrubs too
+//  4. tail renewed             a sealed copy in the object store; the tail's sweep renews it within the hour
+//  5. files scrubbed           bytes that only who reads the database's files can see; the next erasure scrubs too
 package erasure
 
 import (
@@ -57,17 +58,25 @@ type Objects interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Tail is what the object store keeps of rows. Erased keeps the erasure there, so that a database that
+// is restored from before it forgets again, and removes what was erased; repeated, it does what is
+// left to do. all: the record's reference too.
+type Tail interface {
+	Erased(ctx context.Context, e Erasure, all bool) error
+}
+
 // Eraser erases. It is safe for concurrent use.
 type Eraser struct {
 	store   Store
 	objects Objects
+	tail    Tail
 	now     func() time.Time
 	log     *slog.Logger
 }
 
-// New returns an eraser.
-func New(store Store, objects Objects, now func() time.Time, log *slog.Logger) *Eraser {
-	return &Eraser{store, objects, now, log}
+// New returns an eraser. tail may be nil, where none is kept.
+func New(store Store, objects Objects, tail Tail, now func() time.Time, log *slog.Logger) *Eraser {
+	return &Eraser{store, objects, tail, now, log}
 }
 
 // Request is what somebody wants erased.
@@ -131,9 +140,16 @@ func (e *Eraser) Erase(ctx context.Context, q Request) (Result, error) {
 	out := Result{Record: before}
 	document := q.Document && before.Stored
 	if len(names) > 0 || document || q.All && before.Reference != "" {
-		out.Record, err = e.store.Erase(ctx, Erasure{ID: uuid.Must(uuid.NewV7()).String(), Index: before.Index, At: e.now().UTC(), By: q.By, Names: names, Document: document, Reason: q.Reason}, q.All)
-		if err != nil {
+		was := Erasure{ID: uuid.Must(uuid.NewV7()).String(), Index: before.Index, At: e.now().UTC(), By: q.By, Names: names,
+			Document: document, Reason: q.Reason}
+		if out.Record, err = e.store.Erase(ctx, was, q.All); err != nil {
 			return Result{}, down(err)
+		}
+		if e.tail != nil {
+			if err := e.tail.Erased(ctx, was, q.All); err != nil {
+				e.log.WarnContext(ctx, "erased attributes stay sealed in the bucket's tail until the sweep", "record", before.ID,
+					"error", err)
+			}
 		}
 	}
 	if q.Document {

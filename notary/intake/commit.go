@@ -21,11 +21,11 @@ const (
 )
 
 // committer is the one writer: callers queue their items, one goroutine notes the use of the
-// key and signs a group while a second one writes the group before it. Each waiter gets
-// exactly one outcome, on every path.
+// key and signs a group while a second one writes the group before it, and a third keeps the tail
+// of the one before that. Each waiter gets exactly one outcome, on every path.
 type committer struct {
 	in   *Intake
-	done chan struct{}
+	done chan struct{} // closed when everybody has an answer
 	wake chan struct{} // capacity 1: a hint that the queue is not empty
 	room notary.Signal // there may be room in the queue, or no more at all
 
@@ -39,13 +39,15 @@ type waiter struct {
 	item   *Item
 	signer *Signer
 	out    chan Outcome // capacity 1
+	use    *KeyUse      // the audit row of its signature
 }
 
 func newCommitter(ctx context.Context, in *Intake) *committer {
 	c := &committer{in: in, done: make(chan struct{}), wake: make(chan struct{}, 1)}
-	signed := make(chan []*waiter)
+	signed, written := make(chan []*waiter), make(chan *received)
 	go c.signLoop(ctx, signed)
-	go c.writeLoop(ctx, signed)
+	go c.writeLoop(ctx, signed, written)
+	go c.answerLoop(ctx, written)
 	return c
 }
 
@@ -184,11 +186,63 @@ func (c *committer) signLoop(ctx context.Context, signed chan<- []*waiter) {
 	}
 }
 
-func (c *committer) writeLoop(ctx context.Context, signed <-chan []*waiter) {
-	defer close(c.done)
+func (c *committer) writeLoop(ctx context.Context, signed <-chan []*waiter, written chan<- *received) {
+	defer close(written)
 	for group := range signed {
-		c.write(context.WithoutCancel(ctx), group)
+		c.write(context.WithoutCancel(ctx), group, written)
 	}
+}
+
+// received is a group after its transaction.
+type received struct {
+	group    []*waiter
+	outcomes []Outcome
+}
+
+// answerLoop keeps a group's tail and answers it, while the group after it is written. Tails are
+// kept in order: what a caller was told of has nothing before it that was not kept by then, of this
+// server's.
+func (c *committer) answerLoop(ctx context.Context, written <-chan *received) {
+	defer close(c.done)
+	for r := range written {
+		// A crash right here leaves records that nobody was told of, and that the tail lacks until
+		// its background work finds them.
+		if err := c.keep(context.WithoutCancel(ctx), r); err != nil {
+			c.in.log.ErrorContext(ctx, "what was received contradicts the tail in the object store", "error", err)
+			fail(r.group, unknown(err))
+			continue
+		}
+		for i, w := range r.group {
+			w.out <- r.outcomes[i]
+		}
+	}
+}
+
+// keep hands the new entries of a group to the tail, in the order of their indexes.
+func (c *committer) keep(ctx context.Context, r *received) error {
+	if c.in.tail == nil {
+		return nil
+	}
+	var g Group
+	seen := map[*KeyUse]bool{}
+	for i, w := range r.group {
+		o := r.outcomes[i]
+		if o.Err != nil || o.Replay {
+			continue
+		}
+		if len(g.Items) == 0 {
+			g.First = o.Index
+		}
+		g.Items = append(g.Items, w.item)
+		if !seen[w.use] {
+			seen[w.use] = true
+			g.Uses = append(g.Uses, *w.use)
+		}
+	}
+	if len(g.Items) == 0 {
+		return nil
+	}
+	return c.in.tail.Put(ctx, g)
 }
 
 // sign notes the use of each agency's key, then signs; what fails is answered at once. The
@@ -242,17 +296,21 @@ func (c *committer) noteUse(ctx context.Context, of []*waiter) error {
 		return err
 	}
 	for _, w := range of {
-		w.item.KeyUse = use.ID
+		w.item.KeyUse, w.use = use.ID, &use
 	}
 	return nil
 }
 
 // write makes a group durable. What names a certificate that has ended meanwhile is signed anew.
-func (c *committer) write(ctx context.Context, group []*waiter) {
+func (c *committer) write(ctx context.Context, group []*waiter, written chan<- *received) {
 	ctx, cancel := context.WithTimeout(ctx, receiveTimeout)
 	defer cancel()
 	for try := 0; len(group) > 0 && try < signTries; try++ {
-		if group = c.receive(ctx, group); len(group) > 0 {
+		r, ended := c.receive(ctx, group)
+		if r != nil {
+			written <- r
+		}
+		if group = ended; len(group) > 0 {
 			group = c.sign(ctx, c.restate(ctx, group))
 		}
 	}
@@ -265,8 +323,9 @@ const signTries = 4
 
 var errRestless = notary.Errorf(notary.CodeBusy, "The agency's certificate changes at the moment. Nothing was saved; try again.")
 
-// receive answers a group but for those whose certificate has ended, which it returns.
-func (c *committer) receive(ctx context.Context, group []*waiter) (ended []*waiter) {
+// receive runs the transaction of a group; r is nil where it failed and all were told so. Those whose
+// certificate has ended are not in r, and are to be signed anew.
+func (c *committer) receive(ctx context.Context, group []*waiter) (r *received, ended []*waiter) {
 	items := make([]*Item, len(group))
 	for i, w := range group {
 		items[i] = w.item
@@ -281,9 +340,10 @@ func (c *committer) receive(ctx context.Context, group []*waiter) (ended []*wait
 			err = storeDown(err)
 		}
 		fail(group, err)
-		return nil
+		return nil, nil
 	}
 	c.in.onNew()
+	r = &received{}
 	for i, w := range group {
 		o := outcomes[i]
 		if errors.Is(o.Err, notary.ErrCertificateEnded) {
@@ -298,10 +358,10 @@ func (c *committer) receive(ctx context.Context, group []*waiter) (ended []*wait
 				o.Record.StandingIndex = o.Index
 			}
 		}
-		w.out <- o
+		r.group, r.outcomes = append(r.group, w), append(r.outcomes, o)
 	}
 	c.in.log.DebugContext(ctx, "received", "items", len(items), "elapsed", c.in.now().Sub(start))
-	return ended
+	return r, ended
 }
 
 // restate has statements name their agency as it is called now, and its present certificate; they

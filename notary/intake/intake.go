@@ -8,6 +8,7 @@
 //  2. key use noted         an audit row for signatures that may not exist; harmless
 //  3. signatures made       nothing: they were in memory only
 //  4. transaction commits   everything: the record exists and will be logged and anchored
+//  5. tail kept             as 4; where it was not kept, its background work does that later
 //
 // A failed transaction whose outcome is unknown is answered as unavailable: the caller asks
 // again with its idempotency key and gets the record if it is there.
@@ -120,6 +121,22 @@ type KeyUse struct {
 	At          time.Time
 }
 
+// Group are new entries of one transaction, in the order of their indexes, which have no gaps, with
+// the audit rows of their signatures.
+type Group struct {
+	First uint64 // index of the first
+	Items []*Item
+	Uses  []KeyUse
+}
+
+// Tail keeps what was received outside of the database too. Put is called after the transaction and
+// before anybody is answered, for one group at a time. That the tail cannot be kept is no error, and
+// takes a bounded time: the database has the records. An error is that something else was
+// kept at an index: then this database is not the one that it was.
+type Tail interface {
+	Put(ctx context.Context, g Group) error
+}
+
 // Limits that a deployment sets.
 type Limits struct {
 	MaxDocument int64         // bytes of one document
@@ -144,6 +161,7 @@ type Intake struct {
 	prepared PreparedStore
 	uploads  Uploads
 	classes  Classes
+	tail     Tail
 	objects  Objects
 	signers  Signers
 	forget   func(agencyID string)
@@ -163,6 +181,7 @@ type Options struct {
 	Prepared PreparedStore
 	Uploads  Uploads
 	Classes  Classes // nil: no class demands anything
+	Tail     Tail    // nil: none is kept
 	Limits   Limits
 	Now      func() time.Time
 	Clock    func() error // whether Now may be signed with, asked before each signature; nil: always
@@ -172,7 +191,8 @@ type Options struct {
 
 // New returns an intake whose writer runs until ctx ends; [Intake.Wait] then waits for it.
 func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
-	in := &Intake{store: store, prepared: o.Prepared, uploads: o.Uploads, classes: o.Classes, objects: objects, signers: o.Signers, limits: o.Limits, now: o.Now, clock: o.Clock, log: o.Log, onNew: o.OnNew}
+	in := &Intake{store: store, prepared: o.Prepared, uploads: o.Uploads, classes: o.Classes, tail: o.Tail, objects: objects,
+		signers: o.Signers, limits: o.Limits, now: o.Now, clock: o.Clock, log: o.Log, onNew: o.OnNew}
 	if in.clock == nil {
 		in.clock = func() error { return nil }
 	}

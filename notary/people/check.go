@@ -128,6 +128,28 @@ func parseSealed(document []byte) (Header, []sealedLine, error) {
 	return h, lines, nil
 }
 
+// ReadSealed reads a sealed document: of which seal it is, and its deeds.
+func ReadSealed(document []byte) (Header, []Deed, error) {
+	h, lines, err := parseSealed(document)
+	if err != nil {
+		return h, nil, err
+	}
+	deeds := make([]Deed, len(lines))
+	for i, text := range lines {
+		var l line
+		if err := json.Unmarshal(text.text, &l); err != nil {
+			return h, nil, err
+		}
+		at, err := time.Parse(time.RFC3339Nano, l.At)
+		if err != nil {
+			return h, nil, fmt.Errorf("deed %s: %w", l.ID, err)
+		}
+		deeds[i] = Deed{ID: l.ID, At: at, AgencyID: l.Agency, UserID: l.User, Login: l.Login, Role: Role(l.Role), Act: Act(l.Act),
+			About: l.About, Detail: l.Detail, Network: l.Network, Outcome: l.Outcome, Form: l.Form, Seal: h.Seal}
+	}
+	return h, deeds, nil
+}
+
 func (c *trailCheck) trail(id string) *checkedTrail {
 	t := c.trails[id]
 	if t == nil {

@@ -85,7 +85,7 @@ func testErase(t *testing.T, s *Site) {
 	MustExec(t, raw, 1, `INSERT INTO deliveries (endpoint_id, event_id, kind, record_idx, at, status, attempts, due_at, holder, created_at, finished_at) VALUES ('e', 'v', 'record.logged', $1, 0, 'delivered', 1, 0, '', 0, 0)`, int64(rec.Index))
 	MustExec(t, raw, 1, `INSERT INTO delivery_attempts (endpoint_id, event_id, at, took, status, answer, error) VALUES ('e', 'v', 0, 0, 200, $1, '')`, []byte("thanks for 欧阳娜娜甲"))
 	objects := NewFaulty(s.Objects)
-	e := erasure.New(s.DB, objects, s.Now, Discard)
+	e := erasure.New(s.DB, objects, nil, s.Now, Discard)
 
 	for name, q := range map[string]erasure.Request{"no reason": {All: true}, "nothing": {Reason: "依申请"}, "no such attribute": {Names: []string{"x"}, Reason: "依申请"}, "another agency's": {AgencyID: "other", All: true, Reason: "依申请"}} {
 		if q.AgencyID == "" {
