@@ -139,7 +139,8 @@ func (l *Loop) Check(ctx context.Context) error {
 	}
 	switch {
 	case size > c.Size:
-		return fmt.Errorf("%w: the chain has the log at size %d, the database at %d: the database is older, perhaps restored from a backup; restore the newest one", ErrMismatch, size, c.Size)
+		return fmt.Errorf("%w: the chain has the log at size %d, the database at %d: the database is older, perhaps restored from a backup; "+
+			"restore the newest one, or, with all servers stopped, complete it with 'stele recover-tail'", ErrMismatch, size, c.Size)
 	case size == c.Size && root != c.Root && size > 0:
 		return fmt.Errorf("%w: the chain has another root for size %d", ErrMismatch, size)
 	case size < st.Anchored && !l.opt.MayLag:

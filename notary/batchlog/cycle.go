@@ -100,7 +100,8 @@ func (l *Log) stable(ctx context.Context, f func(head Head) error) (Head, error)
 			return head, fmt.Errorf("read the log's head: %w", herr)
 		}
 		if again.Size == head.Size {
-			return head, fmt.Errorf("%w: the tiles do not give the signed root of size %d (%v); run stele fsck", ErrMismatch, head.Size, err)
+			return head, fmt.Errorf("%w: the tiles do not give the signed root of size %d (%v); "+
+				"run stele fsck; 'stele rebuild-tiles' writes tiles anew that are lost", ErrMismatch, head.Size, err)
 		}
 	}
 }

@@ -205,7 +205,8 @@ func (l *Log) Check(ctx context.Context) error {
 		return err
 	}
 	if errors.Is(noteErr, notary.ErrObjectNotFound) {
-		return fmt.Errorf("%w: the object store holds no checkpoint although the database holds log %q with %d entries; check the configured directory or bucket, or restore it", ErrMismatch, head.Origin, head.Size)
+		return fmt.Errorf("%w: the object store holds no checkpoint although the database holds log %q with %d entries; check the configured directory or bucket, or "+
+			"restore it; if tiles and checkpoint were lost, 'stele rebuild-tiles' writes them anew", ErrMismatch, head.Origin, head.Size)
 	}
 	if noteErr != nil {
 		return fmt.Errorf("read the published checkpoint: %w", noteErr)
@@ -215,7 +216,8 @@ func (l *Log) Check(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("%w: the object store's checkpoint is of another log or damaged (%v); check the configured directory or bucket", ErrMismatch, err)
 	case stored.Size > head.Size:
-		return fmt.Errorf("%w: the object store's checkpoint has %d entries, the database's %d: the database is older, perhaps restored from a backup; restore the newest one", ErrMismatch, stored.Size, head.Size)
+		return fmt.Errorf("%w: the object store's checkpoint has %d entries, the database's %d: the database is older, perhaps restored from a backup; "+
+			"restore the newest one, or, with all servers stopped, complete it with 'stele recover-tail'", ErrMismatch, stored.Size, head.Size)
 	case stored.Size == head.Size && stored.Root != head.Root:
 		return fmt.Errorf("%w: two different roots for size %d; run stele fsck", ErrMismatch, head.Size)
 	}

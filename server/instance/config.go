@@ -77,6 +77,7 @@ type Config struct {
 	UploadExpiry      time.Duration `name:"upload-expiry" env:"STELE_UPLOAD_EXPIRY" default:"24h" help:"How long after its last byte an upload is kept that nobody notarizes." yaml:"upload-expiry"`
 	ClockTolerance    time.Duration `name:"clock-tolerance" env:"STELE_CLOCK_TOLERANCE" default:"30s" help:"How far this machine's clock may be from the database server's, the bucket's and the chain's; beyond that nothing is signed." yaml:"clock-tolerance"`
 	SweepAfter        time.Duration `name:"sweep-after" env:"STELE_SWEEP_AFTER" default:"24h" help:"Age at which a document without a record is removed." yaml:"sweep-after"`
+	TailKeep          time.Duration `name:"tail-keep" env:"STELE_TAIL_KEEP" default:"168h" help:"How long what was received stays in the object store, sealed, for 'stele recover-tail': longer than the newest backup of the database is old. 0 keeps nothing." yaml:"tail-keep"`
 
 	WebhookAllow string        `name:"webhook-allow" env:"STELE_WEBHOOK_ALLOW" help:"Networks that webhooks may be sent to, and single sign-on be asked in, although they are not public, in CIDR notation with commas between them." yaml:"webhook-allow"`
 	WebhookKeep  time.Duration `name:"webhook-keep" env:"STELE_WEBHOOK_KEEP" default:"720h" help:"How long finished webhook deliveries and their attempts are kept." yaml:"webhook-keep"`

@@ -66,6 +66,9 @@ type identity struct {
 	Epoch0 string `json:"epoch0"` // SM3 of the chain's first epoch
 }
 
+// encode is the text that the object store has.
+func (id identity) encode() ([]byte, error) { return json.Marshal(id) }
+
 // Init creates an instance: keys and root certificate, chain, object store, database, the
 // empty log. Nothing may be there. The identity file is written last: a crash before that
 // leaves an instance that no start accepts, and says so; whoever made it removes it.
@@ -232,7 +235,7 @@ func initStores(ctx context.Context, c Config, id identity, logKey *sm.PrivateKe
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(id)
+	text, err := id.encode()
 	if err != nil {
 		return err
 	}

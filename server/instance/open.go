@@ -28,6 +28,7 @@ import (
 	"stele/notary/people"
 	"stele/notary/proof"
 	"stele/notary/stamp"
+	"stele/notary/tail"
 	"stele/notary/upload"
 	"stele/server/auth"
 	"stele/server/chainnet"
@@ -61,22 +62,7 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 			s.Close()
 		}
 	}()
-	if s.id, err = readIdentity(c); err != nil {
-		return s, err
-	}
-	if err = closed.Check(c.Data); err != nil {
-		return s, fmt.Errorf("the data folder: %w", err)
-	}
-	if s.trust, err = os.ReadFile(c.TrustPath()); err != nil {
-		return s, fmt.Errorf("read the trust roots: %w", err)
-	}
-	if s.Trust, err = proof.ParseTrust(s.trust); err != nil {
-		return s, fmt.Errorf("%s: %w", c.TrustPath(), err)
-	}
-	if err = s.pinGateways(); err != nil {
-		return s, err
-	}
-	if s.DB, err = c.openDB(ctx, false); err != nil {
+	if err = s.openDatabase(ctx); err != nil {
 		return s, err
 	}
 	if s.Objects, err = c.openObjects(ctx); err != nil {
@@ -84,6 +70,28 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 	}
 	s.Tiles = batchlog.NewTiles(s.Objects, cachedTiles)
 	return s, s.checkIdentity(ctx)
+}
+
+// openDatabase opens what is beside the object store.
+func (s *Stores) openDatabase(ctx context.Context) (err error) {
+	c := s.Config
+	if s.id, err = readIdentity(c); err != nil {
+		return err
+	}
+	if err = closed.Check(c.Data); err != nil {
+		return fmt.Errorf("the data folder: %w", err)
+	}
+	if s.trust, err = os.ReadFile(c.TrustPath()); err != nil {
+		return fmt.Errorf("read the trust roots: %w", err)
+	}
+	if s.Trust, err = proof.ParseTrust(s.trust); err != nil {
+		return fmt.Errorf("%s: %w", c.TrustPath(), err)
+	}
+	if err = s.pinGateways(); err != nil {
+		return err
+	}
+	s.DB, err = c.openDB(ctx, false)
+	return err
 }
 
 // cachedTiles of 8 KiB each are kept in memory: 8 MiB.
@@ -105,19 +113,32 @@ func readIdentity(c Config) (identity, error) {
 }
 
 func (s *Stores) checkIdentity(ctx context.Context) error {
+	in, err := s.checkDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	return s.checkObjects(ctx, in)
+}
+
+func (s *Stores) checkDatabase(ctx context.Context) (sqldb.Instance, error) {
 	in, err := s.DB.Instance(ctx)
 	if errors.Is(err, notary.ErrNotFound) {
-		return fmt.Errorf("%w: the database holds a schema but no instance; an init was interrupted: empty it and run init again", ErrForeign)
+		return in, fmt.Errorf("%w: the database holds a schema but no instance; an init was interrupted: empty it and run init again", ErrForeign)
 	}
 	if err != nil {
-		return fmt.Errorf("read the database's instance: %w", err)
+		return in, fmt.Errorf("read the database's instance: %w", err)
 	}
 	if in.ID != s.id.ID || in.Chain != s.id.Epoch0 {
-		return fmt.Errorf("%w: the database belongs to instance %s, the data folder to %s; correct the database URL or the data folder", ErrForeign, in.ID, s.id.ID)
+		return in, fmt.Errorf("%w: the database belongs to instance %s, the data folder to %s; correct the database URL or the data folder", ErrForeign, in.ID, s.id.ID)
 	}
+	return in, nil
+}
+
+func (s *Stores) checkObjects(ctx context.Context, in sqldb.Instance) error {
 	text, err := s.Objects.Get(ctx, objectIdentity, 4096)
 	if errors.Is(err, notary.ErrObjectNotFound) {
-		return fmt.Errorf("%w: the object store is empty although the database holds instance %s; correct the configured folder or bucket, or restore it", ErrForeign, in.ID)
+		return fmt.Errorf("%w: the object store is empty although the database holds instance %s; correct the configured folder or bucket, "+
+			"or restore it, or, if it was lost, make it anew with 'stele rebuild-store'", ErrForeign, in.ID)
 	}
 	if err != nil {
 		return fmt.Errorf("read the object store's instance: %w", err)
@@ -194,7 +215,8 @@ type Instance struct {
 	sealer   *people.Sealer
 	eraser   *erasure.Eraser
 	agencies *agencyWatch
-	stop     []func() // in the order of stopping
+	tail     *tail.Tail // nil where none is kept
+	stop     []func()   // in the order of stopping
 	failed   chan error
 }
 
@@ -236,6 +258,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 		return nil, err
 	}
 	if err := in.openWebhooks(ctx, pass); err != nil {
+		return nil, err
+	}
+	if err := in.openTail(ctx, pass); err != nil {
 		return nil, err
 	}
 	if err := in.openTrail(ctx); err != nil {
@@ -315,8 +340,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.Classes = class.NewBook(in.DB, time.Now)
 	intakeCtx, stopIntake := context.WithCancel(background)
 	signers := in.newSigners(pass)
-	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: signers.find, Forget: signers.forget, Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits,
-		Now: time.Now, Clock: in.clock.Check, Log: in.log, OnNew: in.batch.Wake})
+	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: signers.find, Forget: signers.forget,
+		Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits, Now: time.Now, Clock: in.clock.Check,
+		Log: in.log, OnNew: in.batch.Wake, Tail: in.intakeTail()})
 	in.run(background, "database", in.wentBack)
 	in.run(background, "clock", in.clock.Run)
 	in.run(background, "audit trail", in.sealer.Run) // stops first: it notarizes once more
@@ -325,6 +351,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.run(background, "API key usage", in.usage.Run)
 	in.run(background, "sequencer", in.batch.Run)
 	in.run(background, "schema", in.watchSchema)
+	if in.tail != nil {
+		in.run(background, "tail", in.tail.Run)
+	}
 	for _, l := range in.loops {
 		in.run(background, "anchoring on "+l.title, l.run(in))
 	}
@@ -404,10 +433,12 @@ func (in *Instance) sweepLoop(ctx context.Context) error {
 		uploads, err4 := in.Uploads.Sweep(ctx, in.DB)
 		papers, err5 := in.Desk.Sweep(ctx, in.DB, in.Config.SweepAfter)
 		bulks, err6 := in.Bulk.Sweep(ctx, in.Config.SweepAfter)
-		if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil && ctx.Err() == nil {
+		tails, err7 := in.sweepTail(ctx)
+		if err := errors.Join(err, err2, err3, err4, err5, err6, err7); err != nil && ctx.Err() == nil {
 			in.log.WarnContext(ctx, "sweeping failed, will try again", "error", err)
-		} else if n+temp+prepared+uploads+papers+bulks > 0 {
-			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads, "papers", papers, "bulk", bulks)
+		} else if n+temp+prepared+uploads+papers+bulks+tails > 0 {
+			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads, "papers", papers, "bulk", bulks,
+				"tail", tails)
 		}
 		t := time.NewTimer(sweepEvery)
 		select {

@@ -97,8 +97,13 @@ func (c Config) openObjects(ctx context.Context) (ObjectStore, error) {
 }
 
 func (c Config) initObjects(ctx context.Context) (ObjectStore, error) {
+	return c.makeObjects(ctx, dir.Init)
+}
+
+// makeObjects makes an object store, a folder by initDir, and opens it.
+func (c Config) makeObjects(ctx context.Context, initDir func(path string) error) (ObjectStore, error) {
 	if c.Objects == "dir" {
-		if err := dir.Init(c.ObjectsDir); err != nil {
+		if err := initDir(c.ObjectsDir); err != nil {
 			return nil, err
 		}
 		return c.openObjects(ctx)

@@ -18,7 +18,7 @@ const defaultSealEvery = 5 * time.Minute
 
 // openTrail connects the audit trail with the log, and what erases.
 func (in *Instance) openTrail(ctx context.Context) error {
-	in.eraser = erasure.New(in.DB, in.Objects, time.Now, in.log)
+	in.eraser = erasure.New(in.DB, in.Objects, in.erasureTail(), time.Now, in.log)
 	if in.Config.AuditAgency != "" {
 		if _, err := in.configuredAuditAgency(ctx); err != nil {
 			return err

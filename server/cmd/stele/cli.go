@@ -48,6 +48,8 @@ type cli struct {
 	Verify        verifyCmd        `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
 	Fsck          fsckCmd          `cmd:"" help:"Re-derive everything that is stored and compare."`
 	RepairAnchors repairAnchorsCmd `cmd:"" help:"Find anchors that no bundle can use, such as those that a former key signed, and remove them with --apply."`
+	RecoverTail   recoverTailCmd   `cmd:"" help:"Complete a database that was restored and is older than the object store has seen."`
+	RebuildStore  rebuildStoreCmd  `cmd:"" help:"Make an object store anew that was lost, as far as the database knows what was in it."`
 	RebuildTiles  rebuildCmd       `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`
 	BSN           bsnCmd           `cmd:"" name:"bsn" help:"Make keys for applications of BSN."`
 	BSNPeer       bsnPeerCmd       `cmd:"" name:"bsn-peer" help:"Run a BSN gateway with an application of its own, for tests and demos."`

@@ -62,7 +62,7 @@ func TestOpenNeverGuesses(t *testing.T) {
 	if _, err := dir.Open(filepath.Join(base, "missing")); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "mount") {
 		t.Errorf("missing folder: %v", err)
 	}
-	if _, err := dir.Open(base); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "Init") {
+	if _, err := dir.Open(base); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "stele init") {
 		t.Errorf("empty folder: %v", err)
 	}
 	_, path := newStore(t)

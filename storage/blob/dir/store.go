@@ -61,8 +61,24 @@ type Store struct {
 }
 
 // Init makes the folder at path an object store, creating it if need be. On a folder that
-// is one already it does nothing. It refuses a folder with other things in it.
-func Init(path string) error {
+// is one already it does nothing. It refuses a folder with other things in it, objects too.
+func Init(path string) error { return initialize(path, checkVirgin) }
+
+// Rebuild is Init where a person knows that the store was lost, as a whole or but for its objects:
+// those that are there stay.
+func Rebuild(path string) error {
+	return initialize(path, func(root *os.Root) error {
+		entries, err := readDir(root, ".")
+		for _, e := range entries {
+			if !slices.Contains(ownNames, e.Name()) {
+				return fmt.Errorf("the folder holds %s, which no object store has: choose another one: %w", e.Name(), blob.ErrNotInitialized)
+			}
+		}
+		return err
+	})
+}
+
+func initialize(path string, check func(root *os.Root) error) error {
 	if err := os.MkdirAll(path, dirPerm); err != nil {
 		return fmt.Errorf("create object store: %w", err)
 	}
@@ -74,7 +90,7 @@ func Init(path string) error {
 	if checkMarker(root) == nil {
 		return nil
 	}
-	if err := checkVirgin(root); err != nil {
+	if err := check(root); err != nil {
 		return fmt.Errorf("create object store in %s: %w", path, err)
 	}
 	if err := closed.Folder(path, func(name string) bool { return slices.Contains(ownNames, name) }); err != nil {
@@ -143,6 +159,9 @@ func checkMarker(root *os.Root) error {
 	return nil
 }
 
+const lostHelp = "mount the volume that holds it, or restore its backup; for a new instance run 'stele init'; " +
+	"if it was lost, make it anew with 'stele rebuild-store'"
+
 // Open opens the object store at path, which Init has made. It never creates anything: a
 // missing folder or marker, such as that of a volume that is not mounted, is
 // [blob.ErrNotInitialized].
@@ -153,7 +172,7 @@ func Open(path string) (*Store, error) {
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, fmt.Errorf("open object store: %w (%w): if it is new, create it with Init; else mount the volume that holds it", blob.ErrNotInitialized, err)
+		return nil, fmt.Errorf("open object store: %w (%w): "+lostHelp, blob.ErrNotInitialized, err)
 	}
 	err = checkMarker(root)
 	for _, d := range []string{objectsDir, tmpDir, locksDir} {
@@ -163,7 +182,7 @@ func Open(path string) (*Store, error) {
 	}
 	if err != nil {
 		root.Close()
-		return nil, fmt.Errorf("open object store in %s: %w (%w): if it is new, create it with Init; else mount the volume that holds it, or restore its backup", path, blob.ErrNotInitialized, err)
+		return nil, fmt.Errorf("open object store in %s: %w (%w): "+lostHelp, path, blob.ErrNotInitialized, err)
 	}
 	if err := closed.Check(path, filepath.Join(path, objectsDir), filepath.Join(path, tmpDir)); err != nil {
 		root.Close()

@@ -104,6 +104,7 @@ func retained(err error) bool {
 
 // notInitialized says what to do about a store without a marker.
 func (s *Store) notInitialized() error {
-	return fmt.Errorf("%s, prefix %q: %w (there is no %s%s): if it is new, create it with Init; else check the bucket and the prefix",
+	return fmt.Errorf("%s, prefix %q: %w (there is no %s%s): check the bucket and the prefix; for a new instance run 'stele init'; "+
+		"if everything in it was lost, make it anew with 'stele rebuild-store'",
 		s.config, s.config.Prefix, blob.ErrNotInitialized, s.prefix, markerName)
 }

@@ -1,0 +1,66 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/notary/batchlog"
+	"stele/notary/erasure"
+	"stele/notary/intake"
+	"stele/notary/tail"
+)
+
+// openTail compares the tail in the object store with the database, and makes what writes it. It is
+// sealed under keys that are derived from the one of webhooks, as second factors are: every server of
+// the instance has it, and it stays the same.
+func (in *Instance) openTail(ctx context.Context, pass keystore.Secret) error {
+	p, err := in.DB.Progress(ctx)
+	if err != nil {
+		return fmt.Errorf("read the log's progress: %w", err)
+	}
+	newest, err := tail.Newest(ctx, in.Objects, p.Received)
+	if err != nil {
+		return err
+	}
+	// Another server may be at work: an entry's tail is written after its row.
+	if p, err = in.DB.Progress(ctx); err != nil {
+		return fmt.Errorf("read the log's progress: %w", err)
+	}
+	if newest > p.Received {
+		return fmt.Errorf("%w: the object store's tail has %d entries, the database %d: the database is older, perhaps restored from a backup; "+
+			"restore the newest one, or, with all servers stopped, complete it with 'stele recover-tail'", batchlog.ErrMismatch, newest, p.Received)
+	}
+	if in.Config.TailKeep == 0 {
+		return nil
+	}
+	key, err := in.webhookKey(ctx, pass)
+	if err != nil {
+		return err
+	}
+	in.tail = tail.New(in.DB, in.Objects, tail.Options{Sealer: tail.NewSealer(key, in.id.ID), Keep: in.Config.TailKeep, Now: time.Now, Log: in.log})
+	return nil
+}
+
+// intakeTail is the tail, or no interface at all.
+func (in *Instance) intakeTail() intake.Tail {
+	if in.tail == nil {
+		return nil
+	}
+	return in.tail
+}
+
+func (in *Instance) erasureTail() erasure.Tail {
+	if in.tail == nil {
+		return nil
+	}
+	return in.tail
+}
+
+func (in *Instance) sweepTail(ctx context.Context) (int, error) {
+	if in.tail == nil {
+		return 0, nil
+	}
+	return in.tail.Sweep(ctx)
+}
