@@ -96,6 +96,17 @@ type Result struct {
 	Anchors     uint64    `json:"anchors"`
 	Orphans     uint64    `json:"orphans"` // documents without a record: swept later, no fault
 	Findings    []Finding `json:"findings"`
+	// Stopped: as many were found as were asked for; what lies behind was not looked at.
+	Stopped bool `json:"stopped,omitempty"`
+}
+
+// Kinds counts the findings by what they are.
+func (r *Result) Kinds() map[string]int {
+	out := map[string]int{}
+	for _, f := range r.Findings {
+		out[f.What]++
+	}
+	return out
 }
 
 // OK reports whether nothing was found.
@@ -104,11 +115,12 @@ func (r *Result) OK() bool { return len(r.Findings) == 0 }
 // Options narrow or watch a check.
 type Options struct {
 	SkipDocuments bool                     // do not read the originals
+	MaxFindings   int                      // after so many the check ends; 0: [DefaultFindings]
 	Progress      func(done, total uint64) // entries; may be nil
 }
 
-// maxFindings ends a check early: after so many the rest tells nothing new.
-const maxFindings = 1000
+// DefaultFindings end a check early: after so many the rest mostly tells nothing new.
+const DefaultFindings = 1000
 
 // chunk is how many entries are read at once; a multiple of a tile's width.
 const chunk = 4 * merkle.TileWidth
@@ -148,6 +160,9 @@ func Check(ctx context.Context, rows Rows, marks Marks, objects Objects, trust *
 	c := &checker{rows: rows, marks: marks, objects: objects, trust: trust, opt: opt, res: &Result{Findings: []Finding{}},
 		signers: map[sm.Digest]*signer{}, ids: map[string]bool{}, standing: map[string]*laterStanding{},
 		standingsTo: math.MaxUint64, lastMark: -1, numbers: numberSet{}}
+	if c.opt.MaxFindings <= 0 {
+		c.opt.MaxFindings = DefaultFindings
+	}
 	// What is published is read before the head, since it is written after it.
 	for _, step := range []func(context.Context) error{
 		c.readPublished, c.readHead, c.readStandings, c.entries, c.sameNumbers,
@@ -156,15 +171,19 @@ func Check(ctx context.Context, rows Rows, marks Marks, objects Objects, trust *
 		if err := step(ctx); err != nil {
 			return c.res, err
 		}
-		if len(c.res.Findings) >= maxFindings {
+		if c.full() {
+			c.res.Stopped = true
 			break
 		}
 	}
 	return c.res, nil
 }
 
+// full reports whether enough was found.
+func (c *checker) full() bool { return len(c.res.Findings) >= c.opt.MaxFindings }
+
 func (c *checker) find(what string, index uint64, record, format string, args ...any) {
-	if len(c.res.Findings) < maxFindings {
+	if !c.full() {
 		c.res.Findings = append(c.res.Findings, Finding{What: what, Record: record, Index: index, Detail: fmt.Sprintf(format, args...)})
 	}
 }
@@ -213,7 +232,7 @@ func (c *checker) entries(ctx context.Context) error {
 		if c.opt.Progress != nil {
 			c.opt.Progress(end, c.head.Received)
 		}
-		if len(c.res.Findings) >= maxFindings {
+		if c.full() {
 			return nil
 		}
 	}

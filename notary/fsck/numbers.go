@@ -38,7 +38,7 @@ func serialOf(number string) (n uint64) {
 
 // issued notes the number of an entry that issues a record.
 func (c *checker) issued(index uint64, s statement.Statement) {
-	if c.numbers.add(serialOf(s.Number)) && len(c.again) < maxFindings {
+	if c.numbers.add(serialOf(s.Number)) && len(c.again) < c.opt.MaxFindings {
 		c.again = append(c.again, later{s.Number, index})
 	}
 }

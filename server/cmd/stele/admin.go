@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -339,13 +341,17 @@ func withStores(ctx context.Context, c instance.Config, f func(st *instance.Stor
 type fsckCmd struct {
 	instance.Config `embed:""`
 	SkipDocuments   bool `help:"Do not read the originals."`
+	MaxFindings     int  `default:"1000" help:"Stop after so many findings; what lies behind is not looked at."`
 	JSON            bool `name:"json" help:"Print JSON."`
 }
 
 // Run checks; the exit code is 1 when something does not hold.
 func (c *fsckCmd) Run(ctx context.Context, s *streams) error {
 	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		o := fsck.Options{SkipDocuments: c.SkipDocuments}
+		if c.MaxFindings < 1 {
+			return fmt.Errorf("max-findings must be larger than zero, not %d", c.MaxFindings)
+		}
+		o := fsck.Options{SkipDocuments: c.SkipDocuments, MaxFindings: c.MaxFindings}
 		if f, ok := s.err.(*os.File); ok && !c.JSON && isTerminal(f) {
 			o.Progress = func(done, total uint64) { fmt.Fprintf(s.err, "\r%d of %d entries", done, total) }
 			defer fmt.Fprintln(s.err)
@@ -358,19 +364,35 @@ func (c *fsckCmd) Run(ctx context.Context, s *streams) error {
 			*s.code = exitFailed
 		}
 		if c.JSON {
-			return s.json(res)
+			return s.json(struct {
+				*fsck.Result
+				Kinds map[string]int `json:"kinds"`
+			}{res, res.Kinds()})
 		}
 		for _, f := range res.Findings {
 			fmt.Fprintln(s.out, f)
 		}
-		verdict := "Everything holds."
-		if !res.OK() {
-			verdict = fmt.Sprintf("%d findings.", len(res.Findings))
-		}
+		verdict := fsckVerdict(res)
 		_, err = fmt.Fprintf(s.out, "%s Checked %d entries, %d records, %d documents, %d tiles, %d checkpoints, %d anchors; %d documents wait to be swept.\n",
 			verdict, res.Entries, res.Records, res.Documents, res.Tiles, res.Checkpoints, res.Anchors, res.Orphans)
 		return err
 	})
+}
+
+func fsckVerdict(res *fsck.Result) string {
+	if res.OK() {
+		return "Everything holds."
+	}
+	kinds := res.Kinds()
+	var by []string
+	for _, what := range slices.Sorted(maps.Keys(kinds)) {
+		by = append(by, fmt.Sprintf("%s %d", what, kinds[what]))
+	}
+	verdict := fmt.Sprintf("%d findings (%s).", len(res.Findings), strings.Join(by, ", "))
+	if res.Stopped {
+		verdict += " The check stopped there: --max-findings lets it go on."
+	}
+	return verdict
 }
 
 func isTerminal(f *os.File) bool {
