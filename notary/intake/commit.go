@@ -200,8 +200,7 @@ type received struct {
 }
 
 // answerLoop keeps a group's tail and answers it, while the group after it is written. Tails are
-// kept in order: what a caller was told of has nothing before it that was not kept by then, of this
-// server's.
+// kept in order: what a caller was told of has nothing before it that was not kept by then.
 func (c *committer) answerLoop(ctx context.Context, written <-chan *received) {
 	defer close(c.done)
 	for r := range written {

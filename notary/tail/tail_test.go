@@ -198,6 +198,31 @@ func TestMakesUpForWhatIsMissing(t *testing.T) {
 	})
 }
 
+// Another server received entries before ours and died before it put them: they are put before ours
+// are answered. Of one that works its own put is waited for.
+func TestPutsWhatAnotherServerLeft(t *testing.T) {
+	storagetest.EachBackend(t, func(t *testing.T, b storagetest.Backend) {
+		f := newFixture(t, b)
+		f.received(t, f.Items(t, 2)...)
+		f.ReceiveItems(t, f.Items(t, 3)...) // by the one that died
+		f.received(t, f.Items(t, 1)...)
+		if n := f.covered(t); n != 6 {
+			t.Errorf("answered with %d of 6 entries kept", n)
+		}
+		dead, mine := f.tail, f.open(nil)
+		items := f.Items(t, 2)
+		recs := f.ReceiveItems(t, items...)
+		later := f.Items(t, 1)
+		last := f.ReceiveItems(t, later...)
+		fatalIfErr(t, dead.Put(t.Context(), intake.Group{First: recs[0].Index, Items: items}))
+		before := len(f.stretches(t))
+		fatalIfErr(t, mine.Put(t.Context(), intake.Group{First: last[0].Index, Items: later}))
+		if after := len(f.stretches(t)); f.covered(t) != 9 || after != before+1 {
+			t.Errorf("%d entries are kept, in %d stretches, %d before", f.covered(t), after, before)
+		}
+	})
+}
+
 // Another entry at the same index is a database that went back: that is an error, not an outage.
 func TestContradiction(t *testing.T) {
 	storagetest.EachBackend(t, func(t *testing.T, b storagetest.Backend) {

@@ -51,12 +51,16 @@ type Options struct {
 	Keep   time.Duration // age at which a stretch is removed
 	Now    func() time.Time
 	Log    *slog.Logger
-	Poll   time.Duration // how often to look for what servers that died did not put; default a minute
+	Poll   time.Duration // how often to look for what servers that died did not put; default 10 s
+	From   uint64        // entries received by now: those before are seen to by [Tail.Run]
 }
 
 const (
 	putTimeout  = 2 * time.Second // for one group while its callers wait
-	defaultPoll = time.Minute
+	defaultPoll = 10 * time.Second
+	// othersTries, othersPause: how long another server's put of entries before ours is waited for.
+	othersTries = 20
+	othersPause = 20 * time.Millisecond
 	retryFirst  = time.Second
 	retryMost   = 10 * time.Second
 	fillAtOnce  = 1024
@@ -76,6 +80,9 @@ type Tail struct {
 	behind   bool               // guarded by mu: the store failed; [Tail.Run] makes up for it
 	agencies map[sm.Digest]bool // guarded by mu: that this process has put
 
+	// Owned by Put.
+	last uint64 // end of the last group, or what was there before the first
+
 	// Owned by Run.
 	checked uint64 // all before it was found kept
 	began   bool   // whether checked means anything
@@ -86,22 +93,57 @@ func New(store Store, objects Objects, o Options) *Tail {
 	if o.Poll == 0 {
 		o.Poll = defaultPoll
 	}
-	return &Tail{store: store, objects: objects, opt: o, wake: make(chan struct{}, 1), agencies: map[sm.Digest]bool{}}
+	return &Tail{store: store, objects: objects, opt: o, wake: make(chan struct{}, 1), agencies: map[sm.Digest]bool{},
+		last: o.From}
 }
 
-// Put implements [intake.Tail].
+// Put implements [intake.Tail]. When it returns, what other servers received before the group is kept
+// too: else a loss of everything at this moment would leave a gap before entries that were answered.
 func (t *Tail) Put(ctx context.Context, g intake.Group) error {
+	from := t.last
+	t.last = g.First + uint64(len(g.Items))
 	if t.isBehind() {
 		return nil // said already
 	}
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	err := t.put(ctx, FromGroup(g))
+	if err == nil {
+		err = t.others(ctx, from, g.First)
+	}
 	if err != nil && !errors.Is(err, ErrContradiction) {
 		t.fallBehind(ctx, err)
 		return nil
 	}
 	return err
+}
+
+// others makes sure that the entries from one index up to another, which other servers received, are
+// kept: it waits a moment for who received them, and then puts them itself.
+func (t *Tail) others(ctx context.Context, at, end uint64) error {
+	for tries := 0; at < end; tries++ {
+		// A server puts a group under its first index.
+		list, err := names(ctx, t.objects, fmt.Sprintf("%s%016d-", shard(at), at))
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(list) > 0:
+			at, tries = list[len(list)-1].End(), 0
+		case tries < othersTries:
+			t.pause(ctx, othersPause, false)
+		default:
+			s, err := t.store.Stretch(ctx, at, min(end, at+fillAtOnce))
+			if err == nil {
+				err = t.put(ctx, s)
+			}
+			if err != nil {
+				return err
+			}
+			at, tries = s.First+uint64(len(s.Entries)), 0
+		}
+	}
+	return nil
 }
 
 func (t *Tail) isBehind() bool {

@@ -142,6 +142,9 @@ func (c Config) Resolve() (Config, error) {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}
 	}
+	if c.TailKeep < 0 {
+		errs = append(errs, errors.New("tail-keep must not be less than zero: give the time in hours, such as 168h, or 0 to keep nothing"))
+	}
 	if c.PprofListen != "" && !loopback(c.PprofListen) {
 		errs = append(errs, fmt.Errorf("pprof-listen: %q is not a loopback address with a port, such as 127.0.0.1:6060: profiles hold what is in memory, and whoever can ask for them can slow the service down", c.PprofListen))
 	}

@@ -39,7 +39,8 @@ func (in *Instance) openTail(ctx context.Context, pass keystore.Secret) error {
 	if err != nil {
 		return err
 	}
-	in.tail = tail.New(in.DB, in.Objects, tail.Options{Sealer: tail.NewSealer(key, in.id.ID), Keep: in.Config.TailKeep, Now: time.Now, Log: in.log})
+	in.tail = tail.New(in.DB, in.Objects, tail.Options{Sealer: tail.NewSealer(key, in.id.ID), Keep: in.Config.TailKeep, Now: time.Now, Log: in.log,
+		From: p.Received})
 	return nil
 }
 

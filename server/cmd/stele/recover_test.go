@@ -332,7 +332,11 @@ func TestRebuildStore(t *testing.T) {
 		srv.notarize(digestRequest(newDigest(), "", "anchored"))
 		srv.stop()
 		out, _, code = s.output(t, "fsck", "--json")
-		if code != 1 || !strings.Contains(out, "the original is missing") || strings.Count(out, `"what"`) != 1 {
+		if code != 1 || !strings.Contains(out, "the original is missing") || strings.Count(out, `"what"`) != 1 || !strings.Contains(out, `"document": 1`) {
+			t.Errorf("fsck ends with %d: %s", code, out)
+		}
+		out, _, code = s.output(t, "fsck", "--max-findings", "1")
+		if code != 1 || !strings.Contains(out, "1 findings (document 1). The check stopped there") {
 			t.Errorf("fsck ends with %d: %s", code, out)
 		}
 		if len(s.args) > 0 {

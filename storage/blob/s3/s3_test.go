@@ -208,6 +208,35 @@ func TestConfigHidesItsSecret(t *testing.T) {
 	}
 }
 
+// What is no document goes for good from a bucket with object lock, in every version: the tail of what was
+// received holds what somebody may want erased.
+func TestTailIsNotRetained(t *testing.T) {
+	config := storagetest.StartMinIOLocked(t).Config()
+	config.Retention = s3.Retention{Mode: "COMPLIANCE", Days: 30, Prefix: "doc/"}
+	s := newStore(t, config)
+	client := mustClient(t, config)
+	versions := func() (n int) {
+		for info := range client.ListObjectsIter(t.Context(), config.Bucket, minio.ListObjectsOptions{Prefix: "tail/", Recursive: true, WithVersions: true}) {
+			if info.Err != nil {
+				t.Fatal(info.Err)
+			}
+			n++
+		}
+		return n
+	}
+	for _, put := range []func() error{
+		func() error { return s.PutOnce(t.Context(), "tail/entries/one", []byte("private")) },
+		func() error { return s.PutOnceAll(t.Context(), map[string][]byte{"tail/entries/one": []byte("private")}) },
+	} {
+		if err := put(); err != nil || versions() == 0 {
+			t.Fatalf("%d versions: %v", versions(), err)
+		}
+		if err := s.Delete(t.Context(), "tail/entries/one"); err != nil || versions() != 0 {
+			t.Errorf("%d versions are left: %v", versions(), err)
+		}
+	}
+}
+
 // Documents are locked for the retention, to the day; what is not a document is not.
 func TestRetention(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
