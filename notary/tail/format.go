@@ -404,6 +404,22 @@ func (s *Sealer) seal(key string, text []byte) ([]byte, error) {
 	return append([]byte(head), box.Seal(s.place(key), text)...), nil
 }
 
+// sealStretch seals a stretch, as one object or several, by their keys.
+func (s *Sealer) sealStretch(from Stretch) (map[string][]byte, error) {
+	objects := map[string][]byte{}
+	for _, part := range from.parts() {
+		text, err := part.Encode()
+		if err != nil {
+			return nil, err
+		}
+		key := part.name().String()
+		if objects[key], err = s.seal(key, text); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
+}
+
 func (s *Sealer) open(key string, data []byte) ([]byte, error) {
 	sealed, ok := bytes.CutPrefix(data, []byte(head))
 	if !ok {

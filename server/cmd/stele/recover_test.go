@@ -280,7 +280,7 @@ func TestRecoverFromBundles(t *testing.T) {
 		if rec.Index != j.answer.Index || rec.Document.SM3 != j.digest.String() || bare[rec.Index] == (rec.Code == j.answer.Code) {
 			t.Fatalf("answered was %+v, now there is %+v", *j.answer, rec)
 		}
-		if j.content != nil && len(j.content) > 0 {
+		if len(j.content) > 0 {
 			if body := srv.get("/api/v1/records/" + rec.ID + "/document").body; string(body) != string(j.content) {
 				t.Fatalf("the original of %s is not there", rec.Number)
 			}
