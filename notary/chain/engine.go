@@ -18,7 +18,9 @@ import (
 
 	dbm "github.com/cometbft/cometbft-db"
 	"github.com/cometbft/cometbft/config"
+	"github.com/cometbft/cometbft/consensus"
 	cmtlog "github.com/cometbft/cometbft/libs/log"
+	"github.com/cometbft/cometbft/p2p"
 )
 
 // This file keeps the engine's habits away from the process that it runs in.
@@ -165,7 +167,35 @@ func (l engineLog) Error(msg string, kv ...any) {
 	if slices.ContainsFunc(harmless, func(h string) bool { return strings.Contains(msg, h) }) {
 		level = slog.LevelDebug
 	}
+	if strings.Contains(msg, "failed signing") && slices.ContainsFunc(kv, replayed) || ownProposal(msg, kv) {
+		level = slog.LevelDebug
+	}
 	l.emit(level, msg, kv)
+}
+
+// replayed tells the validator's refusal to sign again what it signed before this start.
+func replayed(v any) bool {
+	err, ok := v.(error)
+	return ok && errors.Is(err, errReplayed)
+}
+
+// ownProposal tells the engine's refusal of a proposal of its own that bears the signature, and so the
+// time, of one that was made before a start, see [validator.SignProposal]. The round is lost and the next
+// one decides. Such a proposal of another node is news.
+func ownProposal(msg string, kv []any) bool {
+	if msg != "failed to process message" {
+		return false
+	}
+	own, invalid := false, false
+	for i := 0; i+1 < len(kv); i += 2 {
+		switch v := kv[i+1].(type) {
+		case p2p.ID:
+			own = kv[i] == "peer" && v == ""
+		case error:
+			invalid = errors.Is(v, consensus.ErrInvalidProposalSignature)
+		}
+	}
+	return own && invalid
 }
 
 func (l engineLog) With(kv ...any) cmtlog.Logger {

@@ -73,8 +73,9 @@ type validator struct {
 	key cmted25519.PrivKey
 	db  *bolt.DB
 
-	mu   sync.Mutex
-	last signed
+	mu     sync.Mutex
+	last   signed // guarded by mu
+	signed bool   // guarded by mu; last is of this run
 }
 
 var _ types.PrivValidator = (*validator)(nil)
@@ -85,6 +86,9 @@ var (
 	keyLast      = []byte("last")
 	errConflict  = errors.New("another message is signed for this height, round and step")
 	errBackwards = errors.New("a later step is signed already")
+	// errReplayed: that step was signed before this start. The engine, which takes up the height again
+	// at its beginning, passes over it and goes on: nothing is wrong.
+	errReplayed = fmt.Errorf("%w, before this start", errBackwards)
 )
 
 // openValidator reads the sign state that Init made.
@@ -172,6 +176,8 @@ func (v *validator) sign(height int64, round int32, step uint8, message []byte, 
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch c := v.last.compare(uint64(height), uint32(round), step); {
+	case c > 0 && !v.signed:
+		return nil, nil, errReplayed
 	case c > 0:
 		return nil, nil, errBackwards
 	case c == 0 && bytes.Equal(v.last.message, message):
@@ -194,7 +200,7 @@ func (v *validator) sign(height int64, round int32, step uint8, message []byte, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("keep sign state: %w", err)
 	}
-	v.last = next
+	v.last, v.signed = next, true
 	return sig, nil, nil
 }
 

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cometbft/cometbft/consensus"
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
+	"github.com/cometbft/cometbft/p2p"
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	"github.com/cometbft/cometbft/types"
 	bolt "go.etcd.io/bbolt"
@@ -197,5 +201,43 @@ func TestSignStateOfAnotherKeyIsRefused(t *testing.T) {
 	defer db.Close()
 	if _, err := openValidator(db, cmted25519.GenPrivKey()); err == nil {
 		t.Error("accepted")
+	}
+}
+
+// What was signed before a start and is asked for again is refused, and is no error in the log: the engine
+// takes up a height at its beginning. A step back within one run is one, and so is a contradiction.
+func TestRefusalAfterAStartIsNoError(t *testing.T) {
+	v, path := newTestValidator(t)
+	fatalIfErr(t, v.SignVote(testChainID, testVote(cmtproto.PrecommitType, 5, 1, 'a')))
+	logged := func(v *validator, vote *cmtproto.Vote) string {
+		err := v.SignVote(testChainID, vote)
+		if err == nil {
+			t.Error("signed")
+		}
+		var b bytes.Buffer
+		engineLog{slog.NewTextHandler(&b, nil)}.Error("failed signing vote", "height", vote.Height, "err", err)
+		return b.String()
+	}
+	if line := logged(v, testVote(cmtproto.PrevoteType, 5, 1, 'a')); !strings.Contains(line, "level=ERROR") {
+		t.Errorf("a step back in one run: %q", line)
+	}
+	fatalIfErr(t, v.db.Close())
+	v = reopenValidator(t, path, v.key)
+	if line := logged(v, testVote(cmtproto.PrevoteType, 5, 1, 'a')); line != "" {
+		t.Errorf("after a start: %q", line)
+	}
+	if line := logged(v, testVote(cmtproto.PrecommitType, 5, 1, 'b')); !strings.Contains(line, "level=ERROR") {
+		t.Errorf("a contradiction: %q", line)
+	}
+	for peer, want := range map[p2p.ID]bool{"": false, "a-node": true} {
+		var b bytes.Buffer
+		engineLog{slog.NewTextHandler(&b, nil)}.Error("failed to process message", "height", 5, "peer", peer, "err", consensus.ErrInvalidProposalSignature)
+		if strings.Contains(b.String(), "level=ERROR") != want {
+			t.Errorf("a proposal of %q: %q", peer, &b)
+		}
+	}
+	fatalIfErr(t, v.SignVote(testChainID, testVote(cmtproto.PrevoteType, 6, 0, 'a')))
+	if line := logged(v, testVote(cmtproto.PrevoteType, 5, 1, 'a')); !strings.Contains(line, "level=ERROR") {
+		t.Errorf("a step back after the first signature: %q", line)
 	}
 }
