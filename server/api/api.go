@@ -26,6 +26,7 @@ import (
 	"stele/notary/upload"
 	"stele/notary/webhook"
 	"stele/server/auth"
+	"stele/server/request"
 	"stele/server/slowread"
 )
 
@@ -105,6 +106,7 @@ func New(r chi.Router, c Config) (*API, error) {
 	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	cfg.CreateHooks = nil // no $schema keys in answers: they would be part of what clients hash or compare
 	cfg.SchemasPath, cfg.DocsPath = "", ""
+	cfg.Transformers = append(cfg.Transformers, identify)
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"apiKey": {Type: "http", Scheme: "bearer", Description: "An agency's API key"}}
 	a.huma = humachi.New(r, cfg)
 	a.registerRecords()
@@ -158,7 +160,7 @@ func (a *API) authenticated(scope notary.Scope) func(huma.Context, func(huma.Con
 		r, w := humachi.Unwrap(ctx)
 		key, err := a.admit(w, r, scope)
 		if err != nil {
-			WriteProblem(w, err)
+			a.refuse(r.Context(), w, err)
 			return
 		}
 		if err := unknownParts(ctx, r); err != nil {
@@ -192,7 +194,7 @@ func (a *API) keyed(scope notary.Scope, h http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		key, err := a.admit(w, r, scope)
 		if err != nil {
-			WriteProblem(w, err)
+			a.refuse(r.Context(), w, err)
 			return
 		}
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, key)))
@@ -202,6 +204,7 @@ func (a *API) keyed(scope notary.Scope, h http.Handler) http.HandlerFunc {
 func (a *API) admit(w http.ResponseWriter, r *http.Request, scope notary.Scope) (notary.APIKey, error) {
 	key, err := a.Keys.Authenticate(r.Context(), r.Header.Get("Authorization"), r.RemoteAddr)
 	if err == nil {
+		request.From(r.Context()).Caller(key.AgencyID, key.ID)
 		err = a.Usage.Admit(w, r, key)
 	}
 	if err == nil && scope != "" && !key.May(scope) {

@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"stele/notary"
+	"stele/server/request"
 )
 
 // Problem is an RFC 9457 problem document. Code is stable; Detail says what was expected
@@ -27,6 +28,8 @@ type Problem struct {
 	Detail string         `json:"detail" doc:"What was expected, whether anything was saved, what to do next"`
 	Field  string         `json:"field,omitempty" doc:"The part of the request it is about"`
 	Errors []ProblemField `json:"errors,omitempty" doc:"All parts of the request that are out of form"`
+	// RequestID is in answers, not in the problems of single items.
+	RequestID string `json:"requestId,omitempty" doc:"The request, as in the header X-Request-Id and in the log of the service"`
 
 	wait time.Duration // for the Retry-After header, where the error says more than the code
 }
@@ -93,14 +96,40 @@ var retryAfter = map[notary.Code]int{
 	notary.CodeCertificateExpired: 600,
 }
 
-// fail logs what is ours and returns the problem with its headers, for huma handlers.
-func (a *API) fail(ctx context.Context, err error) error {
-	p := problemOf(err)
+// note logs what is ours.
+func (a *API) note(ctx context.Context, p *Problem, err error) {
 	level := levelOf(p.Status)
 	if ctx.Err() != nil {
 		level = slog.LevelDebug // the client has left: nobody waits for an answer
 	}
 	a.log.LogAttrs(ctx, level, "request failed", slog.String("code", p.Code), slog.Any("error", err))
+}
+
+// refuse logs what is ours and answers, for handlers that answer themselves.
+func (a *API) refuse(ctx context.Context, w http.ResponseWriter, err error) {
+	a.note(ctx, problemOf(err), err)
+	WriteProblem(w, err)
+}
+
+// identify puts the request's id into a problem that huma writes.
+func identify(ctx huma.Context, _ string, v any) (any, error) {
+	if p, ok := v.(*Problem); ok {
+		return p.of(request.ID(ctx.Context())), nil
+	}
+	return v, nil
+}
+
+// of is the problem of a request. The problem itself may be one of many answers.
+func (p *Problem) of(request string) *Problem {
+	out := *p
+	out.RequestID = request
+	return &out
+}
+
+// fail logs what is ours and returns the problem with its headers, for huma handlers.
+func (a *API) fail(ctx context.Context, err error) error {
+	p := problemOf(err)
+	a.note(ctx, p, err)
 	h := http.Header{}
 	setHeaders(h, p)
 	if len(h) == 0 {
@@ -153,7 +182,7 @@ func WriteProblem(w http.ResponseWriter, err error) {
 	w.WriteHeader(p.Status)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(p) // the client may have left; there is nobody else to tell
+	_ = e.Encode(p.of(w.Header().Get(request.Header))) // the client may have left; there is nobody else to tell
 }
 
 // init gives huma's own errors (validation, content negotiation) our form. huma offers

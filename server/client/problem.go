@@ -8,18 +8,20 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Problem is a refusal: an RFC 9457 problem document of the service. It is an error. Branch on
 // Code, which is stable (docs/api.md lists the codes), and show Detail to people.
 type Problem struct {
-	Status     int            `json:"status"`           // of HTTP
-	Code       string         `json:"code"`             // empty when something else than Stele answered, such as a gateway
-	Detail     string         `json:"detail"`           // what was expected, and whether anything was saved
-	Field      string         `json:"field,omitempty"`  // the part of the request it is about
-	Errors     []ProblemField `json:"errors,omitempty"` // all parts that are out of form, where there are several
-	RetryAfter time.Duration  `json:"-"`                // what the service asks to wait; 0: it does not say
+	Status     int            `json:"status"`              // of HTTP
+	Code       string         `json:"code"`                // empty when something else than Stele answered, such as a gateway
+	Detail     string         `json:"detail"`              // what was expected, and whether anything was saved
+	Field      string         `json:"field,omitempty"`     // the part of the request it is about
+	Errors     []ProblemField `json:"errors,omitempty"`    // all parts that are out of form, where there are several
+	RequestID  string         `json:"requestId,omitempty"` // names the request in the log of the service
+	RetryAfter time.Duration  `json:"-"`                   // what the service asks to wait; 0: it does not say
 }
 
 // ProblemField is one part of a request that is out of form.
@@ -33,10 +35,17 @@ func (p *Problem) Error() string {
 	for _, e := range p.Errors {
 		text += fmt.Sprintf(" %s: %s.", e.Field, e.Detail)
 	}
-	if p.Code == "" {
+	about := []string{}
+	if p.Code != "" {
+		about = append(about, p.Code)
+	}
+	if p.RequestID != "" {
+		about = append(about, "request "+p.RequestID)
+	}
+	if len(about) == 0 {
 		return text
 	}
-	return text + " (" + p.Code + ")"
+	return text + " (" + strings.Join(about, ", ") + ")"
 }
 
 // Temporary reports whether the same request may succeed later.
@@ -48,6 +57,9 @@ func (p *Problem) Temporary() bool {
 	}
 	return false
 }
+
+// maxRequestID bounds an id that is taken from a header, in bytes.
+const maxRequestID = 128
 
 // maxProblem bounds a problem document, in bytes.
 const maxProblem = 1 << 20
@@ -65,6 +77,9 @@ func parseProblem(status int, h http.Header, body []byte) *Problem {
 		if to := h.Get("Location"); status/100 == 3 && to != "" {
 			p.Detail = fmt.Sprintf("The address has moved to %q: redirects are not followed, set the new address.", to)
 		}
+	}
+	if p.RequestID == "" && len(h.Get("X-Request-Id")) <= maxRequestID { // a gateway may have answered
+		p.RequestID = h.Get("X-Request-Id")
 	}
 	p.Status, p.RetryAfter = status, parseRetryAfter(h.Get("Retry-After"), h.Get("Date"))
 	return p

@@ -91,8 +91,8 @@ func (codec) Decode(data []byte) (time.Time, map[string]any, error) {
 
 type requestKey struct{}
 
-// request is what the store of sessions has to know of a request.
-type request struct {
+// sender is what the store of sessions has to know of a request.
+type sender struct {
 	network, agent string
 	found          *sm.Digest // the session that it came with
 }
@@ -102,7 +102,7 @@ const maxAgent = 200 // bytes
 func (c *Console) remember(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		agent := r.UserAgent()
-		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), requestKey{}, &request{network: network(r), agent: agent[:min(len(agent), maxAgent)]})))
+		next.ServeHTTP(rw, r.WithContext(context.WithValue(r.Context(), requestKey{}, &sender{network: network(r), agent: agent[:min(len(agent), maxAgent)]})))
 	})
 }
 
@@ -146,7 +146,7 @@ func (s *sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool,
 	} else if err != nil {
 		return nil, false, err
 	}
-	if r, ok := ctx.Value(requestKey{}).(*request); ok {
+	if r, ok := ctx.Value(requestKey{}).(*sender); ok {
 		r.found = &d
 	}
 	return session.Data, true, nil
@@ -155,7 +155,7 @@ func (s *sessionStore) FindCtx(ctx context.Context, token string) ([]byte, bool,
 // CommitCtx implements scs.CtxStore. A session that the request came with is only changed: if
 // it was ended meanwhile, it stays ended.
 func (s *sessionStore) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
-	r, ok := ctx.Value(requestKey{}).(*request)
+	r, ok := ctx.Value(requestKey{}).(*sender)
 	if !ok {
 		return errNoContext
 	}

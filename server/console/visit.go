@@ -16,6 +16,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/people"
+	"stele/server/request"
 	"stele/ui"
 )
 
@@ -108,6 +109,7 @@ func (v *visit) identify() (bool, error) {
 	} else if err != nil {
 		return false, err
 	}
+	request.From(ctx).Caller(v.user.AgencyID, "")
 	if v.user.AgencyID != "" {
 		if v.agency, err = v.Agencies.Agency(ctx, v.user.AgencyID); err != nil {
 			return false, notary.Wrap(notary.CodeUnavailable, err, "The agencies cannot be read at the moment; try again.")

@@ -33,6 +33,7 @@ import (
 	"stele/server/auth"
 	"stele/server/chainnet"
 	"stele/server/clock"
+	"stele/server/request"
 	"stele/storage/sqldb"
 )
 
@@ -227,6 +228,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	if err != nil {
 		return nil, err
 	}
+	log = slog.New(request.LogHandler(log.Handler())) // lines say which request they are about
 	in := &Instance{Stores: stores, log: log, Progress: &notary.Signal{}, failed: make(chan error, 4)}
 	defer func() {
 		if err != nil {

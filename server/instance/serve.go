@@ -27,6 +27,7 @@ import (
 	"stele/server/api"
 	"stele/server/auth"
 	"stele/server/caller"
+	"stele/server/request"
 	"stele/server/web"
 	"stele/ui"
 )
@@ -174,8 +175,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	r.Use(bodyDeadline(c.ReadTimeout))
-	r.Use(m.measure, in.recoverer, securityHeaders, who.Middleware(caller.Options{Open: api.HealthPaths,
-		Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}))
+	r.Use(m.measure, request.Middleware, in.recoverer, securityHeaders, who.Middleware(caller.Options{Open: api.HealthPaths,
+		Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}), request.Network)
 	limits := api.DefaultLimits()
 	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
 	codes := auth.NewCodes(time.Now)
@@ -315,7 +316,7 @@ func (in *Instance) recoverer(next http.Handler) http.Handler {
 			if v == http.ErrAbortHandler {
 				panic(v)
 			}
-			in.log.ErrorContext(r.Context(), "panic in a handler", "panic", v, "method", r.Method, "path", r.URL.Path)
+			in.log.ErrorContext(r.Context(), "panic in a handler", "panic", v)
 			w.Header().Set("Connection", "close")
 			api.WriteProblem(w, errors.New("panic"))
 		}()
