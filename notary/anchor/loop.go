@@ -10,6 +10,7 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/notary/checkpoint"
+	"stele/notary/outage"
 )
 
 // State is what the database knows about one chain.
@@ -46,8 +47,11 @@ type Options struct {
 	Poll       time.Duration                                        // how often to look for checkpoints of other servers
 	Resubmit   time.Duration                                        // a submission unanswered this long is made again
 	Log        *slog.Logger
-	MayLag     bool   // the target may show an older state of the chain: a head behind the stored evidence is no contradiction
-	OnAnchored func() // called after evidence was stored; must not block
+	Outages    *outage.Tracker // explains failures; nil: nothing does
+	Dependency string          // what the chain is called there
+	Reached    func(error)     // called when the chain has answered, with nil, or was unavailable; may be nil
+	MayLag     bool            // the target may show an older state of the chain: a head behind the stored evidence is no contradiction
+	OnAnchored func()          // called after evidence was stored; must not block
 
 	// Overdue gives the log an entry, when the chain has held the newest checkpoint, of this
 	// size, without evidence for OverdueAfter; again after twice that time, and so on, up to an
@@ -108,6 +112,9 @@ func NewLoop(store Store, target Target, o Options) *Loop {
 	if o.OnAnchored == nil {
 		o.OnAnchored = func() {}
 	}
+	if o.Reached == nil {
+		o.Reached = func(error) {}
+	}
 	return &Loop{store: store, target: target, opt: o, wake: make(chan struct{}, 1)}
 }
 
@@ -155,11 +162,13 @@ func (l *Loop) Run(ctx context.Context) error {
 	poll := time.NewTicker(l.opt.Poll)
 	defer poll.Stop()
 	failures, stale := 0, 0
+	rounds := outage.NewLoop(l.opt.Outages, l.opt.Log, outage.Database, l.opt.Dependency)
 	for ctx.Err() == nil {
 		done, err := l.round(ctx)
 		switch {
 		case err == nil:
 			failures, stale = 0, 0
+			rounds.Worked(ctx, "anchoring on "+l.opt.Name)
 		case errors.Is(err, ErrMismatch), errors.Is(err, ErrFork):
 			l.opt.Log.ErrorContext(ctx, "the chain holds another history than the database", "chain", l.opt.Name, "error", err)
 			return err
@@ -170,7 +179,10 @@ func (l *Loop) Run(ctx context.Context) error {
 			continue
 		case ctx.Err() == nil:
 			failures++
-			l.opt.Log.LogAttrs(ctx, levelOf(err), "anchoring failed, will try again", slog.String("chain", l.opt.Name), slog.Any("error", err), slog.Int("failures", failures))
+			if errors.Is(err, ErrUnavailable) {
+				l.opt.Reached(err)
+			}
+			rounds.Failed(ctx, levelOf(err), "anchoring failed, will try again", err, slog.String("chain", l.opt.Name))
 			pause(ctx, min(100*time.Millisecond<<min(failures-1, 7), 10*time.Second))
 			continue
 		}
@@ -239,6 +251,7 @@ func (l *Loop) round(ctx context.Context) (done bool, err error) {
 		return false, nil // not answered in time: submit again, by then perhaps a newer one
 	}
 	l.overdue.settled()
+	l.opt.Reached(nil)
 	if err := l.opt.Verify(c, evidence); err != nil {
 		return false, fmt.Errorf("the chain's evidence for size %d does not verify: %w", c.Size, err)
 	}

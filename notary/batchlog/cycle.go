@@ -115,6 +115,9 @@ func (l *Log) tell(size uint64) {
 	}
 }
 
+// Leads reports whether this process holds the lease of the sequencer, as far as it knows.
+func (l *Log) Leads() bool { return l.opt.Now().UnixNano() < l.leads.Load() }
+
 func (l *Log) lease(ctx context.Context) (bool, error) {
 	now := l.opt.Now()
 	if now.Before(l.leaseUntil.Add(-leaseSlack)) {
@@ -128,6 +131,7 @@ func (l *Log) lease(ctx context.Context) (bool, error) {
 	if ok {
 		l.leaseUntil = now.Add(leaseTTL)
 	}
+	l.leads.Store(l.leaseUntil.UnixNano())
 	return ok, nil
 }
 

@@ -25,12 +25,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
 	"stele/notary"
 	"stele/notary/checkpoint"
+	"stele/notary/outage"
 	"stele/notary/statement"
 )
 
@@ -106,7 +108,8 @@ type Options struct {
 	Now       func() time.Time
 	Clock     func() error // whether Now may be signed with, asked before each signature; nil: always
 	Log       *slog.Logger
-	OnAdvance func() // called after a checkpoint; must not block
+	Outages   *outage.Tracker // explains failures; nil: nothing does
+	OnAdvance func()          // called after a checkpoint; must not block
 }
 
 // Defaults for options left zero. A cycle costs a few file or object writes and one
@@ -130,6 +133,7 @@ type Log struct {
 	opt     Options
 	tiles   *Tiles
 	wake    chan struct{} // capacity 1
+	leads   atomic.Int64  // when the lease ends, in Unix nanoseconds
 
 	// Owned by Run.
 	edge       *edge
@@ -285,6 +289,7 @@ func (l *Log) Run(ctx context.Context) error {
 	poll := time.NewTicker(l.opt.Poll)
 	defer poll.Stop()
 	var failures int
+	rounds := outage.NewLoop(l.opt.Outages, l.opt.Log, outage.Database, outage.Objects)
 	for {
 		start := l.opt.Now()
 		more, err := l.cycle(ctx)
@@ -293,9 +298,10 @@ func (l *Log) Run(ctx context.Context) error {
 			return err
 		case err != nil && ctx.Err() == nil:
 			failures++
-			l.opt.Log.ErrorContext(ctx, "sequencing failed, will try again", "error", err, "failures", failures)
+			rounds.Failed(ctx, slog.LevelError, "sequencing failed, will try again", err)
 		default:
 			failures = 0
+			rounds.Worked(ctx, "sequencing")
 		}
 		if ctx.Err() != nil {
 			return l.last(ctx)

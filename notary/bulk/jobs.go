@@ -15,6 +15,7 @@ import (
 	"stele/notary"
 	"stele/notary/class"
 	"stele/notary/filing"
+	"stele/notary/outage"
 )
 
 // Jobs are the bulk jobs of an instance. It is safe for concurrent use.
@@ -40,6 +41,7 @@ type Options struct {
 	Limits  Limits
 	Now     func() time.Time
 	Log     *slog.Logger
+	Outages *outage.Tracker // explains failures; nil: nothing does
 }
 
 // TableReader reads tables for an agency as [ReadTable] does. What that may cost is its affair: a service

@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"stele/notary"
 	"stele/notary/filing"
 	"stele/notary/intake"
+	"stele/notary/outage"
 )
 
 // How often work is looked for, and how many jobs a server is at.
@@ -40,17 +42,21 @@ func (j *Jobs) Wake() {
 func (j *Jobs) Run(ctx context.Context) error {
 	var at sync.WaitGroup
 	defer at.Wait()
+	looking := outage.NewLoop(j.o.Outages, j.o.Log, outage.Database, outage.Objects, outage.Scanner)
 	for {
 		list, err := j.work.OpenBulks(ctx, []State{Uploaded, Running}, time.Time{}, lookAt)
-		if err != nil && ctx.Err() == nil {
-			j.o.Log.WarnContext(ctx, "bulk jobs cannot be read, will try again", "error", err)
+		if err != nil {
+			looking.Failed(ctx, slog.LevelWarn, "bulk jobs cannot be read, will try again", err)
+		} else {
+			looking.Worked(ctx, "reading bulk jobs")
 		}
 		for _, job := range list {
 			if j.inHand.Begin(job.ID, jobsAtOnce) {
 				at.Go(func() {
 					defer j.inHand.End(job.ID)
 					if err := j.serve(ctx, job); err != nil && ctx.Err() == nil {
-						j.o.Log.WarnContext(ctx, "a bulk job broke off, will try again", "job", job.ID, "error", err)
+						j.o.Log.Log(ctx, looking.Level(ctx, slog.LevelWarn), "a bulk job broke off, will try again",
+							"job", job.ID, "error", err)
 					}
 				})
 			}

@@ -67,6 +67,7 @@ type Node struct {
 	Address   string // as this server is configured; not for the public
 	Name      string // the member's, as the node says; "" where it never answered
 	Reachable bool
+	Since     time.Time // when it began to answer, or ceased to; zero while it has not been heard of
 	Height    uint64
 	Behind    uint64 // blocks that its peers have and it lacks
 	Lied      uint64 // answers that did not verify

@@ -3,6 +3,7 @@ package filing
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -196,7 +197,8 @@ func (d *Desk) finish(ctx context.Context, p Paper) (Paper, error) {
 		return err
 	})
 	if Transient(err) {
-		d.o.Log.WarnContext(ctx, "an approved paper could not be notarized, will try again", "paper", p.ID, "error", err)
+		d.o.Log.Log(ctx, d.looking.Level(ctx, slog.LevelWarn), "an approved paper could not be notarized, will try again",
+			"paper", p.ID, "error", err)
 		return p, nil
 	}
 	return out, err
@@ -285,8 +287,10 @@ const (
 func (d *Desk) Run(ctx context.Context, rows Rows) error {
 	for {
 		list, err := rows.ApprovedPapers(ctx, lookAt)
-		if err != nil && ctx.Err() == nil {
-			d.o.Log.WarnContext(ctx, "approved papers cannot be read, will try again", "error", err)
+		if err != nil {
+			d.looking.Failed(ctx, slog.LevelWarn, "approved papers cannot be read, will try again", err)
+		} else {
+			d.looking.Worked(ctx, "reading approved papers")
 		}
 		for _, p := range list {
 			if d.now().Sub(p.ChangedAt) < time.Second && !p.ChangedAt.After(d.now()) {

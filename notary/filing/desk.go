@@ -17,6 +17,7 @@ import (
 	"stele/notary/class"
 	"stele/notary/intake"
 	"stele/notary/mediatype"
+	"stele/notary/outage"
 )
 
 // Desk is where the papers of an instance are worked on. It is safe for concurrent use.
@@ -25,6 +26,7 @@ type Desk struct {
 	objects Objects
 	o       Options
 	inHand  InHand // papers that this server is notarizing
+	looking *outage.Loop
 }
 
 // Options are what [New] needs besides its stores.
@@ -39,11 +41,13 @@ type Options struct {
 	Holder  string // names this server among those that share the database
 	Now     func() time.Time
 	Log     *slog.Logger
+	Outages *outage.Tracker // explains failures; nil: nothing does
 }
 
 // New returns the desk over a store. [Desk.Run] does the work in the background.
 func New(store Store, objects Objects, o Options) *Desk {
-	return &Desk{store: store, objects: objects, o: o}
+	return &Desk{store: store, objects: objects, o: o,
+		looking: outage.NewLoop(o.Outages, o.Log, outage.Database, outage.Objects, outage.Scanner)}
 }
 
 const folder = "filing/"

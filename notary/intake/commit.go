@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync"
 	"time"
@@ -332,7 +333,7 @@ func (c *committer) receive(ctx context.Context, group []*waiter) (r *received, 
 	start := c.in.now()
 	outcomes, err := c.in.store.Receive(ctx, items)
 	if err != nil {
-		c.in.log.ErrorContext(ctx, "receiving failed", "items", len(items), "error", err)
+		c.in.receiving.Failed(ctx, slog.LevelError, "receiving failed", err, slog.Int("items", len(items)))
 		if errors.Is(err, notary.ErrUnknownOutcome) {
 			err = unknown(err)
 		} else {
@@ -359,6 +360,7 @@ func (c *committer) receive(ctx context.Context, group []*waiter) (r *received, 
 		}
 		r.group, r.outcomes = append(r.group, w), append(r.outcomes, o)
 	}
+	c.in.receiving.Worked(ctx, "receiving")
 	c.in.log.DebugContext(ctx, "received", "items", len(items), "elapsed", c.in.now().Sub(start))
 	return r, ended
 }

@@ -28,6 +28,7 @@ import (
 	"stele/notary/canonical"
 	"stele/notary/class"
 	"stele/notary/mediatype"
+	"stele/notary/outage"
 	"stele/notary/statement"
 )
 
@@ -172,6 +173,8 @@ type Intake struct {
 	numbers  numberBlocks
 	group    *committer
 	onNew    func()
+
+	receiving *outage.Loop
 }
 
 // Options are what [New] needs besides its stores.
@@ -186,7 +189,8 @@ type Options struct {
 	Now      func() time.Time
 	Clock    func() error // whether Now may be signed with, asked before each signature; nil: always
 	Log      *slog.Logger
-	OnNew    func() // called after a transaction brought new entries; must not block
+	Outages  *outage.Tracker // explains failures; nil: nothing does
+	OnNew    func()          // called after a transaction brought new entries; must not block
 }
 
 // New returns an intake whose writer runs until ctx ends; [Intake.Wait] then waits for it.
@@ -202,6 +206,7 @@ func New(ctx context.Context, store Store, objects Objects, o Options) *Intake {
 	if in.forget = o.Forget; in.forget == nil {
 		in.forget = func(string) {}
 	}
+	in.receiving = outage.NewLoop(o.Outages, o.Log, outage.Database)
 	in.numbers.reserve = store.ReserveNumbers
 	in.group = newCommitter(ctx, in)
 	return in

@@ -11,6 +11,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/outage"
 )
 
 // TrailFormat is the format of the documents in which stretches of the audit trail are sealed.
@@ -115,6 +116,7 @@ type SealOptions struct {
 	// Notarize makes the record of a document. Repeated with the same key, it is the same record.
 	Notarize func(ctx context.Context, agencyID, title, key string, document []byte) (notary.Record, error)
 	Log      *slog.Logger
+	Outages  *outage.Tracker // explains failures; nil: nothing does
 }
 
 // Sealer enters the audit trail in the log, stretch by stretch.
@@ -129,12 +131,15 @@ type SealOptions struct {
 // Several servers may seal one trail: only one of them begins a seal, and both finishing it
 // make the same record.
 type Sealer struct {
-	store SealStore
-	opt   SealOptions
+	store  SealStore
+	opt    SealOptions
+	rounds *outage.Loop
 }
 
 // NewSealer returns a sealer; [Sealer.Run] has it work.
-func NewSealer(store SealStore, opt SealOptions) *Sealer { return &Sealer{store, opt} }
+func NewSealer(store SealStore, opt SealOptions) *Sealer {
+	return &Sealer{store, opt, outage.NewLoop(opt.Outages, opt.Log, outage.Database, outage.Objects)}
+}
 
 const (
 	// deedsInSeal bounds a document: each deed has at most some 5 KB, mostly a few hundred bytes.
@@ -162,8 +167,10 @@ func (s *Sealer) Run(ctx context.Context) error {
 
 func (s *Sealer) round(ctx context.Context) {
 	if err := s.Seal(ctx); err != nil {
-		s.opt.Log.ErrorContext(ctx, "the audit trail could not be sealed, will try again", "error", err)
+		s.rounds.Failed(ctx, slog.LevelError, "the audit trail could not be sealed, will try again", err)
+		return
 	}
+	s.rounds.Worked(ctx, "sealing the audit trail")
 }
 
 // Seal seals everything that is in no seal now. What fails in one trail does not keep others.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"stele/notary/outage"
 )
 
 // Queue is the deliveries table as the dispatcher needs it. Methods are safe for concurrent
@@ -77,6 +79,8 @@ type DispatchOptions struct {
 	Keep   time.Duration  // how long finished deliveries are kept
 	Pace   time.Duration  // least time between two fan-outs
 	Log    *slog.Logger
+	// Outages explains failures; nil: nothing does.
+	Outages *outage.Tracker
 }
 
 const (
@@ -109,6 +113,8 @@ type Dispatcher struct {
 	dueWake chan struct{} // capacity 1
 	results chan Outcome
 
+	fanning, pruning, claiming, finishing *outage.Loop
+
 	// Owned by the delivering loop.
 	inFlight map[string]*turns // by endpoint
 	total    int
@@ -122,7 +128,8 @@ type turns struct {
 
 // NewDispatcher returns a dispatcher; [Dispatcher.Run] starts it.
 func NewDispatcher(queue Queue, send Send, opt DispatchOptions) *Dispatcher {
-	return &Dispatcher{queue: queue, send: send, opt: opt, fanWake: make(chan struct{}, 1), dueWake: make(chan struct{}, 1),
+	loop := func() *outage.Loop { return outage.NewLoop(opt.Outages, opt.Log, outage.Database) }
+	return &Dispatcher{fanning: loop(), pruning: loop(), claiming: loop(), finishing: loop(), queue: queue, send: send, opt: opt, fanWake: make(chan struct{}, 1), dueWake: make(chan struct{}, 1),
 		results: make(chan Outcome, maxInFlight), inFlight: map[string]*turns{}}
 }
 
@@ -158,8 +165,10 @@ func (d *Dispatcher) fanOutLoop(ctx context.Context) {
 		made, more, err := d.queue.FanOut(ctx)
 		pause := d.opt.Pace
 		if err != nil {
-			d.warn(ctx, "making deliveries of events failed, will try again", err)
+			d.fanning.Failed(ctx, slog.LevelWarn, "making deliveries of events failed, will try again", err)
 			more, pause = false, errorPause
+		} else {
+			d.fanning.Worked(ctx, "making deliveries of events")
 		}
 		if made > 0 {
 			signal(d.dueWake)
@@ -178,8 +187,8 @@ func (d *Dispatcher) pruneLoop(ctx context.Context) {
 		n, err := d.queue.Prune(ctx, d.opt.Now().Add(-d.opt.Keep), pruneAtOnce)
 		pause := pruneEvery
 		if err != nil {
-			d.warn(ctx, "removing old deliveries failed, will try again", err)
-		} else if n == pruneAtOnce {
+			d.pruning.Failed(ctx, slog.LevelWarn, "removing old deliveries failed, will try again", err)
+		} else if d.pruning.Worked(ctx, "removing old deliveries"); n == pruneAtOnce {
 			pause = poll
 		}
 		if !wait(ctx, pause, nil) {
@@ -200,12 +209,6 @@ func wait(ctx context.Context, pause time.Duration, wake <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-func (d *Dispatcher) warn(ctx context.Context, what string, err error) {
-	if ctx.Err() == nil {
-		d.opt.Log.WarnContext(ctx, what, "error", err)
-	}
-}
-
 // deliverLoop is one goroutine that claims and writes results; each request is another.
 func (d *Dispatcher) deliverLoop(ctx context.Context) {
 	tick := time.NewTicker(poll)
@@ -214,7 +217,9 @@ func (d *Dispatcher) deliverLoop(ctx context.Context) {
 	for {
 		unwritten = d.finish(ctx, unwritten)
 		if err := d.claim(ctx); err != nil {
-			d.warn(ctx, "claiming deliveries failed, will try again", err)
+			d.claiming.Failed(ctx, slog.LevelWarn, "claiming deliveries failed, will try again", err)
+		} else {
+			d.claiming.Worked(ctx, "claiming deliveries")
 		}
 		select {
 		case o := <-d.results:
@@ -256,9 +261,10 @@ func (d *Dispatcher) finish(ctx context.Context, outcomes []Outcome) []Outcome {
 		return nil
 	}
 	if err := d.queue.Finish(ctx, d.opt.Holder, outcomes); err != nil {
-		d.warn(ctx, "writing the outcome of deliveries failed, will try again", err)
+		d.finishing.Failed(ctx, slog.LevelWarn, "writing the outcome of deliveries failed, will try again", err)
 		return outcomes[max(0, len(outcomes)-maxInFlight):]
 	}
+	d.finishing.Worked(ctx, "writing the outcome of deliveries")
 	return nil
 }
 

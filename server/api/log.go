@@ -86,7 +86,8 @@ type Check struct {
 	Name     string `json:"name"`
 	OK       bool   `json:"ok"`
 	Required bool   `json:"required" doc:"The service does not take requests without it"`
-	Detail   string `json:"detail,omitempty" doc:"A measure such as a lag; never internal text"`
+	Detail   string `json:"detail,omitempty" doc:"A measure such as a lag, or what is wrong in words; never internal text"`
+	Since    string `json:"since,omitempty" format:"date-time" doc:"When it began to fail"`
 }
 
 type healthOutput struct {

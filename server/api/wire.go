@@ -55,6 +55,9 @@ type DocumentRef struct {
 
 const wireTime = "2006-01-02T15:04:05.000Z"
 
+// FormatTime writes a time as answers do, and nothing for none.
+func FormatTime(t time.Time) string { return formatTime(t) }
+
 func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -12,6 +12,7 @@ import (
 	"github.com/go-chi/httprate"
 
 	"stele/notary"
+	"stele/notary/outage"
 )
 
 // UsageStore keeps what keys used. Methods are safe for concurrent use.
@@ -32,8 +33,8 @@ type Usage struct {
 	store UsageStore
 	rate  int // requests a minute of a key that has no limit of its own
 	now   func() time.Time
-	log   *slog.Logger
 	meter *httprate.RateLimiter
+	notes *outage.Loop
 
 	mu    sync.Mutex
 	day   int64                // guarded by mu, as is what follows
@@ -49,8 +50,8 @@ const (
 )
 
 // NewUsage returns a meter. A rate of 0 or less is none.
-func NewUsage(store UsageStore, rate int, now func() time.Time, log *slog.Logger) *Usage {
-	u := &Usage{store: store, rate: rate, now: now, log: log, known: map[string]uint64{}, fresh: map[string]int64{}, asked: map[string]bool{}, used: map[string]time.Time{}}
+func NewUsage(store UsageStore, rate int, now func() time.Time, log *slog.Logger, outages *outage.Tracker) *Usage {
+	u := &Usage{store: store, rate: rate, now: now, notes: outage.NewLoop(outages, log, outage.Database), known: map[string]uint64{}, fresh: map[string]int64{}, asked: map[string]bool{}, used: map[string]time.Time{}}
 	u.meter = httprate.NewRateLimiter(1, window, httprate.WithResponseHeaders(httprate.ResponseHeaders{Limit: headerLimit, Remaining: headerRemaining}))
 	return u
 }
@@ -211,10 +212,11 @@ func (u *Usage) Flush(ctx context.Context) {
 	u.mu.Unlock()
 	if len(used)+len(fresh) > 0 {
 		if err := u.store.NoteKeys(ctx, used, day, fresh); err != nil {
-			u.log.WarnContext(ctx, "the use of API keys could not be noted, will try again", "error", err)
+			u.notes.Failed(ctx, slog.LevelWarn, "the use of API keys could not be noted, will try again", err)
 			u.takeBack(used, fresh)
 			return
 		}
+		u.notes.Worked(ctx, "noting the use of API keys")
 	}
 	for account := range asked {
 		stored, err := u.store.KeyRecords(ctx, account, day)

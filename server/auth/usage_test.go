@@ -51,7 +51,7 @@ func (l *ledger) KeyRecords(_ context.Context, account string, _ int64) (uint64,
 }
 
 func newUsage(l *ledger, rate int, at *time.Time) *Usage {
-	return NewUsage(l, rate, func() time.Time { return *at }, slog.New(slog.DiscardHandler))
+	return NewUsage(l, rate, func() time.Time { return *at }, slog.New(slog.DiscardHandler), nil)
 }
 
 var someDay = time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC)

@@ -83,7 +83,7 @@ func (p *peer) snapshot(ctx context.Context) (src chainview.Source, err error) {
 func (p *peer) seen() chainview.Node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return chainview.Node{Address: p.address, Name: p.status.Name, Reachable: p.up, Height: p.status.Height, Behind: p.status.Behind, Lied: p.lied}
+	return chainview.Node{Address: p.address, Name: p.status.Name, Reachable: p.up, Since: p.since, Height: p.status.Height, Behind: p.status.Behind, Lied: p.lied}
 }
 
 // Members are the validators of the newest epoch that a node told of.

@@ -53,6 +53,7 @@ type peer struct {
 	mu     sync.Mutex
 	status Status    // guarded by mu; the last one that it told
 	up     bool      // guarded by mu; whether it answered last time
+	since  time.Time // guarded by mu; of up, zero before the first answer or failure
 	aside  time.Time // guarded by mu; not to be asked before
 	lied   uint64    // guarded by mu; answers that did not verify
 }
@@ -148,17 +149,25 @@ func rest(ctx context.Context, d time.Duration) {
 func (t *Target) note(ctx context.Context, p *peer, s Status, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was, height := p.up, p.status.Height
+	was, height, since := p.up, p.status.Height, p.since
+	if ctx.Err() != nil {
+		return false // the server stops: it is not the node that broke off
+	}
 	p.up = err == nil
 	if err == nil {
 		p.status = s
 	}
+	if was != p.up || since.IsZero() {
+		p.since = t.now()
+	}
 	switch {
-	case ctx.Err() != nil:
-	case was && err != nil:
-		t.log.WarnContext(ctx, "a node of the chain does not answer", "node", p.address, "error", err)
-	case !was && err == nil:
+	case err != nil && (was || since.IsZero()):
+		t.log.WarnContext(ctx, "a node of the chain does not answer", "node", p.address, "name", p.status.Name, "error", err)
+	case !was && err == nil && since.IsZero():
 		t.log.InfoContext(ctx, "a node of the chain answers", "node", p.address, "name", s.Name, "height", s.Height)
+	case !was && err == nil:
+		t.log.InfoContext(ctx, "a node of the chain answers again", "node", p.address, "name", s.Name, "height", s.Height,
+			"down_for", t.now().Sub(since).Round(time.Millisecond))
 	}
 	return was != p.up || s.Height != height
 }

@@ -80,6 +80,28 @@ func (c *Client) Scan(ctx context.Context, r io.Reader) (finding string, err err
 	return parseReply(text)
 }
 
+// Ping asks whether the daemon is there.
+func (c *Client) Ping(ctx context.Context) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, c.network, c.address)
+	if err != nil {
+		return fmt.Errorf("reach clamd: %w", err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if _, err := io.WriteString(conn, "zPING\x00"); err != nil {
+		return fmt.Errorf("ask clamd: %w", err)
+	}
+	answer := make([]byte, len("PONG\x00"))
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return fmt.Errorf("hear from clamd: %w", err)
+	}
+	if string(answer) != "PONG\x00" {
+		return fmt.Errorf("clamd answered %q to a ping", answer)
+	}
+	return nil
+}
+
 // errSource marks what r failed with, as opposed to the daemon.
 type errSource struct{ error }
 

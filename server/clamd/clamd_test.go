@@ -30,6 +30,7 @@ func TestRealDaemon(t *testing.T) {
 	where, _ := clamdtest.Start(t)
 	c, err := Parse(where)
 	fatalIfErr(t, err)
+	fatalIfErr(t, c.Ping(t.Context()))
 	clean := bytes.Repeat([]byte("0123456789abcdef"), chunkSize/10) // more than one chunk
 	for name, f := range map[string]struct {
 		file []byte
@@ -156,4 +157,36 @@ func FuzzReply(f *testing.F) {
 			t.Fatalf("%q: the finding %q", b, finding)
 		}
 	})
+}
+
+// A ping finds out whether a daemon is there, and that it is one.
+func TestPing(t *testing.T) {
+	ctx := t.Context()
+	for answer, want := range map[string]string{"PONG\x00": "", "HELLO": "answered", "PO": "hear from clamd"} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			_, _ = io.ReadFull(c, make([]byte, len("zPING\x00")))
+			_, _ = io.WriteString(c, answer)
+		}()
+		client, err := Parse("tcp:" + ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = client.Ping(ctx)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v", answer, err)
+		}
+		ln.Close()
+		if err := client.Ping(ctx); err == nil {
+			t.Error("a daemon that has gone answered")
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"stele/notary/chain"
 	"stele/notary/checkpoint"
 	"stele/notary/gateway"
+	"stele/notary/outage"
 	"stele/notary/people"
 	"stele/notary/proof"
 	"stele/server/bsnhttp"
@@ -35,6 +36,14 @@ type chainLoop struct {
 	// away says that the chain is run elsewhere: that it cannot be reached, or is behind, keeps
 	// the server from nothing.
 	away bool
+}
+
+// dependency is what the chain is called among what this server depends on.
+func (l chainLoop) dependency() string {
+	if l.final {
+		return outage.Chain
+	}
+	return "anchor " + l.title
 }
 
 // pinGateways adds the gateways of the policy to the trust roots; those of earlier policies
@@ -73,8 +82,13 @@ func (in *Instance) addLoop(l chainLoop, target anchor.Target, p ChainPolicy, re
 	if l.final { // a gateway vouches for no time: another entry would not help there
 		overdue = in.coverOverdue
 	}
+	var reached func(error)
+	if !l.final { // a gateway is asked only when there is something to anchor: it has no probe
+		in.outages.Watch(l.dependency(), nil)
+		reached = func(err error) { in.outages.Report(l.dependency(), err) }
+	}
 	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Overdue: overdue, Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away,
-		Nodes: in.Tiles.Nodes, Log: in.log,
+		Nodes: in.Tiles.Nodes, Log: in.log, Outages: in.outages, Dependency: l.dependency(), Reached: reached,
 		Signature:  in.signature,
 		Verify:     func(c checkpoint.Checkpoint, evidence []byte) error { return proof.CheckAnchor(in.Trust, c, evidence) },
 		OnAnchored: in.Progress.Notify})
@@ -132,6 +146,9 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 		down := errors.Is(err, anchor.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 		away := l.away || in.chain != nil && l.final && !in.chain.waiting().IsZero()
 		if err != nil && (away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) && !errors.Is(err, anchor.ErrFork)) {
+			if !l.final {
+				in.outages.Report(l.dependency(), err)
+			}
 			in.log.WarnContext(ctx, "a chain cannot be compared with the database now", "chain", l.title, "error", err)
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 	"stele/notary/anchorproof"
 	"stele/notary/chain"
 	"stele/notary/checkpoint"
+	"stele/notary/outage"
 )
 
 // chainKeeper runs the embedded chain. When its consensus stops, for instance because its
@@ -24,6 +25,7 @@ type chainKeeper struct {
 	config  chain.Config
 	log     *slog.Logger
 	clock   func() error // nothing is handed to the chain while it returns an error
+	outages *outage.Tracker
 	changed notary.Signal
 
 	// ready is what must be done with a node before anything is anchored on it; its error is final
@@ -107,7 +109,8 @@ func (k *chainKeeper) run(ctx context.Context) error {
 			return nil
 		case <-node.Failed():
 		}
-		k.log.ErrorContext(ctx, "the chain's consensus has stopped; records are received and logged, not anchored, until it runs again")
+		k.outages.Report(outage.Chain, outage.Because("its consensus has stopped",
+			errors.New("the chain's consensus has stopped; records are received and logged, not anchored, until it runs again")))
 		k.drop()
 		if err := closeNode(node); err != nil {
 			k.log.WarnContext(ctx, "closing the stopped chain", "error", err)
@@ -115,12 +118,13 @@ func (k *chainKeeper) run(ctx context.Context) error {
 		if done, err := k.restart(ctx); done {
 			return err
 		}
-		k.log.InfoContext(ctx, "the chain runs again")
+		k.outages.Report(outage.Chain, nil)
 	}
 }
 
 // restart tries until the chain runs; done means that it is not to run any more.
 func (k *chainKeeper) restart(ctx context.Context) (done bool, err error) {
+	starting := outage.NewLoop(nil, k.log)
 	for wait := chainRetryFirst; ; wait = min(2*wait, chainRetryMost) {
 		t := time.NewTimer(max(wait, time.Until(k.waiting())))
 		select {
@@ -133,11 +137,12 @@ func (k *chainKeeper) restart(ctx context.Context) (done bool, err error) {
 		err := k.start(context.WithoutCancel(ctx))
 		switch {
 		case err == nil:
+			starting.Worked(ctx, "the chain's start")
 			return false, nil
 		case errors.Is(err, anchor.ErrMismatch):
 			return true, err
 		}
-		k.log.ErrorContext(ctx, "the chain cannot be started, will try again", "error", err)
+		starting.Failed(ctx, slog.LevelError, "the chain cannot be started, will try again", err)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"stele/notary/filing"
 	"stele/notary/fsck"
 	"stele/notary/intake"
+	"stele/notary/outage"
 	"stele/notary/people"
 	"stele/notary/proof"
 	"stele/notary/stamp"
@@ -198,7 +199,8 @@ type Instance struct {
 	Classes  *class.Book
 	Desk     *filing.Desk
 	stamps   *stamp.Desk
-	stopping atomic.Bool // asked to stop: no longer ready
+	stopping atomic.Pointer[time.Time] // when it was asked to stop, and ceased to be ready; nil before
+	outages  *outage.Tracker
 	Bulk     *bulk.Jobs
 	Progress *notary.Signal
 	log      *slog.Logger
@@ -235,6 +237,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 			err = errors.Join(err, in.Close())
 		}
 	}()
+	in.watchStores()
 	pass, err := c.passphrase()
 	if err != nil {
 		return nil, err
@@ -256,6 +259,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	if err != nil {
 		return nil, err
 	}
+	in.watchChain()
 	if err := in.openAnchors(ctx, pass); err != nil {
 		return nil, err
 	}
@@ -274,6 +278,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	if err != nil {
 		return nil, err
 	}
+	in.watchScanner(scanner)
 	in.start(ctx, pass, scanner)
 	return in, nil
 }
@@ -287,7 +292,7 @@ func (in *Instance) openLog(ctx context.Context, pass keystore.Secret) error {
 		return err
 	}
 	in.batch = batchlog.New(in.DB, in.Objects, in.Tiles, batchlog.Options{Signer: in.signer, Keys: in.pastKeys, Holder: in.holder, Now: time.Now,
-		Clock: in.clock.Check, Log: in.log, OnAdvance: func() {
+		Clock: in.clock.Check, Log: in.log, Outages: in.outages, OnAdvance: func() {
 			in.Progress.Notify()
 			in.wakeLoops()
 		}})
@@ -313,7 +318,7 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	if err != nil {
 		return err
 	}
-	in.chain = &chainKeeper{log: in.log, clock: in.clock.Check, config: chain.Config{Home: c.path(folderChain),
+	in.chain = &chainKeeper{log: in.log, outages: in.outages, clock: in.clock.Check, config: chain.Config{Home: c.path(folderChain),
 		Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey, Cosign: cosign.Sign, CosignKey: cosign.Public(),
 		Log: in.log.With("part", "chain")}}
 	in.chain.ready = func(ctx context.Context, node *chain.Node) error {
@@ -344,12 +349,13 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	signers := in.newSigners(pass)
 	in.Intake = intake.New(intakeCtx, in.DB, in.Objects, intake.Options{Signers: signers.find, Forget: signers.forget,
 		Prepared: in.DB, Uploads: in.Uploads, Classes: in.Classes, Limits: limits, Now: time.Now, Clock: in.clock.Check,
-		Log: in.log, OnNew: in.batch.Wake, Tail: in.intakeTail()})
+		Log: in.log, OnNew: in.batch.Wake, Outages: in.outages, Tail: in.intakeTail()})
+	in.run(background, "dependencies", in.outages.Run) // stops first: what stops is not down
 	in.run(background, "database", in.wentBack)
 	in.run(background, "clock", in.clock.Run)
-	in.run(background, "audit trail", in.sealer.Run) // stops first: it notarizes once more
+	in.run(background, "audit trail", in.sealer.Run) // stops before intake: it notarizes once more
 	in.stop = append(in.stop, func() { stopIntake(); in.Intake.Wait() })
-	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log)
+	in.usage = auth.NewUsage(in.DB, in.Config.RequestsPerMinute, time.Now, in.log, in.outages)
 	in.run(background, "API key usage", in.usage.Run)
 	in.run(background, "sequencer", in.batch.Run)
 	in.run(background, "schema", in.watchSchema)
@@ -365,9 +371,9 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	documents := newReader(in.Config, in.log)
 	in.stamps = stamp.NewDesk(in.DB, documents, time.Now)
 	in.Desk = filing.New(in.DB, in.Objects, filing.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Uploads: in.Uploads, Scanner: scanner,
-		Marker: marker{in.stamps, publicURL(in.Config)}, Leases: in.DB, Holder: in.holder, Now: time.Now, Log: in.log})
+		Marker: marker{in.stamps, publicURL(in.Config)}, Leases: in.DB, Holder: in.holder, Now: time.Now, Log: in.log, Outages: in.outages})
 	in.run(background, "desk", func(ctx context.Context) error { return in.Desk.Run(ctx, in.DB) })
-	in.Bulk = bulk.New(in.DB, in.DB, in.Objects, bulk.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Scanner: scanner, Tables: documents, Leases: in.DB, Holder: in.holder, Temp: in.Config.Data, Limits: bulkLimits(in.Config), Now: time.Now, Log: in.log})
+	in.Bulk = bulk.New(in.DB, in.DB, in.Objects, bulk.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Scanner: scanner, Tables: documents, Leases: in.DB, Holder: in.holder, Temp: in.Config.Data, Limits: bulkLimits(in.Config), Now: time.Now, Log: in.log, Outages: in.outages})
 	in.run(background, "bulk", in.Bulk.Run)
 	if in.network != nil {
 		in.run(background, "chain nodes", in.network.Run)
@@ -428,6 +434,7 @@ func (in *Instance) Close() error {
 const sweepEvery = time.Hour
 
 func (in *Instance) sweepLoop(ctx context.Context) error {
+	sweeping := outage.NewLoop(in.outages, in.log, outage.Database, outage.Objects)
 	for {
 		n, err := in.Intake.Sweep(ctx, in.DB)
 		temp, err2 := sweepTemporary(ctx, in.Objects, time.Now().Add(-in.Config.SweepAfter))
@@ -436,11 +443,11 @@ func (in *Instance) sweepLoop(ctx context.Context) error {
 		papers, err5 := in.Desk.Sweep(ctx, in.DB, in.Config.SweepAfter)
 		bulks, err6 := in.Bulk.Sweep(ctx, in.Config.SweepAfter)
 		tails, err7 := in.sweepTail(ctx)
-		if err := errors.Join(err, err2, err3, err4, err5, err6, err7); err != nil && ctx.Err() == nil {
-			in.log.WarnContext(ctx, "sweeping failed, will try again", "error", err)
+		if err := errors.Join(err, err2, err3, err4, err5, err6, err7); err != nil {
+			sweeping.Failed(ctx, slog.LevelWarn, "sweeping failed, will try again", err)
 		} else if n+temp+prepared+uploads+papers+bulks+tails > 0 {
-			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads, "papers", papers, "bulk", bulks,
-				"tail", tails)
+			in.log.InfoContext(ctx, "swept", "documents", n, "temporary", temp, "prepared", prepared, "uploads", uploads,
+				"papers", papers, "bulk", bulks, "tail", tails)
 		}
 		t := time.NewTimer(sweepEvery)
 		select {

@@ -11,17 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"stele/notary"
-	"stele/notary/chainview"
 	"stele/notary/issue"
 	"stele/notary/lookup"
 	"stele/server/api"
@@ -153,7 +150,8 @@ func (s *Server) Serve(ctx context.Context) error {
 // delay serves on for a while when the server is asked to stop, and says at /readyz that it will:
 // whoever shares requests out among servers turns to another before the listener closes.
 func (s *Server) delay(fail <-chan error) error {
-	s.in.stopping.Store(true)
+	now := time.Now()
+	s.in.stopping.Store(&now)
 	wait := time.NewTimer(s.in.Config.StopDelay)
 	defer wait.Stop()
 	select {
@@ -322,93 +320,4 @@ func (in *Instance) recoverer(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(w, r)
 	})
-}
-
-// leastFree is how much room the embedded database must have; below it writes soon fail.
-const leastFree = 16 << 20
-
-func freeBytes(dir string) (uint64, error) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, err
-	}
-	return st.Bavail * uint64(st.Bsize), nil
-}
-
-// health reports what the service needs. A chain that is down does not stop intake.
-func (in *Instance) health(ctx context.Context) []api.Check {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	if in.stopping.Load() {
-		return []api.Check{{Name: "stopping", Required: true,
-			Detail: "the server was asked to stop and takes requests for a little longer"}}
-	}
-	p, err := in.Archive.Progress(ctx)
-	checks := []api.Check{{Name: "database", Required: true, OK: err == nil}}
-	if err == nil {
-		checks[0].Detail = fmt.Sprintf("%d entries received", p.Received)
-		checks = append(checks, api.Check{Name: "log", OK: p.Received-p.Logged < 100_000, Detail: fmt.Sprintf("%d entries to be logged", p.Received-p.Logged)},
-			in.anchorHealth(ctx, p))
-	}
-	for _, check := range []func() (api.Check, bool){in.durability, in.clockHealth} {
-		if c, ok := check(); ok {
-			checks = append(checks, c)
-		}
-	}
-	_, err = in.Objects.Get(ctx, objectIdentity, 4096)
-	checks = append(checks, api.Check{Name: "objects", Required: true, OK: err == nil})
-	if path, ok := strings.CutPrefix(in.Config.Database, "sqlite:"); ok {
-		free, err := freeBytes(filepath.Dir(path))
-		checks = append(checks, api.Check{Name: "disk", Required: true, OK: err == nil && free > leastFree, Detail: fmt.Sprintf("%d MiB free for the database", free>>20)})
-	}
-	checks = append(checks, in.agencies.check())
-	for _, l := range in.loops {
-		if st, err := in.DB.AnchorState(ctx, l.name); err == nil && !l.final {
-			checks = append(checks, api.Check{Name: "anchor " + l.title, OK: p.Logged-min(p.Logged, st.Anchored) < 100_000, Detail: fmt.Sprintf("%d entries anchored there", st.Anchored)})
-		}
-	}
-	if in.chain != nil {
-		st, err := in.chain.Status()
-		detail := fmt.Sprintf("height %d", st.Height)
-		if until := in.chain.waiting(); !until.IsZero() {
-			detail = "takes nothing before " + until.Format(time.RFC3339) + ", the time of its last block"
-		}
-		checks = append(checks, api.Check{Name: "chain", OK: err == nil, Detail: detail})
-	}
-	if in.network != nil {
-		up := 0
-		nodes := in.network.Nodes()
-		for _, n := range nodes {
-			if n.Reachable {
-				up++
-			}
-		}
-		detail := fmt.Sprintf("%d of %d nodes answer", up, len(nodes))
-		still := chainview.StandsStill(in.network.Members(), nodes)
-		if still {
-			detail += ", too few for anything to be anchored"
-		}
-		checks = append(checks, api.Check{Name: "chain", OK: up > 0 && !still, Detail: detail})
-	}
-	return checks
-}
-
-// anchorLag is how long an entry may wait for its anchor, beside the pause that the policy sets.
-const anchorLag = 2 * time.Minute
-
-// anchorHealth says how long entries have waited for the chains that are required.
-func (in *Instance) anchorHealth(ctx context.Context, p notary.Progress) api.Check {
-	c := api.Check{Name: "anchor", OK: true, Detail: fmt.Sprintf("%d entries to be anchored", p.Logged-p.Anchored)}
-	if p.Logged == p.Anchored {
-		return c
-	}
-	since, err := in.DB.UnanchoredSince(ctx, p.Anchored)
-	if err != nil || since.IsZero() {
-		c.OK = err == nil
-		return c
-	}
-	waits := time.Since(since)
-	c.Detail += fmt.Sprintf(", the first for %s", waits.Round(time.Second))
-	c.OK = waits < anchorLag+in.Policy.longestPause()
-	return c
 }

@@ -27,7 +27,7 @@ func (in *Instance) openTrail(ctx context.Context) error {
 	in.sealer = people.NewSealer(in.DB, people.SealOptions{Every: in.Config.AuditSealEvery, Signer: in.trailSigner, Agency: in.DB.Agency,
 		Notarize: func(ctx context.Context, agencyID, title, key string, document []byte) (notary.Record, error) {
 			return in.Intake.Trail(ctx, agencyID, title, key, document)
-		}, Log: in.log})
+		}, Log: in.log, Outages: in.outages})
 	return nil
 }
 

@@ -47,7 +47,7 @@ func (in *Instance) openWebhooks(ctx context.Context, pass keystore.Secret) erro
 	}
 	w := &webhooks{key: key.Public(), sender: deliver.New(policy, time.Now)}
 	opt := webhook.Options{Policy: policy, Box: box, Sign: key.Sign, Now: time.Now}
-	w.dispatcher = webhook.NewDispatcher(in.DB, w.sender.Send, webhook.DispatchOptions{Options: opt, Holder: in.holder, Jitter: rand.Float64, Keep: in.Config.WebhookKeep, Pace: fanOutPace, Log: in.log})
+	w.dispatcher = webhook.NewDispatcher(in.DB, w.sender.Send, webhook.DispatchOptions{Options: opt, Holder: in.holder, Jitter: rand.Float64, Keep: in.Config.WebhookKeep, Pace: fanOutPace, Log: in.log, Outages: in.outages})
 	w.endpoints = webhook.NewEndpoints(in.DB, in.DB, opt, w.dispatcher.Wake)
 	in.webhooks = w
 	return in.openPeople(key)
