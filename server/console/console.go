@@ -105,11 +105,14 @@ type Config struct {
 	// CertificateEnds is when an agency's certificate ends, if that is soon enough to be told; else zero.
 	// It answers at once. nil: nobody is told.
 	CertificateEnds func(agencyID string) time.Time
-	Progress        *notary.Signal
-	Stopping        <-chan struct{} // closed when requests under way must end; nil: never
-	ReadTimeout     time.Duration   // a body that is silent for this long is given up
-	Now             func() time.Time
-	Log             *slog.Logger
+	// SignInFailed is called when somebody is refused who shows a password, code, passkey, invitation or an
+	// identity of single sign-on; nil: nobody counts.
+	SignInFailed func(by string)
+	Progress     *notary.Signal
+	Stopping     <-chan struct{} // closed when requests under way must end; nil: never
+	ReadTimeout  time.Duration   // a body that is silent for this long is given up
+	Now          func() time.Time
+	Log          *slog.Logger
 }
 
 // Console serves the pages. It is safe for concurrent use.

@@ -324,6 +324,7 @@ func (v *visit) waits(e *notary.Error) {
 // again; for anything else there is a page of its own. The text of an error that is not for
 // the outside stays in the log.
 func (v *visit) fail(err error) {
+	v.countRefusal(err)
 	if v.route.script {
 		v.refuse(err)
 		return
@@ -355,6 +356,25 @@ func (v *visit) fail(err error) {
 	if err := v.show("message", "console.error.title", message{Heading: v.t("console.error." + text + ".heading"), Next: v.t("console.error." + text + ".next")}); err != nil {
 		v.Log.ErrorContext(v.r.Context(), "page cannot be written", "error", err)
 		http.Error(v.rw, http.StatusText(status), status)
+	}
+}
+
+// countRefusal counts a sign-in that the person's own doing kept from succeeding.
+func (v *visit) countRefusal(err error) {
+	if status, _ := answerTo(err, statusOf); !v.route.guesses || v.SignInFailed == nil || status >= http.StatusInternalServerError {
+		return
+	}
+	switch path := v.route.path; {
+	case strings.Contains(path, "sso"):
+		v.SignInFailed("single-sign-on")
+	case strings.HasPrefix(path, "/passkey"):
+		v.SignInFailed("passkey")
+	case strings.HasPrefix(path, "/invitation"):
+		v.SignInFailed("invitation")
+	case path == "/code":
+		v.SignInFailed("code")
+	default:
+		v.SignInFailed("password")
 	}
 }
 

@@ -16,11 +16,16 @@ type room struct {
 	// exempt names the addresses that many clients share and that count for themselves: proxies.
 	// nil: none.
 	exempt func(netip.Addr) bool
+	// refused is called for each connection without room: whether it got an answer. nil: nobody counts.
+	refused func(answered bool)
 }
 
 // limitListener accepts as many connections at once as there is room for. One more gets an answer
 // that says so and when to come back, instead of hanging in the kernel's queue until it times out.
 func limitListener(ln net.Listener, r room) net.Listener {
+	if r.refused == nil {
+		r.refused = func(bool) {}
+	}
 	return &limitedListener{Listener: ln, room: r, stall: writeStall, byAddress: map[netip.Prefix]int{}}
 }
 
@@ -90,9 +95,11 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		}
 		if l.refuse.Add(1) > maxRefusals {
 			l.refuse.Add(-1)
+			l.room.refused(false)
 			c.Close()
 			continue
 		}
+		l.room.refused(true)
 		go func() {
 			defer l.refuse.Add(-1)
 			refuse(c)

@@ -52,6 +52,8 @@ type Stores struct {
 	id      identity
 	trust   []byte
 
+	objectTimes *objectTimes
+
 	trustChanged bool // the policy names gateways that the file of the trust roots lacks
 }
 
@@ -67,9 +69,12 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 	if err = s.openDatabase(ctx); err != nil {
 		return s, err
 	}
-	if s.Objects, err = c.openObjects(ctx); err != nil {
+	objects, err := c.openObjects(ctx)
+	if err != nil {
 		return s, fmt.Errorf("object store: %w", err)
 	}
+	s.objectTimes = newObjectTimes()
+	s.Objects = &timed{objects, s.objectTimes}
 	s.Tiles = batchlog.NewTiles(s.Objects, cachedTiles)
 	return s, s.checkIdentity(ctx)
 }

@@ -47,14 +47,15 @@ func (s *Stores) InvitationLink(token string) string {
 }
 
 // mountConsole serves the console.
-func (in *Instance) mountConsole(r chi.Router, desk *auth.Desk, issuer *issue.Issuer, offline []byte, public string, stopping <-chan struct{}) error {
+func (in *Instance) mountConsole(r chi.Router, m *metrics, desk *auth.Desk, issuer *issue.Issuer, offline []byte, public string, stopping <-chan struct{}) error {
 	policy, err := in.Config.webhookPolicy()
 	if err != nil {
 		return err
 	}
 	_, err = console.New(r, console.Config{People: in.people, Agencies: in.DB, Archive: in.Archive, Statistics: in.DB, Searches: in.DB, Seals: in.DB, Eraser: in.eraser, Progress: in.Progress, Stopping: stopping,
 		Classes: in.Classes, Papers: in.Desk, Bulk: in.Bulk, Uploads: in.Uploads, ReadTimeout: in.Config.ReadTimeout, SealBook: in.DB, Stamps: in.stamps, Issuer: issuer, Documents: in.Objects, Desk: desk,
-		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, PublicURL: public, SSO: sso.New(policy, time.Now), CertificateEnds: in.agencies.CertificateEnds, Now: time.Now, Log: in.log})
+		Webhooks: in.webhooks.endpoints, TrustJSON: in.trust, VerifyPage: offline, Operator: in.Config.Operator, PublicURL: public, SSO: sso.New(policy, time.Now), SignInFailed: m.signInFailed,
+		CertificateEnds: in.agencies.CertificateEnds, Now: time.Now, Log: in.log})
 	if err != nil {
 		return fmt.Errorf("console: %w", err)
 	}

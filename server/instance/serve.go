@@ -58,7 +58,7 @@ type private struct {
 // Listen opens the listeners of an instance; [Server.Serve] serves them.
 func Listen(in *Instance, version string) (*Server, error) {
 	s := &Server{in: in, log: in.log}
-	m := newMetrics(in)
+	m := newMetrics(in, version)
 	stopping := make(chan struct{})
 	handler, err := in.router(m, version, stopping)
 	if err != nil {
@@ -75,11 +75,12 @@ func Listen(in *Instance, version string) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	s.ln = limitListener(ln, room{in.Config.MaxConnections, in.Config.MaxConnectionsPerAddress, who.Trusts})
+	s.ln = m.countedRoom(ln, "public", room{all: in.Config.MaxConnections, perAddress: in.Config.MaxConnectionsPerAddress,
+		exempt: who.Trusts})
 	metrics := http.NewServeMux()
 	metrics.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	if err := errors.Join(s.listenPrivate(in.Config.MetricsListen, metrics), s.listenPrivate(in.Config.PprofListen,
-		profiles())); err != nil {
+	if err := errors.Join(s.listenPrivate(m, "metrics", in.Config.MetricsListen, metrics),
+		s.listenPrivate(m, "pprof", in.Config.PprofListen, profiles())); err != nil {
 		for _, p := range s.private {
 			err = errors.Join(err, p.ln.Close())
 		}
@@ -89,7 +90,7 @@ func Listen(in *Instance, version string) (*Server, error) {
 }
 
 // listenPrivate opens a private listener; without an address there is none.
-func (s *Server) listenPrivate(address string, h http.Handler) error {
+func (s *Server) listenPrivate(m *metrics, name, address string, h http.Handler) error {
 	if address == "" {
 		return nil
 	}
@@ -101,7 +102,7 @@ func (s *Server) listenPrivate(address string, h http.Handler) error {
 	// taken ends by the listener's rule.
 	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: s.in.Config.ReadTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
-	s.private = append(s.private, private{server, limitListener(ln, room{all: privateRoom, perAddress: privateRoom / 2})})
+	s.private = append(s.private, private{server, m.countedRoom(ln, name, room{all: privateRoom, perAddress: privateRoom / 2})})
 	return nil
 }
 
@@ -213,7 +214,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	if c.Console {
-		if err := in.mountConsole(r, desk, issuer, offline, public, stopping); err != nil {
+		if err := in.mountConsole(r, m, desk, issuer, offline, public, stopping); err != nil {
 			return nil, err
 		}
 	}

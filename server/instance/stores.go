@@ -120,7 +120,7 @@ func (c Config) makeObjects(ctx context.Context, initDir func(path string) error
 
 // uploadSigner is what makes addresses for direct uploads, nil where the store takes none.
 func uploadSigner(objects ObjectStore) upload.Signer {
-	if s, ok := objects.(*s3.Store); ok {
+	if s, ok := unwrapped(objects).(*s3.Store); ok {
 		return s
 	}
 	return nil
@@ -128,7 +128,7 @@ func uploadSigner(objects ObjectStore) upload.Signer {
 
 // sweepTemporary removes what uploads of killed processes left in the object store itself.
 func sweepTemporary(ctx context.Context, objects ObjectStore, before time.Time) (int, error) {
-	switch s := objects.(type) {
+	switch s := unwrapped(objects).(type) {
 	case *dir.Store:
 		return s.Sweep(ctx, before)
 	case *s3.Store:

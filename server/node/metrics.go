@@ -1,8 +1,12 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"stele/notary/chain/ceremony"
 )
 
 // collector reads the node's state when somebody asks.
@@ -12,6 +16,7 @@ var (
 	descHeight    = prometheus.NewDesc("stele_node_height", "Height of the chain at this node.", nil, nil)
 	descBehind    = prometheus.NewDesc("stele_node_behind_blocks", "Blocks that peers have and this node lacks.", nil, nil)
 	descPeers     = prometheus.NewDesc("stele_node_peers", "Nodes of the list of peers by whether they are connected.", []string{"connected"}, nil)
+	descPeer      = prometheus.NewDesc("stele_node_peer_connected", "Whether the node of a member is connected to this one, by the member's name.", []string{"name"}, nil)
 	descHeaders   = prometheus.NewDesc("stele_node_headers", "Anchor headers since the beginning.", nil, nil)
 	descPending   = prometheus.NewDesc("stele_node_pending_headers", "Headers without a quorum of cosignatures.", nil, nil)
 	descEpoch     = prometheus.NewDesc("stele_node_epoch", "Newest accepted epoch.", nil, nil)
@@ -23,7 +28,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descHeight, descBehind, descPeers, descHeaders, descPending, descEpoch, descRefused, descDisk, descCertified, descSilent} {
+	for _, d := range []*prometheus.Desc{descHeight, descBehind, descPeers, descPeer, descHeaders, descPending, descEpoch, descRefused, descDisk, descCertified, descSilent} {
 		ch <- d
 	}
 }
@@ -47,6 +52,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	connected := map[bool]int{}
 	for _, p := range s.Peers {
 		connected[p.Connected]++
+		if slices.ContainsFunc(c.n.peers.List, func(m ceremony.Peer) bool { return m.Name == p.Name }) { // strangers get no series
+			up := 0.0
+			if p.Connected {
+				up = 1
+			}
+			gauge(descPeer, up, p.Name)
+		}
 	}
 	gauge(descPeers, float64(connected[true]), "yes")
 	gauge(descPeers, float64(connected[false]), "no")
