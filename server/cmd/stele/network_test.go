@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,10 +32,10 @@ type network struct {
 	again map[int]*exec.Cmd // nodes that the test has started again
 }
 
-func startNetwork(t *testing.T) *network {
+func startNetwork(t *testing.T, extra ...string) *network {
 	t.Helper()
 	s := site{data: folder(t)}
-	return &network{server: s.start(t, "--validators", "4"), again: map[int]*exec.Cmd{}}
+	return &network{server: s.start(t, append([]string{"--validators", "4"}, extra...)...), again: map[int]*exec.Cmd{}}
 }
 
 // client reaches a node by the socket in its home.
@@ -134,14 +135,39 @@ func (n *network) compare() (anchors int) {
 	return anchors
 }
 
+// away waits until a dead node is called by its name where operators look; the service is well without.
+func (n *network) away(metrics string, i int) {
+	n.t.Helper()
+	name := n.info.Nodes[i].Name
+	up := regexp.MustCompile(`stele_chain_node_up\{name="` + regexp.QuoteMeta(name) + `",node="[^"]+"\}`)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // between two questions
+		said, counted := false, false
+		r := n.ready()
+		for _, c := range r.Checks {
+			said = said || c.OK && strings.Contains(c.Detail, "3 of 4 nodes answer; away: "+name+" since ")
+		}
+		for series, value := range scrape(n.t, metrics) {
+			counted = counted || up.MatchString(series) && value == "0"
+		}
+		if said && counted && r.Status == "ok" {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%+v\n%v", r, scrape(n.t, metrics))
+		}
+	}
+}
+
 // One of four killed: work goes on. Two: anchoring stops, intake does not. Back again: it
 // catches up. And whoever holds the log's key cannot fork it.
 func TestFourValidators(t *testing.T) {
 	t.Parallel()
-	n := startNetwork(t)
+	metrics := "127.0.0.1:" + freePort(t)
+	n := startNetwork(t, "--metrics-listen", metrics)
 	rec := n.notarize(digestRequest(newDigest(), "", "anchored"))
 	n.demand(rec, proof.Genuine)
 	n.killNode(3)
+	n.away(metrics, 3)
 	n.demand(n.notarize(digestRequest(newDigest(), "", "anchored")), proof.Genuine)
 	n.killNode(2)
 	var waiting []record
