@@ -8,16 +8,17 @@ import (
 
 	"stele/notary"
 	"stele/notary/batchlog"
+	"stele/server/clock"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
 )
 
 // Temporary reports whether the error of a start may go by itself, so that the same start is worth
-// another try: something that the service needs does not answer or has no room, or another process is
-// about to leave a port. Everything else is a refusal: somebody must look.
+// another try: something that the service needs does not answer or has no room, another process is about to
+// leave a port, or the clock is about to be set. Everything else is a refusal: somebody must look.
 func Temporary(err error) bool {
-	for _, kind := range []error{context.Canceled, context.DeadlineExceeded, syscall.EADDRINUSE, syscall.EADDRNOTAVAIL,
-		syscall.ENOSPC, syscall.EIO} {
+	for _, kind := range []error{context.Canceled, context.DeadlineExceeded, clock.ErrWrong, syscall.EADDRINUSE,
+		syscall.EADDRNOTAVAIL, syscall.ENOSPC, syscall.EIO} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -30,7 +31,8 @@ func Temporary(err error) bool {
 
 // Final reports whether a running server ended for a reason that a new start would meet again.
 func Final(err error) bool {
-	for _, kind := range []error{ErrForeign, batchlog.ErrFenced, batchlog.ErrMismatch, notary.ErrObjectDiffers, sqldb.ErrSchema} {
+	for _, kind := range []error{ErrForeign, batchlog.ErrFenced, batchlog.ErrMismatch, notary.ErrObjectDiffers,
+		sqldb.ErrSchema, sqldb.ErrWentBack} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -77,7 +77,7 @@ func TestStandbyThatLacksRecords(t *testing.T) {
 	for _, s := range []*server{a, b} {
 		c.work(context.Background(), t, s, 4, unavailable) // until it ends
 		<-s.done
-		if code := s.cmd.ProcessState.ExitCode(); code == 0 || !strings.Contains(s.log.String(), "the database went back") {
+		if code := s.cmd.ProcessState.ExitCode(); code != exitConfig || !strings.Contains(s.log.String(), "the database went back") {
 			t.Errorf("exit code %d:\n%s", code, s.log)
 		}
 	}
@@ -85,7 +85,7 @@ func TestStandbyThatLacksRecords(t *testing.T) {
 		t.Errorf("%d records were answered on a database that lacks %s", n-answered, lost.Number)
 	}
 	_, errs, code := site.output(t, "serve", "--listen", "127.0.0.1:0")
-	if code == 0 || !strings.Contains(errs, "the database is older") {
+	if code != exitConfig || !strings.Contains(errs, "the database is older") {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 }
