@@ -1,8 +1,8 @@
 """The e-government chain: headers, epochs and evidence. docs/formats.md section 6."""
 import re
 
-from primitives import (MAX_INT, Reader, Refused, ed25519_verify, included, leaf_hash, need, point, sm2_verify, sm3,
-                        time_ms)
+from primitives import (MAX_INT, Reader, Refused, consistent, ed25519_verify, included, leaf_hash, need, point, sm2_verify,
+                        sm3, time_ms)
 
 
 def parse_epoch(text):
@@ -41,6 +41,19 @@ def parse_header(text):
     return h
 
 
+def parse_link(text):
+    number = r"(0|[1-9][0-9]{0,15})"
+    m = re.fullmatch(rf"stele/chain-link/v1\nlog ([!-*,-~]{{1,128}})\nfrom ([!-*,-~]{{1,50}}) ([0-9a-f]{{64}})\nepoch {number}\n"
+                     rf"checkpoint {number} ([0-9a-f]{{64}})\ntime ([^\n]*)\n(.*)", text, re.DOTALL)
+    need(m and len(text) <= (96 << 10) + 1024, "link")
+    to = parse_epoch(m[8])
+    l = {"text": text, "origin": m[1], "from": m[2], "genesis": bytes.fromhex(m[3]), "epoch": int(m[4]), "size": int(m[5]), "root": bytes.fromhex(m[6]),
+         "time": time_ms(m[7]), "to": to}
+    need(max(l["epoch"], l["size"]) <= MAX_INT and l["time"] >= 0 and to["number"] == 0 and to["chain"] != l["from"], "link")
+    need(l["size"] or l["root"] == sm3(b""), "size 0")
+    return l
+
+
 def parse_evidence(text):
     r = Reader(text.encode(), 1 << 20)
 
@@ -73,6 +86,21 @@ def parse_evidence(text):
         need(len(e["signatures"]) <= 64 and len(e["joins"]) <= 64, "epoch")
         return e
 
+    def link():
+        r.lit('{"text":')
+        l = parse_link(r.string())
+        r.lit(',"log":')
+        l["log"] = r.b64()
+        r.lit(',"cosignatures":')
+        l["cosignatures"] = r.list(cosignature)
+        r.lit(',"epochs":')
+        l["epochs"] = r.list(epoch)
+        r.lit(',"path":')
+        l["path"] = r.list(r.hash)
+        r.lit("}")
+        need(len(l["cosignatures"]) <= 64 and len(l["path"]) <= 64, "link")
+        return l
+
     r.lit('{"kind":"stele/egov/v1","header":')
     ev = {"header": parse_header(r.string())}
     r.lit(',"position":')
@@ -83,6 +111,10 @@ def parse_evidence(text):
     ev["cosignatures"] = r.list(cosignature)
     r.lit(',"epochs":')
     ev["epochs"] = r.list(epoch)
+    ev["links"] = []
+    if r.maybe(',"links":'):
+        ev["links"] = r.list(link)
+        need(1 <= len(ev["links"]) <= 8, "links")
     r.lit("}")
     r.end()
     need(len(ev["path"]) <= 64 and len(ev["cosignatures"]) <= 64, "evidence")
@@ -121,12 +153,89 @@ def verify_evidence(genesis, ev, c, header_text=None, chain=None):
     need(included(ev["position"], h["count"], leaf_hash(c["text"].encode()), ev["path"], h["root"]), "anchors", Refused)
 
 
+def check_links(ev, c):
+    """Where the links lead and what they say of the checkpoint; no signatures."""
+    if not ev["links"]:
+        return
+    before, seen = None, {ev["links"][0]["from"]}
+    for l in ev["links"]:
+        if before:
+            need(l["from"] == before["to"]["chain"] and l["genesis"] == sm3(before["to"]["text"].encode()), "links do not join", Refused)
+            need(l["size"] >= before["size"] and l["time"] >= before["time"], "links go back", Refused)
+        need(l["to"]["chain"] not in seen, "loop", Refused)
+        seen.add(l["to"]["chain"])
+        need(l["origin"] == c["origin"], "log", Refused)
+        need(grown(l, c), "consistency", Refused)
+        before = l
+    need(before["to"]["chain"] == ev["header"]["chain"], "end of the links", Refused)
+
+
+def grown(l, c):
+    if l["size"] in (0, c["size"]):
+        return not l["path"] and (l["size"] == 0 or l["root"] == c["root"])
+    return l["size"] < c["size"] and consistent(l["size"], c["size"], l["root"], c["root"], l["path"])
+
+
+def check_link(former, l, text=None):
+    """The former chain lets the log go. Returns the epoch whose members signed."""
+    epoch = former
+    for e in l["epochs"]:
+        check_next(epoch, e)
+        epoch = e
+    need(epoch["number"] == l["epoch"], "epoch", Refused)
+    check_quorum(epoch, text or l["text"], l["cosignatures"])
+    return epoch
+
+
+def check_link_log(former, l, trust):
+    known = [x for x in trust["logs"] if x["origin"] == l["origin"]]
+    keys = [x["key"] for x in known if x["from"] <= l["time"] and (x["until"] is None or l["time"] <= x["until"])]
+    keys += [n["sm2"] for e in [former, *l["epochs"]] for n in e["notaries"] if n["origin"] == l["origin"] and n["sm2"] not in [x["key"] for x in known]]
+    need(any(sm2_verify(k, l["text"].encode(), l["log"]) for k in keys), "the log's signature", Refused)
+
+
+def follow(links, trust):
+    """Links of which the first leads from a pinned chain. Returns what was signed: chain, epoch, signatures."""
+    former, signed = trust["chains"][links[0]["from"]], []
+    for l in links:
+        need(l["from"] == former["chain"] and l["genesis"] == sm3(former["text"].encode()), "former chain", Refused)
+        epoch = check_link(former, l)
+        check_link_log(former, l, trust)
+        check_pins(former, l["epochs"], l["epoch"], l["time"])
+        signed.append((former, epoch, l["cosignatures"]))
+        signed += [(former, e, x["signatures"]) for e, x in zip([former, *l["epochs"]], l["epochs"])]
+        pinned = trust["chains"].get(l["to"]["chain"])
+        need(pinned is None or pinned["text"] == l["to"]["text"], "another chain of that name is pinned", Refused)
+        former = pinned or unpinned(l["to"])
+    return signed
+
+
+def unpinned(genesis):
+    """A chain of which the trust roots say nothing, but for links that lead to it."""
+    return {**genesis, "epochs": [], "members": {}}
+
+
 def renamed(ev, c, trust):
     """Evidence of a chain that is not pinned contradicts itself or is a pinned chain's."""
     name = ev["header"]["chain"]
+    try:
+        check_links(ev, c)
+    except Refused:
+        return True
     if any(e["chain"] != name for e in ev["epochs"]):
         return True
     for g in trust["chains"].values():
+        for l in ev["links"]:
+            if l["from"] == g["chain"]:
+                continue
+            line = "\nfrom %s %s\n"
+            text = l["text"].replace(line % (l["from"], l["genesis"].hex()), line % (g["chain"], sm3(g["text"].encode()).hex()), 1)
+            try:
+                need(l["to"]["chain"] != g["chain"], "link", Refused)
+                check_link(g, l, text)
+                return True
+            except Refused:
+                pass
         try:
             text = ev["header"]["text"].replace("\nchain " + name + "\n", "\nchain " + g["chain"] + "\n", 1)
             verify_evidence(g, ev, c, text, g["chain"])
@@ -136,12 +245,12 @@ def renamed(ev, c, trust):
     return False
 
 
-def check_pins(chain, ev):
-    """The epochs that are pinned besides the first: evidence keeps to them."""
-    pins, h = chain["epochs"], ev["header"]
-    for e in ev["epochs"]:
+def check_pins(chain, led, number, time):
+    """The epochs that are pinned besides the first: what members signed keeps to them. led are the epochs up to theirs."""
+    pins = chain["epochs"]
+    for e in led:
         need(e["number"] > len(pins) or sm3(e["text"].encode()) == pins[e["number"] - 1][0], "pinned epoch", Refused)
-    need(h["epoch"] >= len(pins) or h["time"] <= pins[h["epoch"]][1] + 5 * 60 * 1000, "after the term", Refused)
+    need(number >= len(pins) or time <= pins[number][1] + 5 * 60 * 1000, "after the term", Refused)
 
 
 def check_headers(a, b, path=None):

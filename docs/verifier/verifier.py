@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 
 from carriers import BadPackage, bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
-from chain import check_headers, check_pins, parse_evidence, renamed, verify_evidence
+from chain import check_headers, check_links, check_pins, follow, parse_evidence, renamed, unpinned, verify_evidence
 from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_statement, speaks_for
 from formats import check_trust_signature, parse_trust as parse_trust_file
 from gateways import check_attested, parse_gateway
@@ -78,20 +78,25 @@ def check_anchor(raw, c, trust):
     except Malformed:
         return "failed", "malformed", None
     h = ev["header"]
-    if h["chain"] not in trust["chains"]:
+    pinned = trust["chains"].get(h["chain"])
+    start = next((i for i, l in enumerate(ev["links"]) if l["from"] in trust["chains"] and may_anchor(trust, c["origin"], l["from"])), None)
+    if pinned is None and start is None:
         return ("failed", "bad_evidence", None) if renamed(ev, c, trust) else ("not_checked", "unknown_chain", None)
-    chain = trust["chains"][h["chain"]]
     try:
+        check_links(ev, c)
+        signed = follow(ev["links"][start:], trust) if start is not None else []
+        chain = pinned or unpinned(ev["links"][-1]["to"])
         verify_evidence(chain, ev, c)
-        check_pins(chain, ev)
+        check_pins(chain, ev["epochs"], h["epoch"], h["time"])
     except Refused:
         return "failed", "bad_evidence", None
-    if not may_anchor(trust, c["origin"], h["chain"]):
+    if start is None and not may_anchor(trust, c["origin"], h["chain"]):
         return "not_checked", "other_chain", None
     epochs = [chain, *ev["epochs"]]
     keys = [n["sm2"] for epoch in epochs for n in epoch["notaries"] if n["origin"] == c["origin"]]
-    signed = [(epochs[-1], ev["cosignatures"]), *((e, x["signatures"]) for e, x in zip(epochs, ev["epochs"]))]
-    return "passed", "", {"kind": kind, "chain": h["chain"], "height": h["height"], "time": h["time"], "keys": keys, "alone": any(alone(chain, *x) for x in signed), "header": h}
+    signed = [] if pinned else signed
+    signed += [(chain, epochs[-1], ev["cosignatures"]), *((chain, e, x["signatures"]) for e, x in zip(epochs, ev["epochs"]))]
+    return "passed", "", {"kind": kind, "chain": h["chain"], "height": h["height"], "time": h["time"], "keys": keys, "alone": any(alone(*x) for x in signed), "header": h}
 
 
 def alone(chain, epoch, signatures):

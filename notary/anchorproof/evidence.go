@@ -23,17 +23,22 @@ import (
 //	 "cosignatures":[{"validator":0,"signature":"<base64 DER>"},…],
 //	 "epochs":[{"text":"<epoch text>",
 //	            "signatures":[{"validator":0,"signature":"<base64 DER>"},…],
-//	            "joins":[{"validator":0,"sm2":"<base64 DER>","ed25519":"<base64>"},…]},…]}
+//	            "joins":[{"validator":0,"sm2":"<base64 DER>","ed25519":"<base64>"},…]},…]
+//	 [,"links":[{"text":"<link text>","log":"<base64 DER>","cosignatures":[…],"epochs":[…],
+//	             "path":["<base64 of 32 bytes>",…]},…]]}
 //
 // position and path place the checkpoint's text under the header's anchors root.
 // cosignatures are of validators of the header's epoch, ascending. epochs are all those
 // after the pinned epoch up to the header's; none when the header is of the pinned one.
+// links say how the log came to the header's chain from others, the oldest move first; the
+// key is absent where there are none.
 type Evidence struct {
 	Header       Header
 	Position     uint64
 	Path         []merkle.Hash
 	Cosignatures []Cosignature
 	Epochs       []SignedEpoch
+	Links        []Moved
 }
 
 // The wire structs fix the order of keys.
@@ -45,6 +50,7 @@ type (
 		Path         [][]byte          `json:"path"`
 		Cosignatures []wireCosignature `json:"cosignatures"`
 		Epochs       []wireEpoch       `json:"epochs"`
+		Links        []wireMoved       `json:"links,omitempty"`
 	}
 	wireCosignature struct {
 		Validator int    `json:"validator"`
@@ -68,11 +74,11 @@ func (e Evidence) Marshal() ([]byte, error) {
 	if err := e.Header.check(); err != nil {
 		return nil, err
 	}
-	w := wireEvidence{Kind: Kind, Header: e.Header.Text(), Position: e.Position,
-		Path: make([][]byte, len(e.Path)), Cosignatures: wireCosignatures(e.Cosignatures), Epochs: make([]wireEpoch, len(e.Epochs))}
-	for i := range e.Path {
-		w.Path[i] = e.Path[i][:]
+	if len(e.Links) > MaxLinks {
+		return nil, fmt.Errorf("%w evidence: more than %d links", ErrFormat, MaxLinks)
 	}
+	w := wireEvidence{Kind: Kind, Header: e.Header.Text(), Position: e.Position,
+		Path: wirePath(e.Path), Cosignatures: wireCosignatures(e.Cosignatures), Epochs: make([]wireEpoch, len(e.Epochs)), Links: wireLinks(e.Links)}
 	for i, s := range e.Epochs {
 		w.Epochs[i] = s.wire()
 	}
@@ -111,15 +117,12 @@ func (w wireEvidence) evidence() (Evidence, error) {
 	if err != nil {
 		return Evidence{}, err
 	}
-	if w.Position > MaxNumber || len(w.Path) > merkle.MaxPath {
-		return Evidence{}, fmt.Errorf("%w evidence: position or path too long", ErrFormat)
+	if w.Position > MaxNumber {
+		return Evidence{}, fmt.Errorf("%w evidence: position", ErrFormat)
 	}
-	e := Evidence{Header: h, Position: w.Position, Path: make([]merkle.Hash, len(w.Path))}
-	for i, p := range w.Path {
-		if len(p) != merkle.HashSize {
-			return Evidence{}, fmt.Errorf("%w evidence: a path holds hashes of %d bytes", ErrFormat, merkle.HashSize)
-		}
-		e.Path[i] = merkle.Hash(p)
+	e := Evidence{Header: h, Position: w.Position}
+	if e.Path, err = readPath(w.Path); err != nil {
+		return Evidence{}, err
 	}
 	if e.Cosignatures, err = cosignatures(w.Cosignatures); err != nil {
 		return Evidence{}, err
@@ -131,7 +134,30 @@ func (w wireEvidence) evidence() (Evidence, error) {
 		}
 		e.Epochs = append(e.Epochs, s)
 	}
-	return e, nil
+	e.Links, err = readLinks(w.Links)
+	return e, err
+}
+
+func wirePath(path []merkle.Hash) [][]byte {
+	out := make([][]byte, len(path))
+	for i := range path {
+		out[i] = path[i][:]
+	}
+	return out
+}
+
+func readPath(in [][]byte) ([]merkle.Hash, error) {
+	if len(in) > merkle.MaxPath {
+		return nil, fmt.Errorf("%w evidence: a path has at most %d hashes", ErrFormat, merkle.MaxPath)
+	}
+	out := make([]merkle.Hash, len(in))
+	for i, p := range in {
+		if len(p) != merkle.HashSize {
+			return nil, fmt.Errorf("%w evidence: a path holds hashes of %d bytes", ErrFormat, merkle.HashSize)
+		}
+		out[i] = merkle.Hash(p)
+	}
+	return out, nil
 }
 
 // Marshal returns the canonical JSON of a signed epoch, as it stands in evidence.
@@ -280,7 +306,8 @@ type Anchored struct {
 // checks the quorum over the header and the checkpoint's place under it. It uses SM2, SM3
 // and, for proofs of possession, Ed25519; no clock, no network.
 //
-// It does not check the log's own signature on the checkpoint.
+// It does not check the log's own signature on the checkpoint. Links do not matter to it: the
+// pinned epoch is one of the header's chain. See [SignedLink.Verify] and [Evidence.CheckLinks].
 func Verify(pinned Epoch, c checkpoint.Checkpoint, evidence []byte) (Anchored, error) {
 	e, err := ParseEvidence(evidence)
 	if err != nil {

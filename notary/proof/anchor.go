@@ -115,18 +115,8 @@ func VerifyAnchor(t *Trust, c checkpoint.Checkpoint, evidence []byte) (anchorpro
 	if err != nil {
 		return anchorproof.Anchored{}, err
 	}
-	chain, ok := t.chain(e.Header.Chain)
-	if !ok {
-		return anchorproof.Anchored{}, fmt.Errorf("the chain %q is not among the trust roots", e.Header.Chain)
-	}
-	a, err := e.Verify(chain.Genesis, c)
-	if err == nil {
-		_, err = chain.checkPins(e)
-	}
-	if err == nil && !t.mayAnchor(c.Origin, e.Header.Chain) {
-		err = fmt.Errorf("by the trust roots, the chain %q does not anchor the log %q", e.Header.Chain, c.Origin)
-	}
-	return a, err
+	p, err := t.prove(e, c)
+	return p.proven, err
 }
 
 // CheckAnchor checks evidence of any kind that this version knows for a checkpoint. Evidence

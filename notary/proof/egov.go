@@ -2,6 +2,7 @@ package proof
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -111,25 +112,23 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 	if err != nil {
 		return end(Failed, "malformed", err.Error())
 	}
-	chain, known := v.trust.chain(ev.Header.Chain)
-	if !known && v.renamed(ev, c) {
+	p, err := v.trust.prove(ev, c)
+	switch {
+	case errors.Is(err, errUnknownChain) && v.renamed(ev, c):
 		return end(Failed, "bad_evidence", "The evidence names another chain than the one whose validators signed it.")
-	}
-	if !known {
+	case errors.Is(err, errUnknownChain):
 		return end(NotChecked, "unknown_chain", fmt.Sprintf("The chain %q is not among your trust roots.", ev.Header.Chain))
-	}
-	proven, err := ev.Verify(chain.Genesis, c)
-	if err != nil {
+	case errors.Is(err, errOtherChain):
+		return end(NotChecked, "other_chain", fmt.Sprintf("By your trust roots, the chain %q does not anchor the log %q.", ev.Header.Chain, c.Origin))
+	case err != nil:
 		return end(Failed, "bad_evidence", err.Error())
 	}
-	ended, err := chain.checkPins(ev)
-	if err != nil {
-		return end(Failed, "bad_evidence", "The evidence does not keep to your trust roots: "+err.Error()+".")
+	chain, proven := p.chain, p.proven
+	a := chain.anchored(ev, proven, p.ended, c.Origin)
+	a.report.Moved = p.moved
+	if a.alone == nil {
+		a.alone = p.alone
 	}
-	if !v.trust.mayAnchor(c.Origin, ev.Header.Chain) {
-		return end(NotChecked, "other_chain", fmt.Sprintf("By your trust roots, the chain %q does not anchor the log %q.", ev.Header.Chain, c.Origin))
-	}
-	a := chain.anchored(ev, proven, ended, c.Origin)
 	step.Status, step.Detail = Passed, chain.detail(a)
 	step.Compared = []Comparison{{"chain", proven.Chain}, {"block", fmt.Sprint(proven.Height)}, {"time", a.report.Time}, {"header", ev.Header.Text()}}
 	return step, a
@@ -154,12 +153,7 @@ func (c TrustedChain) anchored(ev anchorproof.Evidence, proven anchorproof.Ancho
 		}
 	}
 	a.report.Organizations, a.named = c.organizations(epochs[len(epochs)-1], ev.Cosignatures)
-	a.alone = c.alone(epochs[len(epochs)-1], ev.Cosignatures)
-	for i, next := range ev.Epochs { // who could hand over alone could make the next members up
-		if m := c.alone(epochs[i], next.Signatures); a.alone == nil {
-			a.alone = m
-		}
-	}
+	a.alone = c.aloneIn(epochs[len(epochs)-1], ev.Cosignatures, ev.Epochs)
 	return a
 }
 
@@ -206,25 +200,12 @@ func (c TrustedChain) detail(a anchored) string {
 	default:
 		text += fmt.Sprintf(": %d organizations.", len(r.Organizations))
 	}
+	for _, m := range r.Moved {
+		text += fmt.Sprintf(" The log moved from the chain %s to %s at size %d, by its operator's date on %s: more than two thirds of the former chain's votes signed that.",
+			m.From, m.To, m.Size, m.At)
+	}
 	if r.TermEnded != "" {
 		text += fmt.Sprintf(" Their term ended on %s: it holds as far as their former keys are out of use.", r.TermEnded)
 	}
 	return text
-}
-
-// renamed reports whether evidence of a chain that is not pinned contradicts itself, or is
-// that of a pinned chain under another name. It tells edited evidence from a foreign one.
-func (v *verifier) renamed(ev anchorproof.Evidence, c checkpoint.Checkpoint) bool {
-	for _, e := range ev.Epochs {
-		if e.Chain != ev.Header.Chain {
-			return true
-		}
-	}
-	for _, pinned := range v.trust.Chains {
-		ev.Header.Chain = pinned.Genesis.Chain
-		if _, err := ev.Verify(pinned.Genesis, c); err == nil {
-			return true
-		}
-	}
-	return false
 }

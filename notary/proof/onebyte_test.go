@@ -28,6 +28,13 @@ func genuineBundles(t testing.TB) map[string]genuineBundle {
 	handOver(epochs)
 	out["after a hand-over"] = genuineBundle{epochs.Trust(), epochs.Notarize(document).Encode(), document, proof.Genuine}
 
+	moved := prooftest.New(prooftest.Options{Seed: "moved", Validators: 2, Entries: 3})
+	left := moved.ScopedTrust() // from before the move
+	handOver(moved)
+	to := moved.NextChain("egov-next", 1)
+	moved.Move(to, moved.Link(to))
+	out["after a move"] = genuineBundle{left, moved.Notarize(document).Encode(), document, proof.Genuine}
+
 	revoked := prooftest.New(prooftest.Options{Seed: "revoked", Entries: 2})
 	r := revoked.Issue(document)
 	c := revoked.Checkpoint()

@@ -119,6 +119,16 @@ type AnchorReport struct {
 	Organizations []string `json:"organizations,omitempty"` // that the trust roots name for the cosigners, each once
 	Power         uint64   `json:"power"`
 	TotalPower    uint64   `json:"totalPower"`
+	// Moved are the moves that brought the log to this chain and that could be checked, oldest first.
+	Moved []MovedReport `json:"moved,omitempty"`
+}
+
+// MovedReport is a move of the log from one chain to another, signed by the members of the former.
+type MovedReport struct {
+	From string `json:"from"` // chain ids
+	To   string `json:"to"`
+	At   string `json:"at"`   // as the log's operator dated it
+	Size uint64 `json:"size"` // of the log on the former chain
 }
 
 // The states of a [StandingReport] are [Revoked], [Superseded], and this one: a bundle that shows

@@ -102,13 +102,13 @@ func TestSecondVerifier(t *testing.T) {
 // TestSecondVerifierOnDamage compares both on evidence damaged at random, where the vectors'
 // authors may not have thought of something.
 func TestSecondVerifierOnDamage(t *testing.T) {
-	const count = 240
+	const count = 280
 	readSources(t)
 	committed := loadVectors(t)
 	set := &vectors.Set{Index: vectors.Index{Format: vectors.Format}, Files: map[string][]byte{
-		"trust.json": committed.Files["trust.json"], "trust-gateways.json": committed.Files["trust-gateways.json"], "document.pdf": committed.Files["document.pdf"]}}
+		"trust-moved-before.json": committed.Files["trust-moved-before.json"], "trust.json": committed.Files["trust.json"], "trust-gateways.json": committed.Files["trust-gateways.json"], "document.pdf": committed.Files["document.pdf"]}}
 	random := rand.New(rand.NewPCG(3, 4))
-	bundles := []string{"genuine", "attested-fabric-alone", "genuine-hand-over", "attested-fisco-later", "revoked", "attested-both", "consistency-later"}
+	bundles := []string{"genuine", "attested-fabric-alone", "genuine-hand-over", "attested-fisco-later", "revoked", "attested-both", "consistency-later", "moved-old-trust"}
 	var want []finding
 	digest, size := sm.Sum(committed.Files["document.pdf"]), int64(len(committed.Files["document.pdf"]))
 	for i := range count {
@@ -116,6 +116,9 @@ func TestSecondVerifierOnDamage(t *testing.T) {
 		v := vectors.Vector{Name: fmt.Sprint(i), Trust: "trust.json", Bundle: fmt.Sprintf("%d.json", i), Document: "document.pdf"}
 		if strings.HasPrefix(name, "attested") {
 			v.Trust = "trust-gateways.json"
+		}
+		if strings.HasPrefix(name, "moved") {
+			v.Trust = "trust-moved-before.json"
 		}
 		trust, err := proof.ParseTrust(set.Files[v.Trust])
 		fatalIfErr(t, err)

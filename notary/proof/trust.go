@@ -281,21 +281,21 @@ func (c TrustedChain) Organization(key *sm.PublicKey) (TrustedMember, bool) {
 	return c.Members[i], true
 }
 
-// checkPins reports whether evidence keeps to the pinned epochs, and the time at which the term
-// of its signers ended, where it did.
-func (c TrustedChain) checkPins(ev anchorproof.Evidence) (ended time.Time, err error) {
-	for _, e := range ev.Epochs {
+// checkPins reports whether what members of an epoch signed for a time keeps to the pinned epochs,
+// those that led to it being given, and the time at which the signers' term ended, where it did.
+func (c TrustedChain) checkPins(led []anchorproof.SignedEpoch, epoch uint64, at time.Time) (ended time.Time, err error) {
+	for _, e := range led {
 		if e.Number <= uint64(len(c.Epochs)) && e.Hash() != c.Epochs[e.Number-1].Hash {
 			return ended, fmt.Errorf("it leads around epoch %d, which your trust roots pin", e.Number)
 		}
 	}
-	if ev.Header.Epoch >= uint64(len(c.Epochs)) {
+	if epoch >= uint64(len(c.Epochs)) {
 		return ended, nil
 	}
-	ended = c.Epochs[ev.Header.Epoch].From
-	if ev.Header.Time().After(ended.Add(clockTolerance)) {
+	ended = c.Epochs[epoch].From
+	if at.After(ended.Add(clockTolerance)) {
 		return ended, fmt.Errorf("it is signed by members of epoch %d for a time after their term, which ended on %s",
-			ev.Header.Epoch, ended.Format(trustTime))
+			epoch, ended.Format(trustTime))
 	}
 	return ended, nil
 }

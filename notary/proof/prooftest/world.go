@@ -52,6 +52,7 @@ type World struct {
 	options Options
 	leaves  []merkle.Hash
 	serial  uint64
+	links   []anchorproof.SignedLink // by which the log came to its chain
 }
 
 // Agency is a tenant with its key and certificate chain.
@@ -226,7 +227,9 @@ func SignNote(c checkpoint.Checkpoint, name string, key Key) []byte {
 func (w *World) AnchorEvidence(c Checkpoint, signers ...int) anchorproof.Evidence {
 	position := w.options.Neighbours / 2
 	committed := slices.Insert(w.Chain.Neighbours(w.options.Neighbours), position, c.Checkpoint)
-	return w.Chain.Evidence(w.Tick(300*time.Millisecond), committed, position, signers...)
+	e := w.Chain.Evidence(w.Tick(300*time.Millisecond), committed, position, signers...)
+	e.Links = w.moves(c.Checkpoint)
+	return e
 }
 
 // Anchor is [World.AnchorEvidence] as it stands in a bundle.

@@ -30,5 +30,6 @@ func Build() *Set {
 	b.badAttested()
 	b.x509()
 	b.silences()
+	b.moved()
 	return b.set
 }
