@@ -52,6 +52,9 @@ type Options struct {
 	Reached    func(error)     // called when the chain has answered, with nil, or was unavailable; may be nil
 	MayLag     bool            // the target may show an older state of the chain: a head behind the stored evidence is no contradiction
 	OnAnchored func()          // called after evidence was stored; must not block
+	// From is the size of the log when it moved to this chain: evidence up to there is of a former
+	// one, which this chain need not know of. 0: it was always there.
+	From uint64
 
 	// Overdue gives the log an entry, when the chain has held the newest checkpoint, of this
 	// size, without evidence for OverdueAfter; again after twice that time, and so on, up to an
@@ -150,8 +153,9 @@ func (l *Loop) Check(ctx context.Context) error {
 			"restore the newest one, or, with all servers stopped, complete it with 'stele recover-tail'", ErrMismatch, size, c.Size)
 	case size == c.Size && root != c.Root && size > 0:
 		return fmt.Errorf("%w: the chain has another root for size %d", ErrMismatch, size)
-	case size < st.Anchored && !l.opt.MayLag:
-		return fmt.Errorf("%w: the database has evidence for size %d, the chain stands at %d: this is another chain or an older copy of it; restore the chain's folder", ErrMismatch, st.Anchored, size)
+	case size < st.Anchored && st.Anchored > l.opt.From && !l.opt.MayLag:
+		return fmt.Errorf("%w: the database has evidence for size %d, the chain stands at %d: this is another chain or an older copy of it. "+
+			"Restore the chain's folder; if it is lost for good, move the log to another chain (docs/chain.md, Moving)", ErrMismatch, st.Anchored, size)
 	}
 	l.told = st.Anchored
 	return nil

@@ -307,6 +307,23 @@ func (l SignedLink) Signers(former Epoch) (e Epoch, signed uint64, err error) {
 	return e, signed, nil
 }
 
+// SignAs adds the signature of the member of the former chain that has this key.
+func (l SignedLink) SignAs(former Epoch, key *sm.PrivateKey) (SignedLink, error) {
+	e, _, err := l.Signers(former)
+	if err != nil {
+		return l, err
+	}
+	i := slices.IndexFunc(e.Validators, func(v Validator) bool { return v.Key.Equal(key.Public()) })
+	if i < 0 {
+		return l, fmt.Errorf("the key is not that of a member of epoch %d of the chain %s, whose members sign", e.Number, e.Chain)
+	}
+	sig, err := key.Sign([]byte(l.Text()))
+	if err != nil {
+		return l, err
+	}
+	return l.Sign(Cosignature{Validator: i, Signature: sig}), nil
+}
+
 // Sign adds a member's signature in its place, or puts it in the place of its former one.
 func (l SignedLink) Sign(c Cosignature) SignedLink {
 	l.Cosignatures = slices.DeleteFunc(slices.Clone(l.Cosignatures), func(s Cosignature) bool { return s.Validator == c.Validator })

@@ -28,6 +28,7 @@ const (
 	signFile    = "sign.db"
 	dataDir     = "data"
 	identityKey = "identity"
+	homeMagic   = "stele/chain-home/v1"
 )
 
 // ErrHome is wrapped by every refusal to start on a home folder.
@@ -35,7 +36,7 @@ var ErrHome = errors.New("chain home folder")
 
 // identity says whose home a folder is.
 func (c Config) identity() string {
-	return fmt.Sprintf("stele/chain-home/v1\nchain %s\ngenesis %s\nconsensus %x\n", c.Genesis.Chain, c.Genesis.Hash(), []byte(c.publicKey()))
+	return fmt.Sprintf(homeMagic+"\nchain %s\ngenesis %s\nconsensus %x\n", c.Genesis.Chain, c.Genesis.Hash(), []byte(c.publicKey()))
 }
 
 // Init makes the home folder of a node. The folder must be empty or not exist: a chain
@@ -183,7 +184,16 @@ func (c Config) openState(db *bolt.DB) (*home, error) {
 
 // sameIdentity says which line of the identity differs.
 func (c Config) sameIdentity(id string) error {
-	want := strings.Split(c.identity(), "\n")
+	return c.sameLines(id, strings.Split(c.identity(), "\n"))
+}
+
+// sameChain is sameIdentity for whoever has not the validator's key: the consensus key, in the last
+// line, does not matter.
+func (c Config) sameChain(id string) error {
+	return c.sameLines(id, []string{homeMagic, "chain " + c.Genesis.Chain, "genesis " + c.Genesis.Hash().String()})
+}
+
+func (c Config) sameLines(id string, want []string) error {
 	got := strings.Split(id, "\n")
 	for i, w := range want {
 		if i >= len(got) || got[i] != w {

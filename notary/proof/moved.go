@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"stele/crypto/merkle"
 	"stele/crypto/sm"
 	"stele/notary/anchorproof"
 	"stele/notary/checkpoint"
@@ -94,6 +95,40 @@ func (t *Trust) follow(p *proved, links []anchorproof.Moved) error {
 		former = next
 	}
 	return nil
+}
+
+// CheckLink checks that a log may leave a pinned chain by a link: its members' quorum and the log's
+// signature, as evidence that carries the link will be checked.
+func CheckLink(t *Trust, l anchorproof.SignedLink) error {
+	if _, pinned := t.chain(l.From); !pinned {
+		return fmt.Errorf("%w: %s", errUnknownChain, l.From)
+	}
+	if !t.mayAnchor(l.Origin, l.From) {
+		return fmt.Errorf("%w: %s, %s", errOtherChain, l.From, l.Origin)
+	}
+	return t.follow(&proved{}, []anchorproof.Moved{{SignedLink: l}})
+}
+
+// PinChain pins a chain that is to anchor a log beside those that do, and reports whether that is
+// new. It is for whoever makes trust roots: a trust that others use must not be changed.
+func (t *Trust) PinChain(origin string, c TrustedChain) (bool, error) {
+	have, pinned := t.chain(c.Genesis.Chain)
+	if pinned && have.Genesis.Hash() != c.Genesis.Hash() {
+		return false, fmt.Errorf("%w: another chain %s is pinned", ErrTrust, c.Genesis.Chain)
+	}
+	if !pinned {
+		t.Chains = append(t.Chains, c)
+	}
+	return t.LetAnchor(origin, c.Genesis.Chain) || !pinned, nil
+}
+
+// Chain returns what is pinned of the chain with this epoch 0.
+func (t *Trust) Chain(genesis merkle.Hash) (TrustedChain, bool) {
+	i := slices.IndexFunc(t.Chains, func(c TrustedChain) bool { return c.Genesis.Hash() == genesis })
+	if i < 0 {
+		return TrustedChain{}, false
+	}
+	return t.Chains[i], true
 }
 
 // logKeysAt are the keys that the log may have signed a link with: the pinned ones that were valid

@@ -56,6 +56,8 @@ type peer struct {
 	since  time.Time // guarded by mu; of up, zero before the first answer or failure
 	aside  time.Time // guarded by mu; not to be asked before
 	lied   uint64    // guarded by mu; answers that did not verify
+	ours   bool      // guarded by mu; it said once that it is of the pinned chain
+	other  error     // guarded by mu; that it is of another one, as it said last; or nil
 }
 
 // New returns the chain whose first epoch is pinned, as these nodes show it. [Target.Run]
@@ -98,18 +100,24 @@ func (t *Target) Now(ctx context.Context) (time.Time, error) {
 	return said[len(said)/2].Add(time.Since(start) / 2), nil
 }
 
-// Run watches the nodes until ctx ends.
+// Run watches the nodes until ctx ends, or until all that have answered are of another chain
+// ([ErrOtherChain]).
 func (t *Target) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var wg sync.WaitGroup
 	for _, p := range t.peers {
-		wg.Go(func() { t.watch(ctx, p) })
+		wg.Go(func() { t.watch(ctx, p, cancel) })
 	}
 	wg.Wait()
+	if err := context.Cause(ctx); errors.Is(err, ErrOtherChain) {
+		return err
+	}
 	return nil
 }
 
-// watch waits for the changes of one node, again and again.
-func (t *Target) watch(ctx context.Context, p *peer) {
+// watch waits for the changes of one node, again and again. It calls end when no node is of the chain.
+func (t *Target) watch(ctx context.Context, p *peer, end context.CancelCauseFunc) {
 	pause := retryFirst
 	for known := false; ctx.Err() == nil; {
 		var s Status
@@ -119,11 +127,14 @@ func (t *Target) watch(ctx context.Context, p *peer) {
 		} else {
 			s, err = p.Status(ctx)
 		}
-		if err == nil && s.Chain != t.pinned.Chain {
-			err = fmt.Errorf("it is a node of chain %q", s.Chain)
+		if err == nil {
+			err = t.belongs(p, s)
 		}
 		if t.note(ctx, p, s, err) {
 			t.changed.Notify()
+		}
+		if err := t.foreign(); err != nil {
+			end(err)
 		}
 		if known = err == nil; known {
 			pause = retryFirst

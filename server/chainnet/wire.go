@@ -102,6 +102,7 @@ func (f *Failure) Unwrap() error { return f.meaning }
 type Status struct {
 	Name       string            `json:"name"` // of the member
 	Chain      string            `json:"chain"`
+	Genesis    string            `json:"genesis,omitempty"` // SM3 of epoch 0, hex; nodes of before leave it out
 	Version    string            `json:"version"`
 	Now        time.Time         `json:"now"` // the node's clock
 	Height     uint64            `json:"height"`

@@ -36,6 +36,7 @@ type chainLoop struct {
 	// away says that the chain is run elsewhere: that it cannot be reached, or is behind, keeps
 	// the server from nothing.
 	away bool
+	from uint64 // size at which the log moved to this chain, see anchor.Options
 }
 
 // dependency is what the chain is called among what this server depends on.
@@ -87,7 +88,7 @@ func (in *Instance) addLoop(l chainLoop, target anchor.Target, p ChainPolicy, re
 		in.outages.Watch(l.dependency(), nil)
 		reached = func(err error) { in.outages.Report(l.dependency(), err) }
 	}
-	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Overdue: overdue, Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away,
+	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Overdue: overdue, Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away, From: l.from,
 		Nodes: in.Tiles.Nodes, Log: in.log, Outages: in.outages, Dependency: l.dependency(), Reached: reached,
 		Signature:  in.signature,
 		Verify:     func(c checkpoint.Checkpoint, evidence []byte) error { return proof.CheckAnchor(in.Trust, c, evidence) },
@@ -128,11 +129,15 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 	if err := in.publishTrust(); err != nil {
 		return err
 	}
-	if in.chain != nil {
-		in.addLoop(chainLoop{name: anchorproof.Kind, title: in.id.Chain, final: true}, in.chain, in.Policy.Egov, 0)
+	var own anchor.Target
+	switch {
+	case in.chain != nil:
+		own = in.chain
+	case in.network != nil:
+		own = in.network
 	}
-	if in.network != nil {
-		in.addLoop(chainLoop{name: anchorproof.Kind, title: in.id.Chain, final: true, away: true}, in.network, in.Policy.Egov, 0)
+	if own != nil {
+		in.addLoop(chainLoop{name: anchorproof.Kind, title: in.id.Chain, final: true, away: in.network != nil, from: in.movedAt}, in.withLinks(own), in.Policy.Egov, 0)
 	}
 	for _, b := range in.Policy.BSN {
 		target, err := b.open(in.Config, pass)
@@ -161,7 +166,7 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 
 // belongs compares the database with the chain of a node that has just started.
 func (in *Instance) belongs(ctx context.Context, node *chain.Node) error {
-	return anchor.NewLoop(in.DB, egov.New(node), anchor.Options{Name: anchorproof.Kind}).Check(ctx)
+	return anchor.NewLoop(in.DB, egov.New(node), anchor.Options{Name: anchorproof.Kind, From: in.movedAt}).Check(ctx)
 }
 
 // open makes the client of an application.

@@ -131,13 +131,14 @@ func chainOf(c Config, req InitRequest, pass keystore.Secret, logKey *sm.PublicK
 	return *req.Genesis, nil
 }
 
-// genesis is the pinned first epoch, which must be the instance's.
+// genesis is the pinned first epoch of the instance's present chain.
 func (s *Stores) genesis() (anchorproof.Epoch, error) {
-	g := s.Trust.Chains[0].Genesis
-	if g.Hash().String() != s.id.Epoch0 {
-		return g, fmt.Errorf("%w: the trust roots pin another chain than the instance's", ErrForeign)
+	for _, c := range s.Trust.Chains {
+		if c.Genesis.Hash().String() == s.id.Epoch0 {
+			return c.Genesis, nil
+		}
 	}
-	return g, nil
+	return anchorproof.Epoch{}, fmt.Errorf("%w: the trust roots do not pin the instance's chain %s with epoch 0 %s", ErrForeign, s.id.Chain, s.id.Epoch0)
 }
 
 // openNetwork prepares anchoring through nodes elsewhere. That none answers at the moment
@@ -156,8 +157,11 @@ func (in *Instance) openNetwork(ctx context.Context) error {
 		return err
 	}
 	in.clock.Add(clock.Source{Name: "the chain's nodes", Now: in.network.Now})
-	return nil
+	return moveHint(in.network.Check(ctx))
 }
+
+// watchNetwork watches the nodes until ctx ends, or until it shows that they are of another chain.
+func (in *Instance) watchNetwork(ctx context.Context) error { return moveHint(in.network.Run(ctx)) }
 
 // chainViews hands out what the explorer shows. A view is shared for a moment: the public
 // asks for it, and the chain's nodes must not feel that. It is safe for concurrent use.

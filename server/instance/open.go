@@ -16,6 +16,7 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/signednote"
 	"stele/notary"
+	"stele/notary/anchorproof"
 	"stele/notary/archive"
 	"stele/notary/batchlog"
 	"stele/notary/bulk"
@@ -60,6 +61,10 @@ type Stores struct {
 // OpenStores opens database, object store and trust roots and checks that they belong to
 // one instance. Nothing is created.
 func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
+	return openStores(ctx, c, (*Stores).checkChain)
+}
+
+func openStores(ctx context.Context, c Config, checkChain func(*Stores, sqldb.Instance) error) (s *Stores, err error) {
 	s = &Stores{Config: c}
 	defer func() {
 		if err != nil {
@@ -76,7 +81,7 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 	s.objectTimes = newObjectTimes()
 	s.Objects = &timed{objects, s.objectTimes}
 	s.Tiles = batchlog.NewTiles(s.Objects, cachedTiles)
-	return s, s.checkIdentity(ctx)
+	return s, s.checkIdentity(ctx, checkChain)
 }
 
 // openDatabase opens what is beside the object store.
@@ -119,15 +124,24 @@ func readIdentity(c Config) (identity, error) {
 	return id, nil
 }
 
-func (s *Stores) checkIdentity(ctx context.Context) error {
-	in, err := s.checkDatabase(ctx)
+// checkChain refuses a server where a move to another chain is not finished.
+func (s *Stores) checkChain(in sqldb.Instance) error {
+	if in.Chain == s.id.Epoch0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the database names the chain with epoch 0 %s, %s the one with %s. If the log was moved to another chain, run 'stele chain move' with the same link here as well, and set chain and chain-nodes for the new one (docs/chain.md, Moving); else restore %s",
+		ErrForeign, in.Chain, s.Config.path(fileIdentity), s.id.Epoch0, s.Config.path(fileIdentity))
+}
+
+func (s *Stores) checkIdentity(ctx context.Context, checkChain func(*Stores, sqldb.Instance) error) error {
+	in, err := s.checkDatabase(ctx, checkChain)
 	if err != nil {
 		return err
 	}
 	return s.checkObjects(ctx, in)
 }
 
-func (s *Stores) checkDatabase(ctx context.Context) (sqldb.Instance, error) {
+func (s *Stores) checkDatabase(ctx context.Context, checkChain func(*Stores, sqldb.Instance) error) (sqldb.Instance, error) {
 	in, err := s.DB.Instance(ctx)
 	if errors.Is(err, notary.ErrNotFound) {
 		return in, fmt.Errorf("%w: the database holds a schema but no instance; an init was interrupted: empty it and run init again", ErrForeign)
@@ -135,10 +149,10 @@ func (s *Stores) checkDatabase(ctx context.Context) (sqldb.Instance, error) {
 	if err != nil {
 		return in, fmt.Errorf("read the database's instance: %w", err)
 	}
-	if in.ID != s.id.ID || in.Chain != s.id.Epoch0 {
+	if in.ID != s.id.ID {
 		return in, fmt.Errorf("%w: the database belongs to instance %s, the data folder to %s; correct the database URL or the data folder", ErrForeign, in.ID, s.id.ID)
 	}
-	return in, nil
+	return in, checkChain(s, in)
 }
 
 func (s *Stores) checkObjects(ctx context.Context, in sqldb.Instance) error {
@@ -214,9 +228,11 @@ type Instance struct {
 	pastKeys []*signednote.Verifier // that the log has had, and has
 	batch    *batchlog.Log
 	holder   string
-	chain    *chainKeeper     // nil unless this server runs the validator
-	network  *chainnet.Target // nil unless validators run elsewhere
-	loops    []chainLoop      // one for each chain that is anchored on
+	chain    *chainKeeper             // nil unless this server runs the validator
+	network  *chainnet.Target         // nil unless validators run elsewhere
+	loops    []chainLoop              // one for each chain that is anchored on
+	moves    []anchorproof.SignedLink // by which the log came to its chain, the newest few
+	movedAt  uint64                   // size of the log at the newest of them
 	usage    *auth.Usage
 	webhooks *webhooks
 	people   *people.People
@@ -253,6 +269,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 	host, _ := os.Hostname()
 	in.holder = fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
 	if err := in.openLog(ctx, pass); err != nil {
+		return nil, err
+	}
+	if err := in.openLinks(ctx); err != nil {
 		return nil, err
 	}
 	switch c.Chain {
@@ -323,6 +342,9 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 	if err != nil {
 		return err
 	}
+	if !genesis.Validators[0].Key.Equal(cosign.Public()) {
+		return fmt.Errorf("%w: %s is not the key of the chain %s. If its nodes run elsewhere, set chain=nodes and chain-nodes; else correct the key folder", ErrForeign, c.keyPath(fileCosignKey), genesis.Chain)
+	}
 	in.chain = &chainKeeper{log: in.log, outages: in.outages, clock: in.clock.Check, config: chain.Config{Home: c.path(folderChain),
 		Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey, Cosign: cosign.Sign, CosignKey: cosign.Public(),
 		Log: in.log.With("part", "chain")}}
@@ -333,7 +355,7 @@ func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
 		return in.belongs(ctx, node)
 	}
 	if err := in.chain.open(context.WithoutCancel(ctx), in.clock.Confirmed()); err != nil {
-		return fmt.Errorf("start the chain: %w", err)
+		return fmt.Errorf("start the chain: %w", moveHint(err))
 	}
 	return nil
 }
@@ -381,7 +403,7 @@ func (in *Instance) start(ctx context.Context, pass keystore.Secret, scanner fil
 	in.Bulk = bulk.New(in.DB, in.DB, in.Objects, bulk.Options{Notary: in.Intake, Records: in.Archive, Classes: in.Classes, Scanner: scanner, Tables: documents, Leases: in.DB, Holder: in.holder, Temp: in.Config.Data, Limits: bulkLimits(in.Config), Now: time.Now, Log: in.log, Outages: in.outages})
 	in.run(background, "bulk", in.Bulk.Run)
 	if in.network != nil {
-		in.run(background, "chain nodes", in.network.Run)
+		in.run(background, "chain nodes", in.watchNetwork)
 	}
 	in.run(background, "uploads", in.Uploads.Run)
 	in.run(background, "sweep", in.sweepLoop)

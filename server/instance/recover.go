@@ -186,7 +186,7 @@ func RebuildStore(ctx context.Context, c Config, log *slog.Logger) (out *Rebuilt
 	if err := s.openDatabase(ctx); err != nil {
 		return nil, err
 	}
-	in, err := s.checkDatabase(ctx)
+	in, err := s.checkDatabase(ctx, (*Stores).checkChain)
 	if err != nil {
 		return nil, err
 	}

@@ -329,7 +329,7 @@ func (n *Node) Status() (chainnet.Status, error) {
 	if err != nil {
 		return chainnet.Status{}, err
 	}
-	out := chainnet.Status{Name: n.member.Name, Chain: s.Chain, Version: n.version, Now: n.now().UTC(), Height: s.Height, Base: s.Base, Behind: s.Behind(), CatchingUp: s.CatchingUp, Validating: s.Validating,
+	out := chainnet.Status{Name: n.member.Name, Chain: s.Chain, Genesis: n.chain.Genesis().Hash().String(), Version: n.version, Now: n.now().UTC(), Height: s.Height, Base: s.Base, Behind: s.Behind(), CatchingUp: s.CatchingUp, Validating: s.Validating,
 		Failed: s.Failed, Headers: s.Headers, Pending: s.Pending, Epoch: s.Epoch, EpochAt: s.EpochAt, Refused: s.Refused, DiskBytes: n.disk()}
 	for _, v := range s.Validators {
 		out.Members = append(out.Members, chainnet.Member{Name: v.Name, Power: v.Power})

@@ -281,3 +281,16 @@ func (h Home) diskBytes() int64 {
 	})
 	return n
 }
+
+// SignLink adds this member's signature to a link by which a log leaves the chain.
+func (h Home) SignLink(l anchorproof.SignedLink, pass keystore.Secret) (anchorproof.SignedLink, error) {
+	genesis, _, err := h.Joined()
+	if err != nil {
+		return l, err
+	}
+	_, k, err := h.load(pass)
+	if err != nil {
+		return l, err
+	}
+	return l.SignAs(genesis, k.cosign)
+}

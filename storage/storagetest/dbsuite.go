@@ -22,7 +22,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"ReceiveAllOrNothing": testReceiveAllOrNothing, "ReceiveCancelled": testReceiveCancelled, "ReceiveMany": testReceiveMany,
 		"FindRecord": testFindRecord, "ListRecords": testListRecords, "ExistingRecords": testExistingRecords, "Evidence": testEvidence,
 		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "AgencyEnds": testAgencyEnds, "Seals": testSeals, "SealBook": testSealBook, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims, "Prepared": testPrepared,
-		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Fence": testFence, "Lease": testLease, "SaveEvidence": testSaveEvidence,
+		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Fence": testFence, "MoveChain": testMoveChain, "Lease": testLease, "SaveEvidence": testSaveEvidence,
 		"SaveEvidenceRace": testSaveEvidenceRace, "RequiredChains": testRequiredChains, "Marks": testMarks, "Entries": testEntries,
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
 		"Uploads": testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord, "UploadLimit": testUploadLimit,

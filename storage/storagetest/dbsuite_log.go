@@ -97,6 +97,22 @@ func testAdvance(t *testing.T, s *Site) {
 	wantEvents(t, s, "record.logged", 2)
 }
 
+// testMoveChain: the present chain and the links that lead to it change together, from where they stand.
+func testMoveChain(t *testing.T, s *Site) {
+	before, err := s.DB.Instance(t.Context())
+	fatalIfErr(t, err)
+	fatalIfErr(t, s.another(t).MoveChain(t.Context(), before.Chain, "the second", []byte("a link")))
+	if err := s.DB.MoveChain(t.Context(), before.Chain, "the third", []byte("another link")); !errors.Is(err, sqldb.ErrChainMoved) {
+		t.Errorf("moved from where it no longer is: %v", err)
+	}
+	fatalIfErr(t, s.DB.MoveChain(t.Context(), "the second", "the third", []byte("the next link")))
+	now, err := s.another(t).Instance(t.Context())
+	links, err2 := s.DB.ChainLinks(t.Context())
+	if err != nil || err2 != nil || now.ID != before.ID || now.Chain != "the third" || fmt.Sprintf("%s", links) != "[a link the next link]" {
+		t.Errorf("%+v, %s, %v, %v", now, links, err, err2)
+	}
+}
+
 // testFence: from the moment that another key is the log's nobody advances who has not seen it.
 func testFence(t *testing.T, s *Site) {
 	s.Receive(t, 5)

@@ -33,6 +33,7 @@ type cli struct {
 	Init          initCmd          `cmd:"" help:"Create a new instance: keys, root certificate, chain, object store, database, empty log."`
 	Node          nodeCmd          `cmd:"" help:"Run a member of the chain, and take part in its decisions."`
 	LogKey        logKeyCmd        `cmd:"" help:"The public key of the instance's log, for the members of a chain that admit it, and its change."`
+	Chain         chainCmd         `cmd:"" help:"Move the log to another chain, by a link that verifiers follow."`
 	Migrate       migrateCmd       `cmd:"" help:"Bring the database schema up to this program, or say what that takes."`
 	Agency        agencyCmd        `cmd:"" help:"Add and list agencies; renew, replace and end what they sign with."`
 	Keys          keysCmd          `cmd:"" help:"Change the passphrase of all keys."`

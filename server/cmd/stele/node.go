@@ -23,16 +23,17 @@ import (
 )
 
 type nodeCmd struct {
-	Init    nodeInitCmd    `cmd:"" help:"Make the keys of a member of the chain, and the public file that it hands in."`
-	Genesis nodeGenesisCmd `cmd:"" help:"Put the public files of all members together: the genesis and the list of peers."`
-	Trial   nodeTrialCmd   `cmd:"" help:"Do the whole ceremony in one folder, for a network on one machine."`
-	Join    nodeJoinCmd    `cmd:"" help:"Take the genesis into a home, after its fingerprint was compared."`
-	Run     nodeRunCmd     `cmd:"" help:"Run the node of a home."`
-	Status  nodeStatusCmd  `cmd:"" help:"Print how a running node is."`
-	Peers   nodePeersCmd   `cmd:"" help:"List, add and remove the peers of a home."`
-	Propose nodeProposeCmd `cmd:"" help:"Write a proposal for the next epoch: members and logs that come, go or change."`
-	Sign    nodeSignCmd    `cmd:"" help:"Add this member's signatures to a proposal."`
-	Submit  nodeSubmitCmd  `cmd:"" help:"Hand a proposal to the chain that enough members have signed."`
+	Init     nodeInitCmd     `cmd:"" help:"Make the keys of a member of the chain, and the public file that it hands in."`
+	Genesis  nodeGenesisCmd  `cmd:"" help:"Put the public files of all members together: the genesis and the list of peers."`
+	Trial    nodeTrialCmd    `cmd:"" help:"Do the whole ceremony in one folder, for a network on one machine."`
+	Join     nodeJoinCmd     `cmd:"" help:"Take the genesis into a home, after its fingerprint was compared."`
+	Run      nodeRunCmd      `cmd:"" help:"Run the node of a home."`
+	Status   nodeStatusCmd   `cmd:"" help:"Print how a running node is."`
+	Peers    nodePeersCmd    `cmd:"" help:"List, add and remove the peers of a home."`
+	Propose  nodeProposeCmd  `cmd:"" help:"Write a proposal for the next epoch: members and logs that come, go or change."`
+	Sign     nodeSignCmd     `cmd:"" help:"Add this member's signatures to a proposal."`
+	SignLink nodeSignLinkCmd `cmd:"" name:"sign-link" help:"Add this member's signature to a link by which a log leaves the chain."`
+	Submit   nodeSubmitCmd   `cmd:"" help:"Hand a proposal to the chain that enough members have signed."`
 }
 
 // NodeHome is the home of a node and the passphrase of its keys.

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stele/crypto/sm"
+	"stele/notary/anchorproof"
+	"stele/notary/proof"
+	"stele/server/instance"
+)
+
+// moving is a log on its way from chain to chain: what was notarized where, and trust roots of all times.
+type moving struct {
+	*testing.T
+	records map[string]record
+	bundles map[string][]byte
+	trusts  map[string]*proof.Trust
+}
+
+func newMoving(t *testing.T) *moving {
+	return &moving{t, map[string]record{}, map[string][]byte{}, map[string]*proof.Trust{}}
+}
+
+// notarize anchors a record, and notes it with the trust roots of now.
+func (m *moving) notarize(s *server, name string) {
+	m.Helper()
+	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
+	s.becomesGenuine(rec)
+	m.records[name], m.bundles[name], m.trusts["trust roots of "+name] = rec, s.bundle(rec), s.trust
+}
+
+// hold demands that all bundles, as they were made and as they are now, hold under all trust roots,
+// the oldest included; and that those from after the move say so.
+func (m *moving) hold(s *server, from, to string) {
+	m.Helper()
+	for name, rec := range m.records {
+		m.bundles[name+", fetched again"], m.records[name+", fetched again"] = s.bundle(rec), rec
+	}
+	s.genuineFor(m.trusts, m.bundles, m.records)
+	for name := range m.bundles {
+		if strings.Contains(name, "again") {
+			delete(m.bundles, name)
+			delete(m.records, name)
+		}
+	}
+	moved := 0
+	for name, b := range m.bundles {
+		d, err := sm.ParseDigest(m.records[name].Document.SM3)
+		fatalIfErr(m.T, err)
+		for _, a := range proof.Verify(s.trust, &d, b).Anchors {
+			for _, x := range a.Moved {
+				if x.From == from && x.To == to {
+					moved++
+				}
+			}
+		}
+	}
+	if moved == 0 {
+		m.Errorf("no report says that the log moved from %s to %s", from, to)
+	}
+}
+
+// nodesOf are the settings of a server that anchors on a network.
+func (n *network) settings() []string {
+	var urls []string
+	for _, city := range n.info.Nodes {
+		urls = append(urls, "http://"+city.API)
+	}
+	return []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","), "--chain-token-file", filepath.Join(n.data, "nodes", "token")}
+}
+
+// link makes a link to the network.
+func (s site) linkTo(t *testing.T, n *network, extra ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "link.json")
+	s.succeeds(t, append([]string{"chain", "link", "--to", filepath.Join(n.data, "nodes", "genesis.txt"), "--fingerprint",
+		n.trust.Chains[0].Genesis.Hash().String(), "-o", file}, extra...)...)
+	return file
+}
+
+// with is the site with other settings after its own.
+func (s site) with(args ...string) site {
+	return site{data: s.data, args: slices.Concat(s.args, args)}
+}
+
+func readLink(t *testing.T, file string) anchorproof.SignedLink {
+	t.Helper()
+	l, err := instance.MergeLinks(must(os.ReadFile(file)))
+	fatalIfErr(t, err)
+	return l
+}
+
+// A pilot with an embedded chain becomes part of a network. Whoever pinned the embedded chain follows.
+func TestMoveToNetwork(t *testing.T) {
+	t.Parallel()
+	n := startNetwork(t)
+	forEachBackend(t, func(t *testing.T, s site) {
+		m := newMoving(t)
+		srv := s.start(t)
+		m.notarize(srv, "the pilot")
+		on := s.with(n.settings()...)
+		// What an operator may try first: it is refused at once, and names the way out.
+		srv.stop()
+		on.fails(t, "stele chain link", "serve", "--listen", "127.0.0.1:0")
+		n.admit(s.succeeds(t, "log-key"))
+
+		file := s.linkTo(t, n)
+		srv = s.start(t)
+		m.notarize(srv, "after the link was made")
+		on.fails(t, "runs", "chain", "move", file)
+		srv.stop()
+		on.fails(t, "make the link anew", "chain", "move", file)
+		file = s.linkTo(t, n)
+		s.fails(t, "--chain nodes", "chain", "move", file)
+		on.succeeds(t, "chain", "move", file)
+		on.succeeds(t, "chain", "move", file) // again: nothing to do
+		s.fails(t, "chain=nodes", "serve", "--listen", "127.0.0.1:0")
+
+		srv = on.start(t)
+		m.notarize(srv, "the network")
+		m.hold(srv, readLink(t, file).From, n.trust.Chains[0].Genesis.Chain)
+		srv.stop()
+		on.fsck(t)
+		on.fails(t, "does not come back", "chain", "link", "--to", filepath.Join(n.data, "nodes", "genesis.txt"), "--fingerprint",
+			n.trust.Chains[0].Genesis.Hash().String(), "-o", filepath.Join(t.TempDir(), "back.json"))
+	})
+}
+
+// The embedded chain's folder is lost: the log goes on with a new one, on both pairs of stores, and
+// with crashes between all steps. A second server follows.
+func TestMoveFromLostChain(t *testing.T) {
+	t.Parallel()
+	forEachBackend(t, func(t *testing.T, s site) {
+		t.Parallel()
+		m := newMoving(t)
+		srv := s.start(t)
+		m.notarize(srv, "the first chain")
+		srv.stop()
+		chain := filepath.Join(s.data, "chain")
+		fatalIfErr(t, os.Rename(chain, chain+"-away"))
+		s.fails(t, "stele chain link", "serve", "--listen", "127.0.0.1:0")
+		file := filepath.Join(t.TempDir(), "link.json")
+		s.fails(t, "--lost", "chain", "link", "--to-embedded", "second-chain", "-o", file)
+		s.succeeds(t, "chain", "link", "--to-embedded", "second-chain-"+unique(), "--lost", "-o", file)
+		link := readLink(t, file)
+		before, trust := must(os.ReadFile(filepath.Join(s.data, "instance.json"))), must(os.ReadFile(filepath.Join(s.data, "trust.json")))
+
+		killed := s.killedMoves(t, file)
+		s.succeeds(t, "chain", "move", file)
+		t.Logf("%d of the moves were killed", killed)
+		// As a crash before the last step leaves it, and the one before that.
+		for _, files := range []map[string][]byte{{"instance.json": before}, {"instance.json": before, "trust.json": trust}} {
+			for name, text := range files {
+				fatalIfErr(t, os.WriteFile(filepath.Join(s.data, name), text, 0o600))
+			}
+			s.fails(t, "stele chain move", "serve", "--listen", "127.0.0.1:0")
+			s.succeeds(t, "chain", "move", file)
+		}
+		// As one leaves it before the new folder is in its place, and before the keys are.
+		next := filepath.Join(s.data, "chain-next")
+		fatalIfErr(t, os.Rename(chain, next))
+		fatalIfErr(t, os.WriteFile(filepath.Join(s.data, "instance.json"), before, 0o600))
+		s.succeeds(t, "chain", "move", file)
+		for _, name := range []string{"chain-cosign", "chain-node"} {
+			key := filepath.Join(s.data, "keys", name)
+			fatalIfErr(t, os.Rename(key+".key", key+"-next.key"))
+			fatalIfErr(t, os.Link(fmt.Sprintf("%s-%x.key", key, link.Genesis[:4]), key+".key"))
+		}
+		s.succeeds(t, "chain", "move", file)
+
+		srv = s.start(t)
+		m.notarize(srv, "the second chain")
+		m.hold(srv, link.From, link.To.Chain)
+		srv.stop()
+		srv = s.start(t) // the chain is no older copy: its head is the last one's
+		m.notarize(srv, "the second chain, later")
+		srv.stop()
+		s.fsck(t)
+		// An older copy of the new chain is refused as ever.
+		fatalIfErr(t, os.RemoveAll(chain))
+		s.fails(t, "--lost", "serve", "--listen", "127.0.0.1:0")
+	})
+}
+
+// killedMoves runs the move and kills it a little later each time, until it is not killed any more.
+func (s site) killedMoves(t *testing.T, file string) (killed int) {
+	t.Helper()
+	for wait := 20 * time.Millisecond; ; wait += wait / 8 {
+		cmd := s.command(t, "chain", "move", file)
+		fatalIfErr(t, cmd.Start())
+		timer := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			return killed
+		}
+		killed++
+		if killed > 200 {
+			t.Fatal("the move never comes to its end")
+		}
+	}
+}
