@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -84,9 +85,10 @@ func (s site) linkTo(t *testing.T, n *network, extra ...string) string {
 	return file
 }
 
-// with is the site with other settings after its own.
-func (s site) with(args ...string) site {
-	return site{data: s.data, args: slices.Concat(s.args, args)}
+// set is the site with other settings after its own.
+func (s site) set(args ...string) site {
+	s.args = slices.Concat(s.args, args)
+	return s
 }
 
 func readLink(t *testing.T, file string) anchorproof.SignedLink {
@@ -104,7 +106,7 @@ func TestMoveToNetwork(t *testing.T) {
 		m := newMoving(t)
 		srv := s.start(t)
 		m.notarize(srv, "the pilot")
-		on := s.with(n.settings()...)
+		on := s.set(n.settings()...)
 		// What an operator may try first: it is refused at once, and names the way out.
 		srv.stop()
 		on.fails(t, "stele chain link", "serve", "--listen", "127.0.0.1:0")
@@ -151,6 +153,7 @@ func TestMoveFromLostChain(t *testing.T) {
 		link := readLink(t, file)
 		before, trust := must(os.ReadFile(filepath.Join(s.data, "instance.json"))), must(os.ReadFile(filepath.Join(s.data, "trust.json")))
 
+		other := s.another(t)
 		killed := s.killedMoves(t, file)
 		s.succeeds(t, "chain", "move", file)
 		t.Logf("%d of the moves were killed", killed)
@@ -175,6 +178,12 @@ func TestMoveFromLostChain(t *testing.T) {
 		s.succeeds(t, "chain", "move", file)
 
 		srv = s.start(t)
+		// On the second server nothing runs before the move was done there, while the first one runs.
+		other.fails(t, "stele chain move", "serve", "--listen", "127.0.0.1:0")
+		other.succeeds(t, "chain", "move", file)
+		if a, b := s.succeeds(t, "log-key"), other.succeeds(t, "log-key"); a != b {
+			t.Errorf("the servers name the keys %s and %s", a, b)
+		}
 		m.notarize(srv, "the second chain")
 		m.hold(srv, link.From, link.To.Chain)
 		srv.stop()
@@ -186,6 +195,73 @@ func TestMoveFromLostChain(t *testing.T) {
 		fatalIfErr(t, os.RemoveAll(chain))
 		s.fails(t, "--lost", "serve", "--listen", "127.0.0.1:0")
 	})
+}
+
+// another is a second server of the instance as it is now: a data folder of its own, the same keys.
+func (s site) another(t *testing.T) site {
+	t.Helper()
+	b := site{data: folder(t), args: slices.Concat(s.args, []string{"--chain", "none", "--keys", filepath.Join(s.data, "keys"),
+		"--passphrase-file", filepath.Join(s.data, "keys", "passphrase")})}
+	for _, name := range []string{"instance.json", "trust.json"} {
+		fatalIfErr(t, os.WriteFile(filepath.Join(b.data, name), must(os.ReadFile(filepath.Join(s.data, name))), 0o600))
+	}
+	if len(s.args) == 0 {
+		b.args = append(b.args, "--database", "sqlite:"+filepath.Join(s.data, "stele.db"), "--objects-dir", filepath.Join(s.data, "objects"))
+	}
+	return b
+}
+
+// A log goes from one network to another. The former members sign, and each one's node first says
+// that it holds nothing beyond the link.
+func TestMoveBetweenNetworks(t *testing.T) {
+	t.Parallel()
+	from, to := startNetwork(t), startNetwork(t)
+	base := site{data: folder(t)}
+	s, on := base.set(from.settings()...), base.set(to.settings()...)
+	s.succeeds(t, "init", "--new-passphrase", "--origin", "moving.example/"+unique(), "--genesis", filepath.Join(from.data, "nodes", "genesis.txt"),
+		"--fingerprint", from.trust.Chains[0].Genesis.Hash().String())
+	key := s.succeeds(t, "log-key")
+	from.admit(key) // a hand-over, which the link carries
+	m := newMoving(t)
+	srv := s.start(t)
+	m.notarize(srv, "the former network")
+	early := s.linkTo(t, to)
+	m.notarize(srv, "after the first link")
+	srv.stop()
+	if out := from.signLink(t, 0, early); !strings.Contains(out, "nothing was signed") {
+		t.Errorf("a member signed a link that the chain has outgrown: %s", out)
+	}
+	file := s.linkTo(t, to)
+	on.fails(t, "not signed by more than two thirds", "chain", "move", file)
+	copies := []string{file}
+	for i := range 3 {
+		c := filepath.Join(t.TempDir(), fmt.Sprintf("%d.json", i))
+		fatalIfErr(t, os.WriteFile(c, must(os.ReadFile(file)), 0o600))
+		if out := from.signLink(t, i, c); !strings.Contains(out, "Signed.") {
+			t.Fatal(out)
+		}
+		copies = append(copies, c)
+	}
+	on.fails(t, "have not admitted the log", append([]string{"chain", "move"}, copies...)...)
+	to.admit(key)
+	s.fails(t, "another chain", append([]string{"chain", "move"}, copies...)...) // with the former network's nodes
+	on.succeeds(t, append([]string{"chain", "move"}, copies...)...)
+	s.fails(t, "nodes are of another chain", "serve", "--listen", "127.0.0.1:0")
+	srv = on.start(t)
+	m.notarize(srv, "the new network")
+	m.hold(srv, from.trust.Chains[0].Genesis.Chain, to.trust.Chains[0].Genesis.Chain)
+	srv.stop()
+	on.fsck(t)
+}
+
+// signLink has a member sign, and returns what was said.
+func (n *network) signLink(t *testing.T, i int, file string) string {
+	t.Helper()
+	cmd := exec.Command(must(binary()), "node", "sign-link", "--home", n.info.Nodes[i].Home, "--passphrase-file", filepath.Join(n.data, "keys", "passphrase"),
+		"--fingerprint", readLink(t, file).Hash().String(), file)
+	cmd.Env = childEnvironment()
+	out, _ := cmd.CombinedOutput() // the caller looks at what was said
+	return string(out)
 }
 
 // killedMoves runs the move and kills it a little later each time, until it is not killed any more.

@@ -207,11 +207,42 @@ func TestChainGuide(t *testing.T) {
 	if s := n.await(second.node, "cosigners", func(s chainnet.Status) bool { return s.Last != nil && s.Epoch == 2 && s.Pending == 0 }); !slices.Equal(s.Last.Silent, []string{"enshi"}) {
 		t.Errorf("%+v", s.Last)
 	}
+	n.stop()
+	n.fsck(t)
+
+	// A pilot loses its chain, and then becomes part of the network.
+	fatalIfErr(t, os.WriteFile(filepath.Join(g.dir, "pilot.sh"), []byte("export STELE_DATA=pilot\n"), 0o600))
+	pilot := func(line string, pairs ...string) string { return g.sh(". ./pilot.sh; "+line, pairs...) }
+	pilot("stele init --new-passphrase --origin pilot.example/" + unique() + " --chain-id pilot-" + unique())
+	fatalIfErr(t, os.RemoveAll(filepath.Join(g.dir, "pilot", "chain")))
+	pilot(g.take("stele chain link --lost"))
+	pilot(g.take("stele chain move link.json"))
+	next = g.fingerprint(g.sh(fmt.Sprintf("stele node propose --home %s --notary-add '%s' -o epoch-4.json", wuhan.home, strings.TrimSpace(pilot("stele log-key")))))
+	for _, home := range []string{second.home, wuhan.home, xiangyang.home} {
+		g.sh(fmt.Sprintf("stele node sign --home %s --fingerprint '%s' epoch-4.json", home, next))
+	}
+	g.sh("stele node submit --home " + wuhan.home + " epoch-4.json")
+	fatalIfErr(t, os.Remove(filepath.Join(g.dir, "link.json")))
+	pilot(g.take("stele chain link --to genesis.txt"), "91fbae55 dc2d1aaf …", genesis)
+	pilot(g.take("stele chain move --chain nodes"), "10.20.0.5:26660", wuhan.api, "10.21.0.5:26660", xiangyang.api, "/etc/stele/token", token)
+
+	// The province's log leaves the network for a chain of its own; the members let it go.
+	server := fmt.Sprintf("--chain nodes --chain-nodes http://%s,http://%s --chain-token-file %s", wuhan.api, xiangyang.api, token)
+	let := g.fingerprint(g.sh("stele chain link " + server + " --to-embedded alone-" + unique() + " -o left.json"))
+	signLine = g.take("stele node sign-link")
+	for _, home := range []string{second.home, wuhan.home, xiangyang.home} {
+		g.sh(signLine, "/var/lib/stele-node", home, "'…'", "'"+let+"'", "link.json", "left.json")
+	}
+	g.sh("stele chain move left.json")
 	if len(g.left) > 0 {
 		t.Errorf("commands of the page that this test does not run: %q", g.left)
 	}
-	n.stop()
-	n.fsck(t)
+	alone := site{data: filepath.Join(g.dir, "data")}
+	srv := alone.start(t)
+	srv.demand(srv.notarize(digestRequest(newDigest(), "", "anchored")), proof.Genuine)
+	srv.demand(after, proof.Genuine)
+	srv.stop()
+	alone.fsck(t)
 }
 
 // always notarizes from now on, one record after another as each is anchored, until it is asked
