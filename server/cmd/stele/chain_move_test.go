@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,6 +114,7 @@ func TestMoveToNetwork(t *testing.T) {
 		// What an operator may try first: it is refused at once, and names the way out.
 		srv.stop()
 		on.fails(t, "stele chain link", "serve", "--listen", "127.0.0.1:0")
+		s.stopsAtForeignNodes(t, n)
 		n.admit(s.succeeds(t, "log-key"))
 
 		file := s.linkTo(t, n)
@@ -209,6 +214,30 @@ func (s site) another(t *testing.T) site {
 		b.args = append(b.args, "--database", "sqlite:"+filepath.Join(s.data, "stele.db"), "--objects-dir", filepath.Join(s.data, "objects"))
 	}
 	return b
+}
+
+// stopsAtForeignNodes: nodes that are away at the start keep nothing back; as soon as they answer and
+// are of another chain the server ends, and says what to do.
+func (s site) stopsAtForeignNodes(t *testing.T, n *network) {
+	t.Helper()
+	address := "127.0.0.1:" + freePort(t)
+	srv := s.with("--chain", "nodes", "--chain-nodes", "http://"+address, "--chain-token-file", filepath.Join(n.data, "nodes", "token")).start(t)
+	waits := srv.notarize(digestRequest(newDigest(), "", "logged"))
+	srv.demand(waits, proof.Pending)
+	ln, err := net.Listen("tcp", address)
+	fatalIfErr(t, err)
+	defer ln.Close()
+	city, err := url.Parse("http://" + n.info.Nodes[0].API)
+	fatalIfErr(t, err)
+	go func() { _ = http.Serve(ln, httputil.NewSingleHostReverseProxy(city)) }() // until it is closed
+	select {
+	case <-srv.done:
+	case <-time.After(time.Minute):
+		t.Fatalf("the server goes on\n%s", srv.log)
+	}
+	if code := srv.cmd.ProcessState.ExitCode(); code == 0 || !strings.Contains(srv.log.String(), "nodes are of another chain") || !strings.Contains(srv.log.String(), "stele chain link") {
+		t.Errorf("exit code %d\n%s", code, srv.log)
+	}
 }
 
 // A log goes from one network to another. The former members sign, and each one's node first says
