@@ -154,10 +154,13 @@ func newFixture(t *testing.T, b storagetest.Backend) *fixture {
 	return f
 }
 
-func (f *fixture) newLoop(target anchor.Target) *anchor.Loop {
+func (f *fixture) newLoop(target anchor.Target) *anchor.Loop { return f.newMovedLoop(target, 0) }
+
+// newMovedLoop is newLoop where the log moved to the chain at a size.
+func (f *fixture) newMovedLoop(target anchor.Target, from uint64) *anchor.Loop {
 	trust := f.World.Trust()
 	tiles := batchlog.NewTiles(f.Objects, 0)
-	return anchor.NewLoop(f.db, target, anchor.Options{Required: []string{"stele/egov/v1"}, Nodes: tiles.Nodes, Log: slog.New(f.logged), Now: time.Now,
+	return anchor.NewLoop(f.db, target, anchor.Options{From: from, Required: []string{"stele/egov/v1"}, Nodes: tiles.Nodes, Log: slog.New(f.logged), Now: time.Now,
 		Signature: func(note []byte) ([]byte, error) { return signednote.SignatureOf(note, &f.LogKey.Verifier) },
 		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
 			_, err := proof.VerifyAnchor(trust, c, evidence)

@@ -291,7 +291,7 @@ func TestOlderChain(t *testing.T) {
 	f.wait(t, 3)
 	fatalIfErr(t, stop())
 	err := f.newLoop(newDouble(f.Site)).Check(t.Context())
-	if !errors.Is(err, anchor.ErrMismatch) || !strings.Contains(err.Error(), "restore the chain's folder") {
+	if !errors.Is(err, anchor.ErrMismatch) || !strings.Contains(err.Error(), "Restore the chain's folder") || !strings.Contains(err.Error(), "move the log") {
 		t.Errorf("got %v", err)
 	}
 	f.chain.set(func() { f.chain.fail["Head"] = anchor.ErrUnavailable })
@@ -389,4 +389,18 @@ func TestStopWhileWaiting(t *testing.T) {
 	stop := f.run(t)
 	<-asked
 	fatalIfErr(t, stop())
+}
+
+// A chain that the log moved to need not know what was anchored before; what came after it must.
+func TestMovedChain(t *testing.T) {
+	f := newFixture(t, storagetest.Embedded)
+	f.grow(t, 3)
+	stop := f.run(t)
+	f.wait(t, 3)
+	fatalIfErr(t, stop())
+	for from, want := range map[uint64]error{3: nil, 2: anchor.ErrMismatch} {
+		if err := f.newMovedLoop(newDouble(f.Site), from).Check(t.Context()); !errors.Is(err, want) {
+			t.Errorf("moved at size %d: %v", from, err)
+		}
+	}
 }
