@@ -221,7 +221,7 @@ func (s site) another(t *testing.T) site {
 func (s site) stopsAtForeignNodes(t *testing.T, n *network) {
 	t.Helper()
 	address := "127.0.0.1:" + freePort(t)
-	srv := s.with("--chain", "nodes", "--chain-nodes", "http://"+address, "--chain-token-file", filepath.Join(n.data, "nodes", "token")).start(t)
+	srv := s.set("--chain", "nodes", "--chain-nodes", "http://"+address, "--chain-token-file", filepath.Join(n.data, "nodes", "token")).start(t)
 	waits := srv.notarize(digestRequest(newDigest(), "", "logged"))
 	srv.demand(waits, proof.Pending)
 	ln, err := net.Listen("tcp", address)
