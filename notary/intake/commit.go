@@ -420,15 +420,21 @@ func unknown(cause error) error {
 
 func outcomeUnknown(err error) bool { return errors.Is(err, notary.ErrUnknownOutcome) }
 
-// byAgency splits a group by agency, keeping the order within each.
+// byAgency splits a group by agency and certificate, keeping the order within each: while a certificate
+// is replaced, a group may hold statements that name the former one and others that name the new one.
 func byAgency(group []*waiter) [][]*waiter {
 	var out [][]*waiter
-	at := map[string]int{}
+	type signer struct {
+		agency      string
+		certificate sm.Digest
+	}
+	at := map[signer]int{}
 	for _, w := range group {
-		i, ok := at[w.signer.AgencyID]
+		k := signer{w.signer.AgencyID, w.signer.Certificate}
+		i, ok := at[k]
 		if !ok {
 			i = len(out)
-			at[w.signer.AgencyID] = i
+			at[k] = i
 			out = append(out, nil)
 		}
 		out[i] = append(out[i], w)

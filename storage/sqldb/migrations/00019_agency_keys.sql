@@ -1,4 +1,5 @@
 -- Agencies' keys, what became of their certificates, and whether anything may be signed in an agency's name.
+-- servers: stopped
 
 -- +goose Up
 -- public is the SM2 point (65 bytes). sealed is the encrypted PKCS#8 key as a key file holds it: the passphrase of the
