@@ -55,3 +55,16 @@ func (o *office) certify(a notary.Agency, notAfter time.Time) {
 	fatalIfErr(o.t, err)
 	fatalIfErr(o.t, o.in.DB.AddCertificate(o.t.Context(), a.ID, [][]byte{cert, chain[1]}))
 }
+
+// The trail of an agency that may not sign is sealed in the name of another one that may.
+func TestTrailOfASuspendedAgency(t *testing.T) {
+	o := openOffice(t, false)
+	for _, state := range []notary.AgencyState{notary.AgencyActive, notary.AgencySuspended, notary.AgencyActive} {
+		fatalIfErr(t, o.in.DB.SetAgencyState(t.Context(), o.agency.ID, state))
+		rec, err := o.in.DB.FindRecord(t.Context(), "", o.sealed(o.agency.ID))
+		fatalIfErr(t, err)
+		if (rec.AgencyID == o.agency.ID) != (state == notary.AgencyActive) {
+			t.Errorf("%s: the trail is sealed by agency %s", state, rec.AgencyID)
+		}
+	}
+}
