@@ -28,7 +28,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"Uploads": testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord, "UploadLimit": testUploadLimit,
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
 		"Classes": testClasses, "Papers": testPapers, "PaperRace": testPaperRace, "Bulk": testBulk, "BulkRace": testBulkRace,
-		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail, "TrailSealed": testTrailSealed, "TrailTampered": testTrailTampered, "Erase": testErase, "Search": testSearch,
+		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail, "TrailSealed": testTrailSealed, "TrailOfSuspended": testTrailOfSuspended, "TrailTampered": testTrailTampered, "Erase": testErase, "Search": testSearch,
 		"Invitations": testInvitations, "Passkeys": testPasskeys, "Identities": testIdentities, "Attempts": testAttempts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, NewSiteOn(t, fresh(t), NewDir(t))) })

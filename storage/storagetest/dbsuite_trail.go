@@ -60,14 +60,27 @@ func (f *faultySeals) FinishSeal(ctx context.Context, s people.Seal) error {
 func newTrailSite(t *testing.T, s *Site) *trailSite {
 	ts := &trailSite{Site: s, db: NewFaultyDB(s.DB), objects: NewFaulty(s.Objects), seals: &faultySeals{SealStore: s.DB}}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	ts.intake = intake.New(ctx, ts.db, ts.objects, intake.Options{Signers: func(string) (*intake.Signer, error) { return s.Signer, nil }, Prepared: s.DB, Limits: intake.DefaultLimits(), Now: s.Now, Log: Discard})
+	ts.intake = intake.New(ctx, ts.db, ts.objects, intake.Options{Signers: ts.signerOf, Prepared: s.DB, Limits: intake.DefaultLimits(), Now: s.Now, Log: Discard})
 	t.Cleanup(func() { stop(); ts.intake.Wait() })
 	return ts
 }
 
+func (ts *trailSite) signerOf(agencyID string) (*intake.Signer, error) {
+	state, _, err := ts.DB.SigningState(context.Background(), agencyID)
+	if err == nil {
+		err = state.Refusal()
+	}
+	return ts.signers[agencyID], err
+}
+
 // sealer is one as another server, or this one after a crash, has it.
 func (ts *trailSite) sealer() *people.Sealer {
-	return people.NewSealer(ts.seals, people.SealOptions{Every: time.Hour, Signer: func(context.Context, string) (string, error) { return ts.Agency.ID, nil }, Agency: ts.DB.Agency, Notarize: ts.intake.Trail, Log: Discard})
+	return people.NewSealer(ts.seals, people.SealOptions{Every: time.Hour, Signer: func(context.Context, string) (string, error) {
+		if _, err := ts.signerOf(ts.Agency.ID); err != nil {
+			return "other", nil
+		}
+		return ts.Agency.ID, nil
+	}, Agency: ts.DB.Agency, Notarize: ts.intake.Trail, Log: Discard})
 }
 
 // do adds n deeds to a trail.
@@ -107,6 +120,31 @@ func (ts *trailSite) wantWhole(t *testing.T) {
 	for _, f := range ts.findings(t) {
 		t.Errorf("a trail that nobody touched: %s", f)
 	}
+}
+
+// testTrailOfSuspended: a seal that was begun for an agency which may not sign any more is made in another's
+// name, unless the record is there already: then it is that one.
+func testTrailOfSuspended(t *testing.T, s *Site) {
+	ts := newTrailSite(t, s)
+	s.Foreign(t, s.Items(t, 1)[0]) // adds the other agency
+	for mode, by := range map[Mode]string{Fail: "other", FailPersisted: "agency"} {
+		ts.do(t, "agency", 3)
+		ts.db.Inject(Fault{Op: OpReceive, Mode: mode, Call: 1})
+		if err := ts.sealer().Seal(t.Context()); err == nil {
+			t.Fatal("nothing broke off")
+		}
+		fatalIfErr(t, s.DB.SetAgencyState(t.Context(), "agency", notary.AgencySuspended))
+		fatalIfErr(t, ts.sealer().Seal(t.Context()))
+		seals, err := s.DB.TrailSeals(t.Context(), "agency", 0, 1)
+		fatalIfErr(t, err)
+		rec, err := s.DB.FindRecord(t.Context(), "", seals[0].Record)
+		fatalIfErr(t, err)
+		if seals[0].AgencyID != by || rec.AgencyID != by {
+			t.Errorf("sealed by %s, the record is of %s, want %s", seals[0].AgencyID, rec.AgencyID, by)
+		}
+		fatalIfErr(t, s.DB.SetAgencyState(t.Context(), "agency", notary.AgencyActive))
+	}
+	ts.wantWhole(t)
 }
 
 // testTrailSealed: wherever sealing breaks off, with or without effect, going on makes each
