@@ -43,15 +43,25 @@ import (
 // withdrawn or replaced, and that the numbers are given out. SkipEvents leaves event numbers out that
 // the lost rows may have had. RestoreAgency adds an agency and a certificate chain that are not there.
 type Store interface {
-	Head(ctx context.Context) (batchlog.Head, error)
-	Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error)
-	Advance(ctx context.Context, from batchlog.Head, to checkpoint.Checkpoint, note []byte) error
-	Chain(ctx context.Context, fingerprint sm.Digest) (agencyID string, chain [][]byte, err error)
+	Log
+	Erasures
 	ExistingRecords(ctx context.Context, ids []string) (map[string]bool, error)
 	Restore(ctx context.Context, s tail.Stretch) error
 	RestoreAgency(ctx context.Context, a notary.Agency, chain [][]byte) error
 	SkipEvents(ctx context.Context, n uint64) error
-	FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error)
+}
+
+// Log is the log's side of the database, see [batchlog.Store]. Chain finds a certificate chain by its
+// fingerprint, [notary.ErrNotFound] where there is none.
+type Log interface {
+	Head(ctx context.Context) (batchlog.Head, error)
+	Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error)
+	Advance(ctx context.Context, from batchlog.Head, to checkpoint.Checkpoint, note []byte) error
+	Chain(ctx context.Context, fingerprint sm.Digest) (agencyID string, chain [][]byte, err error)
+}
+
+// Erasures are those that the database knows, see [erasure.Store].
+type Erasures interface {
 	HasErasure(ctx context.Context, id string) (bool, error)
 	Erase(ctx context.Context, e erasure.Erasure, all bool) (notary.Record, error)
 }

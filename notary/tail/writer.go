@@ -99,7 +99,7 @@ func New(store Store, objects Objects, o Options) *Tail {
 func (t *Tail) Put(ctx context.Context, g intake.Group) error {
 	from := t.last
 	t.last = g.First + uint64(len(g.Items))
-	if t.isBehind() {
+	if t.Behind() {
 		return nil // said already
 	}
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
@@ -143,7 +143,8 @@ func (t *Tail) others(ctx context.Context, at, end uint64) error {
 	return nil
 }
 
-func (t *Tail) isBehind() bool {
+// Behind reports whether the object store lacks received records because it failed.
+func (t *Tail) Behind() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.behind
@@ -277,7 +278,7 @@ func (t *Tail) putSmall(ctx context.Context, key string, v any) error {
 func (t *Tail) Run(ctx context.Context) error {
 	seen, retry := uint64(0), retryFirst
 	for ctx.Err() == nil {
-		behind := t.isBehind()
+		behind := t.Behind()
 		p, err := t.store.Progress(ctx)
 		if err == nil {
 			// What was received a moment ago is being put by who received it: that is looked at in

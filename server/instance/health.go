@@ -46,7 +46,7 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 		}
 		checks = append(checks, c)
 	}
-	for _, check := range []func() (api.Check, bool){in.durability, in.clockHealth} {
+	for _, check := range []func() (api.Check, bool){in.durability, in.clockHealth, in.tailHealth} {
 		if c, ok := check(); ok {
 			checks = append(checks, c)
 		}

@@ -10,6 +10,7 @@ import (
 	"stele/notary/erasure"
 	"stele/notary/intake"
 	"stele/notary/tail"
+	"stele/server/api"
 )
 
 // openTail compares the tail in the object store with the database, and makes what writes it. It is
@@ -64,4 +65,12 @@ func (in *Instance) sweepTail(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	return in.tail.Sweep(ctx)
+}
+
+// tailHealth says that a loss of the database would lose records now.
+func (in *Instance) tailHealth() (api.Check, bool) {
+	if in.tail == nil || !in.tail.Behind() {
+		return api.Check{}, false
+	}
+	return api.Check{Name: "tail", Detail: "the object store lacks received records: the database alone has them"}, true
 }

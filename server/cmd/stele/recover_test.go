@@ -349,3 +349,34 @@ func TestRebuildStore(t *testing.T) {
 		s.start(t).stop()
 	})
 }
+
+// While the bucket is down records are answered all the same; that the database alone has them is said once,
+// in the log and in /readyz, and the tail is made up for when the bucket is back.
+func TestTailWhileTheBucketIsDown(t *testing.T) {
+	t.Parallel()
+	minio := storagetest.NewMinIO(t)
+	s := onServers(t, storagetest.StartDurablePostgres(t), minio.Bucket(t, false))
+	srv := s.start(t, "--log-level", "debug")
+	srv.notarize(digestRequest(newDigest(), "", "anchored"))
+	minio.Kill(t)
+	var recs []record
+	for range 3 {
+		recs = append(recs, srv.notarize(digestRequest(newDigest(), "", "")))
+	}
+	if body := string(srv.get("/readyz").body); !strings.Contains(body, `"tail"`) {
+		t.Errorf("%s", body)
+	}
+	minio.Start(t)
+	eventually(t, "the tail is complete", func() bool {
+		res := srv.get("/readyz")
+		return res.status == http.StatusOK && !strings.Contains(string(res.body), `"tail"`)
+	})
+	if log := srv.log.String(); strings.Count(log, "not in the bucket's tail for now") != 1 || !strings.Contains(log, "tail is complete again") {
+		t.Errorf("said %d times", strings.Count(log, "not in the bucket's tail for now"))
+	}
+	for _, rec := range recs {
+		srv.becomesGenuine(rec)
+	}
+	srv.stop()
+	s.fsck(t)
+}
