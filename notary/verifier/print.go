@@ -102,6 +102,9 @@ func anchor(a proof.AnchorReport) string {
 	if len(a.Organizations) > 0 {
 		text += " (" + strings.Join(a.Organizations, ", ") + ")"
 	}
+	for _, m := range a.Moved {
+		text += fmt.Sprintf("; the log moved from %s to %s on %s, by its operator's date", m.From, m.To, m.At)
+	}
 	return text
 }
 

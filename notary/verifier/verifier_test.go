@@ -322,3 +322,13 @@ func TestNoNetwork(t *testing.T) {
 		t.Errorf("the program should stay a few MB: %v %v", info.Size(), err)
 	}
 }
+
+// What is read says that the log moved, from where and when: the reader pinned the former chain.
+func TestSaysThatTheLogMoved(t *testing.T) {
+	r := verify(t, nil, "--trust", "trust-moved-before.json", "moved-twice.json", "document.pdf")
+	for _, says := range []string{"the log moved from egov-left to egov-new on ", "the log moved from egov-new to egov-newest on "} {
+		if r.code != 0 || !strings.Contains(r.stdout, says) {
+			t.Errorf("%d, want %q:\n%s%s", r.code, says, r.stdout, r.stderr)
+		}
+	}
+}

@@ -138,7 +138,8 @@ func (s *Stores) genesis() (anchorproof.Epoch, error) {
 			return c.Genesis, nil
 		}
 	}
-	return anchorproof.Epoch{}, fmt.Errorf("%w: the trust roots do not pin the instance's chain %s with epoch 0 %s", ErrForeign, s.id.Chain, s.id.Epoch0)
+	return anchorproof.Epoch{}, fmt.Errorf("%w: the trust roots do not pin the instance's chain %s with epoch 0 %s. "+
+		"If the log was moved, copy trust.json from the server where that was done", ErrForeign, s.id.Chain, s.id.Epoch0)
 }
 
 // openNetwork prepares anchoring through nodes elsewhere. That none answers at the moment
