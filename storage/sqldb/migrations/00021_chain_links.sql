@@ -1,3 +1,4 @@
+-- servers: stopped
 -- +goose Up
 -- The links by which the log came to its present chain, oldest first: evidence made there carries them. instance.chain
 -- names the present chain.
