@@ -287,7 +287,8 @@ func (l SignedLink) members(former Epoch) (Epoch, error) {
 		return Epoch{}, err
 	}
 	if signers.Number != l.Epoch {
-		return Epoch{}, fmt.Errorf("%w: epochs lead to %d, the link is of epoch %d", ErrHandOver, signers.Number, l.Epoch)
+		return Epoch{}, fmt.Errorf("%w: epochs lead to %d, the link is of epoch "+
+			"%d", ErrHandOver, signers.Number, l.Epoch)
 	}
 	return signers, nil
 }
@@ -315,7 +316,8 @@ func (l SignedLink) SignAs(former Epoch, key *sm.PrivateKey) (SignedLink, error)
 	}
 	i := slices.IndexFunc(e.Validators, func(v Validator) bool { return v.Key.Equal(key.Public()) })
 	if i < 0 {
-		return l, fmt.Errorf("the key is not that of a member of epoch %d of the chain %s, whose members sign", e.Number, e.Chain)
+		return l, fmt.Errorf("the key is not that of a member of epoch %d of the chain %s, whose members "+
+			"sign", e.Number, e.Chain)
 	}
 	sig, err := key.Sign([]byte(l.Text()))
 	if err != nil {
@@ -326,7 +328,8 @@ func (l SignedLink) SignAs(former Epoch, key *sm.PrivateKey) (SignedLink, error)
 
 // Sign adds a member's signature in its place, or puts it in the place of its former one.
 func (l SignedLink) Sign(c Cosignature) SignedLink {
-	l.Cosignatures = slices.DeleteFunc(slices.Clone(l.Cosignatures), func(s Cosignature) bool { return s.Validator == c.Validator })
+	same := func(s Cosignature) bool { return s.Validator == c.Validator }
+	l.Cosignatures = slices.DeleteFunc(slices.Clone(l.Cosignatures), same)
 	l.Cosignatures = append(l.Cosignatures, c)
 	slices.SortFunc(l.Cosignatures, func(a, b Cosignature) int { return a.Validator - b.Validator })
 	return l
@@ -355,7 +358,8 @@ func (e Evidence) CheckLinks(c checkpoint.Checkpoint) error {
 			return fmt.Errorf("%w: link %d is of the log %s", ErrLink, i, l.Origin)
 		}
 		if err := merkle.VerifyConsistency(l.Size, c.Size, l.Root, c.Root, l.Path); err != nil {
-			return fmt.Errorf("%w: the checkpoint is not shown to have grown out of that of link %d: %w", ErrLink, i, err)
+			return fmt.Errorf("%w: the checkpoint is not shown to have grown out of that of link %d: "+
+				"%w", ErrLink, i, err)
 		}
 	}
 	if last := e.Links[len(e.Links)-1].To.Chain; last != e.Header.Chain {

@@ -153,7 +153,8 @@ func (t *Trust) logKeysAt(l anchorproof.SignedLink, former anchorproof.Epoch) (o
 }
 
 // aloneIn is an organization that could have signed alone, here or in a hand-over that led here.
-func (c TrustedChain) aloneIn(e anchorproof.Epoch, signed []anchorproof.Cosignature, led []anchorproof.SignedEpoch) *TrustedMember {
+func (c TrustedChain) aloneIn(e anchorproof.Epoch, signed []anchorproof.Cosignature,
+	led []anchorproof.SignedEpoch) *TrustedMember {
 	m, before := c.alone(e, signed), c.Genesis
 	for _, next := range led {
 		if m == nil { // who could hand over alone could make the next members up

@@ -59,5 +59,6 @@ func (t *Target) foreign() error {
 	if other == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w; the pinned chain is %q with epoch 0 %s", ErrOtherChain, other, t.pinned.Chain, t.pinned.Hash())
+	return fmt.Errorf("%w: %w; the pinned chain is %q with epoch 0 "+
+		"%s", ErrOtherChain, other, t.pinned.Chain, t.pinned.Hash())
 }

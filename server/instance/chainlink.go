@@ -24,7 +24,9 @@ import (
 
 // Files of the keys of an embedded chain that is to come; a move puts them into their places.
 var nextChainKeys = []struct{ next, place string }{
-	{"chain-cosign-next.key", fileCosignKey}, {"chain-consensus-next.key", fileConsensusKey}, {"chain-node-next.key", fileNodeKey},
+	{"chain-cosign-next.key", fileCosignKey},
+	{"chain-consensus-next.key", fileConsensusKey},
+	{"chain-node-next.key", fileNodeKey},
 }
 
 // LinkRequest says where the log is to go.
@@ -67,7 +69,8 @@ func (s *Stores) ChainLink(ctx context.Context, req LinkRequest, now time.Time) 
 	if err != nil {
 		return l, err
 	}
-	l = anchorproof.SignedLink{Epochs: at.epochs, Link: anchorproof.Link{Origin: s.id.Origin, From: genesis.Chain, Genesis: genesis.Hash(),
+	l = anchorproof.SignedLink{Epochs: at.epochs, Link: anchorproof.Link{Origin: s.id.Origin,
+		From: genesis.Chain, Genesis: genesis.Hash(),
 		Epoch: uint64(len(at.epochs)), Size: at.head.Size, Root: at.head.Root, TimeMs: now.UnixMilli(), To: to}}
 	if err := l.Check(); err != nil {
 		return l, err
@@ -82,7 +85,8 @@ func (s *Stores) ChainLink(ctx context.Context, req LinkRequest, now time.Time) 
 }
 
 // cosignLink signs for the embedded chain's one validator.
-func (s *Stores) cosignLink(l anchorproof.SignedLink, genesis anchorproof.Epoch, pass keystore.Secret) (anchorproof.SignedLink, error) {
+func (s *Stores) cosignLink(l anchorproof.SignedLink, genesis anchorproof.Epoch,
+	pass keystore.Secret) (anchorproof.SignedLink, error) {
 	key, err := keystore.Load(s.Config.keyPath(fileCosignKey), pass)
 	if err != nil {
 		return l, fmt.Errorf("the chain's validator must let the log go: its key: %w", err)
@@ -106,10 +110,12 @@ func (s *Stores) presentChain(ctx context.Context, genesis anchorproof.Epoch, lo
 		at = present{kept.Head, kept.Epochs}
 	}
 	if err != nil {
-		return at, fmt.Errorf("what the chain has of the log: %w. If the chain cannot be asked any more for good, say so with --lost: then the database's evidence counts", err)
+		return at, fmt.Errorf("what the chain has of the log: %w. If the chain cannot be asked any more for good, "+
+			"say so with --lost: then the database's evidence counts", err)
 	}
 	if at.head.Size < known.head.Size {
-		return at, fmt.Errorf("the database has evidence for size %d, the chain stands at %d: it is an older copy. Restore the newest one; if that is lost, say so with --lost: then the database's evidence counts",
+		return at, fmt.Errorf("the database has evidence for size %d, the chain stands at %d: it is an older "+
+			"copy. Restore the newest one; if that is lost, say so with --lost: then the database's evidence counts",
 			known.head.Size, at.head.Size)
 	}
 	return at, s.holds(ctx, at.head)
@@ -122,7 +128,8 @@ func (s *Stores) holds(ctx context.Context, c checkpoint.Checkpoint) error {
 		return err
 	}
 	if c.Size > head.Size {
-		return fmt.Errorf("%w: the chain has the log at size %d, the database at %d: the database is older; restore the newest one", ErrForeign, c.Size, head.Size)
+		return fmt.Errorf("%w: the chain has the log at size %d, the database at %d: the database is older; "+
+			"restore the newest one", ErrForeign, c.Size, head.Size)
 	}
 	root := merkle.EmptyRoot()
 	if c.Size > 0 {
@@ -131,7 +138,8 @@ func (s *Stores) holds(ctx context.Context, c checkpoint.Checkpoint) error {
 		}
 	}
 	if root != c.Root {
-		return fmt.Errorf("%w: the chain has root %s for size %d, the database %s: two histories of the log; run stele fsck", ErrForeign, c.Root, c.Size, root)
+		return fmt.Errorf("%w: the chain has root %s for size %d, the database %s: two histories of the log; run "+
+			"stele fsck", ErrForeign, c.Root, c.Size, root)
 	}
 	return nil
 }
@@ -206,12 +214,14 @@ func (s *Stores) nextChain(req LinkRequest, pass keystore.Secret, log *signednot
 			return *g, fmt.Errorf("the log is or was on the chain %s: a log does not come back to a chain", g.Chain)
 		}
 		if k := g.Notary(s.id.Origin); k != nil && !k.Equal(log.Key()) {
-			return *g, fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for another instance", s.id.Origin)
+			return *g, fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for "+
+				"another instance", s.id.Origin)
 		}
 		return *g, s.unusedID(g.Chain)
 	}
 	if !anchorproof.ValidChainID(req.ChainID) || !signednote.ValidName(req.Validator) {
-		return anchorproof.Epoch{}, errors.New("chain and validator names are printable ASCII without spaces and plus signs")
+		return anchorproof.Epoch{}, errors.New("chain and validator names are printable ASCII without spaces and " +
+			"plus signs")
 	}
 	if err := s.unusedID(req.ChainID); err != nil {
 		return anchorproof.Epoch{}, err
@@ -229,7 +239,8 @@ func (s *Stores) nextChain(req LinkRequest, pass keystore.Secret, log *signednot
 // unusedID refuses the name of a chain that the trust roots know.
 func (s *Stores) unusedID(id string) error {
 	if slices.ContainsFunc(s.Trust.Chains, func(c proof.TrustedChain) bool { return c.Genesis.Chain == id }) {
-		return fmt.Errorf("a chain is called %s already: verifiers could not tell the two apart. Choose another name", id)
+		return fmt.Errorf("a chain is called %s already: verifiers could not tell the two apart. Choose another "+
+			"name", id)
 	}
 	return nil
 }

@@ -35,7 +35,8 @@ func OpenMoving(ctx context.Context, c Config, l anchorproof.SignedLink) (*Store
 	return openStores(ctx, c, func(s *Stores, in sqldb.Instance) error {
 		for where, chain := range map[string]string{"the database": in.Chain, c.path(fileIdentity): s.id.Epoch0} {
 			if !slices.Contains(either, chain) {
-				return fmt.Errorf("%w: %s names a chain with epoch 0 %s; the link leads from %s (%s) to %s (%s)", ErrForeign, where, chain,
+				return fmt.Errorf("%w: %s names a chain with epoch 0 %s; the link leads from %s (%s) to %s "+
+					"(%s)", ErrForeign, where, chain,
 					l.From, either[0], l.To.Chain, either[1])
 			}
 		}
@@ -150,7 +151,9 @@ func (s *Stores) mayMove(ctx context.Context, l anchorproof.SignedLink, founded 
 		return err
 	}
 	if st.Anchored > l.Size {
-		return fmt.Errorf("the log was anchored at size %d on the former chain after the link was made, at size %d: make the link anew, with no server of this instance anchoring meanwhile (stop them, or serve with --chain none)", st.Anchored, l.Size)
+		return fmt.Errorf("the log was anchored at size %d on the former chain after the link was made, at size "+
+			"%d: make the link anew, with no server of this instance anchoring meanwhile (stop them, or serve with "+
+			"--chain none)", st.Anchored, l.Size)
 	}
 	if err := s.holds(ctx, checkpoint.Checkpoint{Size: l.Size, Root: l.Root}); err != nil {
 		return err
@@ -159,7 +162,9 @@ func (s *Stores) mayMove(ctx context.Context, l anchorproof.SignedLink, founded 
 		return nil
 	}
 	if s.Config.Chain != "nodes" {
-		return fmt.Errorf("the keys of the chain %s are not in %s: it is a network, whose nodes are named with --chain nodes --chain-nodes; or another server of this instance made the link, and moves first", l.To.Chain, s.Config.Keys)
+		return fmt.Errorf("the keys of the chain %s are not in %s: it is a network, whose nodes are named with "+
+			"--chain nodes --chain-nodes; or another server of this instance made the link, and moves "+
+			"first", l.To.Chain, s.Config.Keys)
 	}
 	return s.admittedBy(ctx, l.To)
 }
@@ -185,7 +190,8 @@ func (s *Stores) admittedBy(ctx context.Context, genesis anchorproof.Epoch) erro
 		return fmt.Errorf("whether the chain's members have admitted the log: %w", err)
 	}
 	if k := epoch.Notary(s.id.Origin); k == nil || !k.Equal(own.Key()) {
-		return errors.New("the chain's members have not admitted the log: they do so by 'stele node propose --notary-add' with the key that 'stele log-key' prints. Until then nothing could be anchored")
+		return errors.New("the chain's members have not admitted the log: they do so by 'stele node propose " +
+			"--notary-add' with the key that 'stele log-key' prints. Until then nothing could be anchored")
 	}
 	return nil
 }
@@ -215,7 +221,8 @@ func (s *Stores) foundNext(l anchorproof.SignedLink) (bool, error) {
 	if err := os.RemoveAll(next); err != nil {
 		return true, err
 	}
-	return true, chain.Init(chain.Config{Home: next, Genesis: l.To, ConsensusKey: keys.consensus, NodeKey: keys.node, Cosign: keys.cosign.Sign, CosignKey: keys.cosign.Public()})
+	return true, chain.Init(chain.Config{Home: next, Genesis: l.To, ConsensusKey: keys.consensus,
+		NodeKey: keys.node, Cosign: keys.cosign.Sign, CosignKey: keys.cosign.Public()})
 }
 
 // validatorKeys are those of an embedded chain.
@@ -300,7 +307,8 @@ func (in *Instance) openLinks(ctx context.Context) error {
 	}
 	last := links[len(links)-1]
 	if last.To.Hash().String() != in.id.Epoch0 {
-		return fmt.Errorf("%w: the newest link in the database leads to another chain than the instance's", ErrForeign)
+		return fmt.Errorf("%w: the newest link in the database leads to another chain than the "+
+			"instance's", ErrForeign)
 	}
 	in.moves, in.movedAt = links[max(len(links), anchorproof.MaxLinks)-anchorproof.MaxLinks:], last.Size
 	return nil
@@ -380,10 +388,12 @@ func (s *Stores) Former(l anchorproof.SignedLink) (anchorproof.Epoch, error) {
 // moveHint says what to do where the configured way to the chain leads to another chain.
 func moveHint(err error) error {
 	if errors.Is(err, chainnet.ErrOtherChain) {
-		return fmt.Errorf("%w: %w. Correct chain-nodes; or, if the log is to go to that chain, move it: 'stele chain link', then 'stele chain move' (docs/chain.md, Moving)", ErrForeign, err)
+		return fmt.Errorf("%w: %w. Correct chain-nodes; or, if the log is to go to that chain, move it: 'stele "+
+			"chain link', then 'stele chain move' (docs/chain.md, Moving)", ErrForeign, err)
 	}
 	if errors.Is(err, chain.ErrHome) && !strings.Contains(err.Error(), "stele chain move") {
-		return fmt.Errorf("%w. If the chain's folder is lost for good, move the log to another chain: 'stele chain link --lost', then 'stele chain move' (docs/chain.md, Moving)", err)
+		return fmt.Errorf("%w. If the chain's folder is lost for good, move the log to another chain: 'stele "+
+			"chain link --lost', then 'stele chain move' (docs/chain.md, Moving)", err)
 	}
 	return err
 }

@@ -71,7 +71,8 @@ func printLink(s *streams, l anchorproof.SignedLink, former anchorproof.Epoch) e
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "The log %s leaves the chain %s (epoch %d) at size %d, root %s,\nfor the chain %s, by its operator's clock at %s\n", l.Origin, l.From, l.Epoch, l.Size, l.Root, l.To.Chain,
+	fmt.Fprintf(s.out, "The log %s leaves the chain %s (epoch %d) at size %d, root %s,\nfor the chain %s, by "+
+		"its operator's clock at %s\n", l.Origin, l.From, l.Epoch, l.Size, l.Root, l.To.Chain,
 		l.Time().Format(time.RFC3339))
 	for _, v := range l.To.Validators {
 		fmt.Fprintf(s.out, "  member %s, power %d of %d\n", v.Name, v.Power, l.To.Total())
@@ -80,7 +81,8 @@ func printLink(s *streams, l anchorproof.SignedLink, former anchorproof.Epoch) e
 	if enough {
 		fmt.Fprintln(s.out, "It has all the signatures that it needs: stele chain move")
 	} else {
-		fmt.Fprintln(s.out, "More than two thirds of the former chain's power must sign (stele node sign-link). Not yet:", strings.Join(missing, ", "))
+		fmt.Fprintln(s.out, "More than two thirds of the former chain's power must sign (stele node sign-link). "+
+			"Not yet:", strings.Join(missing, ", "))
 	}
 	return nil
 }
@@ -115,7 +117,8 @@ func (c *chainMoveCmd) Run(ctx context.Context, s *streams) error {
 	return errors.Join(c.move(ctx, s, st, l, members), st.Close())
 }
 
-func (c *chainMoveCmd) move(ctx context.Context, s *streams, st *instance.Stores, l anchorproof.SignedLink, members []instance.Member) error {
+func (c *chainMoveCmd) move(ctx context.Context, s *streams, st *instance.Stores, l anchorproof.SignedLink,
+	members []instance.Member) error {
 	former, err := st.Former(l)
 	if err != nil {
 		return err
@@ -125,19 +128,24 @@ func (c *chainMoveCmd) move(ctx context.Context, s *streams, st *instance.Stores
 		return err
 	}
 	if !enough {
-		return fmt.Errorf("the link is not signed by more than two thirds of the former chain's power, so no verifier would follow it; not yet: %s", strings.Join(missing, ", "))
+		return fmt.Errorf("the link is not signed by more than two thirds of the former chain's power, so no "+
+			"verifier would follow it; not yet: %s", strings.Join(missing, ", "))
 	}
 	p, err := st.People(logger(st.Config, s.err))
 	if err != nil {
 		return err
 	}
-	if err := noteCommand(ctx, p, actChainMove, "", l.To.Chain, fmt.Sprintf("from %s at size %d", l.From, l.Size)); err != nil {
+	detail := fmt.Sprintf("from %s at size %d", l.From, l.Size)
+	if err := noteCommand(ctx, p, actChainMove, "", l.To.Chain, detail); err != nil {
 		return err
 	}
 	if err := st.MoveChain(ctx, l, members); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "The log is on the chain %s now. Publish %s: it names both chains; whoever has the former one follows by the link.\nOn the other servers of this instance run the same command. Back up the key folder and %s, start the servers, and destroy the former validator's keys, if they were here (*-%x.key), once the first record is anchored.\n",
+	_, err = fmt.Fprintf(s.out, "The log is on the chain %s now. Publish %s: it names both chains; whoever has "+
+		"the former one follows by the link.\nOn the other servers of this instance run the same command. Back up "+
+		"the key folder and %s, start the servers, and destroy the former validator's keys, if they were here "+
+		"(*-%x.key), once the first record is anchored.\n",
 		l.To.Chain, st.Config.TrustPath(), st.Config.Data, l.Genesis[:4])
 	return err
 }
@@ -182,7 +190,8 @@ func (c *nodeSignLinkCmd) Run(ctx context.Context, s *streams) error {
 	if !c.Unseen {
 		n, err := RunningNode{Home: c.Home}.connect()
 		if err != nil {
-			return fmt.Errorf("%w: it is asked what the chain holds of the log. If the chain is lost for good, say so with --unseen", err)
+			return fmt.Errorf("%w: it is asked what the chain holds of the log. If the chain is lost for good, say "+
+				"so with --unseen", err)
 		}
 		if err := seen(ctx, n, l); err != nil {
 			return err
@@ -205,7 +214,8 @@ func (c *nodeSignLinkCmd) Run(ctx context.Context, s *streams) error {
 	if err := saveWhole(c.File, strings.NewReader(string(text)+"\n")); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "Signed. Pass %s on, or send it back: copies are put together by 'stele chain move'.\n", c.File)
+	_, err = fmt.Fprintf(s.out, "Signed. Pass %s on, or send it back: copies are put together by 'stele chain "+
+		"move'.\n", c.File)
 	return err
 }
 
@@ -226,7 +236,9 @@ func seen(ctx context.Context, n *chainnet.Node, l anchorproof.SignedLink) error
 		}
 	}
 	if have.Size != l.Size || have.Root != l.Root.String() {
-		return fmt.Errorf("the chain holds the log %s at size %d, root %s, and the link says size %d, root %s: nothing was signed. If the log was anchored meanwhile, let its operator make the link anew, with no server anchoring",
+		return fmt.Errorf("the chain holds the log %s at size %d, root %s, and the link says size %d, root %s: "+
+			"nothing was signed. If the log was anchored meanwhile, let its operator make the link anew, with no "+
+			"server anchoring",
 			l.Origin, have.Size, have.Root, l.Size, l.Root)
 	}
 	return nil
