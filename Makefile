@@ -19,7 +19,7 @@ E2E := stele/server/cmd/stele stele/server/console stele/server/web \
 	stele/notary/stamp stele/notary/certificate stele/notary/evidence stele/notary/verifier stele/notary/proof stele/notary/fsck
 
 .DEFAULT_GOAL := help
-.PHONY: help run build generate test race e2e schemathesis tools bench fuzz lint vuln sbom vectors clean
+.PHONY: help run build generate test race e2e drill schemathesis tools bench fuzz lint vuln sbom vectors clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t12
@@ -41,6 +41,9 @@ race:
 e2e:
 	$(GO) test -timeout 45m $(E2E)
 	$(GO) test ./notary/bulk -run '^TestBombs$$'
+
+drill: tools generate ## an operator's day of accidents on real servers; nothing that was answered may be lost (part of test)
+	$(GO) test ./server/cmd/stele -run '^TestDrill$$' -v -timeout 20m
 
 schemathesis: tools ## call everything in the API's description with what it allows and what it does not (part of test)
 	$(GO) test ./server/cmd/stele -run '^TestSchemathesis$$' -v

@@ -90,6 +90,7 @@ func (f Finding) String() string {
 type Result struct {
 	Entries     uint64    `json:"entries"`
 	Records     uint64    `json:"records"`
+	Trails      uint64    `json:"trails"` // records, among these, that seal the audit trail
 	Documents   uint64    `json:"documents"`
 	Tiles       uint64    `json:"tiles"`
 	Checkpoints uint64    `json:"checkpoints"`

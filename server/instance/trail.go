@@ -120,6 +120,12 @@ const mostSealed = 32 << 20
 
 // checkTrail compares the audit trail with what was sealed of it.
 func (s *Stores) checkTrail(ctx context.Context, res *fsck.Result) error {
+	for _, err := range s.trailRecords(ctx)(0) {
+		if err != nil {
+			return err
+		}
+		res.Trails++
+	}
 	open := func(ctx context.Context, r notary.Record) ([]byte, error) {
 		return s.Objects.Get(ctx, notary.DocumentKey(r.ID), mostSealed)
 	}

@@ -134,6 +134,29 @@ func (p *Postgres) Standby(t testing.TB) *Postgres {
 	return s
 }
 
+// Backup copies the cluster of the running server, as it is at the end of the copying, and returns
+// the copy's folder.
+func (p *Postgres) Backup(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(p.dir, fmt.Sprintf("backup-%d", p.serial.Add(1)))
+	copied := p.command("pg_basebackup", "-D", dir, "-d", p.dsn("postgres"), "-X", "stream", "-c", "fast", "--no-sync")
+	if out, err := copied.CombinedOutput(); err != nil {
+		t.Fatalf("pg_basebackup: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// Restore puts a copy in the place of the stopped server's cluster, which is kept beside it: what is
+// returned restores that one.
+func (p *Postgres) Restore(t testing.TB, backup string) (former string) {
+	t.Helper()
+	data := filepath.Join(p.dir, "data")
+	former = filepath.Join(p.dir, fmt.Sprintf("former-%d", p.serial.Add(1)))
+	fatalIfErr(t, os.Rename(data, former))
+	fatalIfErr(t, os.Rename(backup, data))
+	return former
+}
+
 // Promote makes a standby a server of its own.
 func (p *Postgres) Promote(t testing.TB) { p.Exec(t, `SELECT pg_promote()`) }
 

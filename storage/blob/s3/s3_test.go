@@ -226,7 +226,9 @@ func TestTailIsNotRetained(t *testing.T) {
 	}
 	for _, put := range []func() error{
 		func() error { return s.PutOnce(t.Context(), "tail/entries/one", []byte("private")) },
-		func() error { return s.PutOnceAll(t.Context(), map[string][]byte{"tail/entries/one": []byte("private")}) },
+		func() error {
+			return s.PutOnceAll(t.Context(), map[string][]byte{"tail/entries/one": []byte("private")})
+		},
 	} {
 		if err := put(); err != nil || versions() == 0 {
 			t.Fatalf("%d versions: %v", versions(), err)
