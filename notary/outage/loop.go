@@ -57,7 +57,7 @@ func (l *Loop) Failed(ctx context.Context, level slog.Level, what string, err er
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failures++; l.failures == 1 {
-		l.since = time.Now()
+		l.since = l.t.time()
 	}
 	if level <= l.told {
 		level = slog.LevelDebug
@@ -78,6 +78,6 @@ func (l *Loop) Worked(ctx context.Context, what string) {
 		level = slog.LevelDebug
 	}
 	l.log.LogAttrs(ctx, level, what+" works again", slog.Int("failures", l.failures),
-		slog.Duration("down_for", time.Since(l.since).Round(time.Millisecond)))
+		slog.Duration("down_for", l.t.time().Sub(l.since).Round(time.Millisecond)))
 	l.failures, l.told = 0, untold
 }

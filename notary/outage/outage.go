@@ -59,10 +59,18 @@ type part struct {
 	flight chan struct{} // guarded by mu; closed when the probe that is under way ends, nil while none is
 }
 
-// New returns a tracker that watches nothing yet.
-func New(log *slog.Logger, now func() time.Time) *Tracker {
-	base, end := context.WithCancel(context.Background())
+// New returns a tracker that watches nothing yet. Its probes outlive ctx and end with [Tracker.Run].
+func New(ctx context.Context, log *slog.Logger, now func() time.Time) *Tracker {
+	base, end := context.WithCancel(context.WithoutCancel(ctx))
 	return &Tracker{log: log, now: now, base: base, end: end}
+}
+
+// time is the tracker's; a nil one has none, and every duration is 0.
+func (t *Tracker) time() time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.now()
 }
 
 // Watch adds a dependency that is up now. probe asks it for something cheap and ends with its

@@ -48,7 +48,7 @@ func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out lines
 		var down atomic.Bool
-		tr := outage.New(logTo(&out), time.Now)
+		tr := outage.New(t.Context(), logTo(&out), time.Now)
 		tr.Watch(outage.Database, func(context.Context) error {
 			if down.Load() {
 				return &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
@@ -101,7 +101,7 @@ func TestSilence(t *testing.T) {
 		var out lines
 		var asked atomic.Int32
 		release := make(chan struct{})
-		tr := outage.New(logTo(&out), time.Now)
+		tr := outage.New(t.Context(), logTo(&out), time.Now)
 		tr.Watch(outage.Objects, func(context.Context) error {
 			asked.Add(1)
 			<-release
@@ -136,7 +136,7 @@ func TestSilence(t *testing.T) {
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out lines
-		tr := outage.New(logTo(&out), time.Now)
+		tr := outage.New(t.Context(), logTo(&out), time.Now)
 		tr.Watch(outage.Database, func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()

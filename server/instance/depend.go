@@ -40,8 +40,8 @@ func (c Config) databaseFolder() string {
 }
 
 // watchStores has the stores watched.
-func (in *Instance) watchStores() {
-	in.outages = outage.New(in.log, time.Now)
+func (in *Instance) watchStores(ctx context.Context) {
+	in.outages = outage.New(ctx, in.log, time.Now)
 	in.outages.Watch(outage.Database, func(ctx context.Context) error {
 		_, err := in.DB.Progress(ctx)
 		return err

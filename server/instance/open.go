@@ -258,7 +258,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (_ *Instance, err err
 			err = errors.Join(err, in.Close())
 		}
 	}()
-	in.watchStores()
+	in.watchStores(ctx)
 	pass, err := c.passphrase()
 	if err != nil {
 		return nil, err
