@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -42,7 +43,7 @@ func (s *Stores) AddAgency(ctx context.Context, req AgencyRequest, now time.Time
 	} else if !errors.Is(err, notary.ErrNotFound) {
 		return a, err
 	}
-	issuer, err := s.Config.issuer()
+	issuer, err := s.Config.issuer(ctx)
 	if err != nil {
 		return a, err
 	}
@@ -74,7 +75,12 @@ type issuer struct {
 	root []byte
 }
 
-func (c Config) issuer() (i issuer, err error) {
+// issuer reads it. A certificate's dates come from this machine's clock, which is compared with others
+// before.
+func (c Config) issuer(ctx context.Context) (i issuer, err error) {
+	if _, err := c.guardClock(ctx, slog.New(slog.DiscardHandler)); err != nil {
+		return i, err
+	}
 	if i.pass, err = c.passphrase(); err != nil {
 		return i, err
 	}
@@ -149,7 +155,7 @@ func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.Publ
 	if err != nil {
 		return time.Time{}, err
 	}
-	issuer, err := s.Config.issuer()
+	issuer, err := s.Config.issuer(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -195,7 +201,7 @@ func (s *Stores) RekeyAgency(ctx context.Context, a notary.Agency, req RekeyRequ
 	case req.Since.After(now):
 		return time.Time{}, fmt.Errorf("the former key ends at once: --since is when it stopped to count, and %s is yet to come", req.Since.Format(time.RFC3339))
 	}
-	issuer, err := s.Config.issuer()
+	issuer, err := s.Config.issuer(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -242,7 +248,7 @@ func (s *Stores) RenameAgency(ctx context.Context, a notary.Agency, name string,
 	if err != nil {
 		return time.Time{}, err
 	}
-	issuer, err := s.Config.issuer()
+	issuer, err := s.Config.issuer(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -48,6 +48,7 @@ func TestStartWithWrongClock(t *testing.T) {
 	refused("init", "--new-passphrase", "--origin", "clock.example/log")
 	site.start(t).stop()
 	refused("serve", "--listen", "127.0.0.1:0")
+	refused("agency", "add", "--code", "91350100M000100Y43", "--name", "城市管理局", "--region", "350100")
 	s := site.start(t)
 	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
 	s.demand(rec, proof.Genuine)

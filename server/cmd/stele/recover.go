@@ -62,7 +62,8 @@ func printRecovered(s *streams, r *recovery.Result) error {
 		verb, next = "can be recovered", "Nothing was changed. Next: stele recover-tail"
 	}
 	_, err := fmt.Fprintf(s.out, "%d entries %s, those from %d up to %d: %d from the tail, %d from entry bundles. The published checkpoint has %d. "+
-		"%d erasures were repeated and %d seals of the audit trail brought back. %s\n",
+		"%d erasures were repeated and %d seals of the audit trail brought back.\nWhat was decided about agencies since the "+
+		"copy was made (keys, suspension, names, ends) is not brought back: repeat it before you serve. %s\n",
 		r.To-r.From, verb, r.From, r.To, r.FromTail, r.FromBundles, r.Checkpoint, r.Erasures, r.Seals, next)
 	return err
 }
