@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"stele/notary/tail"
 	"stele/server/api"
 	"stele/storage/sqldb"
 )
@@ -14,7 +15,11 @@ import (
 func (in *Instance) watchDatabase(ctx context.Context) {
 	in.DB.CompareWith(func(ctx context.Context) (sqldb.Seen, error) {
 		c, err := in.batch.Published(ctx)
-		return sqldb.Seen{Size: c.Size, Root: c.Root}, err
+		if err != nil {
+			return sqldb.Seen{}, err
+		}
+		received, err := tail.Newest(ctx, in.Objects, c.Size)
+		return sqldb.Seen{Received: received, Size: c.Size, Root: c.Root}, err
 	})
 	for _, w := range in.DB.Weaknesses() {
 		in.log.WarnContext(ctx, "the database server may lose what was answered", "setting", w.Setting, "value", w.Value,

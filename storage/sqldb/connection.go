@@ -180,13 +180,16 @@ func (r logRow) seen() Seen {
 	if len(r.Root) != merkle.HashSize {
 		return Seen{} // nothing was seen yet
 	}
-	return Seen{Size: uint64(r.Size), Root: merkle.Hash(r.Root)}
+	return Seen{Received: uint64(r.Received), Size: uint64(r.Size), Root: merkle.Hash(r.Root)}
 }
 
 // holds compares the database with a state that was seen: it must be as long, and have that root.
 func (db *DB) holds(ctx context.Context, q sqlx.QueryerContext, row logRow, seen Seen) error {
 	if seen == (Seen{}) {
 		return nil
+	}
+	if uint64(row.Received) < seen.Received {
+		return db.high.trip(fmt.Sprintf("it has %d received entries, and %d were answered", row.Received, seen.Received))
 	}
 	if uint64(row.Size) < seen.Size {
 		return db.high.trip(fmt.Sprintf("it has %d logged entries, and %d are published", row.Size, seen.Size))

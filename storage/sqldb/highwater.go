@@ -17,8 +17,9 @@ var ErrWentBack = errors.New("the database went back")
 
 // Seen is a state of the log that a database must hold, since it was told to the world.
 type Seen struct {
-	Size uint64
-	Root merkle.Hash // of the tree of that size
+	Received uint64      // entries that were answered, at least
+	Size     uint64      // entries of the log
+	Root     merkle.Hash // of the tree of that size
 }
 
 // highWater is the most that this process has seen of the log's row. The row's numbers only grow,

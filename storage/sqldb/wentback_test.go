@@ -80,10 +80,11 @@ func TestAnotherServer(t *testing.T) {
 	away := errors.New("the bucket is away")
 	same := open(asks(sqldb.Seen{Root: merkle.EmptyRoot()}, nil))
 	longer := open(asks(sqldb.Seen{Size: 4, Root: merkle.EmptyRoot()}, nil))
+	unlogged := open(asks(sqldb.Seen{Received: 4, Root: merkle.EmptyRoot()}, nil))
 	other := open(asks(sqldb.Seen{Root: merkle.LeafHash(nil)}, nil))
 	unknown := open(asks(sqldb.Seen{}, away))
 	pg.Restart(t)
-	for db, want := range map[*sqldb.DB]error{same: nil, longer: sqldb.ErrWentBack, other: sqldb.ErrWentBack, unknown: away} {
+	for db, want := range map[*sqldb.DB]error{same: nil, longer: sqldb.ErrWentBack, unlogged: sqldb.ErrWentBack, other: sqldb.ErrWentBack, unknown: away} {
 		var err error
 		for range 3 { // the first connections may be those from before, which are broken
 			if _, err = db.Head(t.Context()); err == nil || want != nil && errors.Is(err, want) {
