@@ -190,6 +190,9 @@ func TestMiddleware(t *testing.T) {
 	if call("/readyz", "10.0.0.1:5"); seen == "" {
 		t.Error("the proxy cannot ask for the service's health")
 	}
+	if call("/readyz", "10.0.0.1:5", real+"192.0.2.1"); seen != "192.0.2.1:0" {
+		t.Error("somebody who asks for the health through the proxy:", seen)
+	}
 	for range 100 {
 		if code := call("/", "10.0.0.1:5"); code != http.StatusBadRequest || seen != "" {
 			t.Fatal(code, seen)

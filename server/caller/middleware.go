@@ -31,11 +31,11 @@ func (r Rules) Middleware(o Options) func(http.Handler) http.Handler {
 	l := &paced{now: o.Now}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			if slices.Contains(o.Open, req.URL.Path) {
+			addr, err := r.Addr(req)
+			if err != nil && slices.Contains(o.Open, req.URL.Path) { // a balancer that asks for itself
 				next.ServeHTTP(w, req)
 				return
 			}
-			addr, err := r.Addr(req)
 			var why *Refusal
 			if errors.As(err, &why) {
 				o.Count(why.Reason)
