@@ -17,7 +17,7 @@ func TestRebuild(t *testing.T) {
 		for _, size := range []int{0, 1, 255, 256, 300, 4096, 4100} { // around a tile and around what is read at once
 			s := storagetest.NewSite(t, b)
 			if size > 1000 {
-				s.ReceiveItems(t, meaningless(t, 0, size)...)
+				s.ReceiveItems(t, meaningless(t, s, 0, size)...)
 			} else {
 				s.Receive(t, size)
 			}

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"stele/crypto/merkle"
-	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/batchlog"
 	"stele/notary/intake"
@@ -85,7 +84,7 @@ func TestLargeLog(t *testing.T) {
 	for _, size := range []int{65_535, 65_536, 65_537, 70_000} {
 		for len(leaves) < size {
 			n := min(size-len(leaves), 1<<14)
-			items := meaningless(t, len(leaves), n)
+			items := meaningless(t, s, len(leaves), n)
 			s.ReceiveItems(t, items...)
 			for _, it := range items {
 				leaves = append(leaves, it.Entry.LeafHash())
@@ -118,14 +117,14 @@ func TestLargeLog(t *testing.T) {
 	}
 }
 
-func meaningless(t *testing.T, first, n int) []*intake.Item {
+func meaningless(t *testing.T, s *storagetest.Site, first, n int) []*intake.Item {
 	t.Helper()
 	out := make([]*intake.Item, n)
 	for i := range out {
 		number, err := notary.FormatNumber("420100", 2025, uint64(first+i))
 		fatalIfErr(t, err)
 		out[i] = &intake.Item{Action: statement.Issue, Record: notary.Record{ID: number, AgencyID: "agency", Number: number},
-			Entry: statement.Entry{Statement: []byte(number), Signature: []byte{1}, Certificate: sm.Digest{}}}
+			Entry: statement.Entry{Statement: []byte(number), Signature: []byte{1}, Certificate: s.Signer.Certificate}}
 	}
 	return out
 }

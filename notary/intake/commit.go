@@ -245,16 +245,43 @@ func (c *committer) keep(ctx context.Context, r *received) error {
 	return c.in.tail.Put(ctx, g)
 }
 
+// maxAhead is how far a statement's time may be ahead of the clock that it is signed by: the clock may
+// have been set back a little since the statement was made.
+const maxAhead = time.Minute
+
+func wrongClock(err error) error {
+	return notary.Wrap(notary.CodeUnavailable, err,
+		"The server's clock is wrong, so nothing is signed until it is set. Nothing was saved; try again later.")
+}
+
+// timely answers what was made while the clock was ahead: a statement of a time to come could never
+// be proven.
+func (c *committer) timely(group []*waiter) []*waiter {
+	out, latest := group[:0:0], c.in.now().Add(maxAhead)
+	for _, w := range group {
+		at := w.item.Record.IssuedAt
+		if w.item.Action == statement.Revoke {
+			at = w.item.Record.StandingAt
+		}
+		if at.After(latest) {
+			w.out <- Outcome{Err: wrongClock(fmt.Errorf("a statement of %s, which is yet to come", at.Format(time.RFC3339)))}
+			continue
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
 // sign notes the use of each agency's key, then signs; what fails is answered at once. The
 // audit row is durable before the first signature exists, so there is no signature without one.
 func (c *committer) sign(ctx context.Context, group []*waiter) []*waiter {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
 	if err := c.in.clock(); err != nil {
-		fail(group, notary.Wrap(notary.CodeUnavailable, err,
-			"The server's clock is wrong, so nothing is signed until it is set. Nothing was saved; try again later."))
+		fail(group, wrongClock(err))
 		return nil
 	}
+	group = c.timely(group)
 	ready := make([]*waiter, 0, len(group))
 	for _, of := range byAgency(group) {
 		if err := c.noteUse(ctx, of); err != nil {

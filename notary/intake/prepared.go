@@ -115,6 +115,9 @@ func (in *Intake) homeSigner(agencyID string) (*Signer, error) {
 }
 
 func (in *Intake) addPrepared(ctx context.Context, signer *Signer, item *Item) (*Prepared, error) {
+	if err := in.clock(); err != nil {
+		return nil, wrongClock(err)
+	}
 	p := &Prepared{ID: newID(), Item: *item, Digest: signer.Key.MessageDigest(item.Entry.Statement), ExpiresAt: in.now().UTC().Truncate(time.Millisecond).Add(PreparedFor)}
 	if p.Item.Idempotency == "" {
 		// Completing it twice gives the same record. No caller's key can be this one: they are
@@ -154,7 +157,7 @@ func (in *Intake) Complete(ctx context.Context, agencyID, id string, signature [
 	switch {
 	case p.Item.Action == statement.Revoke && !revoke:
 		return notary.Record{}, false, notary.Errorf(notary.CodeForbidden, "This key may not withdraw records. Nothing was saved.")
-	case in.now().After(p.ExpiresAt):
+	case in.now().After(p.ExpiresAt), p.ExpiresAt.Sub(in.now()) > PreparedFor+maxAhead: // or prepared by a clock that was ahead
 		return notary.Record{}, false, errLate
 	case signer.Certificate != p.Item.Entry.Certificate:
 		return notary.Record{}, false, errChanged

@@ -193,6 +193,10 @@ func TestMiddleware(t *testing.T) {
 	if call("/readyz", "10.0.0.1:5", real+"192.0.2.1"); seen != "192.0.2.1:0" {
 		t.Error("somebody who asks for the health through the proxy:", seen)
 	}
+	seen = "?"
+	if call("/readyz", "10.0.0.1:5", real+"six.six.six"); seen != "" {
+		t.Error("somebody who hides is taken for", seen)
+	}
 	for range 100 {
 		if code := call("/", "10.0.0.1:5"); code != http.StatusBadRequest || seen != "" {
 			t.Fatal(code, seen)

@@ -32,12 +32,15 @@ func (r Rules) Middleware(o Options) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			addr, err := r.Addr(req)
-			if err != nil && slices.Contains(o.Open, req.URL.Path) { // a balancer that asks for itself
+			var why *Refusal
+			if errors.As(err, &why) && slices.Contains(o.Open, req.URL.Path) {
+				if why.Reason != Missing { // not a balancer that asks for itself, but nobody knows who
+					req.RemoteAddr = ""
+				}
 				next.ServeHTTP(w, req)
 				return
 			}
-			var why *Refusal
-			if errors.As(err, &why) {
+			if why != nil {
 				o.Count(why.Reason)
 				if n, ok := l.due(); ok {
 					o.Log.WarnContext(req.Context(), "requests are refused: their caller's address cannot be told",

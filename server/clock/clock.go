@@ -24,7 +24,8 @@ type Source struct {
 	Step time.Duration
 }
 
-// Times of measuring. A reading that is older than MaxAge says nothing any more.
+// Times of measuring. A reading that agrees and is older than MaxAge says nothing any more; one that
+// contradicts holds until its source answers again.
 const (
 	Interval   = time.Minute
 	Impatience = 5 * time.Second // between measurements while the clock is wrong
@@ -142,11 +143,14 @@ func (g *Guard) Readings() []Reading {
 	for _, s := range g.sources {
 		r, ok := g.readings[s.Name]
 		passed := mono - r.mono
-		if !ok || passed > MaxAge {
+		if !ok {
 			continue
 		}
 		// What the wall clock has done beyond the time that has passed, somebody set.
 		r.Offset += now.Round(0).Sub(r.At.Round(0)) - passed
+		if passed > MaxAge && !g.off(r) {
+			continue
+		}
 		out = append(out, r)
 	}
 	return out
@@ -167,7 +171,7 @@ func (g *Guard) Check() error {
 // votes counts the sources that agree with this machine's clock, and says which do not.
 func (g *Guard) votes() (agree int, against []string) {
 	for _, r := range g.Readings() {
-		if r.Offset.Abs()-r.Error > g.tolerance {
+		if g.off(r) {
 			against = append(against, r.String())
 		} else {
 			agree++
@@ -175,6 +179,8 @@ func (g *Guard) votes() (agree int, against []string) {
 	}
 	return agree, against
 }
+
+func (g *Guard) off(r Reading) bool { return r.Offset.Abs()-r.Error > g.tolerance }
 
 func (g *Guard) contradicted() bool {
 	_, against := g.votes()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,38 +78,42 @@ func TestInaccuracy(t *testing.T) {
 	})
 }
 
-// A source that does not answer keeps its last reading for an hour, and then says nothing.
+// A source that does not answer any more is believed for an hour when it agreed, and until it answers
+// again when it contradicted.
 func TestReadingsAge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		away := false
-		s := Source{Name: "a", Now: func(context.Context) (time.Time, error) {
-			if away {
-				return time.Time{}, errors.New("away")
+	for _, off := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			away := false
+			s := Source{Name: "a", Now: func(context.Context) (time.Time, error) {
+				if away {
+					return time.Time{}, errors.New("away")
+				}
+				return time.Now().Add(off), nil
+			}}
+			g := New(tolerance, time.Now, slog.New(slog.DiscardHandler), s)
+			g.Measure(t.Context())
+			away = true
+			time.Sleep(MaxAge)
+			g.Measure(t.Context())
+			if len(g.Readings()) != 1 {
+				t.Errorf("off by %v: the last reading was forgotten", off)
 			}
-			return time.Now().Add(time.Hour), nil
-		}}
-		g := New(tolerance, time.Now, slog.New(slog.DiscardHandler), s)
-		g.Measure(t.Context())
-		away = true
-		time.Sleep(MaxAge)
-		g.Measure(t.Context())
-		if g.Check() == nil {
-			t.Error("the last reading was forgotten")
-		}
-		time.Sleep(time.Second)
-		if err := g.Check(); err != nil {
-			t.Error(err)
-		}
-	})
+			time.Sleep(time.Second)
+			if wrong := g.Check() != nil; wrong != (off != 0) || len(g.Readings()) == 1 != wrong {
+				t.Errorf("off by %v: %v", off, g.Readings())
+			}
+		})
+	}
 }
 
 // While the clock is wrong it is looked at again every few seconds, and what is right is believed.
 func TestRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		off, asked := time.Hour, 0
+		var off, asked atomic.Int64
+		off.Store(int64(time.Hour))
 		s := Source{Name: "a", Now: func(context.Context) (time.Time, error) {
-			asked++
-			return time.Now().Add(-off), nil
+			asked.Add(1)
+			return time.Now().Add(-time.Duration(off.Load())), nil
 		}}
 		g := New(tolerance, time.Now, slog.New(slog.DiscardHandler), s)
 		g.Measure(t.Context())
@@ -116,18 +121,18 @@ func TestRecovers(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- g.Run(ctx) }()
 		time.Sleep(2*Impatience + time.Second)
-		if g.Check() == nil || asked != 4 {
-			t.Errorf("%v after %d questions", g.Check(), asked)
+		if g.Check() == nil || asked.Load() != 4 {
+			t.Errorf("%v after %d questions", g.Check(), asked.Load())
 		}
-		off = 0
+		off.Store(0)
 		time.Sleep(Impatience)
 		if err := g.Check(); err != nil {
 			t.Error(err)
 		}
-		asked = 0
+		asked.Store(0)
 		time.Sleep(10 * Interval)
-		if asked < 9 || asked > 10 {
-			t.Errorf("asked %d times in ten minutes", asked)
+		if n := asked.Load(); n < 9 || n > 10 {
+			t.Errorf("asked %d times in ten minutes", n)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"stele/crypto/keystore"
 	"stele/crypto/pki"
+	"stele/crypto/sm"
 	"stele/notary"
 )
 
@@ -53,7 +54,7 @@ func (o *office) certify(a notary.Agency, notAfter time.Time) {
 	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: former.Subject(), NotBefore: former.NotBefore(), NotAfter: notAfter.UTC().Truncate(time.Second),
 		PublicKey: former.PublicKey()}, chain[1], root)
 	fatalIfErr(o.t, err)
-	fatalIfErr(o.t, o.in.DB.AddCertificate(o.t.Context(), a.ID, [][]byte{cert, chain[1]}))
+	fatalIfErr(o.t, o.in.DB.AddCertificate(o.t.Context(), a.ID, sm.Digest{}, [][]byte{cert, chain[1]}))
 }
 
 // The trail of an agency that may not sign is sealed in the name of another one that may.

@@ -176,7 +176,7 @@ func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.Publ
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := s.DB.AddCertificate(ctx, a.ID, chain); err != nil {
+	if err := s.DB.AddCertificate(ctx, a.ID, former.Fingerprint(), chain); err != nil {
 		return time.Time{}, err
 	}
 	return cert.NotAfter(), s.writeCertificate(a, chain)
@@ -253,14 +253,16 @@ func (s *Stores) RenameAgency(ctx context.Context, a notary.Agency, name string,
 		return time.Time{}, err
 	}
 	a.Name = name
-	return s.replaceCertificate(ctx, a, issuer, cert.PublicKey(), nil, replacement{name: name, since: now, why: notary.EndRenamed}, now)
+	return s.replaceCertificate(ctx, a, issuer, cert.PublicKey(), nil, replacement{name: name, former: cert.Fingerprint(), since: now,
+		why: notary.EndRenamed}, now)
 }
 
 // replacement is what ends an agency's certificates.
 type replacement struct {
-	name  string // the agency's new one, or empty
-	since time.Time
-	why   notary.EndReason
+	name   string    // the agency's new one, or empty
+	former sm.Digest // that is still to be the present one, or zero
+	since  time.Time
+	why    notary.EndReason
 }
 
 // replaceCertificate is one transaction: a crash before it leaves everything as it was.
@@ -273,7 +275,7 @@ func (s *Stores) replaceCertificate(ctx context.Context, a notary.Agency, i issu
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := s.DB.ReplaceCertificate(ctx, a.ID, r.name, chain, sealed, r.since, r.why); err != nil {
+	if err := s.DB.ReplaceCertificate(ctx, a.ID, r.name, r.former, chain, sealed, r.since, r.why); err != nil {
 		return time.Time{}, err
 	}
 	return cert.NotAfter(), s.writeCertificate(a, chain)

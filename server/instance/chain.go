@@ -126,7 +126,7 @@ func (k *chainKeeper) run(ctx context.Context) error {
 func (k *chainKeeper) restart(ctx context.Context) (done bool, err error) {
 	starting := outage.NewLoop(nil, k.log)
 	for wait := chainRetryFirst; ; wait = min(2*wait, chainRetryMost) {
-		t := time.NewTimer(max(wait, time.Until(k.waiting())))
+		t := time.NewTimer(max(wait, min(time.Until(k.waiting()), chainRetryMost)))
 		select {
 		case <-ctx.Done():
 			t.Stop()

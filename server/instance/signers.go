@@ -96,13 +96,20 @@ func (s *signers) look(agencyID string, known agencySigner, now time.Time) (agen
 		return known, err
 	}
 	if known.Signer == nil || present != known.Certificate {
-		if known, err = s.load(ctx, agencyID); err != nil {
+		if known, err = s.load(ctx, agencyID); errors.Is(err, errUnfit) {
+			known, err = s.load(ctx, agencyID) // it was renamed between the two looks, perhaps
+		}
+		if err != nil {
 			return known, err
 		}
 	}
-	known.checked = now
+	known.checked = time.Now() // the look may have taken long
 	return known, nil
 }
+
+// errUnfit: what an agency's certificate says of it is not what the database says. A statement under
+// such a certificate could never be proven.
+var errUnfit = errors.New("certificate and agency do not fit each other")
 
 func (s *signers) load(ctx context.Context, agencyID string) (agencySigner, error) {
 	ag, err := s.stores.DB.Agency(ctx, agencyID)
@@ -116,6 +123,11 @@ func (s *signers) load(ctx context.Context, agencyID string) (agencySigner, erro
 	cert, err := pki.Parse(certs[0])
 	if err != nil {
 		return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
+	}
+	if n := cert.Subject(); n.Code != ag.Code || n.Organization != ag.Name {
+		return agencySigner{}, fmt.Errorf("%w: the certificate of agency %s is for %q, the agency is called %q. If the database was "+
+			"restored, what was decided about agencies since must be done again: 'stele agency rename'", errUnfit, ag.Code,
+			n.Organization, ag.Name)
 	}
 	signer := &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region,
 		Certificate: sm.Sum(certs[0]), Key: cert.PublicKey()}

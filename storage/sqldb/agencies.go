@@ -59,19 +59,52 @@ func (db *DB) addCertificate(ctx context.Context, tx *sqlx.Tx, agencyID string, 
 	return db.addSealedKey(ctx, tx, *key)
 }
 
-// AddCertificate adds a certificate chain for the key that the agency has; it becomes the one that signs.
-func (db *DB) AddCertificate(ctx context.Context, agencyID string, chain [][]byte) error {
-	return db.tx(ctx, func(tx *sqlx.Tx) error { return db.addCertificate(ctx, tx, agencyID, chain, nil) })
+// ErrDecided means that somebody else has decided about an agency meanwhile: look again.
+var ErrDecided = errors.New("the agency's certificate has changed meanwhile")
+
+// AddCertificate adds a certificate chain for the key that the agency has; it becomes the one that
+// signs. former is the certificate that signs now, of the same key: where it signs no more,
+// [ErrDecided] is returned, so that a key which was replaced does not come back. A zero one is not
+// looked at.
+func (db *DB) AddCertificate(ctx context.Context, agencyID string, former sm.Digest, chain [][]byte) error {
+	return db.decide(ctx, agencyID, func(tx *sqlx.Tx, a notary.Agency) error {
+		if err := stillPresent(ctx, tx, a, former); err != nil {
+			return err
+		}
+		return db.addCertificate(ctx, tx, agencyID, chain, nil)
+	})
+}
+
+// stillPresent checks that an agency is not closed and that a certificate is the one with which it
+// signs; a zero one is not looked at.
+func stillPresent(ctx context.Context, tx *sqlx.Tx, a notary.Agency, former sm.Digest) error {
+	if a.State == notary.AgencyClosed {
+		return fmt.Errorf("agency %s is closed", a.Code)
+	}
+	if former == (sm.Digest{}) {
+		return nil
+	}
+	var present []byte
+	err := tx.GetContext(ctx, &present, `SELECT fingerprint FROM certificates WHERE agency_id = $1 AND ended_at IS NULL
+		ORDER BY created_at DESC LIMIT 1`, a.ID)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if !bytes.Equal(present, former[:]) {
+		return fmt.Errorf("%w: agency %s", ErrDecided, a.Code)
+	}
+	return nil
 }
 
 // ReplaceCertificate adds a certificate chain to an agency and ends all that it had: they count no
 // more from a time on. A key replaces those that the database has; nil leaves them. A name that is
-// not empty becomes the agency's. It waits for the log's lock, so when it has returned, no
+// not empty becomes the agency's. former is as for [DB.AddCertificate]. It waits for the log's lock, so when it has returned, no
 // statement that names a former certificate becomes an entry any more, on whatever server.
-func (db *DB) ReplaceCertificate(ctx context.Context, agencyID, name string, chain [][]byte, key *notary.SealedKey, since time.Time, why notary.EndReason) error {
+func (db *DB) ReplaceCertificate(ctx context.Context, agencyID, name string, former sm.Digest, chain [][]byte,
+	key *notary.SealedKey, since time.Time, why notary.EndReason) error {
 	return db.decide(ctx, agencyID, func(tx *sqlx.Tx, a notary.Agency) error {
-		if a.State == notary.AgencyClosed {
-			return fmt.Errorf("agency %s is closed", a.Code)
+		if err := stillPresent(ctx, tx, a, former); err != nil {
+			return err
 		}
 		if err := endCertificates(ctx, tx, a.ID, since, why); err != nil {
 			return err

@@ -57,6 +57,10 @@ func hosts(dbURL string) (string, error) {
 	return u.String(), nil
 }
 
+// errOtherServer: an address leads to a database server that is not the one to write to. That may pass:
+// a standby is promoted, or the address is moved.
+var errOtherServer = errors.New("the database server is not the one to write to")
+
 // watched looks at each new connection before it is used: it may lead to another database server
 // than the one before, which is how a database goes back while this process runs.
 type watched struct {
@@ -123,11 +127,11 @@ func (db *DB) look(ctx context.Context, c driver.Conn) error {
 		return err
 	}
 	if s.Standby {
-		return errors.New("the database server is a standby, nothing can be written to it")
+		return fmt.Errorf("%w: it is a standby, nothing can be written to it", errOtherServer)
 	}
 	known, err := db.servers.known(s)
 	if err != nil {
-		return db.high.trip(err.Error())
+		return err
 	}
 	var published Seen
 	if ask := db.published.Load(); !known && ask != nil {
@@ -156,12 +160,13 @@ func (db *DB) look(ctx context.Context, c driver.Conn) error {
 }
 
 // known reports whether this server was compared already. A server of an earlier timeline than
-// one that was seen is the one that was taken over from: whatever it holds is no longer the log.
+// one that was seen is the one that was taken over from: whatever it holds is no longer the log, and
+// its connections are not used.
 func (s *servers) known(now dbServer) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.System != "" && now.System == s.newest.System && now.Timeline < s.newest.Timeline {
-		return false, fmt.Errorf("the server is of timeline %d, and one of timeline %d has taken over from it",
+		return false, fmt.Errorf("%w: it is of timeline %d, and one of timeline %d has taken over from it", errOtherServer,
 			now.Timeline, s.newest.Timeline)
 	}
 	return now.System != "" && now == s.compared, nil

@@ -356,12 +356,12 @@ func refused(err error) bool {
 // ends just now, is busy, or has no room. See https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func Temporary(err error) bool {
 	if pe := new(pq.Error); errors.As(err, &pe) {
-		return slices.Contains([]string{"08", "40", "53", "55", "57", "58"}, string(pe.Code.Class()))
+		return slices.Contains([]string{"08", "25", "40", "53", "55", "57", "58"}, string(pe.Code.Class()))
 	}
 	if se := new(sqlite.Error); errors.As(err, &se) {
 		return slices.Contains([]int{sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}, se.Code()&0xff)
 	}
-	return errors.Is(err, ErrServersRun) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+	return errors.Is(err, ErrServersRun) || errors.Is(err, errOtherServer) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF)
 }
 

@@ -47,7 +47,7 @@ func testAgencyEnds(t *testing.T, s *Site) {
 	next := s.World.NewAgency(s.Agency.Code, "新名")
 	newKey := notary.SealedKey{AgencyID: s.Agency.ID, Public: bytes.Repeat([]byte{5}, 65), Sealed: []byte("new")}
 	since := s.Now().Add(-time.Hour)
-	fatalIfErr(t, s.DB.ReplaceCertificate(ctx, s.Agency.ID, "新名", next.Certificates, &newKey, since, notary.EndLeaked))
+	fatalIfErr(t, s.DB.ReplaceCertificate(ctx, s.Agency.ID, "新名", s.Signer.Certificate, next.Certificates, &newKey, since, notary.EndLeaked))
 	refused(notary.ErrCertificateEnded, "")
 	if a, err := other.Agency(ctx, s.Agency.ID); err != nil || a.Name != "新名" {
 		t.Errorf("got %+v, %v", a, err)
@@ -79,7 +79,7 @@ func testAgencyEnds(t *testing.T, s *Site) {
 	refused(nil, notary.CodeAgencyClosed)
 	for what, err := range map[string]error{
 		"resumed":  s.DB.SetAgencyState(ctx, s.Agency.ID, notary.AgencyActive),
-		"replaced": s.DB.ReplaceCertificate(ctx, s.Agency.ID, "", s.World.NewAgency(s.Agency.Code, "x").Certificates, nil, s.Now(), notary.EndLost),
+		"replaced": s.DB.ReplaceCertificate(ctx, s.Agency.ID, "", sm.Digest{}, s.World.NewAgency(s.Agency.Code, "x").Certificates, nil, s.Now(), notary.EndLost),
 	} {
 		if err == nil {
 			t.Error("a closed agency was " + what)

@@ -194,7 +194,7 @@ func testKeyUse(t *testing.T, s *Site) {
 		items[i].KeyUse = use
 	}
 	second := s.World.NewAgency(s.Agency.Code, "second").Certificates
-	fatalIfErr(t, s.DB.AddCertificate(t.Context(), s.Agency.ID, second))
+	fatalIfErr(t, s.DB.AddCertificate(t.Context(), s.Agency.ID, sm.Digest{}, second))
 	items[2].Entry.Certificate = sm.Sum(second[0]) // signed with another key than the row is about
 	s.ReceiveItems(t, items...)
 	for _, c := range []struct {

@@ -96,7 +96,7 @@ func TestPrefixesAreApart(t *testing.T) {
 func TestOpenNeverGuesses(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
 		config := server.Plain(t).Config()
-		if _, err := s3.Open(t.Context(), config); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "Init") {
+		if _, err := s3.Open(t.Context(), config); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "rebuild-store") {
 			t.Errorf("bucket without a marker: %v", err)
 		}
 		for range 2 {
