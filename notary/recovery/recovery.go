@@ -296,7 +296,7 @@ func (r *run) next(ctx context.Context, at uint64) (s tail.Stretch, bare []Bare,
 		return r.bundle(ctx, t, at, end)
 	}
 	if missing := max(beyond, r.published.Size); missing > at {
-		return s, nil, fmt.Errorf("%w: those from %d up to %d. What is before them can be recovered by nobody without them; "+
+		return s, nil, fmt.Errorf("%w: those from %d up to %d. What comes after them cannot be recovered without them; "+
 			"look for a newer copy of the database or of the bucket's folder tail/", ErrGap, at, missing-1)
 	}
 	return s, nil, nil

@@ -100,7 +100,7 @@ type API struct {
 // New mounts the API on a router.
 func New(r chi.Router, c Config) (*API, error) {
 	a := &API{Config: c, log: c.Log}
-	a.agencies.find = c.Agencies.Agency
+	a.agencies.find, a.agencies.now = c.Agencies.Agency, c.Now
 	cfg := huma.DefaultConfig("Stele", c.Version)
 	cfg.Info.Description = "E-government document notarization: register documents, fetch proofs that anyone can check, verify."
 	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}

@@ -283,19 +283,28 @@ func (a *API) hashPart(part io.Reader) (*proof.File, error) {
 	return &proof.File{SM3: sm.Digest(h.Sum(nil)), Size: n}, nil
 }
 
-// agencyCache remembers names, which hardly ever change, and the log's progress, which only
-// grows, so that neither costs a query for each record written.
+// agencyCache remembers names, which hardly ever change, for namesFor, and the log's progress, which
+// only grows, so that neither costs a query for each record written.
 type agencyCache struct {
 	find func(ctx context.Context, idOrCode string) (notary.Agency, error)
+	now  func() time.Time
 
 	mu    sync.Mutex
 	refs  map[string]AgencyRef // guarded by mu
+	since time.Time            // guarded by mu; when refs was empty
 	last  notary.Progress      // guarded by mu
 	until time.Time            // guarded by mu
 }
 
+// namesFor is how long an agency is called as it was before it was renamed.
+const namesFor = 2 * time.Second
+
 func (c *agencyCache) ref(ctx context.Context, id string) (AgencyRef, error) {
+	now := c.now()
 	c.mu.Lock()
+	if now.Sub(c.since) > namesFor || now.Before(c.since) {
+		c.refs, c.since = nil, now
+	}
 	ref, ok := c.refs[id]
 	c.mu.Unlock()
 	if ok {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stele/crypto/sm"
+	"stele/notary"
 	"stele/notary/fsck"
 	"stele/notary/people"
 	"stele/notary/proof"
@@ -111,6 +112,31 @@ func TestTrailIsSealed(t *testing.T) {
 	fatalIfErr(t, err)
 	for _, f := range res.Findings {
 		t.Errorf("fsck: %s", f)
+	}
+}
+
+// Where the document of a seal is gone, that is said once, of the seal: nobody is said to have changed
+// deeds that could not be checked, and the seals after it are checked.
+func TestTrailWhoseDocumentIsGone(t *testing.T) {
+	o := openOffice(t, false)
+	rec := o.notarize("一份文书")
+	admin := o.as("admin")
+	admin.post("/console/records/"+rec.Number+"/revoke", map[string][]string{"reason": {"登记有误"}})
+	first := o.sealed(o.agency.ID)
+	second := o.notarize("又一份文书")
+	admin.post("/console/records/"+second.Number+"/revoke", map[string][]string{"reason": {"登记有误"}})
+	if o.sealed(o.agency.ID) == first {
+		t.Fatal("what was done later is in the same seal")
+	}
+	seal, err := o.in.DB.FindRecord(t.Context(), "", first)
+	fatalIfErr(t, err)
+	fatalIfErr(t, o.in.Objects.Delete(t.Context(), notary.DocumentKey(seal.ID)))
+	res, err := o.in.Fsck(t.Context(), fsck.Options{})
+	fatalIfErr(t, err)
+	for _, f := range res.Findings {
+		if f.What == "trail" && (f.Record != first || !strings.Contains(f.Detail, "were not checked")) {
+			t.Errorf("fsck: %s", f)
+		}
 	}
 }
 

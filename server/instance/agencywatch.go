@@ -182,7 +182,7 @@ func (w *agencyWatch) check() api.Check {
 	if !w.looked {
 		return api.Check{Name: "agencies", OK: true, Detail: "not looked at yet"}
 	}
-	c := api.Check{Name: "agencies", OK: len(w.trouble) == 0, Detail: fmt.Sprintf("agencies that can sign: %d", len(w.ends))}
+	c := api.Check{Name: "agencies", OK: len(w.trouble) == 0, Detail: fmt.Sprintf("agencies with a certificate: %d", len(w.ends))}
 	if c.OK {
 		return c
 	}

@@ -165,7 +165,8 @@ type Rebuilt struct {
 // Missing is an original that is not in the object store, or not with the size that was notarized.
 type Missing struct {
 	Number string `json:"number"`
-	Record string `json:"record"` // its id: the object is doc/<id>
+	Record string `json:"record"` // its id
+	Object string `json:"object"` // its name in the object store
 	Agency string `json:"agency"` // its id
 	Size   uint64 `json:"size"`   // bytes
 	SM3    string `json:"sm3"`
@@ -255,7 +256,7 @@ func (s *Stores) missingOriginals(ctx context.Context, out *Rebuilt) error {
 }
 
 func missing(r notary.Record, found *int64) Missing {
-	return Missing{Number: r.Number, Record: r.ID, Agency: r.AgencyID, Size: r.Size, SM3: r.SM3.String(), Found: found}
+	return Missing{Number: r.Number, Record: r.ID, Object: notary.DocumentKey(r.ID), Agency: r.AgencyID, Size: r.Size, SM3: r.SM3.String(), Found: found}
 }
 
 // storedRows reads the records with an original one by one.

@@ -150,6 +150,9 @@ func TestRekeyUnderLoad(t *testing.T) {
 			t.Errorf("refused: %v", w.refused)
 		}
 		last := a.notarize(digestRequest(newDigest(), "", "anchored"))
+		eventually(t, "answers call it by its new name", func() bool {
+			return strings.Contains(string(a.get("/api/v1/records/"+last.ID).body), "新名称机关")
+		})
 		seen := map[string]int{}
 		for _, r := range append(w.answered, written{last, a, time.Now()}) {
 			cert, name := a.signerOf(r.rec)

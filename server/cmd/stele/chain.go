@@ -142,8 +142,9 @@ func (c *chainMoveCmd) move(ctx context.Context, s *streams, st *instance.Stores
 	if err := st.MoveChain(ctx, l, members); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "The log is on the chain %s now. Publish %s: it names both chains; whoever has "+
-		"the former one follows by the link.\nOn the other servers of this instance run the same command. Back up "+
+	_, err = fmt.Fprintf(s.out, "The log is on the chain %s now. Publish %s: it names all its chains; whoever has "+
+		"a former one follows by the link.\nKeep the link: an older database is completed only after the same move. "+
+		"On the other servers of this instance run the same command. Back up "+
 		"the key folder and %s, start the servers, and destroy the former validator's keys, if they were here "+
 		"(*-%x.key), once the first record is anchored.\n",
 		l.To.Chain, st.Config.TrustPath(), st.Config.Data, l.Genesis[:4])
