@@ -4,6 +4,8 @@ import re
 from primitives import (MAX_INT, Reader, Refused, consistent, ed25519_verify, included, leaf_hash, need, point, sm2_verify,
                         sm3, time_ms)
 
+CLOCK_TOLERANCE = 5 * 60 * 1000  # milliseconds
+
 
 def parse_epoch(text):
     need(len(text) <= 96 << 10, "epoch is too long")
@@ -168,6 +170,7 @@ def check_links(ev, c):
         need(grown(l, c), "consistency", Refused)
         before = l
     need(before["to"]["chain"] == ev["header"]["chain"], "end of the links", Refused)
+    need(ev["header"]["time"] >= before["time"] - CLOCK_TOLERANCE, "dated before the move", Refused)
 
 
 def grown(l, c):
@@ -250,7 +253,7 @@ def check_pins(chain, led, number, time):
     pins = chain["epochs"]
     for e in led:
         need(e["number"] > len(pins) or sm3(e["text"].encode()) == pins[e["number"] - 1][0], "pinned epoch", Refused)
-    need(number >= len(pins) or time <= pins[number][1] + 5 * 60 * 1000, "after the term", Refused)
+    need(number >= len(pins) or time <= pins[number][1] + CLOCK_TOLERANCE, "after the term", Refused)
 
 
 def check_headers(a, b, path=None):

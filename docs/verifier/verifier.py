@@ -21,14 +21,11 @@ from datetime import datetime, timedelta
 
 from carriers import BadPackage, bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
-from chain import check_headers, check_links, check_pins, follow, parse_evidence, renamed, unpinned, verify_evidence
+from chain import CLOCK_TOLERANCE, check_headers, check_links, check_pins, follow, parse_evidence, renamed, unpinned, verify_evidence
 from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_statement, speaks_for
 from formats import check_trust_signature, parse_trust as parse_trust_file
 from gateways import check_attested, parse_gateway
 from primitives import USER_ID, Malformed, Refused, consistent, included, need, read_again, sm2_verify, sm3
-
-CLOCK_TOLERANCE = 5 * 60 * 1000  # milliseconds
-
 
 STEPS = ["bundle", "document", "fields", "statement", "certificate", "inclusion", "checkpoint", "anchor", "consistency", "standing"]
 

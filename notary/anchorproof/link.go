@@ -24,6 +24,10 @@ const (
 	MaxSignedLinkSize = MaxEvidenceSize / 2
 )
 
+// ClockTolerance is how far the clocks of two parties may be apart where their times are compared: a
+// header's with the time of the link that led to its chain, or with that of a statement.
+const ClockTolerance = 5 * time.Minute
+
 // ErrLink: a log did not move as the evidence says. It is wrapped together with what does not hold.
 var ErrLink = errors.New("link between chains does not hold")
 
@@ -42,7 +46,8 @@ var ErrLink = errors.New("link between chains does not hold")
 //	time <RFC 3339, three digits of milliseconds, Z>
 //
 // The checkpoint is the last one that the former chain holds of the log; size 0 with the root of the
-// empty tree when it holds none. The time is the operator's word.
+// empty tree when it holds none. The time is the word of the log's operator, which the members that
+// sign compare with their clocks. The new chain dates nothing before it: see [Evidence.CheckLinks].
 type Link struct {
 	Origin  string
 	From    string      // id of the former chain
@@ -337,7 +342,9 @@ func (l SignedLink) Sign(c Cosignature) SignedLink {
 
 // CheckLinks reports whether the links of evidence lead to the header's chain: each from the chain
 // that the one before leads to, no chain twice, all of the checkpoint's log, its sizes and times not
-// going back, and the checkpoint grown out of each link's. It checks no signature.
+// going back, the checkpoint grown out of each link's, and the header not more than [ClockTolerance]
+// before the last link: the members of the new chain cannot date a record back into the time of the
+// former one. It checks no signature.
 func (e Evidence) CheckLinks(c checkpoint.Checkpoint) error {
 	if len(e.Links) == 0 {
 		return nil
@@ -362,8 +369,13 @@ func (e Evidence) CheckLinks(c checkpoint.Checkpoint) error {
 				"%w", ErrLink, i, err)
 		}
 	}
-	if last := e.Links[len(e.Links)-1].To.Chain; last != e.Header.Chain {
-		return fmt.Errorf("%w: the links lead to chain %s, the header is of %s", ErrLink, last, e.Header.Chain)
+	last := e.Links[len(e.Links)-1]
+	if last.To.Chain != e.Header.Chain {
+		return fmt.Errorf("%w: the links lead to chain %s, the header is of %s", ErrLink, last.To.Chain, e.Header.Chain)
+	}
+	if e.Header.Time().Before(last.Time().Add(-ClockTolerance)) {
+		return fmt.Errorf("%w: the header's time is %s, and the log came to its chain at %s", ErrLink,
+			e.Header.Time().Format(timeLayout), last.Time().Format(timeLayout))
 	}
 	return nil
 }

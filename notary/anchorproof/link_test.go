@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
@@ -109,9 +110,15 @@ func TestLinksLeadToTheHeadersChain(t *testing.T) {
 		"other log":   e.CheckLinks(checkpoint.Checkpoint{Origin: "log.example/3", Size: 102, Root: l.Root}),
 		"other chain": a.evidence.with(e.Links).CheckLinks(c),
 		"doubled":     e.with(append(e.Links, e.Links...)).CheckLinks(c),
+		"backdated":   e.after(l.Link, -ClockTolerance-time.Millisecond).CheckLinks(c),
 	} {
 		if !errors.Is(err, ErrLink) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, after := range []time.Duration{-ClockTolerance, 0, 1000 * time.Hour} {
+		if err := e.after(l.Link, after).CheckLinks(c); err != nil {
+			t.Errorf("a header %s after the link: %v", after, err)
 		}
 	}
 	if _, err := e.with(make([]Moved, MaxLinks+1)).Marshal(); err == nil {
@@ -121,6 +128,12 @@ func TestLinksLeadToTheHeadersChain(t *testing.T) {
 
 func (e Evidence) with(links []Moved) Evidence {
 	e.Links = links
+	return e
+}
+
+// after is evidence whose header is dated this long after a link.
+func (e Evidence) after(l Link, d time.Duration) Evidence {
+	e.Header.TimeMs = l.TimeMs + d.Milliseconds()
 	return e
 }
 

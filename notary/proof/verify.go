@@ -10,6 +10,7 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
+	"stele/notary/anchorproof"
 	"stele/notary/checkpoint"
 	"stele/notary/statement"
 )
@@ -19,7 +20,7 @@ const (
 
 	// clockTolerance is how far the agency's clock may be ahead of the chain's: a statement
 	// cannot have been anchored, withdrawn or replaced before it was issued.
-	clockTolerance = 5 * time.Minute
+	clockTolerance = anchorproof.ClockTolerance
 
 	provesText = "This digest was registered by this agency and was in the log at that time. It does not prove that what the document says is true, nor that it was not withdrawn."
 )

@@ -133,7 +133,9 @@ func (b *builder) moved() {
 	good("one-organization", "the members that let the log go are one organization", soloFile, notarized(moved()), warned(proof.WarnOneOrganization))
 	good("one-organization-pinned", "they are one organization, and the trust roots name the new chain", bothOrg, notarized(moved()))
 	b.add("unverifiable-moved-scope", "a link from a chain that does not anchor the log", proof.Unverifiable, notarized(moved()), trustedBy(notFile))
+	good("at-once", "the new chain's clock is five minutes behind the link's", beforeFile, dated(moved(), -anchorproof.ClockTolerance))
 	b.badMoves(bad, old)
+	b.backdated(bad)
 	b.malformedMoves(old)
 }
 
@@ -179,6 +181,28 @@ func (b *builder) badMoves(bad func(name, about string, bundle []byte, edit ...f
 	bad("loop", "the log comes back to a chain that it was on", loop())
 	bad("backwards", "the second move is of a smaller size than the first", backwards(func(l, before *anchorproof.Link) { l.Size, l.Root = 0, merkle.EmptyRoot() }))
 	bad("earlier", "the second move is earlier than the first", backwards(func(l, before *anchorproof.Link) { l.TimeMs = before.TimeMs - 1 }))
+}
+
+// dated is a bundle whose header is this long after the link, or before it.
+func dated(w *prooftest.World, after time.Duration) []byte {
+	const notarizing = 1500 * time.Millisecond // from here to the header, see World.Notarize
+	w.Tick(after - notarizing)
+	return notarized(w)
+}
+
+// backdated are records that the new chain dates back to before the log came to it.
+func (b *builder) backdated(bad func(name, about string, bundle []byte, edit ...func(*Vector))) {
+	const months = -200 * 24 * time.Hour
+	bad("too-soon", "the header is a millisecond more than five minutes before the link", dated(moved(), -anchorproof.ClockTolerance-time.Millisecond))
+	bad("backdated", "the new chain dates a record back to before the move", dated(moved(), months))
+	bad("backdated-pinned", "the same, under trust roots of both chains", dated(moved(), months), trustedBy(afterFile))
+	bad("backdated-new-chain-only", "the same, under trust roots that know the new chain alone", dated(moved(), months), trustedBy(newFile))
+	bad("backdated-scope", "the same, under trust roots whose chains do not anchor the log", dated(moved(), months), trustedBy(notFile))
+	w := moved()
+	w.Tick(time.Hour)
+	to := w.NextChain("egov-newest", 1)
+	w.Move(to, w.Link(to))
+	bad("backdated-between", "the second chain dates a record back to between the two moves", dated(w, -time.Hour/2))
 }
 
 // across is a record from before the move that is first anchored after it.
