@@ -188,13 +188,17 @@ func (c *nodeSignLinkCmd) Run(ctx context.Context, s *streams) error {
 	if err := printLink(s, l, former); err != nil {
 		return err
 	}
+	now := time.Now()
+	if err := linkInTime(l.Link, now, time.Time{}); err != nil {
+		return err
+	}
 	if !c.Unseen {
 		n, err := RunningNode{Home: c.Home}.connect()
 		if err != nil {
 			return fmt.Errorf("%w: it is asked what the chain holds of the log. If the chain is lost for good, say "+
 				"so with --unseen", err)
 		}
-		if err := seen(ctx, n, l); err != nil {
+		if err := seen(ctx, n, l, now); err != nil {
 			return err
 		}
 	}
@@ -221,8 +225,9 @@ func (c *nodeSignLinkCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // seen demands that the chain holds nothing of the log beyond the link's checkpoint, and that one:
-// what the chain holds later would be lost to whoever follows the link.
-func seen(ctx context.Context, n *chainnet.Node, l anchorproof.SignedLink) error {
+// what the chain holds later would be lost to whoever follows the link. The link must also be younger
+// than the block that holds the checkpoint.
+func seen(ctx context.Context, n *chainnet.Node, l anchorproof.SignedLink, now time.Time) error {
 	st, err := n.Status(ctx)
 	if err != nil {
 		return err
@@ -241,6 +246,45 @@ func seen(ctx context.Context, n *chainnet.Node, l anchorproof.SignedLink) error
 			"nothing was signed. If the log was anchored meanwhile, let its operator make the link anew, with no "+
 			"server anchoring",
 			l.Origin, have.Size, have.Root, l.Size, l.Root)
+	}
+	at, err := n.Head(ctx, l.Origin)
+	if err != nil {
+		return err
+	}
+	if at.Evidence == nil { // the chain holds nothing of the log, or its members have not cosigned it yet
+		return nil
+	}
+	e, err := anchorproof.ParseEvidence(at.Evidence)
+	if err != nil {
+		return err
+	}
+	return linkInTime(l.Link, now, e.Header.Time())
+}
+
+// signLinkWithin is how old a link may be when a member signs it: members in several cities compare
+// its fingerprint first.
+const signLinkWithin = 24 * time.Hour
+
+// linkInTime demands that a link was made lately by a member's clock, and after the header that holds
+// its checkpoint. Its time is the operator's word, and from it on verifiers take any time that the new
+// chain gives: a link that is too early would let that chain date records back. anchored is the
+// header's time, zero where it is not known; one that is ahead of the member's clock, as on a chain
+// that a wrong clock has locked, says nothing.
+func linkInTime(l anchorproof.Link, now, anchored time.Time) error {
+	const tolerance = anchorproof.ClockTolerance
+	at := l.Time()
+	show := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	const anew = "Nothing was signed; let the log's operator set the clock and make the link anew"
+	switch {
+	case at.After(now.Add(tolerance)):
+		return fmt.Errorf("the link is of %s, and here it is %s: it must not be of a time to come. %s", show(at),
+			show(now), anew)
+	case at.Before(now.Add(-signLinkWithin)):
+		return fmt.Errorf("the link is of %s, and here it is %s: members sign within %d hours. %s", show(at), show(now),
+			signLinkWithin/time.Hour, anew)
+	case !anchored.After(now.Add(tolerance)) && at.Before(anchored.Add(-tolerance)):
+		return fmt.Errorf("the link is of %s, and the chain anchored the log at %s, later than that. %s", show(at),
+			show(anchored), anew)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -261,6 +262,7 @@ func TestMoveBetweenNetworks(t *testing.T) {
 		t.Errorf("a member signed a link that the chain has outgrown: %s", out)
 	}
 	file := s.linkTo(t, to)
+	from.refuseTimes(t, file)
 	on.fails(t, "not signed by more than two thirds", "chain", "move", file)
 	copies := []string{file}
 	for i := range 3 {
@@ -281,6 +283,49 @@ func TestMoveBetweenNetworks(t *testing.T) {
 	m.hold(srv, from.trust.Chains[0].Genesis.Chain, to.trust.Chains[0].Genesis.Chain)
 	srv.stop()
 	on.fsck(t)
+}
+
+// refuseTimes: no member signs the same link with a time that the log's operator has made up. From it on
+// the new chain could date records back.
+func (n *network) refuseTimes(t *testing.T, file string) {
+	t.Helper()
+	for want, by := range map[string]time.Duration{"a time to come": 10 * time.Minute, "within 24 hours": -25 * time.Hour,
+		"anchored the log at": -10 * time.Minute} {
+		l := readLink(t, file)
+		l.TimeMs += by.Milliseconds()
+		before := must(l.Marshal())
+		other := filepath.Join(t.TempDir(), "link.json")
+		fatalIfErr(t, os.WriteFile(other, before, 0o600))
+		if out := n.signLink(t, 0, other); !strings.Contains(out, want) || !strings.Contains(out, "Nothing was signed") {
+			t.Errorf("a link %s off: %s", by, out)
+		}
+		if !bytes.Equal(must(os.ReadFile(other)), before) {
+			t.Errorf("a link %s off was changed", by)
+		}
+	}
+}
+
+// At the edges of what a member signs; a header that is ahead of its clock says nothing.
+func TestLinkInTime(t *testing.T) {
+	now := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		link, anchored time.Duration // from now; 0: not anchored
+		want           bool
+	}{
+		{0, 0, true}, {5 * time.Minute, 0, true}, {5*time.Minute + time.Second, 0, false},
+		{-24 * time.Hour, 0, true}, {-24*time.Hour - time.Second, 0, false},
+		{-time.Hour, -55 * time.Minute, true}, {-time.Hour, -55*time.Minute + time.Second, false},
+		{0, 5 * time.Minute, true}, {-time.Hour, 5 * time.Minute, false}, {-time.Hour, 365 * 24 * time.Hour, true},
+	} {
+		var anchored time.Time
+		if c.anchored != 0 {
+			anchored = now.Add(c.anchored)
+		}
+		err := linkInTime(anchorproof.Link{TimeMs: now.Add(c.link).UnixMilli()}, now, anchored)
+		if (err == nil) != c.want {
+			t.Errorf("a link of %s, anchored %s: %v", c.link, c.anchored, err)
+		}
+	}
 }
 
 // signLink has a member sign, and returns what was said.
