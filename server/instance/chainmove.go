@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"stele/crypto/keystore"
 	"stele/crypto/merkle"
@@ -143,9 +144,15 @@ func (s *Stores) sameLink(ctx context.Context, l anchorproof.SignedLink) error {
 	return nil
 }
 
-// mayMove checks what a move needs: that nothing was anchored on the former chain since the link was
-// made, that the database's log is the link's, and that the next chain will take it.
+// mayMove checks what a move needs: that the link is of no time to come, that nothing was anchored on
+// the former chain since it was made, that the database's log is the link's, and that the next chain
+// will take it.
 func (s *Stores) mayMove(ctx context.Context, l anchorproof.SignedLink, founded bool) error {
+	if now := time.Now(); l.Time().After(now.Add(anchorproof.ClockTolerance)) {
+		return fmt.Errorf("the link is of %s, and here it is %s: verifiers would refuse what the new chain anchors "+
+			"before the link's time. Set the clock and make the link anew", l.Time().Format(time.RFC3339),
+			now.UTC().Format(time.RFC3339))
+	}
 	st, err := s.DB.AnchorState(ctx, anchorproof.Kind)
 	if err != nil {
 		return err

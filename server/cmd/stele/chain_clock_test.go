@@ -27,6 +27,12 @@ func TestMoveFromLockedChain(t *testing.T) {
 
 	s.fails(t, "the last block is of", "serve", "--listen", "127.0.0.1:0")
 	s.fails(t, "stele chain move", "serve", "--listen", "127.0.0.1:0")
+	// A link made while the clock is still wrong would make all evidence of the new chain worthless.
+	early := filepath.Join(t.TempDir(), "early.json")
+	cmd := s.command(t, "chain", "link", "--to-embedded", "ahead-"+unique(), "-o", early)
+	fatalIfErr(t, shifted(3600)(cmd))
+	fatalIfErr(t, cmd.Wait())
+	s.fails(t, "make the link anew", "chain", "move", early)
 	file := filepath.Join(t.TempDir(), "link.json")
 	s.succeeds(t, "chain", "link", "--to-embedded", "right-"+unique(), "-o", file) // the folder can be read
 	link := readLink(t, file)
