@@ -65,6 +65,9 @@ func (n Name) String() string {
 // shard is the folder of the stretches that begin near an index.
 func shard(first uint64) string { return fmt.Sprintf("%s%013d/", EntriesPrefix, first>>shardBits) }
 
+// beginning is what the keys of the stretches begin with that begin at an index.
+func beginning(first uint64) string { return fmt.Sprintf("%s%016d-", shard(first), first) }
+
 // ParseName reads a key in its one spelling.
 func ParseName(key string) (Name, error) {
 	parts := strings.Split(key[strings.LastIndexByte(key, '/')+1:], "-")

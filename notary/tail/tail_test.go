@@ -223,19 +223,6 @@ func TestPutsWhatAnotherServerLeft(t *testing.T) {
 	})
 }
 
-// Another entry at the same index is a database that went back: that is an error, not an outage.
-func TestContradiction(t *testing.T) {
-	storagetest.EachBackend(t, func(t *testing.T, b storagetest.Backend) {
-		f := newFixture(t, b)
-		f.received(t, f.Items(t, 1)...)
-		other := f.Items(t, 1)
-		err := f.tail.Put(t.Context(), intake.Group{First: 0, Items: other})
-		if !errors.Is(err, tail.ErrContradiction) {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
 // What is erased is in no object of the tail any more, under no name and in no version; a restored
 // database is told of it.
 func TestErased(t *testing.T) {

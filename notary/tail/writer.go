@@ -1,7 +1,6 @@
 package tail
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,16 +11,18 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/intake"
+	"stele/notary/statement"
 )
 
 // Store reads the database. Methods are safe for concurrent use and do not retry.
 //
 // Stretch makes the stretch of the entries from first up to, not including, end from their rows: what
-// was erased is not in it. FindAgency finds an agency by id, Chain a certificate chain by its
-// fingerprint. ErasuresSince returns what was erased since a time, the first first; All says that the
+// was erased is not in it. Entries are those alone. Agency finds an agency by id, Chain a certificate
+// chain by its fingerprint. ErasuresSince returns what was erased since a time, the first first; All says that the
 // record's reference is gone too.
 type Store interface {
 	Stretch(ctx context.Context, first, end uint64) (Stretch, error)
+	Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error)
 	Progress(ctx context.Context) (notary.Progress, error)
 	Agency(ctx context.Context, id string) (notary.Agency, error)
 	Chain(ctx context.Context, fingerprint sm.Digest) (agencyID string, chain [][]byte, err error)
@@ -36,11 +37,6 @@ type Objects interface {
 	List(ctx context.Context, prefix string, fn func(notary.Object) error) error
 	Delete(ctx context.Context, key string) error
 }
-
-// ErrContradiction: the object store holds another entry at an index than the database gave out: the
-// database is not the one that it was, or not its newest state. A person must look.
-var ErrContradiction = errors.New("the tail in the object store holds other entries than the database: " +
-	"the database is another or an older one")
 
 // Options are what [New] needs beside its stores.
 type Options struct {
@@ -72,10 +68,13 @@ type Tail struct {
 	objects Objects
 	opt     Options
 	wake    chan struct{} // capacity 1
+	ended   chan struct{} // closed when fatal is set
 
 	mu       sync.Mutex
 	behind   bool               // guarded by mu: the store failed; [Tail.Run] makes up for it
 	agencies map[sm.Digest]bool // guarded by mu: that this process has put
+	own      map[uint64]bool    // guarded by mu: first indexes of stretches that this process put and Run has not checked
+	fatal    error              // guarded by mu: the contradiction that was found
 
 	// Owned by Put.
 	last uint64 // end of the last group, or what was there before the first
@@ -90,15 +89,19 @@ func New(store Store, objects Objects, o Options) *Tail {
 	if o.Poll == 0 {
 		o.Poll = defaultPoll
 	}
-	return &Tail{store: store, objects: objects, opt: o, wake: make(chan struct{}, 1), agencies: map[sm.Digest]bool{},
-		last: o.From}
+	return &Tail{store: store, objects: objects, opt: o, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		agencies: map[sm.Digest]bool{}, own: map[uint64]bool{}, last: o.From}
 }
 
 // Put implements [intake.Tail]. When it returns, what other servers received before the group is kept
 // too: else a loss of everything at this moment would leave a gap before entries that were answered.
+// After an [ErrContradiction] it returns nothing else, and [Tail.Run] has ended with it.
 func (t *Tail) Put(ctx context.Context, g intake.Group) error {
 	from := t.last
 	t.last = g.First + uint64(len(g.Items))
+	if err := t.contradiction(); err != nil {
+		return err
+	}
 	if t.Behind() {
 		return nil // said already
 	}
@@ -112,7 +115,7 @@ func (t *Tail) Put(ctx context.Context, g intake.Group) error {
 		t.fallBehind(ctx, err)
 		return nil
 	}
-	return err
+	return t.contradicted(err)
 }
 
 // others makes sure that the entries from one index up to another, which other servers received, are
@@ -120,7 +123,7 @@ func (t *Tail) Put(ctx context.Context, g intake.Group) error {
 func (t *Tail) others(ctx context.Context, at, end uint64) error {
 	for tries := 0; at < end; tries++ {
 		// A server puts a group under its first index.
-		list, err := names(ctx, t.objects, fmt.Sprintf("%s%016d-", shard(at), at))
+		list, err := names(ctx, t.objects, beginning(at))
 		if err != nil {
 			return err
 		}
@@ -179,41 +182,20 @@ func (t *Tail) put(ctx context.Context, s Stretch) error {
 	if err != nil {
 		return err
 	}
-	err = t.objects.PutOnceAll(ctx, objects)
-	if errors.Is(err, notary.ErrObjectDiffers) {
-		return t.putBeside(ctx, objects, s)
-	}
-	return err
-}
-
-// putBeside is put where some of the objects are there already: another server, or this one before a
-// crash, put the same entries under another nonce.
-func (t *Tail) putBeside(ctx context.Context, objects map[string][]byte, s Stretch) error {
-	for key, data := range objects {
-		err := t.objects.PutOnce(ctx, key, data)
-		if !errors.Is(err, notary.ErrObjectDiffers) {
-			if err != nil {
+	theirs := map[string]bool{} // there already: another server, or this one before a crash, put them under another nonce
+	if err = t.objects.PutOnceAll(ctx, objects); errors.Is(err, notary.ErrObjectDiffers) {
+		err = nil
+		for key, data := range objects {
+			err := t.objects.PutOnce(ctx, key, data)
+			if theirs[key] = errors.Is(err, notary.ErrObjectDiffers); err != nil && !theirs[key] {
 				return err
 			}
-			continue
-		}
-		n, err := ParseName(key)
-		if err != nil {
-			return err
-		}
-		there, err := t.read(ctx, n)
-		if errors.Is(err, notary.ErrObjectNotFound) {
-			continue // removed for its age
-		} else if err != nil {
-			return err
-		}
-		for i, e := range there.Entries {
-			if mine := s.Entries[n.First-s.First+uint64(i)]; mine.Statement != e.Statement || !bytes.Equal(mine.Signature, e.Signature) {
-				return fmt.Errorf("%w: entry %d", ErrContradiction, n.First+uint64(i))
-			}
 		}
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	return t.compareBeside(ctx, s, objects, theirs)
 }
 
 func (t *Tail) read(ctx context.Context, n Name) (Stretch, error) {
@@ -274,8 +256,23 @@ func (t *Tail) putSmall(ctx context.Context, key string, v any) error {
 }
 
 // Run makes up for what was not put: because the object store was down, or because a server died
-// between its transaction and the put. It ends with ctx.
+// between its transaction and the put. It ends with ctx, and at once with an [ErrContradiction] that
+// it or [Tail.Put] has found.
 func (t *Tail) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-t.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	t.work(ctx)
+	return t.contradiction()
+}
+
+func (t *Tail) work(ctx context.Context) {
 	seen, retry := uint64(0), retryFirst
 	for ctx.Err() == nil {
 		behind := t.Behind()
@@ -293,7 +290,8 @@ func (t *Tail) Run(ctx context.Context) error {
 		wait := t.opt.Poll
 		switch {
 		case errors.Is(err, ErrContradiction):
-			return err
+			_ = t.contradicted(err)
+			return
 		case err != nil && ctx.Err() == nil:
 			t.fallBehind(ctx, err)
 			wait, retry = retry, min(2*retry, retryMost)
@@ -301,14 +299,13 @@ func (t *Tail) Run(ctx context.Context) error {
 			// From here on groups are put by who commits them; once more for those in between.
 			t.setBehind(false)
 			t.opt.Log.InfoContext(ctx, "the bucket's tail is complete again", "entries", p.Received)
-			if err := t.again(ctx); err != nil {
+			if err := t.contradicted(t.again(ctx)); err != nil {
 				t.fallBehind(ctx, err)
 			}
 			retry = retryFirst
 		}
 		t.pause(ctx, wait, err == nil)
 	}
-	return nil
 }
 
 // again fills up to what was received by now.
@@ -357,6 +354,9 @@ func (t *Tail) fill(ctx context.Context, end uint64) error {
 				return err
 			}
 		}
+	}
+	if err := t.compareNew(ctx, names, end); err != nil {
+		return err
 	}
 	t.checked = max(t.checked, end)
 	return nil
