@@ -189,7 +189,8 @@ func (r *run) read(ctx context.Context) error {
 		return fmt.Errorf("%w: the database holds log %q, the object store %q", ErrUnfit, r.head.Origin, r.published.Origin)
 	}
 	r.res.Checkpoint = r.published.Size
-	r.names, err = r.reader.From(ctx, r.head.Received)
+	// With those that end where the database does: they are compared with it.
+	r.names, err = r.reader.From(ctx, r.head.Received-min(r.head.Received, 1))
 	return err
 }
 
@@ -278,6 +279,9 @@ func (r *run) next(ctx context.Context, at uint64) (s tail.Stretch, bare []Bare,
 	}
 	if best.Count > 0 {
 		if s, err = r.reader.Stretch(ctx, best); err != nil {
+			return s, nil, err
+		}
+		if err = r.contradicted(ctx, best, s, at); err != nil {
 			return s, nil, err
 		}
 		s.Entries, s.First = s.Entries[at-best.First:], at

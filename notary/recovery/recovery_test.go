@@ -321,3 +321,59 @@ func TestRefuses(t *testing.T) {
 		}
 	})
 }
+
+// Two histories in the tail, or one that the database does not go on with: which one was answered nobody can
+// tell from here, so it is refused, and nothing is written.
+func TestRefusesTwoHistories(t *testing.T) {
+	fresh := func(t *testing.T) *loss {
+		l := lose(t, func(s *storagetest.Site) { s.Receive(t, 5); s.Sequence(t) }, func(s *storagetest.Site) {})
+		l.Receive(t, 10) // not logged: no root speaks of them
+		return l
+	}
+	other := func(t *testing.T, l *loss, first uint64, n int) {
+		t.Helper()
+		o := tail.New(l.DB, l.Objects, tail.Options{Sealer: l.sealer, Log: storagetest.Discard, From: first})
+		fatalIfErr(t, o.Put(t.Context(), intake.Group{First: first, Items: l.Items(t, n)}))
+	}
+	mine := func(t *testing.T, l *loss, first, end uint64) {
+		t.Helper()
+		s, err := l.DB.Stretch(t.Context(), first, end)
+		fatalIfErr(t, err)
+		fatalIfErr(t, l.put(t, s))
+	}
+	t.Run("the longer one first", func(t *testing.T) {
+		l := fresh(t)
+		mine(t, l, 5, 15)
+		other(t, l, 7, 3)
+		l.refused(t, recovery.ErrUnfit, "different entries at index 7")
+	})
+	t.Run("the longer one goes on", func(t *testing.T) {
+		l := fresh(t)
+		mine(t, l, 5, 8)
+		mine(t, l, 8, 15)
+		other(t, l, 6, 9)
+		l.refused(t, recovery.ErrUnfit, "different entries at index 6")
+	})
+	t.Run("the database has another entry", func(t *testing.T) {
+		l := fresh(t)
+		l.dropTail(t, 1000)
+		other(t, l, 3, 7)
+		l.refused(t, recovery.ErrUnfit, "another entry at index 3 than the database")
+	})
+	t.Run("the database has another last entry", func(t *testing.T) {
+		l := fresh(t)
+		l.dropTail(t, 1000)
+		other(t, l, 3, 2)
+		mine(t, l, 5, 15)
+		l.refused(t, recovery.ErrUnfit, "another entry at index 3 than the database")
+	})
+	t.Run("the same entries twice", func(t *testing.T) {
+		l := fresh(t)
+		mine(t, l, 5, 15)
+		mine(t, l, 3, 9)
+		mine(t, l, 8, 12)
+		if res, err := l.recover(t); err != nil || res.To != 15 {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
+}
