@@ -8,6 +8,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/batchlog"
+	"stele/notary/tail"
 	"stele/server/clock"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
@@ -31,8 +32,8 @@ func Temporary(err error) bool {
 
 // Final reports whether a running server ended for a reason that a new start would meet again.
 func Final(err error) bool {
-	for _, kind := range []error{ErrForeign, batchlog.ErrFenced, batchlog.ErrMismatch, notary.ErrObjectDiffers,
-		sqldb.ErrSchema, sqldb.ErrWentBack} {
+	for _, kind := range []error{ErrForeign, batchlog.ErrFenced, batchlog.ErrMismatch, tail.ErrContradiction,
+		notary.ErrObjectDiffers, sqldb.ErrSchema, sqldb.ErrWentBack} {
 		if errors.Is(err, kind) {
 			return true
 		}

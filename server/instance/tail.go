@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,13 @@ func (in *Instance) openTail(ctx context.Context, pass keystore.Secret) error {
 	}
 	in.tail = tail.New(in.DB, in.Objects, tail.Options{Sealer: tail.NewSealer(key, in.id.ID), Keep: in.Config.TailKeep, Now: time.Now, Log: in.log,
 		From: p.Received})
+	// A database that went back and was written to since has as many entries as the tail, and others.
+	if err := in.tail.CompareNewest(ctx, p.Received); errors.Is(err, tail.ErrContradiction) {
+		return fmt.Errorf("%w: %w: find out which database was answered from, restore that one, and, with all servers stopped, "+
+			"complete it with 'stele recover-tail'", batchlog.ErrMismatch, err)
+	} else if err != nil {
+		return fmt.Errorf("compare the object store's tail with the database: %w", err)
+	}
 	return nil
 }
 
