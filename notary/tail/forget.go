@@ -4,66 +4,91 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"stele/notary"
 	"stele/notary/erasure"
 )
 
+// forgetTries is how often a stretch is made anew while other erasures do the same to it.
+const forgetTries = 20
+
+var errMeanwhile = errors.New("another erasure makes the same stretch of the tail anew at this moment")
+
 // Forget makes the stretches with an entry anew from the rows, without what was erased there, and
 // removes the former ones with all their versions. Nothing changes where nothing was erased. A crash
 // between the two steps leaves both; [Tail.Sweep] does it again.
 func (t *Tail) Forget(ctx context.Context, index uint64) error {
-	list, err := names(ctx, t.objects, shardsOf(index, index+1)...)
-	if err != nil {
-		return err
-	}
-	for _, n := range list {
-		if n.First > index || n.End() <= index {
-			continue
-		}
-		if err := t.renew(ctx, n, list); err != nil {
+	for try := 0; ; try++ {
+		list, err := names(ctx, t.objects, shardsOf(index, index+1)...)
+		if err != nil {
 			return err
 		}
+		list = slices.DeleteFunc(list, func(n Name) bool { return n.First > index || n.End() <= index })
+		var errs []error
+		changed := false
+		for i, former := 0, 0; i < len(list); i++ {
+			// Revisions of one stretch follow each other.
+			if i+1 < len(list) && list[i+1].First == list[i].First && list[i+1].Count == list[i].Count {
+				continue
+			}
+			again, err := t.renew(ctx, list[i], list[former:i])
+			errs, changed, former = append(errs, t.contradicted(err)), changed || again, i+1
+		}
+		// Another erasure may be at it, which read the rows before this one's were written: what it put is looked at too.
+		switch {
+		case !changed:
+			return errors.Join(errs...)
+		case try == forgetTries:
+			return errors.Join(append(errs, errMeanwhile)...)
+		}
 	}
-	return nil
 }
 
-// renew replaces one stretch by what the rows say now.
-func (t *Tail) renew(ctx context.Context, n Name, others []Name) error {
+// renew replaces the last revision of a stretch by what the rows say now, where that is something else,
+// and removes the former ones. It reports whether the revisions have changed.
+func (t *Tail) renew(ctx context.Context, n Name, former []Name) (changed bool, err error) {
 	there, err := t.read(ctx, n)
 	if errors.Is(err, notary.ErrObjectNotFound) {
-		return nil
+		return true, nil
 	} else if err != nil {
-		return err
+		return false, err
 	}
 	now, err := t.store.Stretch(ctx, n.First, n.End())
 	if err != nil {
-		return err
+		return false, err
 	}
-	if sameRows(there, now) {
-		return nil
+	if i, differs := there.Differs(now.First, now.Logged()); differs {
+		return false, fmt.Errorf("%w: entry %d, see %s", ErrContradiction, i, n)
 	}
-	next := n
-	for _, o := range others {
-		if o.First == n.First && o.Count == n.Count {
-			next.Revision = max(next.Revision, o.Revision)
+	if changed = !sameRows(there, now); changed {
+		if err := t.putRevision(ctx, n, now); errors.Is(err, notary.ErrObjectDiffers) {
+			return true, nil
+		} else if err != nil {
+			return false, err
 		}
+		former = append(slices.Clone(former), n)
 	}
-	next.Revision++
-	text, err := now.Encode()
+	var errs []error
+	for _, f := range former {
+		errs = append(errs, t.objects.Delete(ctx, f.String()))
+	}
+	return changed, errors.Join(errs...)
+}
+
+// putRevision puts a stretch as the revision after a name's.
+func (t *Tail) putRevision(ctx context.Context, n Name, s Stretch) error {
+	n.Revision++
+	text, err := s.Encode()
 	if err != nil {
 		return err
 	}
-	data, err := t.opt.Sealer.seal(next.String(), text)
+	data, err := t.opt.Sealer.seal(n.String(), text)
 	if err != nil {
 		return err
 	}
-	// Differing: another server does the same at this moment, from the same rows.
-	if err := t.objects.PutOnce(ctx, next.String(), data); err != nil && !errors.Is(err, notary.ErrObjectDiffers) {
-		return err
-	}
-	return t.objects.Delete(ctx, n.String())
+	return t.objects.PutOnce(ctx, n.String(), data)
 }
 
 // sameRows reports whether two stretches say the same of each record.
@@ -86,25 +111,26 @@ func (t *Tail) erased(ctx context.Context, e Erased) error {
 }
 
 // Sweep removes stretches and erasures that are older than they are kept, and those that were
-// replaced, and does again what could not be done when something was erased. It returns how many
-// objects it removed.
+// replaced, and does again what could not be done when something was erased. What fails keeps nothing
+// else from being done. It returns how many objects it removed.
 func (t *Tail) Sweep(ctx context.Context) (removed int, err error) {
 	before := t.opt.Now().Add(-t.opt.Keep)
 	erased, err := t.store.ErasuresSince(ctx, before)
-	if err != nil {
-		return 0, err
-	}
+	errs := []error{err}
 	for _, e := range erased {
 		if err := t.erased(ctx, e); err != nil {
-			return 0, err
+			errs = append(errs, fmt.Errorf("erasure %s of the record at %d: %w", e.ID, e.Index, err))
 		}
 	}
-	var last Name
-	drop := func(key string) error {
+	drop := func(key string) {
+		if err := t.objects.Delete(ctx, key); err != nil {
+			errs = append(errs, err)
+			return
+		}
 		removed++
-		return t.objects.Delete(ctx, key)
 	}
-	err = t.objects.List(ctx, EntriesPrefix, func(o notary.Object) error {
+	var last Name
+	errs = append(errs, t.objects.List(ctx, EntriesPrefix, func(o notary.Object) error {
 		n, err := ParseName(o.Key)
 		if err != nil {
 			return nil // not ours
@@ -112,22 +138,18 @@ func (t *Tail) Sweep(ctx context.Context) (removed int, err error) {
 		former := last
 		last = n
 		if former.First == n.First && former.Count == n.Count && former.Revision < n.Revision {
-			if err := drop(former.String()); err != nil {
-				return err
-			}
+			drop(former.String())
 		}
 		if o.ModTime.Before(before) {
-			return drop(o.Key)
+			drop(o.Key)
 		}
-		return nil
-	})
-	if err != nil {
-		return removed, err
-	}
-	return removed, t.objects.List(ctx, ErasuresPrefix, func(o notary.Object) error {
+		return ctx.Err()
+	}))
+	errs = append(errs, t.objects.List(ctx, ErasuresPrefix, func(o notary.Object) error {
 		if o.ModTime.Before(before) {
-			return drop(o.Key)
+			drop(o.Key)
 		}
-		return nil
-	})
+		return ctx.Err()
+	}))
+	return removed, errors.Join(errs...)
 }
