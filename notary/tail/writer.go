@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -339,8 +340,10 @@ func (t *Tail) fill(ctx context.Context, end uint64) error {
 	}
 	if !t.began {
 		t.checked = end - min(end, firstFill)
-		if len(names) > 0 {
-			t.checked = min(names[0].First, end)
+		// From the oldest one on all is to be there. One that was renewed after an erasure stays longer
+		// than those after it, which were removed for their age.
+		if i := slices.IndexFunc(names, func(n Name) bool { return n.Revision == 0 }); i >= 0 {
+			t.checked = min(names[i].First, end)
 		}
 		t.began = true
 	}
