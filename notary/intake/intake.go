@@ -506,7 +506,7 @@ func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, re
 	if approved {
 		idempotency = ownKey(idempotency)
 	}
-	item := &Item{Action: statement.Revoke, Idempotency: idempotency, RequestHash: sm.Sum([]byte("revoke\x00"), []byte(rec.ID), []byte{0}, []byte(reason))}
+	item := &Item{Action: statement.Revoke, Idempotency: idempotency, RequestHash: RevocationHash(rec.ID, reason)}
 	if idempotency != "" {
 		if prior, err := in.findPrior(ctx, signer.AgencyID, idempotency); err != nil || prior != nil {
 			return item, prior, err
@@ -526,4 +526,9 @@ func (in *Intake) revocation(ctx context.Context, signer *Signer, idOrNumber, re
 	rec.Standing, rec.StandingAt, rec.Reason = notary.Revoked, at, reason
 	item.Record, item.Entry = rec, statement.Entry{Statement: encoded, Certificate: signer.Certificate}
 	return item, nil, nil
+}
+
+// RevocationHash is what an idempotency key stands for under which a record is withdrawn.
+func RevocationHash(recordID, reason string) sm.Digest {
+	return sm.Sum([]byte("revoke\x00"), []byte(recordID), []byte{0}, []byte(reason))
 }

@@ -41,7 +41,8 @@ import (
 // Restore writes the rows of a stretch that begins where the log's entries end, in one transaction, and
 // otherwise returns [ErrMoved]: records, entries, idempotency keys, audit rows, counts, what is
 // withdrawn or replaced, and that the numbers are given out. SkipEvents leaves event numbers out that
-// the lost rows may have had. RestoreAgency adds an agency and a certificate chain that are not there.
+// the lost rows may have had. RestoreAgency adds an agency and a certificate chain that are not there;
+// the chain becomes the newest of that agency.
 type Store interface {
 	Log
 	Erasures
@@ -126,6 +127,7 @@ type run struct {
 	note      []byte
 	names     []tail.Name
 	signers   map[sm.Digest]*signer
+	restore   []*signer       // that the database lacks, in the order in which the log names them first
 	strays    *strays         // documents without a row, looked for once they are needed
 	ids       map[string]bool // of records that the tail has
 }
@@ -412,6 +414,9 @@ func (r *run) signer(ctx context.Context, fp sm.Digest) (*signer, error) {
 		return nil, err
 	}
 	r.signers[fp] = s
+	if s.agency != nil {
+		r.restore = append(r.restore, s)
+	}
 	return s, nil
 }
 
@@ -462,11 +467,10 @@ func (r *run) verifyEntry(e tail.Entry) error {
 const eventsSkipped = 4
 
 func (r *run) prepare(ctx context.Context) error {
-	for _, s := range r.signers {
-		if s.agency != nil {
-			if err := r.store.RestoreAgency(ctx, s.agency.Row(), s.chain); err != nil {
-				return fmt.Errorf("agency %s: %w", s.agency.Code, err)
-			}
+	// Of an agency's certificates the last one signs: each was first used after those before it.
+	for _, s := range r.restore {
+		if err := r.store.RestoreAgency(ctx, s.agency.Row(), s.chain); err != nil {
+			return fmt.Errorf("agency %s: %w", s.agency.Code, err)
 		}
 	}
 	return r.store.SkipEvents(ctx, eventsSkipped*(r.res.To-r.res.From)+1000)

@@ -377,3 +377,54 @@ func TestRefusesTwoHistories(t *testing.T) {
 		}
 	})
 }
+
+// Of several certificates that an agency got after the copy the last one signs.
+func TestLastCertificateSigns(t *testing.T) {
+	var last [][]byte
+	l := lose(t, func(s *storagetest.Site) { s.Receive(t, 2); s.Sequence(t) }, func(s *storagetest.Site) {
+		for i := range 5 {
+			next := s.World.NewAgency(s.Agency.Code, fmt.Sprintf("%s %d", s.Agency.Name, i))
+			last = next.Certificates
+			fatalIfErr(t, s.DB.AddCertificate(t.Context(), s.Agency.ID, last))
+			s.Signer = &intake.Signer{AgencyID: s.Agency.ID, Agency: next.Agency, Certificate: sm.Sum(last[0]), Sign: next.Key.PrivateKey.Sign}
+			it := s.Sign(t, s.Items(t, 1)[0].Record, statement.Statement{Action: statement.Issue})
+			s.ReceiveItems(t, &it)
+		}
+	})
+	if _, err := l.recover(t); err != nil {
+		t.Fatal(err)
+	}
+	if chain, err := l.older.CertificateChain(t.Context(), l.Agency.ID); err != nil || !bytes.Equal(chain[0], last[0]) {
+		t.Errorf("another certificate signs, %v", err)
+	}
+	if list, err := l.older.Certificates(t.Context(), l.Agency.ID); err != nil || len(list) != 6 {
+		t.Errorf("%d certificates, %v", len(list), err)
+	}
+}
+
+// Where the tail ends before a record was withdrawn, its key is not taken for a withdrawal that was done.
+func TestKeyOfALostRevocation(t *testing.T) {
+	l := lose(t, func(s *storagetest.Site) {}, func(s *storagetest.Site) {
+		issued := s.Items(t, 1)[0]
+		issued.Idempotency = "issue"
+		recs := s.ReceiveItems(t, issued)
+		withdrawn := s.Revocation(t, recs[0], "a mistake")
+		withdrawn.Idempotency, withdrawn.RequestHash = "withdraw", intake.RevocationHash(recs[0].ID, "a mistake")
+		s.ReceiveItems(t, withdrawn)
+	})
+	l.dropTail(t, 1000)
+	both, err := l.DB.Stretch(t.Context(), 0, 2)
+	fatalIfErr(t, err)
+	if len(both.Entries[0].Keys) != 1 || both.Entries[0].Keys[0].Key != "issue" {
+		t.Errorf("the record's keys: %+v", both.Entries[0].Keys)
+	}
+	for n, want := range []int{1, 2} {
+		s, err := l.DB.Stretch(t.Context(), uint64(n), uint64(n)+1)
+		fatalIfErr(t, err)
+		fatalIfErr(t, l.older.Restore(t.Context(), s))
+		used, err := l.older.FindIdempotent(t.Context(), l.Agency.ID, "issue", "withdraw")
+		if err != nil || len(used) != want {
+			t.Errorf("after %d entries: %v, %v", n+1, used, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -71,14 +72,16 @@ func (db *DB) Stretch(ctx context.Context, first, end uint64) (tail.Stretch, err
 		s.Entries = append(s.Entries, e)
 		about[i], uses[r.KeyUse] = r.RecordIdx, true
 	}
-	if err := db.tailKeys(ctx, &s, about); err != nil {
+	if err := db.tailKeys(ctx, &s, about, byIndex); err != nil {
 		return s, err
 	}
 	return s, db.tailUses(ctx, &s, uses)
 }
 
-// tailKeys adds the idempotency keys of the records that entries are about.
-func (db *DB) tailKeys(ctx context.Context, s *tail.Stretch, about []int64) error {
+// tailKeys adds the idempotency keys of the records that entries are about. The one under which a record
+// was withdrawn is not that of its first entry: where the withdrawal is not restored it must not be taken
+// for done. After an erasure nobody can tell the keys apart; such a key then stands for no request.
+func (db *DB) tailKeys(ctx context.Context, s *tail.Stretch, about []int64, records map[int64]notary.Record) error {
 	at := map[int64][]int{}
 	for i, idx := range about {
 		at[idx] = append(at[idx], i)
@@ -95,7 +98,13 @@ func (db *DB) tailKeys(ctx context.Context, s *tail.Stretch, about []int64) erro
 		return fmt.Errorf("read idempotency keys: %w", err)
 	}
 	for _, k := range keys {
+		rec := records[k.RecordIdx]
+		hash := intake.RevocationHash(rec.ID, rec.Reason)
+		ofRevocation := rec.Standing == notary.Revoked && bytes.Equal(k.RequestHash, hash[:])
 		for _, i := range at[k.RecordIdx] {
+			if ofRevocation && s.Entries[i].Record != nil {
+				continue
+			}
 			s.Entries[i].Keys = append(s.Entries[i].Keys, tail.Key{Key: k.Key, RequestHash: k.RequestHash})
 		}
 	}
@@ -282,7 +291,8 @@ func skipNumber(ctx context.Context, tx *sqlx.Tx, number string) error {
 	return nil
 }
 
-// RestoreAgency implements [recovery.Store].
+// RestoreAgency implements [recovery.Store]. The last certificate of an agency that is restored is the
+// one that signs, whatever the clock says.
 func (db *DB) RestoreAgency(ctx context.Context, a notary.Agency, chain [][]byte) error {
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO agencies (id, code, name, region, key_at_home, created_at) VALUES ($1, $2, $3, $4, $5, $6)
@@ -290,8 +300,12 @@ func (db *DB) RestoreAgency(ctx context.Context, a notary.Agency, chain [][]byte
 			return fmt.Errorf("restore an agency: %w", err)
 		}
 		fp := sm.Sum(chain[0])
+		var last int64
+		if err := tx.GetContext(ctx, &last, `SELECT COALESCE(MAX(created_at), 0) FROM certificates WHERE agency_id = $1`, a.ID); err != nil {
+			return fmt.Errorf("read the agency's certificates: %w", err)
+		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO certificates (fingerprint, agency_id, chain, created_at) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (fingerprint) DO NOTHING`, fp[:], a.ID, string(pki.EncodePEM(chain...)), micros(db.now())); err != nil {
+			ON CONFLICT (fingerprint) DO NOTHING`, fp[:], a.ID, string(pki.EncodePEM(chain...)), max(last+1, micros(db.now()))); err != nil {
 			return fmt.Errorf("restore a certificate: %w", err)
 		}
 		return nil
