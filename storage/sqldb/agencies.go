@@ -300,47 +300,33 @@ func (db *DB) SigningState(ctx context.Context, agencyID string) (notary.AgencyS
 	return notary.AgencyState(r.State), fp, nil
 }
 
-// checkSigners answers the rows whose agency may sign nothing now, or whose certificate signs no
-// more, and returns the others. It is asked under the log's lock, so that what an operator decided
-// holds from the moment at which the command has returned: one query for a group.
-func (db *DB) checkSigners(ctx context.Context, tx *sqlx.Tx, rows []*row, out []intake.Outcome) ([]*row, error) {
-	if len(rows) == 0 {
-		return rows, nil
-	}
-	known, err := db.signersOf(ctx, tx, rows)
-	if err != nil {
-		return nil, err
-	}
-	fresh := make([]*row, 0, len(rows))
-	for _, r := range rows {
-		a := known[r.Record.AgencyID]
-		err := error(notary.ErrCertificateEnded)
-		if a != nil {
-			if refusal := a.state.Refusal(); refusal != nil {
-				err = refusal
-			} else if a.certificates[r.Entry.Certificate] {
-				fresh = append(fresh, r)
-				continue
-			}
-		}
-		for _, at := range append(r.replays, r.at) {
-			out[at].Err = err
-		}
-	}
-	return fresh, nil
-}
-
 // signing is what an agency may sign with.
 type signing struct {
 	state        notary.AgencyState
 	certificates map[sm.Digest]bool // that have not ended
 }
 
-func (db *DB) signersOf(ctx context.Context, tx *sqlx.Tx, rows []*row) (map[string]*signing, error) {
+// refusal is why nothing is received that names a certificate; nil where it may be. An agency that is not
+// there is nil.
+func (a *signing) refusal(certificate sm.Digest) error {
+	if a == nil {
+		return notary.ErrCertificateEnded
+	}
+	if err := a.state.Refusal(); err != nil {
+		return err
+	}
+	if !a.certificates[certificate] {
+		return notary.ErrCertificateEnded
+	}
+	return nil
+}
+
+// signersOf are the agencies of items, by id: one query for a group.
+func (db *DB) signersOf(ctx context.Context, tx *sqlx.Tx, items []*intake.Item) (map[string]*signing, error) {
 	known := map[string]*signing{}
 	var ids []string
-	for _, r := range rows {
-		if id := r.Record.AgencyID; known[id] == nil {
+	for _, it := range items {
+		if id := it.Record.AgencyID; known[id] == nil {
 			known[id] = &signing{certificates: map[sm.Digest]bool{}}
 			ids = append(ids, id)
 		}

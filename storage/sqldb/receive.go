@@ -38,9 +38,6 @@ func (db *DB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outco
 		now = log
 		fresh, err := db.settle(ctx, tx, batch, outcomes)
 		if err == nil {
-			fresh, err = db.checkSigners(ctx, tx, fresh, outcomes)
-		}
-		if err == nil {
 			fresh, err = db.takeUploads(ctx, tx, fresh, outcomes)
 		}
 		if err != nil || len(fresh) == 0 {
@@ -103,13 +100,18 @@ type target struct {
 }
 
 // settle answers the items that conflict with what is stored, or with one before them in
-// the batch, and returns the others.
+// the batch, and those whose signer may not sign, and returns the others. Who may sign is asked under the
+// log's lock, so that what an operator decided holds from the moment at which the command has returned.
 func (db *DB) settle(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item, out []intake.Outcome) ([]*row, error) {
 	used, err := db.usedKeys(ctx, tx, batch)
 	if err != nil {
 		return nil, err
 	}
 	targets, err := db.targets(ctx, tx, batch)
+	if err != nil {
+		return nil, err
+	}
+	signers, err := db.signersOf(ctx, tx, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +130,10 @@ func (db *DB) settle(ctx context.Context, tx *sqlx.Tx, batch []*intake.Item, out
 				}
 				continue
 			}
+		}
+		// Before anything is taken for it: one that is sent back takes nothing from others of the batch.
+		if out[i].Err = signers[it.Record.AgencyID].refusal(it.Entry.Certificate); out[i].Err != nil {
+			continue
 		}
 		r := &row{Item: it, at: i}
 		if number := affected(it); number != "" {
