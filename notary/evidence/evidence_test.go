@@ -150,17 +150,27 @@ func TestCommandsOfTheReadme(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			signatures := 2
+			trust, err := proof.ParseTrust(in.Trust)
+			fatalIfErr(t, err)
+			// A chain that a link alone leads to is left to stele-verify, and the README says so.
+			linked := func(a proof.AnchorReport) bool {
+				return len(a.Moved) > 0 && !slices.ContainsFunc(trust.Chains, func(c proof.TrustedChain) bool { return c.Genesis.Chain == a.Chain })
+			}
 			for _, a := range in.Report.Anchors {
-				signatures += len(a.Cosigners)
+				if !linked(a) {
+					signatures += len(a.Cosigners)
+				}
 			}
 			if got := strings.Count(out, "Signature Verified Successfully"); got < signatures {
 				t.Errorf("%d signatures were checked, there are at least %d\n%s", got, signatures, out)
 			}
 			wanted := []string{"document: OK", "statement.json: OK", "root is trusted: OK", "signer.pem: OK", "entry: certificate: OK", "inclusion: OK", "is trusted: OK", in.Report.Agency.Code}
 			for _, a := range in.Report.Anchors {
-				if a.Strength == proof.Attested {
+				switch {
+				case linked(a):
+				case a.Strength == proof.Attested:
 					wanted = append(wanted, "gateway's key is trusted: OK")
-				} else {
+				default:
 					wanted = append(wanted, "anchors root: OK", "votes: ")
 				}
 			}

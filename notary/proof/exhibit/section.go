@@ -56,6 +56,7 @@ type Section struct {
 
 	Anchors  []Anchor
 	Attested []Attested
+	Linked   []string // chains that are not pinned themselves and that a link leads to
 }
 
 // Link is a certificate and the one that it is issued under, as files.
@@ -254,6 +255,9 @@ func (s *Section) anchors(trust *proof.Trust) (err error) {
 			continue
 		}
 		epochs := epochsOf(trust, ev)
+		if len(epochs) == 0 && len(ev.Links) > 0 {
+			s.Linked = append(s.Linked, ev.Header.Chain)
+		}
 		if len(epochs) == 0 || len(epochs) > maxEpochs {
 			continue
 		}
