@@ -385,7 +385,7 @@ func TestLastCertificateSigns(t *testing.T) {
 		for i := range 5 {
 			next := s.World.NewAgency(s.Agency.Code, fmt.Sprintf("%s %d", s.Agency.Name, i))
 			last = next.Certificates
-			fatalIfErr(t, s.DB.AddCertificate(t.Context(), s.Agency.ID, last))
+			fatalIfErr(t, s.DB.AddCertificate(t.Context(), s.Agency.ID, s.Signer.Certificate, last))
 			s.Signer = &intake.Signer{AgencyID: s.Agency.ID, Agency: next.Agency, Certificate: sm.Sum(last[0]), Sign: next.Key.PrivateKey.Sign}
 			it := s.Sign(t, s.Items(t, 1)[0].Record, statement.Statement{Action: statement.Issue})
 			s.ReceiveItems(t, &it)
