@@ -228,11 +228,7 @@ func (s *Site) Anchor(t testing.TB) checkpoint.Checkpoint {
 // Fsck checks everything the site holds.
 func (s *Site) Fsck(t testing.TB) *fsck.Result {
 	t.Helper()
-	// As the command does, with a handle of its own: one that has seen the rows before would refuse
-	// those that were set back.
-	db := OpenDatabase(t, s.URL, s.Now)
-	defer db.Close()
-	res, err := fsck.Check(t.Context(), db, db, s.Objects, s.World.Trust(), fsck.Options{})
+	res, err := fsck.Check(t.Context(), s.DB, s.DB, s.Objects, s.World.Trust(), fsck.Options{})
 	fatalIfErr(t, err)
 	return res
 }
