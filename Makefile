@@ -39,7 +39,7 @@ race:
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -vxF $(E2E:%=-e %))
 
 e2e:
-	$(GO) test -timeout 45m $(E2E)
+	$(GO) test -timeout 70m $(E2E)
 	$(GO) test ./notary/bulk -run '^TestBombs$$'
 
 drill: tools generate ## an operator's day of accidents on real servers; nothing that was answered may be lost (part of test)
