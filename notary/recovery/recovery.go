@@ -167,6 +167,9 @@ func Run(ctx context.Context, store Store, objects Objects, o Options) (*Result,
 			return r.res, err
 		}
 	}
+	if err := r.dropBeyond(ctx); err != nil {
+		return r.res, err
+	}
 	if err := r.advance(ctx); err != nil {
 		return r.res, err
 	}

@@ -15,6 +15,7 @@ import (
 	"stele/crypto/seal"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
+	"stele/notary"
 	"stele/notary/batchlog"
 	"stele/notary/checkpoint"
 	"stele/notary/intake"
@@ -142,8 +143,14 @@ func TestRecovers(t *testing.T) {
 	if head, err := l.older.Head(t.Context()); err != nil || head.Received != 7 || res.From != 7 || res.To != 304 {
 		t.Fatalf("a dry run: %+v, %d entries, %v", res, head.Received, err)
 	}
+	// What a server that was killed had written of entries that nobody was told of gives way.
+	stray := merkle.Tile{Index: 1, Width: 60}.Path()
+	fatalIfErr(t, l.Objects.PutOnce(t.Context(), stray, []byte("of entries that were never answered")))
 	if res, err = l.recover(t); err != nil || res.To != 304 || res.FromTail != 297 || len(res.Bare) != 0 {
 		t.Fatalf("%+v, %v", res, err)
+	}
+	if _, err := l.Objects.Get(t.Context(), stray, 1000); !errors.Is(err, notary.ErrObjectNotFound) {
+		t.Errorf("the next entries cannot be logged: %v", err)
 	}
 	all := func(db *sqldb.DB) string {
 		s, err := db.Stretch(t.Context(), 0, 304)
