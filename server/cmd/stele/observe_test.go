@@ -173,7 +173,7 @@ func TestReadinessWhileTheBucketHangs(t *testing.T) {
 	silent, bucket := startSilence(t), storagetest.StartMinIO(t)
 	silent.target = bucket.Endpoint
 	bucket.Endpoint = silent.ln.Addr().String()
-	s := onServers(t, storagetest.StartPostgres(t), bucket).start(t)
+	s := onServers(t, storagetest.StartDurablePostgres(t), bucket).start(t)
 	s.notarize(digestRequest(newDigest(), "", "anchored"))
 	silent.hang()
 	var slowest time.Duration
