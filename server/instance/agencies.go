@@ -51,7 +51,7 @@ func (s *Stores) AddAgency(ctx context.Context, req AgencyRequest, now time.Time
 	if err != nil {
 		return a, err
 	}
-	chain, err := issuer.issue(a, public, now)
+	chain, _, err := issuer.issue(a, public, now)
 	if err != nil {
 		return a, err
 	}
@@ -105,14 +105,15 @@ func (i issuer) keyOf(a notary.Agency, home *sm.PublicKey) (*sm.PublicKey, *nota
 	return key.Public(), &notary.SealedKey{AgencyID: a.ID, Public: key.Public().Bytes(), Sealed: sealed}, err
 }
 
-func (i issuer) issue(a notary.Agency, key *sm.PublicKey, now time.Time) ([][]byte, error) {
+// issue makes an agency's certificate, and says when it ends.
+func (i issuer) issue(a notary.Agency, key *sm.PublicKey, now time.Time) (chain [][]byte, end time.Time, err error) {
 	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
 	if rc, err := pki.Parse(i.root); err == nil && start.Before(rc.NotBefore()) {
 		start = rc.NotBefore()
 	}
 	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: a.Name, Code: a.Code},
 		NotBefore: start, NotAfter: start.Add(agencyValidity), PublicKey: key}, i.root, i.key)
-	return [][]byte{cert, i.root}, err
+	return [][]byte{cert, i.root}, start.Add(agencyValidity), err
 }
 
 // writeCertificate puts an agency's present certificate where people look for it; no program reads
@@ -168,18 +169,14 @@ func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.Publ
 			return time.Time{}, err
 		}
 	}
-	chain, err := issuer.issue(a, former.PublicKey(), now)
-	if err != nil {
-		return time.Time{}, err
-	}
-	cert, err := pki.Parse(chain[0])
+	chain, end, err := issuer.issue(a, former.PublicKey(), now)
 	if err != nil {
 		return time.Time{}, err
 	}
 	if err := s.DB.AddCertificate(ctx, a.ID, former.Fingerprint(), chain); err != nil {
 		return time.Time{}, err
 	}
-	return cert.NotAfter(), s.writeCertificate(a, chain)
+	return end, s.writeCertificate(a, chain)
 }
 
 // RekeyRequest is why an agency gets another key.
@@ -267,18 +264,23 @@ type replacement struct {
 
 // replaceCertificate is one transaction: a crash before it leaves everything as it was.
 func (s *Stores) replaceCertificate(ctx context.Context, a notary.Agency, i issuer, public *sm.PublicKey, sealed *notary.SealedKey, r replacement, now time.Time) (time.Time, error) {
-	chain, err := i.issue(a, public, now)
-	if err != nil {
-		return time.Time{}, err
-	}
-	cert, err := pki.Parse(chain[0])
+	chain, end, err := i.issue(a, public, now)
 	if err != nil {
 		return time.Time{}, err
 	}
 	if err := s.DB.ReplaceCertificate(ctx, a.ID, r.name, r.former, chain, sealed, r.since, r.why); err != nil {
 		return time.Time{}, err
 	}
-	return cert.NotAfter(), s.writeCertificate(a, chain)
+	return end, s.writeCertificate(a, chain)
+}
+
+// presentWithPass is an agency's present certificate, and the passphrase that its key is under.
+func (s *Stores) presentWithPass(ctx context.Context, a notary.Agency) (cert *pki.Certificate, pass keystore.Secret, err error) {
+	if pass, err = s.Config.passphrase(); err != nil {
+		return nil, pass, err
+	}
+	cert, err = s.present(ctx, a)
+	return cert, pass, err
 }
 
 // ExportKey writes an agency's key, encrypted under the instance's passphrase as it is, to a new file.
@@ -286,11 +288,7 @@ func (s *Stores) ExportKey(ctx context.Context, a notary.Agency, path string) er
 	if a.KeyAtHome {
 		return errors.New("the agency keeps its key itself: there is none of it here")
 	}
-	pass, err := s.Config.passphrase()
-	if err != nil {
-		return err
-	}
-	cert, err := s.present(ctx, a)
+	cert, pass, err := s.presentWithPass(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -310,11 +308,7 @@ func (s *Stores) ImportKey(ctx context.Context, a notary.Agency, path string) er
 	if a.KeyAtHome {
 		return errors.New("the agency keeps its key itself: there is to be none of it here")
 	}
-	pass, err := s.Config.passphrase()
-	if err != nil {
-		return err
-	}
-	cert, err := s.present(ctx, a)
+	cert, pass, err := s.presentWithPass(ctx, a)
 	if err != nil {
 		return err
 	}

@@ -147,10 +147,12 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 		in.addLoop(chainLoop{name: b.target(), title: b.Name}, target, b.ChainPolicy, gatewayResubmit)
 	}
 	for _, l := range in.loops {
+		if l.final && in.chain != nil {
+			continue // compared when the node started, or when it will
+		}
 		err := l.loop.Check(ctx)
 		down := errors.Is(err, anchor.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
-		away := l.away || in.chain != nil && l.final && !in.chain.waiting().IsZero()
-		if err != nil && (away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) && !errors.Is(err, anchor.ErrFork)) {
+		if err != nil && (l.away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) && !errors.Is(err, anchor.ErrFork)) {
 			if !l.final {
 				in.outages.Report(l.dependency(), err)
 			}

@@ -19,7 +19,6 @@ import (
 	"stele/notary/chain"
 	"stele/notary/checkpoint"
 	"stele/notary/proof"
-	"stele/server/chainnet"
 )
 
 // Files of the keys of an embedded chain that is to come; a move puts them into their places.
@@ -180,7 +179,7 @@ func (s *Stores) anchoredOn(ctx context.Context, genesis anchorproof.Epoch) (pre
 
 // networkHead asks the nodes of the present chain.
 func (s *Stores) networkHead(ctx context.Context, genesis anchorproof.Epoch) (at present, err error) {
-	n, err := s.nodes(genesis)
+	n, err := s.nodes(genesis, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return at, err
 	}
@@ -198,24 +197,14 @@ func (s *Stores) networkHead(ctx context.Context, genesis anchorproof.Epoch) (at
 	return at, err
 }
 
-// nodes are the configured nodes, of the chain with this epoch 0.
-func (s *Stores) nodes(genesis anchorproof.Epoch) (*chainnet.Target, error) {
-	token, err := secretFile(s.Config.ChainTokenFile)
-	if err != nil {
-		return nil, err
-	}
-	return chainnet.New(genesis, s.Config.chainNodes(), token, time.Now, slog.New(slog.DiscardHandler))
-}
-
 // nextChain is epoch 0 of the chain that the log goes to.
 func (s *Stores) nextChain(req LinkRequest, pass keystore.Secret, log *signednote.Verifier) (anchorproof.Epoch, error) {
 	if g := req.Genesis; g != nil {
 		if _, pinned := s.Trust.Chain(g.Hash()); pinned {
 			return *g, fmt.Errorf("the log is or was on the chain %s: a log does not come back to a chain", g.Chain)
 		}
-		if k := g.Notary(s.id.Origin); k != nil && !k.Equal(log.Key()) {
-			return *g, fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for "+
-				"another instance", s.id.Origin)
+		if err := madeFor(*g, s.id.Origin, log.Key()); err != nil {
+			return *g, err
 		}
 		return *g, s.unusedID(g.Chain)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -90,11 +91,11 @@ func (s *Stores) MoveChain(ctx context.Context, l anchorproof.SignedLink, member
 	}
 	id := s.id
 	id.Chain, id.Epoch0 = l.To.Chain, l.To.Hash().String()
-	text, err := json.MarshalIndent(id, "", "  ")
+	text, err := id.file()
 	if err != nil {
 		return err
 	}
-	return replaceFile(s.Config.path(fileIdentity), append(text, '\n'))
+	return replaceFile(s.Config.path(fileIdentity), text)
 }
 
 // pinNext puts the next chain into the trust roots, in memory, and reports whether that is new.
@@ -178,7 +179,7 @@ func (s *Stores) mayMove(ctx context.Context, l anchorproof.SignedLink, founded 
 
 // admittedBy checks that the nodes are of this chain and that it takes the log's checkpoints.
 func (s *Stores) admittedBy(ctx context.Context, genesis anchorproof.Epoch) error {
-	n, err := s.nodes(genesis)
+	n, err := s.nodes(genesis, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -189,14 +190,14 @@ func (s *Stores) admittedBy(ctx context.Context, genesis anchorproof.Epoch) erro
 	if err != nil {
 		return err
 	}
-	if k := genesis.Notary(s.id.Origin); k != nil && k.Equal(own.Key()) {
+	if admits(genesis, s.id.Origin, own.Key()) {
 		return nil
 	}
 	epoch, err := n.Epoch(ctx)
 	if err != nil {
 		return fmt.Errorf("whether the chain's members have admitted the log: %w", err)
 	}
-	if k := epoch.Notary(s.id.Origin); k == nil || !k.Equal(own.Key()) {
+	if !admits(epoch, s.id.Origin, own.Key()) {
 		return errors.New("the chain's members have not admitted the log: they do so by 'stele node propose " +
 			"--notary-add' with the key that 'stele log-key' prints. Until then nothing could be anchored")
 	}

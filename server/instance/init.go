@@ -69,6 +69,12 @@ type identity struct {
 // encode is the text that the object store has.
 func (id identity) encode() ([]byte, error) { return json.Marshal(id) }
 
+// file is the text that the data folder has.
+func (id identity) file() ([]byte, error) {
+	b, err := json.MarshalIndent(id, "", "  ")
+	return append(b, '\n'), err
+}
+
 // Init creates an instance: keys and root certificate, chain, object store, database, the
 // empty log. Nothing may be there. The identity file is written last: a crash before that
 // leaves an instance that no start accepts, and says so; whoever made it removes it.
@@ -124,7 +130,11 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	if err := writeTrust(c, req, genesis, logKey.Public(), now); err != nil {
 		return err
 	}
-	return writeIdentity(c, id)
+	text, err := id.file()
+	if err != nil {
+		return err
+	}
+	return writeFile(c.path(fileIdentity), text)
 }
 
 // beforeInit are what a folder may hold that becomes the data folder of a new instance.
@@ -318,14 +328,6 @@ func (c Config) rootCert() ([]byte, error) {
 		return nil, err
 	}
 	return certs[0], nil
-}
-
-func writeIdentity(c Config, id identity) error {
-	b, err := json.MarshalIndent(id, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeFile(c.path(fileIdentity), append(b, '\n'))
 }
 
 // writeFile writes a new file durably: a file that is there is never replaced.

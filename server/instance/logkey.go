@@ -19,7 +19,6 @@ import (
 	"stele/notary/batchlog"
 	"stele/notary/chain"
 	"stele/notary/chain/ceremony"
-	"stele/server/chainnet"
 )
 
 // Files of a log key that is to come, and the ending of those that were.
@@ -241,11 +240,7 @@ func (s *Stores) admitted(ctx context.Context, next *signednote.Verifier) error 
 	if err != nil {
 		return err
 	}
-	token, err := secretFile(s.Config.ChainTokenFile)
-	if err != nil {
-		return err
-	}
-	network, err := chainnet.New(genesis, s.Config.chainNodes(), token, time.Now, slog.New(slog.DiscardHandler))
+	network, err := s.nodes(genesis, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -253,7 +248,7 @@ func (s *Stores) admitted(ctx context.Context, next *signednote.Verifier) error 
 	if err != nil {
 		return fmt.Errorf("whether the chain's members have admitted the next key: %w", err)
 	}
-	if k := epoch.Notary(s.id.Origin); k == nil || !k.Equal(next.Key()) {
+	if !admits(epoch, s.id.Origin, next.Key()) {
 		return errors.New("the chain's members have not admitted the next key: they do so by 'stele node propose --notary-add' with the key that 'stele log-key next' prints. Until then nothing could be anchored")
 	}
 	return nil
@@ -301,7 +296,7 @@ func admitOwnKey(ctx context.Context, n *chain.Node, log *signednote.Verifier, m
 	if err != nil {
 		return err
 	}
-	if k := current.Notary(log.Name()); k != nil && k.Equal(log.Key()) {
+	if admits(current.Epoch, log.Name(), log.Key()) {
 		return nil
 	}
 	p, err := ceremony.Propose(current.Epoch, ceremony.Change{Admit: []*signednote.Verifier{log}})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -125,10 +126,30 @@ func chainOf(c Config, req InitRequest, pass keystore.Secret, logKey *sm.PublicK
 	if req.Genesis == nil {
 		return initChain(c, req, pass, logKey)
 	}
-	if k := req.Genesis.Notary(req.Origin); k != nil && !k.Equal(logKey) {
-		return *req.Genesis, fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for another instance", req.Origin)
+	return *req.Genesis, madeFor(*req.Genesis, req.Origin, logKey)
+}
+
+// madeFor refuses a genesis that has another key for a log.
+func madeFor(g anchorproof.Epoch, origin string, key *sm.PublicKey) error {
+	if k := g.Notary(origin); k != nil && !k.Equal(key) {
+		return fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for another instance", origin)
 	}
-	return *req.Genesis, nil
+	return nil
+}
+
+// admits reports whether an epoch takes checkpoints of a log that this key signs.
+func admits(e anchorproof.Epoch, origin string, key *sm.PublicKey) bool {
+	k := e.Notary(origin)
+	return k != nil && k.Equal(key)
+}
+
+// nodes are the configured nodes, of the chain with this epoch 0.
+func (s *Stores) nodes(genesis anchorproof.Epoch, log *slog.Logger) (*chainnet.Target, error) {
+	token, err := secretFile(s.Config.ChainTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	return chainnet.New(genesis, s.Config.chainNodes(), token, time.Now, log)
 }
 
 // genesis is the pinned first epoch of the instance's present chain.
@@ -149,12 +170,7 @@ func (in *Instance) openNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	token, err := secretFile(in.Config.ChainTokenFile)
-	if err != nil {
-		return err
-	}
-	in.network, err = chainnet.New(genesis, in.Config.chainNodes(), token, time.Now, in.log.With("part", "chain"))
-	if err != nil {
+	if in.network, err = in.nodes(genesis, in.log.With("part", "chain")); err != nil {
 		return err
 	}
 	in.clock.Add(clock.Source{Name: "the chain's nodes", Now: in.network.Now})
