@@ -7,8 +7,9 @@
 //
 //  1. agencies, event numbers skipped   rows that nothing refers to yet; run again
 //  2. stretches of entries              fewer are missing: the next run goes on after them
-//  3. the head                          the next run finds entries complete and sets it
-//  4. erasures, sealed audit trail      the next run repeats those that are not there
+//  3. tiles beyond them removed         nobody was told of what they are of; the next run removes the rest
+//  4. the head                          the next run finds entries complete and sets it
+//  5. erasures, sealed audit trail      the next run repeats those that are not there
 package recovery
 
 import (
