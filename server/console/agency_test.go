@@ -10,6 +10,7 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/server/webtest"
 )
 
 // People are told that their agency is suspended, and its admins that its certificate ends, in their
@@ -36,6 +37,26 @@ func TestAgencyWarnings(t *testing.T) {
 		if a := p.get("/console"); a.status != http.StatusOK || strings.Contains(a.body, suspended) != told {
 			t.Errorf("told of the suspension: %t, want %t", !told, told)
 		}
+	}
+}
+
+// The warnings are looked at in a browser, on both kinds of screens and in both languages.
+func TestAgencyWarningsInABrowser(t *testing.T) {
+	for _, l := range []webtest.Look{webtest.Desktop, webtest.Phone.In("en")} {
+		t.Run(l.String(), func(t *testing.T) {
+			o := openOffice(t, false)
+			o.certify(o.agency, time.Now().Add(12*24*time.Hour))
+			o.in.LookAtAgencies(t.Context())
+			d := o.open(t, l)
+			d.signIn("admin")
+			d.at("/console")
+			d.Wait(`document.querySelector('[role=note].complaint')`)
+			d.good("certificate-ends")
+			fatalIfErr(t, o.in.DB.SetAgencyState(t.Context(), o.agency.ID, notary.AgencySuspended))
+			d.at("/console")
+			d.says(d.text("console.agency.suspended"))
+			d.good("suspended")
+		})
 	}
 }
 
