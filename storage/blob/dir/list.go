@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -33,18 +34,29 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(notary.Object) 
 
 // list walks folder, which is empty or ends in a slash.
 func (s *Store) list(ctx context.Context, folder, prefix string, fn func(notary.Object) error) error {
-	entries, err := readDir(s.root, strings.TrimSuffix(objectName(folder), "/"))
+	dir := strings.TrimSuffix(objectName(folder), "/")
+	entries, err := readNames(s.root, dir)
 	if missing(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("list %s: %w", folder, err)
 	}
-	names := make([]string, 0, len(entries))
-	infos := make(map[string]fs.DirEntry, len(entries))
-	for _, e := range entries {
-		name := e.Name()
-		if e.IsDir() {
+	var names []string
+	infos := map[string]fs.FileInfo{}
+	for _, name := range entries {
+		// Most names of a large folder are often not asked for: only those that may be are looked at.
+		if key := folder + name; !strings.HasPrefix(key, prefix) && !strings.HasPrefix(prefix, key) {
+			continue
+		}
+		info, err := s.root.Lstat(path.Join(dir, name))
+		if missing(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("list %s: %w", folder+name, err)
+		}
+		if info.IsDir() {
 			name += "/" // so that "a-b" comes before "a/b", as in the order of whole keys
 		}
 		key := folder + name
@@ -52,7 +64,7 @@ func (s *Store) list(ctx context.Context, folder, prefix string, fn func(notary.
 			continue
 		}
 		names = append(names, name)
-		infos[name] = e
+		infos[name] = info
 	}
 	slices.Sort(names)
 	for _, name := range names {
@@ -72,13 +84,9 @@ func (s *Store) list(ctx context.Context, folder, prefix string, fn func(notary.
 }
 
 // visit calls fn for one file.
-func visit(key, prefix string, e fs.DirEntry, fn func(notary.Object) error) error {
-	info, err := e.Info()
-	if missing(err) || err == nil && !info.Mode().IsRegular() || !strings.HasPrefix(key, prefix) {
+func visit(key, prefix string, info fs.FileInfo, fn func(notary.Object) error) error {
+	if !info.Mode().IsRegular() || !strings.HasPrefix(key, prefix) {
 		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("list %s: %w", key, err)
 	}
 	return fn(object(key, info))
 }
