@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -75,6 +77,9 @@ func (db *DB) AddCertificate(ctx context.Context, agencyID string, former sm.Dig
 	})
 }
 
+// ofPresent leads to the certificate with which an agency signs: the newest one that has not ended.
+const ofPresent = ` FROM certificates WHERE agency_id = $1 AND ended_at IS NULL ORDER BY created_at DESC LIMIT 1`
+
 // stillPresent checks that an agency is not closed and that a certificate is the one with which it
 // signs; a zero one is not looked at.
 func stillPresent(ctx context.Context, tx *sqlx.Tx, a notary.Agency, former sm.Digest) error {
@@ -85,8 +90,7 @@ func stillPresent(ctx context.Context, tx *sqlx.Tx, a notary.Agency, former sm.D
 		return nil
 	}
 	var present []byte
-	err := tx.GetContext(ctx, &present, `SELECT fingerprint FROM certificates WHERE agency_id = $1 AND ended_at IS NULL
-		ORDER BY created_at DESC LIMIT 1`, a.ID)
+	err := tx.GetContext(ctx, &present, `SELECT fingerprint`+ofPresent, a.ID)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -277,7 +281,7 @@ func (db *DB) PresentCertificates(ctx context.Context) (map[string]notary.Certif
 // CertificateChain returns the newest certificate chain of an agency that has not ended, signer first.
 func (db *DB) CertificateChain(ctx context.Context, agencyID string) ([][]byte, error) {
 	var text string
-	if err := db.read.GetContext(ctx, &text, `SELECT chain FROM certificates WHERE agency_id = $1 AND ended_at IS NULL ORDER BY created_at DESC LIMIT 1`, agencyID); err != nil {
+	if err := db.read.GetContext(ctx, &text, `SELECT chain`+ofPresent, agencyID); err != nil {
 		return nil, notFound(err)
 	}
 	return pki.DecodePEM([]byte(text), pki.MaxChain)
@@ -323,15 +327,12 @@ func (a *signing) refusal(certificate sm.Digest) error {
 
 // signersOf are the agencies of items, by id: one query for a group.
 func (db *DB) signersOf(ctx context.Context, tx *sqlx.Tx, items []*intake.Item) (map[string]*signing, error) {
-	known := map[string]*signing{}
-	var ids []string
+	seen := map[string]bool{}
 	for _, it := range items {
-		if id := it.Record.AgencyID; known[id] == nil {
-			known[id] = &signing{certificates: map[sm.Digest]bool{}}
-			ids = append(ids, id)
-		}
+		seen[it.Record.AgencyID] = true
 	}
-	clear(known) // an agency that is not there has no entry
+	ids := slices.Collect(maps.Keys(seen))
+	known := map[string]*signing{} // an agency that is not there has no entry
 	err := db.eachChunk(ids, func(list any, n int) error {
 		var found []struct {
 			ID          string `db:"id"`
