@@ -24,7 +24,8 @@ import (
 func mustLoad(t *testing.T, secrets string) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{"../docker-compose.yml"},
-		cli.WithWorkingDirectory(".."), cli.WithEnv([]string{"STELE_SECRETS_DIR=" + secrets}), cli.WithInterpolation(true), cli.WithProfiles([]string{"validators", "ceremony"}))
+		cli.WithWorkingDirectory(".."), cli.WithEnv([]string{"STELE_SECRETS_DIR=" + secrets}),
+		cli.WithInterpolation(true), cli.WithProfiles([]string{"validators", "ceremony"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,8 @@ func checkHardened(t *testing.T, s types.ServiceConfig) {
 	if !exactTag(s.Image) {
 		t.Errorf("image %q has no exact tag", s.Image)
 	}
-	if !strings.HasSuffix(s.Name, "-init") && (s.HealthCheck == nil || len(s.HealthCheck.Test) == 0 || s.HealthCheck.Disable) {
+	if !strings.HasSuffix(s.Name, "-init") && (s.HealthCheck == nil || len(s.HealthCheck.Test) == 0 ||
+		s.HealthCheck.Disable) {
 		t.Error("has no health check")
 	}
 	for _, v := range s.Volumes {
@@ -91,7 +93,8 @@ func TestOnlySteleIsPublished(t *testing.T) {
 		switch {
 		case name != "stele" && len(s.Ports) > 0:
 			t.Errorf("%s publishes %v", name, s.Ports)
-		case name == "stele" && (len(s.Ports) != 1 || s.Ports[0].Target != 8080 || !net.ParseIP(s.Ports[0].HostIP).IsLoopback()):
+		case name == "stele" && (len(s.Ports) != 1 || s.Ports[0].Target != 8080 ||
+			!net.ParseIP(s.Ports[0].HostIP).IsLoopback()):
 			t.Errorf("stele publishes %+v, want its public port on the loopback interface", s.Ports)
 		}
 		if _, front := s.Networks["front"]; front && name != "stele" {
@@ -107,14 +110,17 @@ func TestStartOrder(t *testing.T) {
 		"stele": {"postgres": types.ServiceConditionHealthy, "minio": types.ServiceConditionHealthy,
 			"stele-init": types.ServiceConditionCompletedSuccessfully},
 	} {
-		for dependency, condition := range want {
-			if got := p.Services[service].DependsOn[dependency]; got.Condition != condition || !got.Required {
-				t.Errorf("%s waits for %s: %+v, want %s", service, dependency, got, condition)
+		t.Run(service, func(t *testing.T) {
+			for dependency, condition := range want {
+				if got := p.Services[service].DependsOn[dependency]; got.Condition != condition || !got.Required {
+					t.Errorf("%s waits for %s: %+v, want %s", service, dependency, got, condition)
+				}
 			}
-		}
+		})
 	}
 	init := p.Services["stele-init"]
-	if init.Restart != "no" || !slices.Equal([]string(init.Command), []string{"init", "--create-bucket", "--if-missing"}) {
+	if init.Restart != "no" ||
+		!slices.Equal([]string(init.Command), []string{"init", "--create-bucket", "--if-missing"}) {
 		t.Errorf("stele-init restarts %q and runs %q", init.Restart, init.Command)
 	}
 	if init.Image != p.Services["stele"].Image {
@@ -129,10 +135,12 @@ func TestValidators(t *testing.T) {
 	for _, name := range []string{"node-1", "node-2", "node-3", "node-4"} {
 		s := p.Services[name]
 		home, token := s.Environment["STELE_NODE_HOME"], "/run/secrets/chain_token"
-		if !slices.Equal(s.Profiles, []string{"validators"}) || home == nil || *home != "/nodes/"+name || !slices.Contains(s.Command, token) || s.Image != p.Services["stele"].Image {
+		if !slices.Equal(s.Profiles, []string{"validators"}) || home == nil || *home != "/nodes/"+name ||
+			!slices.Contains(s.Command, token) || s.Image != p.Services["stele"].Image {
 			t.Errorf("%s: profiles %q, home %v, command %q", name, s.Profiles, home, s.Command)
 		}
-		if nodes := p.Services["stele"].Environment["STELE_CHAIN_NODES"]; nodes == nil || !strings.Contains(*nodes, "http://"+name+":26660") {
+		if nodes := p.Services["stele"].Environment["STELE_CHAIN_NODES"]; nodes == nil ||
+			!strings.Contains(*nodes, "http://"+name+":26660") {
 			t.Errorf("stele does not know %s", name)
 		}
 		if !slices.Contains(p.Services["nodes-init"].Command, name+"="+name+":26656") {
@@ -262,7 +270,8 @@ func TestDockerfile(t *testing.T) {
 			continue
 		}
 		if !stages[s.Build.Target] || users[s.Build.Target] != s.User {
-			t.Errorf("%s: the stage %q runs as %q, the service as %q", s.Name, s.Build.Target, users[s.Build.Target], s.User)
+			t.Errorf("%s: the stage %q runs as %q, the service as %q", s.Name, s.Build.Target, users[s.Build.Target],
+				s.User)
 		}
 	}
 }
@@ -292,7 +301,7 @@ func TestVersionsAgree(t *testing.T) {
 
 // Scripts are sound for a shell, and executable.
 func TestScripts(t *testing.T) {
-	for _, script := range []string{"install-test-tools.sh", "make-secrets.sh", "../.ci/run"} {
+	for _, script := range []string{"install-test-tools.sh", "lanes.sh", "make-secrets.sh", "../.ci/run"} {
 		if out, err := exec.Command("/bin/sh", "-n", script).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", script, err, out)
 		}

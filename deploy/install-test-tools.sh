@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Stele's tests need: PostgreSQL, MinIO, Versity S3 Gateway, OpenSSL, poppler, unzip, systemd-analyze, clamd, nginx, HAProxy,
+# Installs what Stele's tests need: PostgreSQL, MinIO, Versity S3 Gateway, OpenSSL, poppler, unzip, systemd-analyze, clamd, nginx, HAProxy, Node.js,
 # Chromium with a Chinese font, Firefox, staticcheck, govulncheck, cyclonedx-gomod, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
@@ -66,6 +66,7 @@ missing_packages() {
 	have_firefox || echo firefox-esr
 	have_chinese_font || echo fonts-wqy-microhei
 	have_clamd || echo clamav-daemon
+	have node || echo nodejs
 	have python3 || echo python3
 	have_venv || echo python3-venv
 	have_nginx || echo nginx-light

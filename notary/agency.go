@@ -22,8 +22,9 @@ const (
 func (s AgencyState) Refusal() error {
 	switch s {
 	case AgencySuspended:
-		return Errorf(CodeAgencySuspended, "The agency is suspended: nothing new is signed in its name until the operator resumes it. "+
-			"This request saved nothing; what was notarized before can be read and verified.")
+		return Errorf(CodeAgencySuspended,
+			"The agency is suspended: nothing new is signed in its name until the operator resumes it. "+
+				"This request saved nothing; what was notarized before can be read and verified.")
 	case AgencyClosed:
 		return Errorf(CodeAgencyClosed, "The agency is closed: nothing is signed in its name any more. "+
 			"This request saved nothing; what was notarized before can be read and verified.")

@@ -53,7 +53,8 @@ func (k APIKey) May(s Scope) bool { return slices.Contains(k.Scopes, s) }
 // From reports whether the key may be used from an address. An IPv4 address that is written
 // as one of IPv6 is meant as IPv4.
 func (k APIKey) From(addr netip.Addr) bool {
-	return len(k.Networks) == 0 || slices.ContainsFunc(k.Networks, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	return len(k.Networks) == 0 ||
+		slices.ContainsFunc(k.Networks, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
 // InForce reports whether the key works at a time.
@@ -71,7 +72,8 @@ const (
 func CheckKeyName(name string) error {
 	if !ValidLine(name, MaxKeyName) {
 		return InvalidField("name",
-			"A key's name has 1 to %d bytes, %s, and no white space at its ends. Nothing was saved.", MaxKeyName, TextRule)
+			"A key's name has 1 to %d bytes, %s, and no white space at its ends. Nothing was saved.", MaxKeyName,
+			TextRule)
 	}
 	return nil
 }
@@ -114,7 +116,8 @@ func ParseNetworks(texts []string) ([]netip.Prefix, error) {
 	for _, text := range texts {
 		p, err := parseNetwork(text)
 		if err != nil {
-			return nil, InvalidField("networks", "%q is no network: %v. Write 10.1.0.0/16, 2001:db8::/32, or an address.", text, err)
+			return nil, InvalidField("networks",
+				"%q is no network: %v. Write 10.1.0.0/16, 2001:db8::/32, or an address.", text, err)
 		}
 		out = append(out, p)
 	}

@@ -15,17 +15,21 @@ func TestCheckCharacters(t *testing.T) {
 	}
 	for code, want := range map[string]bool{
 		"91350100M000100Y43": true, // the example of GB 32100
-		"91350100M000100Y44": false, "91350100M000100Y4": false, "91350100m000100y43": false, "": false, "91350100I000100Y43": false,
+		"91350100M000100Y44": false, "91350100M000100Y4": false, "91350100m000100y43": false, "": false,
+		"91350100I000100Y43": false,
 	} {
-		if ValidUSCC(code) != want {
-			t.Errorf("ValidUSCC(%q) = %v", code, !want)
-		}
+		t.Run(code, func(t *testing.T) {
+			if ValidUSCC(code) != want {
+				t.Errorf("ValidUSCC(%q) = %v", code, !want)
+			}
+		})
 	}
 }
 
 func TestNumbers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n, err := FormatNumber("420100", rapid.IntRange(2000, 2100).Draw(t, "year"), rapid.Uint64Range(0, MaxSerial).Draw(t, "serial"))
+		n, err := FormatNumber("420100", rapid.IntRange(2000, 2100).Draw(t, "year"),
+			rapid.Uint64Range(0, MaxSerial).Draw(t, "serial"))
 		if err != nil || !ValidNumber(n) {
 			t.Fatal(n, err)
 		}

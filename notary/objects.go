@@ -22,6 +22,25 @@ type Uploaded struct {
 	Size     int64      // bytes
 	FileName string     // empty: not known
 	Expected *sm.Digest // that the file must have; nil: any
+	Objects  []Object   // that it consists of, in order; of the first one all is known, of the others the key
+}
+
+// Whole is the object that is the whole file; ok is false where it has several, or none.
+func (u Uploaded) Whole() (o Object, ok bool) {
+	if len(u.Objects) != 1 {
+		return o, false
+	}
+	return u.Objects[0], true
+}
+
+// Keys are those of the objects that the file consists of, but for the one that somebody keeps.
+func (u Uploaded) Keys(kept string) (keys []string) {
+	for _, o := range u.Objects {
+		if o.Key != kept {
+			keys = append(keys, o.Key)
+		}
+	}
+	return keys
 }
 
 // Errors of object stores. Adapters wrap them; callers test with errors.Is. Any other

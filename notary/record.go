@@ -1,6 +1,7 @@
 package notary
 
 import (
+	"strings"
 	"time"
 
 	"stele/crypto/sm"
@@ -33,12 +34,12 @@ const TrailClass = "audit-trail"
 
 // Agency is a tenant: one that issues records under its own certificate.
 type Agency struct {
-	ID        string
-	Code      string // unified social credit code, GB 32100
-	Name      string // the present one; a statement has that of its time
-	Region    string // six digits, GB/T 2260: the first part of its certificate numbers
-	KeyAtHome bool   // it signs its statements itself: there is no key of it here
-	CreatedAt time.Time
+	ID          string
+	Code        string // unified social credit code, GB 32100
+	Name        string // the present one; a statement has that of its time
+	Region      string // six digits, GB/T 2260: the first part of its certificate numbers
+	ExternalKey bool   // it signs its statements itself: there is no key of it here
+	CreatedAt   time.Time
 
 	State      AgencyState
 	StateSince time.Time // zero: since it was added
@@ -80,7 +81,12 @@ type Record struct {
 
 // DocumentKey is where a record's original lies in the object store: under the record's own
 // id, never under its digest, so that nobody can ask the store for a document by what it is.
-func DocumentKey(recordID string) string { return "doc/" + recordID }
+func DocumentKey(recordID string) string { return documents + recordID }
+
+// DocumentID is the id of the record whose original lies under a key, or will; ok is false for other keys.
+func DocumentID(key string) (recordID string, ok bool) { return strings.CutPrefix(key, documents) }
+
+const documents = "doc/"
 
 // Progress is how far the log has come: how many entries are durable, in a signed
 // checkpoint, and anchored on the required chain.

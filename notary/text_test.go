@@ -7,7 +7,7 @@ import (
 	"unicode"
 
 	"stele/notary"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
 )
 
 func TestValidRune(t *testing.T) {
@@ -18,7 +18,8 @@ func TestValidRune(t *testing.T) {
 		}
 	}
 	for _, r := range []rune{0, '\n', '\t', 0x1b, 0x7f, 0x85, 0x9f, 0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a,
-		0x202e, 0x2066, 0x2069, 0x206a, 0xfeff, 0xfff9, 0xfdd0, 0xfffe, 0x1ffff, 0x10ffff, 0x378, 0xd800, -1, 0x110000} {
+		0x202e, 0x2066, 0x2069, 0x206a, 0xfeff, 0xfff9, 0xfdd0, 0xfffe, 0x1ffff, 0x10ffff, 0x378, 0xd800, -1,
+		0x110000} {
 		if notary.ValidRune(r) {
 			t.Errorf("%U is taken", r)
 		}
@@ -41,14 +42,18 @@ func TestValidLineFitsStatements(t *testing.T) {
 	}
 	for s, line := range map[string]bool{"": false, "a": true, " a": false, "a\u3000": false, "a b": true,
 		"a\nb": false, "\xff": false, strings.Repeat("a", 11): false, "三字文": true} {
-		if notary.ValidLine(s, 10) != line {
-			t.Errorf("%q", s)
-		}
+		t.Run(s, func(t *testing.T) {
+			if notary.ValidLine(s, 10) != line {
+				t.Errorf("%q", s)
+			}
+		})
 	}
 	for s, ok := range map[string]bool{"": true, "a\r\n\tb ": true, "a\x00": false, "a\u202eb": false, "\xff": false,
 		strings.Repeat("a", 11): false} {
-		if notary.ValidLines(s, 10) != ok {
-			t.Errorf("%q", s)
-		}
+		t.Run(s, func(t *testing.T) {
+			if notary.ValidLines(s, 10) != ok {
+				t.Errorf("%q", s)
+			}
+		})
 	}
 }

@@ -11,7 +11,8 @@ import (
 var (
 	action  = regexp.MustCompile(`(?s)\{\{-?\s*(.*?)\s*-?\}\}`)
 	silent  = regexp.MustCompile(`^(if|with|range|end|define|block|break|continue|template|/\*|\$\w+\s*:?=)`)
-	foreign = regexp.MustCompile(`^[.$][\w.$]*\.?(Title|FileName|Name|Owner|Value|Reason|Reference|Remark|Called|Label|Detail)$|^\$a$`)
+	foreign = regexp.MustCompile(
+		`^[.$][\w.$]*\.?(Title|FileName|Name|Owner|Value|Reason|Reference|Remark|Called|Label|Detail)$|^\$a$`)
 )
 
 // isolate and pop are how a text stands alone where no element can: between FIRST STRONG ISOLATE and POP
@@ -58,7 +59,8 @@ func TestForeignTextIsIsolated(t *testing.T) {
 		t.Fatalf("%d texts: %v", seen, err)
 	}
 	css, err := os.ReadFile("static/css/page.css")
-	if err != nil || !regexp.MustCompile(`(?m)^a, b, bdi, .*span, strong, .* \{ unicode-bidi: isolate; \}$`).Match(css) {
+	if err != nil || !regexp.MustCompile(`(?m)^a, b, bdi, .*span, strong, .* \{ unicode-bidi: isolate; \}$`).Match(
+		css) {
 		t.Errorf("the style sheet does not isolate inline elements: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 
 	"stele/crypto/sm"
+	"stele/ui/fill"
 )
 
 // VerifyPageName is what the page is called, wherever it is found.
@@ -30,9 +31,10 @@ type VerifyPage struct {
 }
 
 // ErrNotBuilt means that go generate ./ui was not run before the program was built.
-var ErrNotBuilt = errors.New("the offline verifier was not built into this program; run go generate ./ui before building")
+var ErrNotBuilt = errors.New(
+	"the offline verifier was not built into this program; run go generate ./ui before building")
 
-// LoadVerifyPage writes the program's version into the embedded page. The same program gives
+// LoadVerifyPage writes the verifier and the program's version into the embedded page. The same program gives
 // the same bytes. It returns an error that is [ErrNotBuilt] where there is no page.
 func LoadVerifyPage(version string) (*VerifyPage, error) {
 	packed, err := fs.ReadFile(static, "static/"+assetVerifyPage+".gz")
@@ -54,6 +56,14 @@ func LoadVerifyPage(version string) (*VerifyPage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("offline verifier: %w", err)
 	}
+	verifier, err := fs.ReadFile(static, "static/"+AssetWASM+".gz")
+	if err != nil {
+		return nil, fmt.Errorf("offline verifier: %w", err)
+	}
+	data, ok := fill.WithVerifier(data, verifier)
+	if !ok {
+		return nil, errors.New("offline verifier: there is no place for the verifier in it")
+	}
 	return newVerifyPage(data, version)
 }
 
@@ -69,5 +79,6 @@ func newVerifyPage(data []byte, version string) (*VerifyPage, error) {
 		return nil, errors.New("offline verifier: there is no policy in it")
 	}
 	sum := sha256.Sum256(data)
-	return &VerifyPage{Data: data, Gzip: compress(data), Policy: string(policy), SM3: sm.Sum(data).String(), SHA256: hex.EncodeToString(sum[:])}, nil
+	return &VerifyPage{Data: data, Gzip: compress(data), Policy: string(policy), SM3: sm.Sum(data).String(),
+		SHA256: hex.EncodeToString(sum[:])}, nil
 }

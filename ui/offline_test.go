@@ -7,11 +7,13 @@ import (
 	"testing"
 )
 
-const smallPage = `<meta http-equiv="Content-Security-Policy" content="default-src 'none'"><meta name="version" content="@version@"><p>@version@</p>`
+const smallPage = `<meta http-equiv="Content-Security-Policy" content="default-src 'none'"><meta name="version" ` +
+	`content="@version@"><p>@version@</p>`
 
 func TestVerifyPageHasTheVersion(t *testing.T) {
 	p, err := newVerifyPage([]byte(smallPage), `v1"><script>`)
-	if err != nil || p.Policy != "default-src 'none'" || !bytes.Contains(p.Data, []byte(`content="v1&#34;&gt;&lt;script&gt;"><p>@version@`)) {
+	if err != nil || p.Policy != "default-src 'none'" ||
+		!bytes.Contains(p.Data, []byte(`content="v1&#34;&gt;&lt;script&gt;"><p>@version@`)) {
 		t.Errorf("%s, %v", p.Data, err)
 	}
 	if _, err := newVerifyPage([]byte(strings.Replace(smallPage, "@version@", "", 1)), "v1"); err == nil {
@@ -32,7 +34,8 @@ func TestSameProgramSamePage(t *testing.T) {
 	if err := errors.Join(err, err2, err3); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(first.Data, second.Data) || first.SM3 != second.SM3 || first.SM3 == other.SM3 || first.Policy != other.Policy {
+	if !bytes.Equal(first.Data, second.Data) || first.SM3 != second.SM3 || first.SM3 == other.SM3 ||
+		first.Policy != other.Policy {
 		t.Error("the page does not depend on program and version alone")
 	}
 }

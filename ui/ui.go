@@ -1,5 +1,5 @@
 // Package ui holds what people see: templates, style sheets, scripts and the texts in every
-// language, embedded into the program. It knows no HTTP and no domain: server/web fills the
+// language, embedded into the program. It knows no HTTP and no domain: server/http/web fills the
 // templates, the scripts do the same in the browser, and both take every word from the same
 // catalogue.
 //

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"stele/ui/words"
 )
 
 func load(t *testing.T) *Catalogues {
@@ -28,19 +30,20 @@ func TestCataloguesAreComplete(t *testing.T) {
 	all := load(t).All()
 	original := all[0]
 	for _, c := range all {
-		for key := range original.texts {
+		for _, key := range original.Keys() {
 			if !c.Has(key) {
 				t.Errorf("%s lacks %s", c.Tag, key)
 			}
 		}
-		for key, text := range c.texts {
+		for _, key := range c.Keys() {
+			text := c.Text(key)
 			if !original.Has(key) {
 				t.Errorf("%s has %s, which %s has not", c.Tag, key, original.Tag)
 			}
 			if strings.TrimSpace(text) != text || text == "" {
 				t.Errorf("%s: %s is empty or has white space around it", c.Tag, key)
 			}
-			if got, want := places(text), places(original.texts[key]); !slices.Equal(got, want) {
+			if got, want := places(text), places(original.Text(key)); !slices.Equal(got, want) {
 				t.Errorf("%s: %s has the places %v, want %v", c.Tag, key, got, want)
 			}
 		}
@@ -95,7 +98,8 @@ func TestChineseIsChinese(t *testing.T) {
 	han := regexp.MustCompile(`\p{Han}`)
 	cs := load(t)
 	for _, c := range cs.All() {
-		for key, text := range c.texts {
+		for _, key := range c.Keys() {
+			text := c.Text(key)
 			hasHan := han.MatchString(text)
 			plain := place.ReplaceAllString(text, "")
 			switch {
@@ -110,7 +114,7 @@ func TestChineseIsChinese(t *testing.T) {
 }
 
 // TestKeysInUse compares the keys that stand in templates and scripts with the catalogue.
-// Keys that are put together at run time have the beginnings below; server/web tests those.
+// Keys that are put together at run time have the beginnings below; server/http/web tests those.
 func TestKeysInUse(t *testing.T) {
 	c := load(t).All()[0]
 	used := map[string]bool{}
@@ -149,7 +153,8 @@ func TestAssetsAreServable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"css/tokens.css", "css/page.css", "js/main.js", "js/worker.js", "icon.svg", "locales/zh-CN.json", "locales/en.json"} {
+	for _, name := range []string{"css/tokens.css", "css/page.css", "js/main.js", "js/worker.js", "icon.svg",
+		"locales/zh-CN.json", "locales/en.json"} {
 		a, ok := as.Asset(name)
 		if !ok {
 			t.Errorf("there is no %s", name)
@@ -160,7 +165,8 @@ func TestAssetsAreServable(t *testing.T) {
 			t.Fatal(err)
 		}
 		data, err := io.ReadAll(r)
-		if err != nil || int64(len(data)) != a.Size || a.Type == "" || len(a.Hash) != 16 || as.Path(name) != a.Hash+"/"+name {
+		if err != nil || int64(len(data)) != a.Size || a.Type == "" || len(a.Hash) != 16 || as.Path(name) != a.Hash+"/"+
+			name {
 			t.Errorf("%s: %d bytes of %d, type %q, hash %q, %v", name, len(data), a.Size, a.Type, a.Hash, err)
 		}
 	}
@@ -226,11 +232,14 @@ func TestTimeAndSize(t *testing.T) {
 		"2026-12-31T16:00:00.000Z": "2027年1月1日 00:00:00|1 January 2027 at 00:00:00",
 		"not a time":               "not a time|not a time",
 	} {
-		if got := zh.Time(in) + "|" + en.Time(in); got != want {
-			t.Errorf("%s: %s, want %s", in, got, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got := zh.Time(in) + "|" + en.Time(in); got != want {
+				t.Errorf("%s: %s, want %s", in, got, want)
+			}
+		})
 	}
-	for n, want := range map[uint64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1 KB", 1536: "1.5 KB", 10<<20 - 1: "9.9 MB", 256 << 20: "256 MB", 4 << 30: "4 GB", 1 << 62: "4 EB", 150<<20 + 600<<10: "150 MB"} {
+	for n, want := range map[uint64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1 KB", 1536: "1.5 KB",
+		10<<20 - 1: "9.9 MB", 256 << 20: "256 MB", 4 << 30: "4 GB", 1 << 62: "4 EB", 150<<20 + 600<<10: "150 MB"} {
 		if got := en.Size(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
@@ -238,16 +247,18 @@ func TestTimeAndSize(t *testing.T) {
 }
 
 func TestTextFillsPlaces(t *testing.T) {
-	c := &Catalogue{texts: map[string]string{"a": "{x} and {y}"}}
+	c := words.New("en", map[string]string{"a": "{x} and {y}"})
 	for want, got := range map[string]string{
 		"{y} and 2": c.Text("a", "x", "{y}", "y", "2"), // a value is never filled again
 		"[b]":       c.Text("b"),
 		"a":         c.First("b", "a", "c"),
 		"c":         c.First("b", "c"),
 	} {
-		if got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		})
 	}
 }
 

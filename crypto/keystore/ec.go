@@ -27,8 +27,10 @@ func parseEC(der []byte) (ecKey, bool) {
 	in := cryptobyte.String(der)
 	var info, algorithm cryptobyte.String
 	var kind, curve asn1.ObjectIdentifier
-	if !in.ReadASN1(&info, cbasn1.SEQUENCE) || !info.SkipASN1(cbasn1.INTEGER) || !info.ReadASN1(&algorithm, cbasn1.SEQUENCE) ||
-		!algorithm.ReadASN1ObjectIdentifier(&kind) || !algorithm.ReadASN1ObjectIdentifier(&curve) || curve.Equal(oidSM2Curve) {
+	if !in.ReadASN1(&info, cbasn1.SEQUENCE) || !info.SkipASN1(cbasn1.INTEGER) ||
+		!info.ReadASN1(&algorithm, cbasn1.SEQUENCE) ||
+		!algorithm.ReadASN1ObjectIdentifier(&kind) || !algorithm.ReadASN1ObjectIdentifier(&curve) ||
+		curve.Equal(oidSM2Curve) {
 		return ecKey{}, false
 	}
 	point, ok := ecPoint(der)
@@ -67,7 +69,8 @@ func LoadEC(path string, passphrase Secret) (pkcs8 []byte, err error) {
 		return nil, err
 	}
 	if _, ok := key.(ed25519Key); ok {
-		return nil, fmt.Errorf("load key %s: %w: want an elliptic-curve key, found %s", path, ErrKeyType, key.algorithm())
+		return nil, fmt.Errorf("load key %s: %w: want an elliptic-curve key, found %s", path, ErrKeyType,
+			key.algorithm())
 	}
 	return key.pkcs8()
 }

@@ -52,7 +52,8 @@ var (
 	// ErrExists: Create does not overwrite. It also matches fs.ErrExist.
 	ErrExists = fmt.Errorf("the file exists already and is not overwritten: %w", fs.ErrExist)
 	// ErrPermissions: others than the owner may read or write the file.
-	ErrPermissions = errors.New("the file must be a regular file with permissions 0600 or 0400: treat its contents as leaked")
+	ErrPermissions = errors.New(
+		"the file must be a regular file with permissions 0600 or 0400: treat its contents as leaked")
 	// ErrDamaged: the file is not what Create or OpenSSL wrote, and no passphrase will help.
 	ErrDamaged = errors.New("the file is damaged")
 	// ErrPassphrase: the passphrase is wrong. For files of other programs, which carry no

@@ -161,7 +161,8 @@ func TestCreateRefuses(t *testing.T) {
 	if err := Create(path, newKey(t), Secret{}); !errors.Is(err, ErrNoPassphrase) {
 		t.Errorf("no passphrase: %v", err)
 	}
-	if err := create(filepath.Join(dir, "no", "key"), sm2Key{newKey(t)}, secret(t, passphrase), testIterations); !errors.Is(err, fs.ErrNotExist) {
+	if err := create(filepath.Join(dir, "no", "key"), sm2Key{newKey(t)}, secret(t, passphrase),
+		testIterations); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
@@ -177,7 +178,8 @@ func TestLoadErrors(t *testing.T) {
 	other, err := encode(sm2Key{newKey(t)}, pass, testIterations)
 	fatalIfErr(t, err)
 	begin := bytes.Index(good, []byte("-----BEGIN"))
-	swapped := append(bytes.Clone(other[:bytes.Index(other, []byte("sm3 of"))]), good[bytes.Index(good, []byte("sm3 of")):]...)
+	swapped := append(bytes.Clone(other[:bytes.Index(other, []byte("sm3 of"))]),
+		good[bytes.Index(good, []byte("sm3 of")):]...)
 	middle := bytes.Clone(good)
 	middle[begin+200] ^= 1
 	for name, c := range map[string]struct {
@@ -186,29 +188,37 @@ func TestLoadErrors(t *testing.T) {
 		pass Secret
 		want error
 	}{
-		"good":                {good, 0o600, pass, nil},
-		"read only":           {good, 0o400, pass, nil},
-		"without note":        {good[begin:], 0o600, pass, nil},
-		"group may read":      {good, 0o640, pass, ErrPermissions},
-		"all may read":        {good, 0o644, pass, ErrPermissions},
-		"all may write":       {good, 0o602, pass, ErrPermissions},
-		"wrong passphrase":    {good, 0o600, secret(t, passphrase+"s"), ErrPassphrase},
-		"wrong, no note":      {good[begin:], 0o600, secret(t, passphrase+"s"), ErrPassphrase},
-		"no passphrase":       {good, 0o600, Secret{}, ErrNoPassphrase},
-		"empty":               {nil, 0o600, pass, ErrDamaged},
-		"cut in the note":     {good[:20], 0o600, pass, ErrDamaged},
-		"cut in the block":    {good[:len(good)-60], 0o600, pass, ErrDamaged},
-		"changed character":   {middle, 0o600, pass, ErrDamaged},
-		"another's note":      {swapped, 0o600, pass, ErrDamaged},
-		"text in front":       {append([]byte("# key\n"), good...), 0o600, pass, ErrDamaged},
-		"text behind":         {append(bytes.Clone(good), "x"...), 0o600, pass, ErrDamaged},
-		"two keys":            {append(bytes.Clone(good), good...), 0o600, pass, ErrDamaged},
-		"too long":            {append(bytes.Clone(good), bytes.Repeat([]byte("\n"), MaxFileSize)...), 0o600, pass, ErrDamaged},
-		"certificate":         {[]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"), 0o600, pass, ErrDamaged},
-		"empty sequence":      {[]byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n"), 0o600, pass, ErrDamaged},
-		"in clear":            {[]byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"), 0o600, pass, ErrUnencrypted},
-		"in clear, old":       {[]byte("-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n"), 0o600, pass, ErrUnencrypted},
-		"old PEM encryption":  {[]byte("-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMAA=\n-----END EC PRIVATE KEY-----\n"), 0o600, pass, ErrUnsupported},
+		"good":              {good, 0o600, pass, nil},
+		"read only":         {good, 0o400, pass, nil},
+		"without note":      {good[begin:], 0o600, pass, nil},
+		"group may read":    {good, 0o640, pass, ErrPermissions},
+		"all may read":      {good, 0o644, pass, ErrPermissions},
+		"all may write":     {good, 0o602, pass, ErrPermissions},
+		"wrong passphrase":  {good, 0o600, secret(t, passphrase+"s"), ErrPassphrase},
+		"wrong, no note":    {good[begin:], 0o600, secret(t, passphrase+"s"), ErrPassphrase},
+		"no passphrase":     {good, 0o600, Secret{}, ErrNoPassphrase},
+		"empty":             {nil, 0o600, pass, ErrDamaged},
+		"cut in the note":   {good[:20], 0o600, pass, ErrDamaged},
+		"cut in the block":  {good[:len(good)-60], 0o600, pass, ErrDamaged},
+		"changed character": {middle, 0o600, pass, ErrDamaged},
+		"another's note":    {swapped, 0o600, pass, ErrDamaged},
+		"text in front":     {append([]byte("# key\n"), good...), 0o600, pass, ErrDamaged},
+		"text behind":       {append(bytes.Clone(good), "x"...), 0o600, pass, ErrDamaged},
+		"two keys":          {append(bytes.Clone(good), good...), 0o600, pass, ErrDamaged},
+		"too long": {append(bytes.Clone(good), bytes.Repeat([]byte("\n"), MaxFileSize)...), 0o600, pass,
+			ErrDamaged},
+		"certificate": {[]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"), 0o600, pass,
+			ErrDamaged},
+		"empty sequence": {
+			[]byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n"), 0o600, pass,
+			ErrDamaged},
+		"in clear": {[]byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"), 0o600, pass,
+			ErrUnencrypted},
+		"in clear, old": {[]byte("-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n"), 0o600,
+			pass, ErrUnencrypted},
+		"old PEM encryption": {
+			[]byte("-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMAA=\n-----END EC PRIVATE KEY-----\n"),
+			0o600, pass, ErrUnsupported},
 		"absurd iterations":   {mustEncode(t, maxIterations+1), 0o600, pass, ErrUnsupported},
 		"negative iterations": {mustEncode(t, -1), 0o600, pass, ErrUnsupported},
 	} {
@@ -219,7 +229,8 @@ func TestLoadErrors(t *testing.T) {
 			if !errors.Is(err, c.want) || (key == nil) != (c.want != nil) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
-			for _, s := range []error{ErrMissing, ErrPermissions, ErrDamaged, ErrPassphrase, ErrUnencrypted, ErrUnsupported, ErrKeyType} {
+			for _, s := range []error{ErrMissing, ErrPermissions, ErrDamaged, ErrPassphrase, ErrUnencrypted,
+				ErrUnsupported, ErrKeyType} {
 				if s != c.want && errors.Is(err, s) {
 					t.Errorf("%v also is %v", err, s)
 				}
@@ -229,7 +240,8 @@ func TestLoadErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Load(filepath.Join(dir, "nothing"), pass); !errors.Is(err, ErrMissing) || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Load(filepath.Join(dir, "nothing"), pass); !errors.Is(err, ErrMissing) ||
+		!errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 	if _, err := Load(dir, pass); !errors.Is(err, ErrPermissions) {
@@ -245,7 +257,8 @@ func TestLoadAdmitsDoubtOnlyWithoutNote(t *testing.T) {
 	if _, err := decode(text, wrong); err == nil || strings.Contains(err.Error(), "damaged") {
 		t.Errorf("with note: %v", err)
 	}
-	if _, err := decode(text[bytes.Index(text, []byte("-----")):], wrong); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := decode(text[bytes.Index(text, []byte("-----")):], wrong); err == nil ||
+		!strings.Contains(err.Error(), "damaged") {
 		t.Errorf("without note: %v", err)
 	}
 }
@@ -338,11 +351,13 @@ func TestPublicHalfIsChecked(t *testing.T) {
 		"zero scalar":  {ecPrivateKey{1, make([]byte, 32), nil, bits(key)}, ErrDamaged},
 		"large scalar": {ecPrivateKey{1, bytes.Repeat([]byte{0xff}, 32), nil, bits(key)}, ErrDamaged},
 	} {
-		bad := good
-		bad.PrivateKey = marshal(t, c.ec)
-		if got, err := parsePKCS8(marshal(t, bad)); !errors.Is(err, c.want) || (got == nil) != (c.want != nil) {
-			t.Errorf("%s: %v, want %v", name, err, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			bad := good
+			bad.PrivateKey = marshal(t, c.ec)
+			if got, err := parsePKCS8(marshal(t, bad)); !errors.Is(err, c.want) || (got == nil) != (c.want != nil) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
+			}
+		})
 	}
 }
 

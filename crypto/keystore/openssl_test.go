@@ -62,16 +62,18 @@ func TestOpenSSLReadsOurKeys(t *testing.T) {
 	fatalIfErr(t, err)
 	fatalIfErr(t, create(filepath.Join(dir, "ed.pem"), ed25519Key{edKey}, pass, testIterations))
 	for name, public := range map[string]any{"key.pem": key.Public().ECDSA(), "ed.pem": edKey.Public()} {
-		want, err := smx509.MarshalPKIXPublicKey(public)
-		fatalIfErr(t, err)
-		out := mustOpenssl(t, dir, "pkey", "-in", name, "-passin", "file:pass", "-pubout")
-		block, _ := pem.Decode([]byte(out))
-		if block == nil || !bytes.Equal(block.Bytes, want) {
-			t.Errorf("%s: another public key:\n%s", name, out)
-		}
-		if out, err := openssl(t, dir, "pkey", "-in", name, "-passin", "file:wrong", "-noout"); err == nil {
-			t.Errorf("%s: opened with a wrong passphrase: %s", name, out)
-		}
+		t.Run(name, func(t *testing.T) {
+			want, err := smx509.MarshalPKIXPublicKey(public)
+			fatalIfErr(t, err)
+			out := mustOpenssl(t, dir, "pkey", "-in", name, "-passin", "file:pass", "-pubout")
+			block, _ := pem.Decode([]byte(out))
+			if block == nil || !bytes.Equal(block.Bytes, want) {
+				t.Errorf("%s: another public key:\n%s", name, out)
+			}
+			if out, err := openssl(t, dir, "pkey", "-in", name, "-passin", "file:wrong", "-noout"); err == nil {
+				t.Errorf("%s: opened with a wrong passphrase: %s", name, out)
+			}
+		})
 	}
 	// OpenSSL signs with it as it is.
 	mustWrite(t, filepath.Join(dir, "m"), []byte("message"), 0o600)
@@ -83,7 +85,8 @@ func TestOpenSSLReadsOurKeys(t *testing.T) {
 		t.Error("its signature does not verify")
 	}
 	if out := mustOpenssl(t, dir, "asn1parse", "-in", "key.pem"); !strings.Contains(out, "PBKDF2") ||
-		!strings.Contains(out, "hmacWithSHA256") || !strings.Contains(out, "aes-256-cbc") || !strings.Contains(out, ":0927C0") {
+		!strings.Contains(out, "hmacWithSHA256") || !strings.Contains(out, "aes-256-cbc") ||
+		!strings.Contains(out, ":0927C0") {
 		t.Errorf("not PBKDF2-HMAC-SHA256 with 600,000 rounds and AES-256-CBC:\n%s", out)
 	}
 }
@@ -118,7 +121,8 @@ func TestWeReadOpenSSLsKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, in := range []string{"clear.pem", "clear-ed.pem"} {
 				out := strings.ReplaceAll(name, " ", "-") + in
-				mustOpenssl(t, dir, append([]string{"pkcs8", "-topk8", "-in", in, "-out", out, "-passout", "file:pass"}, strings.Fields(c.options)...)...)
+				mustOpenssl(t, dir, append([]string{"pkcs8", "-topk8", "-in", in, "-out", out, "-passout", "file:pass"},
+					strings.Fields(c.options)...)...)
 				fatalIfErr(t, os.Chmod(filepath.Join(dir, out), 0o600))
 			}
 			file := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
@@ -133,10 +137,12 @@ func TestWeReadOpenSSLsKeys(t *testing.T) {
 			if c.want != nil {
 				return
 			}
-			if der, err := smx509.MarshalPKIXPublicKey(key.Public().ECDSA()); err != nil || !bytes.Equal(der, public.Bytes) {
+			if der, err := smx509.MarshalPKIXPublicKey(key.Public().ECDSA()); err != nil ||
+				!bytes.Equal(der, public.Bytes) {
 				t.Errorf("another key (%v)", err)
 			}
-			if der, err := smx509.MarshalPKIXPublicKey(edKey.Public()); err != nil || !bytes.Equal(der, edPublic.Bytes) {
+			if der, err := smx509.MarshalPKIXPublicKey(edKey.Public()); err != nil ||
+				!bytes.Equal(der, edPublic.Bytes) {
 				t.Errorf("another Ed25519 key (%v)", err)
 			}
 			if _, err := Load(file+"clear.pem", secret(t, passphrase+"!")); !errors.Is(err, ErrPassphrase) {

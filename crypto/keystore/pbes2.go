@@ -43,7 +43,8 @@ func (e *envelope) checkCost() error {
 		return fmt.Errorf("%w: want AES-256-CBC or SM4-CBC", ErrUnsupported)
 	}
 	var iv []byte
-	if rest, err := asn1.Unmarshal(scheme.Parameters.FullBytes, &iv); err != nil || len(rest) != 0 || len(iv) != cbcBlock {
+	if rest, err := asn1.Unmarshal(scheme.Parameters.FullBytes, &iv); err != nil || len(rest) != 0 ||
+		len(iv) != cbcBlock {
 		return fmt.Errorf("%w: initialization vector", ErrDamaged)
 	}
 	if len(e.info.Data) == 0 || len(e.info.Data)%cbcBlock != 0 {
@@ -90,7 +91,8 @@ func checkScrypt(der []byte) error {
 	if rest, err := asn1.Unmarshal(der, &p); err != nil || len(rest) != 0 {
 		return fmt.Errorf("%w: scrypt parameters", ErrDamaged)
 	}
-	if p.N < 2 || p.N&(p.N-1) != 0 || p.R < 1 || p.P < 1 || p.N > maxScryptMemory/128 || p.R > maxScryptMemory/128/p.N || p.P > maxScryptLanes {
+	if p.N < 2 || p.N&(p.N-1) != 0 || p.R < 1 || p.P < 1 || p.N > maxScryptMemory/128 ||
+		p.R > maxScryptMemory/128/p.N || p.P > maxScryptLanes {
 		return fmt.Errorf("%w: scrypt with N=%d r=%d p=%d", ErrUnsupported, p.N, p.R, p.P)
 	}
 	return nil

@@ -90,10 +90,12 @@ func TestWrongPassphraseNamesItsSource(t *testing.T) {
 	file := filepath.Join(dir, "passphrase")
 	mustWrite(t, file, []byte("a wrong passphrase\n"), 0o600)
 	t.Setenv("STELE_TEST_PASSPHRASE", "a wrong passphrase")
-	for _, c := range []struct{ file, env, names string }{{file, "", file}, {"", "STELE_TEST_PASSPHRASE", "STELE_TEST_PASSPHRASE"}} {
+	for _, c := range []struct{ file, env, names string }{{file, "", file},
+		{"", "STELE_TEST_PASSPHRASE", "STELE_TEST_PASSPHRASE"}} {
 		pass, err := Passphrase(c.file, c.env)
 		fatalIfErr(t, err)
-		if _, err := Load(filepath.Join(dir, "x.key"), pass); !errors.Is(err, ErrPassphrase) || !strings.Contains(err.Error(), c.names) {
+		if _, err := Load(filepath.Join(dir, "x.key"), pass); !errors.Is(err, ErrPassphrase) ||
+			!strings.Contains(err.Error(), c.names) {
 			t.Errorf("%v does not name %s", err, c.names)
 		}
 		if _, err := Open(text, pass); !errors.Is(err, ErrPassphrase) || !strings.Contains(err.Error(), c.names) {

@@ -52,7 +52,9 @@ func NewSecret(text []byte) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: it must have %d to %d bytes", ErrNoPassphrase, MinPassphrase, MaxPassphrase)
 	}
 	if !utf8.Valid(text) || bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return Secret{}, fmt.Errorf("%w: it must be one line of UTF-8 without control characters (a file from Windows ends in CR LF)", ErrNoPassphrase)
+		return Secret{},
+			fmt.Errorf("%w: it must be one line of UTF-8 without control characters (a file from Windows ends "+
+				"in CR LF)", ErrNoPassphrase)
 	}
 	b := bytes.Clone(text)
 	return Secret{reveal: func() []byte { return b }}, nil
@@ -76,7 +78,8 @@ func Passphrase(file, envName string) (Secret, error) {
 	}
 	switch {
 	case file != "" && inEnv:
-		return Secret{}, fmt.Errorf("%w: both the file %s and the variable %s are set; leave one", ErrNoPassphrase, file, envName)
+		return Secret{}, fmt.Errorf("%w: both the file %s and the variable %s are set; leave one", ErrNoPassphrase,
+			file, envName)
 	case inEnv:
 		s, err := NewSecret([]byte(value))
 		if err != nil {

@@ -43,7 +43,8 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 	hex, upper := fmt.Sprintf("%x", passphrase), fmt.Sprintf("%X", passphrase)
 	bytesText := strings.Trim(fmt.Sprint([]byte(passphrase)[:4]), "[]")
-	for _, leak := range []string{passphrase, passphrase[:6], hex[:12], upper[:12], bytesText, strings.ReplaceAll(bytesText, " ", ",")} {
+	for _, leak := range []string{passphrase, passphrase[:6], hex[:12], upper[:12], bytesText,
+		strings.ReplaceAll(bytesText, " ", ",")} {
 		if strings.Contains(text, leak) {
 			t.Errorf("%q leaked", leak)
 		}
@@ -69,8 +70,10 @@ func TestNewSecret(t *testing.T) {
 	if string(s.reveal()) != passphrase || s.IsZero() {
 		t.Error("it kept the caller's buffer")
 	}
-	for _, bad := range []string{"", "short", strings.Repeat("x", MinPassphrase-1), strings.Repeat("x", MaxPassphrase+1),
-		"two lines\nof text", "from windows\r", "tab\tin the middle", "nul\x00in the middle", "invalid utf-8 \xff", "\x7fdelete at start"} {
+	for _, bad := range []string{"", "short", strings.Repeat("x", MinPassphrase-1),
+		strings.Repeat("x", MaxPassphrase+1),
+		"two lines\nof text", "from windows\r", "tab\tin the middle", "nul\x00in the middle", "invalid utf-8 \xff",
+		"\x7fdelete at start"} {
 		if s, err := NewSecret([]byte(bad)); !errors.Is(err, ErrNoPassphrase) || !s.IsZero() {
 			t.Errorf("%q: %v", bad, err)
 		} else if bad != "" && strings.Contains(err.Error(), bad) {

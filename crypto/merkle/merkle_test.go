@@ -71,7 +71,8 @@ func TestKnownRoots(t *testing.T) {
 		}
 	}
 	check(0)
-	for i, s := range []string{"", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"} {
+	for i, s := range []string{"", "00", "10", "2021", "3031", "40414243", "5051525354555657",
+		"606162636465666768696a6b6c6d6e6f"} {
 		b, err := hex.DecodeString(s)
 		if err != nil {
 			t.Fatal(err)
@@ -143,9 +144,10 @@ func TestBadProofsAreRefused(t *testing.T) {
 			return q
 		}
 		bad := map[string]error{
-			"flipped inclusion":   VerifyInclusion(uint64(m), uint64(n), all[m], flip(incl), root),
-			"other leaf":          VerifyInclusion(uint64(m), uint64(n), all[m-1], incl, root),
-			"long inclusion":      VerifyInclusion(uint64(m), uint64(n), all[m], append(incl[:len(incl):len(incl)], root), root),
+			"flipped inclusion": VerifyInclusion(uint64(m), uint64(n), all[m], flip(incl), root),
+			"other leaf":        VerifyInclusion(uint64(m), uint64(n), all[m-1], incl, root),
+			"long inclusion": VerifyInclusion(uint64(m), uint64(n), all[m],
+				append(incl[:len(incl):len(incl)], root), root),
 			"index past the end":  VerifyInclusion(uint64(n), uint64(n), all[m], incl, root),
 			"flipped consistency": VerifyConsistency(uint64(m), uint64(n), old, root, flip(cons)),
 			"other old root":      VerifyConsistency(uint64(m), uint64(n), all[0], NodeHash(root, root), cons),
@@ -169,15 +171,19 @@ func TestTilePaths(t *testing.T) {
 		"tile/2/x001/x234/567.p/255":     {2, 1234567, 255},
 		"tile/0/x123/x456/x789/x012/345": {0, 123456789012345, 256},
 	} {
-		if got := tile.Path(); got != want {
-			t.Errorf("path %s, want %s", got, want)
-		}
-		if got, err := ParseTilePath(want); err != nil || got != tile {
-			t.Errorf("parse %s: %+v %v", want, got, err)
-		}
+		t.Run(want, func(t *testing.T) {
+			if got := tile.Path(); got != want {
+				t.Errorf("path %s, want %s", got, want)
+			}
+			if got, err := ParseTilePath(want); err != nil || got != tile {
+				t.Errorf("parse %s: %+v %v", want, got, err)
+			}
+		})
 	}
-	for _, bad := range []string{"", "tile/", "tile/0/0", "tile/00/000", "tile/0/000.p/256", "tile/0/000.p/0", "tile/0/x000/001",
-		"tile/8/000", "tile/0/001/", "tile/0/../etc", "tile/0/000.p/01", "tile/0/x001", "tile/0/1000", "tile/0/001/002"} {
+	for _, bad := range []string{"", "tile/", "tile/0/0", "tile/00/000", "tile/0/000.p/256", "tile/0/000.p/0",
+		"tile/0/x000/001",
+		"tile/8/000", "tile/0/001/", "tile/0/../etc", "tile/0/000.p/01", "tile/0/x001", "tile/0/1000",
+		"tile/0/001/002"} {
 		if got, err := ParseTilePath(bad); err == nil {
 			t.Errorf("%q accepted as %+v", bad, got)
 		}

@@ -23,7 +23,8 @@ type Tile struct {
 }
 
 // ErrTilePath reports a path that is no tile's one spelling.
-var ErrTilePath = errors.New("a tile path must be tile/<level>/<index>[.p/<width>] with the index in groups of three digits")
+var ErrTilePath = errors.New(
+	"a tile path must be tile/<level>/<index>[.p/<width>] with the index in groups of three digits")
 
 // Path is tile/<L>/<N>[.p/<W>], N in groups of three digits with x before all but the last.
 func (t Tile) Path() string {

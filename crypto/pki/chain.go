@@ -92,7 +92,8 @@ func (c *Certificate) checkProfile(profile Profile) error {
 	case !c.purposeAllowed():
 		return fmt.Errorf("%w: extended key usage excludes signing documents", ErrUsage)
 	case profile == Agency && c.Code() == "":
-		return fmt.Errorf("%w: an agency's certificate must carry its unified social credit code as serialNumber", ErrUsage)
+		return fmt.Errorf("%w: an agency's certificate must carry its unified social credit code as serialNumber",
+			ErrUsage)
 	}
 	return nil
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 )
 
-var sentinels = []error{ErrMalformed, ErrChain, ErrSignature, ErrNotCA, ErrPathTooLong, ErrUsage, ErrNotYetValid, ErrExpired, ErrUnknownRoot, ErrArgument}
+var sentinels = []error{ErrMalformed, ErrChain, ErrSignature, ErrNotCA, ErrPathTooLong, ErrUsage, ErrNotYetValid,
+	ErrExpired, ErrUnknownRoot, ErrArgument}
 
 // wantError demands exactly one sentinel, so that a caller's switch has one answer.
 func wantError(t *testing.T, c *Certificate, err, want error) {
@@ -48,33 +49,35 @@ func TestVerifyChain(t *testing.T) {
 		profile      Profile
 		want         error
 	}{
-		"agency":               {[][]byte{agency, root.der}, roots, mid, Agency, nil},
-		"notary":               {[][]byte{notary, root.der}, roots, mid, Notary, nil},
-		"first second":         {[][]byte{agency, root.der}, roots, day0, Agency, nil},
-		"end of last second":   {[][]byte{agency, root.der}, roots, day1.Add(time.Second - 1), Agency, nil},
-		"too early":            {[][]byte{agency, root.der}, roots, day0.Add(-1), Agency, ErrNotYetValid},
-		"too late":             {[][]byte{agency, root.der}, roots, day1.Add(time.Second), Agency, ErrExpired},
-		"agency as notary":     {[][]byte{agency, root.der}, roots, mid, Notary, ErrUsage},
-		"notary as agency":     {[][]byte{notary, root.der}, roots, mid, Agency, ErrUsage},
-		"root as agency":       {[][]byte{root.der, root.der}, roots, mid, Agency, ErrUsage},
-		"no profile":           {[][]byte{agency, root.der}, roots, mid, 0, ErrArgument},
-		"unknown profile":      {[][]byte{agency, root.der}, roots, mid, 9, ErrArgument},
-		"no time":              {[][]byte{agency, root.der}, roots, time.Time{}, Agency, ErrArgument},
-		"no roots":             {[][]byte{agency, root.der}, nil, mid, Agency, ErrUnknownRoot},
-		"unknown root":         {[][]byte{agency, root.der}, [][]byte{stranger.der}, mid, Agency, ErrUnknownRoot},
-		"unknown, expired":     {[][]byte{agency, root.der}, nil, day1.Add(time.Hour), Agency, ErrExpired},
-		"signer as its root":   {[][]byte{agency, root.der}, [][]byte{agency}, mid, Agency, ErrUnknownRoot},
-		"cut root":             {[][]byte{agency, root.der}, [][]byte{root.der[:len(root.der)-1]}, mid, Agency, ErrUnknownRoot},
+		"agency":             {[][]byte{agency, root.der}, roots, mid, Agency, nil},
+		"notary":             {[][]byte{notary, root.der}, roots, mid, Notary, nil},
+		"first second":       {[][]byte{agency, root.der}, roots, day0, Agency, nil},
+		"end of last second": {[][]byte{agency, root.der}, roots, day1.Add(time.Second - 1), Agency, nil},
+		"too early":          {[][]byte{agency, root.der}, roots, day0.Add(-1), Agency, ErrNotYetValid},
+		"too late":           {[][]byte{agency, root.der}, roots, day1.Add(time.Second), Agency, ErrExpired},
+		"agency as notary":   {[][]byte{agency, root.der}, roots, mid, Notary, ErrUsage},
+		"notary as agency":   {[][]byte{notary, root.der}, roots, mid, Agency, ErrUsage},
+		"root as agency":     {[][]byte{root.der, root.der}, roots, mid, Agency, ErrUsage},
+		"no profile":         {[][]byte{agency, root.der}, roots, mid, 0, ErrArgument},
+		"unknown profile":    {[][]byte{agency, root.der}, roots, mid, 9, ErrArgument},
+		"no time":            {[][]byte{agency, root.der}, roots, time.Time{}, Agency, ErrArgument},
+		"no roots":           {[][]byte{agency, root.der}, nil, mid, Agency, ErrUnknownRoot},
+		"unknown root":       {[][]byte{agency, root.der}, [][]byte{stranger.der}, mid, Agency, ErrUnknownRoot},
+		"unknown, expired":   {[][]byte{agency, root.der}, nil, day1.Add(time.Hour), Agency, ErrExpired},
+		"signer as its root": {[][]byte{agency, root.der}, [][]byte{agency}, mid, Agency, ErrUnknownRoot},
+		"cut root": {[][]byte{agency, root.der}, [][]byte{root.der[:len(root.der)-1]}, mid, Agency,
+			ErrUnknownRoot},
 		"same name, other key": {[][]byte{agency, otherRoot.der}, [][]byte{otherRoot.der}, mid, Agency, ErrChain},
 		"empty":                {nil, roots, mid, Agency, ErrChain},
 		"signer alone":         {[][]byte{agency}, roots, mid, Agency, ErrChain},
 		"wrong order":          {[][]byte{root.der, agency}, roots, mid, Agency, ErrUsage},
 		"root twice":           {[][]byte{agency, root.der, root.der}, roots, mid, Agency, ErrChain},
 		"extra signer":         {[][]byte{agency, notary, root.der}, roots, mid, Agency, ErrChain},
-		"too many":             {[][]byte{agency, root.der, root.der, root.der, root.der}, roots, mid, Agency, ErrPathTooLong},
-		"altered signature":    {[][]byte{flipped, root.der}, roots, mid, Agency, ErrSignature},
-		"trailing byte":        {[][]byte{append(bytes.Clone(agency), 0), root.der}, roots, mid, Agency, ErrMalformed},
-		"rubbish":              {[][]byte{agency, []byte("root")}, roots, mid, Agency, ErrMalformed},
+		"too many": {[][]byte{agency, root.der, root.der, root.der, root.der}, roots, mid, Agency,
+			ErrPathTooLong},
+		"altered signature": {[][]byte{flipped, root.der}, roots, mid, Agency, ErrSignature},
+		"trailing byte":     {[][]byte{append(bytes.Clone(agency), 0), root.der}, roots, mid, Agency, ErrMalformed},
+		"rubbish":           {[][]byte{agency, []byte("root")}, roots, mid, Agency, ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := VerifyChain(c.chain, c.roots, c.at, c.profile)
@@ -87,8 +90,10 @@ func TestVerifyChain(t *testing.T) {
 func TestFixtures(t *testing.T) {
 	root := fixture(t, "root")
 	for name, profile := range map[string]Profile{"agency": Agency, "notary": Notary} {
-		c, err := VerifyChain(append(fixture(t, name), root...), root, mid, profile)
-		wantError(t, c, err, nil)
+		t.Run(name, func(t *testing.T) {
+			c, err := VerifyChain(append(fixture(t, name), root...), root, mid, profile)
+			wantError(t, c, err, nil)
+		})
 	}
 	foreign := fixture(t, "foreign")
 	c, err := VerifyChain(foreign, foreign[2:], mid, Agency)
@@ -106,28 +111,34 @@ func TestVerifyChainOfOthers(t *testing.T) {
 		change func(c *templates)
 		want   error
 	}{
-		"good":                     {func(*templates) {}, nil},
-		"empty basic constraints":  {func(c *templates) { c.leaf.BasicConstraintsValid = true; c.leaf.MaxPathLen = -1 }, nil},
-		"path lengths just right":  {func(c *templates) { c.root.MaxPathLen = 2; c.high.MaxPathLen = 1; setZeroPath(c.low) }, nil},
-		"any purpose":              {func(c *templates) { c.leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, nil},
-		"document signing":         {func(c *templates) { c.leaf.UnknownExtKeyUsage = forDocuments }, nil},
-		"path length at root":      {func(c *templates) { c.root.MaxPathLen = 1 }, ErrPathTooLong},
-		"path length in between":   {func(c *templates) { setZeroPath(c.high) }, ErrPathTooLong},
-		"low is no CA":             {func(c *templates) { c.low.IsCA = false }, ErrNotCA},
-		"high has no constraints":  {func(c *templates) { c.high.BasicConstraintsValid = false }, ErrNotCA},
-		"root may not certify":     {func(c *templates) { c.root.KeyUsage = smx509.KeyUsageCRLSign }, ErrNotCA},
-		"low has no key usage":     {func(c *templates) { c.low.KeyUsage = 0 }, ErrNotCA},
-		"low expired":              {func(c *templates) { c.low.NotAfter = mid.Add(-time.Hour) }, ErrExpired},
-		"root not yet valid":       {func(c *templates) { c.root.NotBefore = mid.Add(time.Hour) }, ErrNotYetValid},
-		"leaf without usage":       {func(c *templates) { c.leaf.KeyUsage = 0 }, ErrUsage},
-		"leaf may encrypt":         {func(c *templates) { c.leaf.KeyUsage |= smx509.KeyUsageKeyEncipherment }, ErrUsage},
-		"leaf may certify":         {func(c *templates) { c.leaf.KeyUsage |= smx509.KeyUsageCertSign }, ErrUsage},
-		"leaf is for servers":      {func(c *templates) { c.leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, ErrUsage},
+		"good": {func(*templates) {}, nil},
+		"empty basic constraints": {func(c *templates) { c.leaf.BasicConstraintsValid = true; c.leaf.MaxPathLen = -1 },
+			nil},
+		"path lengths just right": {
+			func(c *templates) { c.root.MaxPathLen = 2; c.high.MaxPathLen = 1; setZeroPath(c.low) }, nil},
+		"any purpose": {
+			func(c *templates) { c.leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, nil},
+		"document signing":        {func(c *templates) { c.leaf.UnknownExtKeyUsage = forDocuments }, nil},
+		"path length at root":     {func(c *templates) { c.root.MaxPathLen = 1 }, ErrPathTooLong},
+		"path length in between":  {func(c *templates) { setZeroPath(c.high) }, ErrPathTooLong},
+		"low is no CA":            {func(c *templates) { c.low.IsCA = false }, ErrNotCA},
+		"high has no constraints": {func(c *templates) { c.high.BasicConstraintsValid = false }, ErrNotCA},
+		"root may not certify":    {func(c *templates) { c.root.KeyUsage = smx509.KeyUsageCRLSign }, ErrNotCA},
+		"low has no key usage":    {func(c *templates) { c.low.KeyUsage = 0 }, ErrNotCA},
+		"low expired":             {func(c *templates) { c.low.NotAfter = mid.Add(-time.Hour) }, ErrExpired},
+		"root not yet valid":      {func(c *templates) { c.root.NotBefore = mid.Add(time.Hour) }, ErrNotYetValid},
+		"leaf without usage":      {func(c *templates) { c.leaf.KeyUsage = 0 }, ErrUsage},
+		"leaf may encrypt": {func(c *templates) { c.leaf.KeyUsage |= smx509.KeyUsageKeyEncipherment },
+			ErrUsage},
+		"leaf may certify": {func(c *templates) { c.leaf.KeyUsage |= smx509.KeyUsageCertSign }, ErrUsage},
+		"leaf is for servers": {
+			func(c *templates) { c.leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, ErrUsage},
 		"leaf without code":        {func(c *templates) { c.leaf.Subject.SerialNumber = "" }, ErrUsage},
 		"leaf with another number": {func(c *templates) { c.leaf.Subject.SerialNumber = "12345" }, ErrUsage},
-		"leaf is a CA":             {func(c *templates) { c.leaf.BasicConstraintsValid = true; c.leaf.IsCA = true }, ErrUsage},
-		"leaf named like its CA":   {func(c *templates) { c.low.Subject = c.leaf.Subject }, ErrChain},
-		"low named like high":      {func(c *templates) { c.low.Subject = c.high.Subject }, ErrChain},
+		"leaf is a CA": {func(c *templates) { c.leaf.BasicConstraintsValid = true; c.leaf.IsCA = true },
+			ErrUsage},
+		"leaf named like its CA": {func(c *templates) { c.low.Subject = c.leaf.Subject }, ErrChain},
+		"low named like high":    {func(c *templates) { c.low.Subject = c.high.Subject }, ErrChain},
 		"name constraints": {func(c *templates) {
 			c.high.PermittedDNSDomains = []string{"gov.cn"}
 		}, ErrMalformed},
@@ -136,7 +147,8 @@ func TestVerifyChainOfOthers(t *testing.T) {
 			c.high.PermittedDNSDomainsCritical = true
 		}, ErrMalformed},
 		"unknown critical extension": {func(c *templates) {
-			c.low.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
+			c.low.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true,
+				Value: []byte{5, 0}}}
 		}, ErrMalformed},
 		"unknown extension": {func(c *templates) {
 			c.low.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: []byte{5, 0}}}
@@ -159,7 +171,8 @@ func TestVerifyChainOfOthers(t *testing.T) {
 			wantError(t, got, err, nil)
 			got, err = VerifyChain(chain, [][]byte{high.der}, mid, Agency)
 			wantError(t, got, err, ErrUnknownRoot)
-			for _, bad := range [][][]byte{{chain[0], chain[2], chain[1], chain[3]}, {chain[0], chain[2], chain[3]}, {chain[0], chain[3]}} {
+			for _, bad := range [][][]byte{{chain[0], chain[2], chain[1], chain[3]}, {chain[0], chain[2], chain[3]},
+				{chain[0], chain[3]}} {
 				got, err = VerifyChain(bad, [][]byte{root.der}, mid, Agency)
 				wantError(t, got, err, ErrChain)
 			}

@@ -51,14 +51,16 @@ type authority struct {
 func newRoot(t rapid.TB, intermediates int) authority {
 	t.Helper()
 	key := newKey(t)
-	der, err := NewRoot(RootRequest{Subject: rootName, NotBefore: day0, NotAfter: day1, Intermediates: intermediates}, key)
+	der, err := NewRoot(RootRequest{Subject: rootName, NotBefore: day0, NotAfter: day1, Intermediates: intermediates},
+		key)
 	fatalIfErr(t, err)
 	return authority{key, der}
 }
 
 func issue(t rapid.TB, root authority, profile Profile, key *sm.PrivateKey) []byte {
 	t.Helper()
-	der, err := Issue(IssueRequest{Profile: profile, Subject: agencyName, NotBefore: day0, NotAfter: day1, PublicKey: key.Public()}, root.der, root.key)
+	der, err := Issue(IssueRequest{Profile: profile, Subject: agencyName, NotBefore: day0, NotAfter: day1,
+		PublicKey: key.Public()}, root.der, root.key)
 	fatalIfErr(t, err)
 	return der
 }

@@ -36,7 +36,8 @@ func TestIssue(t *testing.T) {
 		key := newKey(t)
 		c, err := Parse(issue(t, root, profile, key))
 		fatalIfErr(t, err)
-		if c.Subject() != agencyName || c.Code() != agencyCode || c.Issuer() != rootName || !c.PublicKey().Equal(key.Public()) {
+		if c.Subject() != agencyName || c.Code() != agencyCode || c.Issuer() != rootName ||
+			!c.PublicKey().Equal(key.Public()) {
 			t.Errorf("%v: subject %+v, issuer %+v", profile, c.Subject(), c.Issuer())
 		}
 		rootCert, err := Parse(root.der)
@@ -74,12 +75,14 @@ func TestIssueRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		place := text.Draw(t, "place")
 		rootKey, key := newKey(t), newKey(t)
-		subject := Name{Country: "CN", Province: place, Locality: place, Organization: text.Draw(t, "root"), CommonName: text.Draw(t, "cn") + "R"}
+		subject := Name{Country: "CN", Province: place, Locality: place, Organization: text.Draw(t, "root"),
+			CommonName: text.Draw(t, "cn") + "R"}
 		from := day0.Add(time.Duration(rapid.Int64Range(-70, 70).Draw(t, "years")) * 365 * 24 * time.Hour)
 		to := from.Add(time.Duration(rapid.Int64Range(1, 1<<31).Draw(t, "seconds")) * time.Second)
 		root, err := NewRoot(RootRequest{Subject: subject, NotBefore: from, NotAfter: to}, rootKey)
 		fatalIfErr(t, err)
-		leafName := Name{Country: "CN", Province: place, Organization: text.Draw(t, "org"), CommonName: text.Draw(t, "leaf") + "L", Code: agencyCode}
+		leafName := Name{Country: "CN", Province: place, Organization: text.Draw(t, "org"),
+			CommonName: text.Draw(t, "leaf") + "L", Code: agencyCode}
 		der, err := Issue(IssueRequest{Agency, leafName, from, to, key.Public()}, root, rootKey)
 		fatalIfErr(t, err)
 		at := from.Add(time.Duration(rapid.Int64Range(0, int64(to.Sub(from))).Draw(t, "at")))
@@ -112,11 +115,13 @@ func TestNewRootRefuses(t *testing.T) {
 		"negative levels":    func(r *RootRequest) { r.Intermediates = -1 },
 		"unreachable levels": func(r *RootRequest) { r.Intermediates = MaxChain - 1 },
 	} {
-		req := RootRequest{Subject: rootName, NotBefore: day0, NotAfter: day1}
-		change(&req)
-		if _, err := NewRoot(req, key); err == nil || errors.Is(err, errSelfCheck) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			req := RootRequest{Subject: rootName, NotBefore: day0, NotAfter: day1}
+			change(&req)
+			if _, err := NewRoot(req, key); err == nil || errors.Is(err, errSelfCheck) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 	if _, err := NewRoot(RootRequest{Subject: rootName, NotBefore: day0, NotAfter: day1}, nil); err == nil {
 		t.Error("no key: accepted")
@@ -130,25 +135,29 @@ func TestIssueRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(r *IssueRequest, root *authority)
 	}{
-		"no profile":              {func(r *IssueRequest, _ *authority) { r.Profile = 0 }},
-		"no organization":         {func(r *IssueRequest, _ *authority) { r.Subject.Organization = "" }},
-		"agency without code":     {func(r *IssueRequest, _ *authority) { r.Subject.Code = "" }},
-		"short code":              {func(r *IssueRequest, _ *authority) { r.Subject.Code = agencyCode[1:] }},
-		"no key":                  {func(r *IssueRequest, _ *authority) { r.PublicKey = nil }},
-		"the root's key":          {func(r *IssueRequest, root *authority) { r.PublicKey = root.key.Public() }},
-		"the root's name":         {func(r *IssueRequest, _ *authority) { r.Subject = rootName; r.Profile = Notary }},
-		"before the root":         {func(r *IssueRequest, _ *authority) { r.NotBefore = day0.Add(-time.Second) }},
-		"after the root":          {func(r *IssueRequest, _ *authority) { r.NotAfter = day1.Add(time.Second) }},
-		"another private key":     {func(_ *IssueRequest, root *authority) { root.key = key }},
-		"no private key":          {func(_ *IssueRequest, root *authority) { root.key = nil }},
-		"an agency as authority":  {func(_ *IssueRequest, root *authority) { *root = authority{key, leaf} }},
-		"no certificate":          {func(_ *IssueRequest, root *authority) { root.der = nil }},
-		"root with trailing byte": {func(_ *IssueRequest, root *authority) { root.der = append(bytes.Clone(root.der), 0) }},
+		"no profile":             {func(r *IssueRequest, _ *authority) { r.Profile = 0 }},
+		"no organization":        {func(r *IssueRequest, _ *authority) { r.Subject.Organization = "" }},
+		"agency without code":    {func(r *IssueRequest, _ *authority) { r.Subject.Code = "" }},
+		"short code":             {func(r *IssueRequest, _ *authority) { r.Subject.Code = agencyCode[1:] }},
+		"no key":                 {func(r *IssueRequest, _ *authority) { r.PublicKey = nil }},
+		"the root's key":         {func(r *IssueRequest, root *authority) { r.PublicKey = root.key.Public() }},
+		"the root's name":        {func(r *IssueRequest, _ *authority) { r.Subject = rootName; r.Profile = Notary }},
+		"before the root":        {func(r *IssueRequest, _ *authority) { r.NotBefore = day0.Add(-time.Second) }},
+		"after the root":         {func(r *IssueRequest, _ *authority) { r.NotAfter = day1.Add(time.Second) }},
+		"another private key":    {func(_ *IssueRequest, root *authority) { root.key = key }},
+		"no private key":         {func(_ *IssueRequest, root *authority) { root.key = nil }},
+		"an agency as authority": {func(_ *IssueRequest, root *authority) { *root = authority{key, leaf} }},
+		"no certificate":         {func(_ *IssueRequest, root *authority) { root.der = nil }},
+		"root with trailing byte": {func(_ *IssueRequest, root *authority) {
+			root.der = append(bytes.Clone(root.der), 0)
+		}},
 	} {
-		req, r := good, root
-		c.change(&req, &r)
-		if der, err := Issue(req, r.der, r.key); err == nil || der != nil {
-			t.Errorf("%s: accepted (%v)", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			req, r := good, root
+			c.change(&req, &r)
+			if der, err := Issue(req, r.der, r.key); err == nil || der != nil {
+				t.Errorf("%s: accepted (%v)", name, err)
+			}
+		})
 	}
 }

@@ -32,24 +32,29 @@ func TestOpenSSLReadsOurCertificates(t *testing.T) {
 	writeFile(t, dir, "agency.pem", EncodePEM(issue(t, root, Agency, newKey(t))))
 	writeFile(t, dir, "notary.pem", EncodePEM(issue(t, root, Notary, newKey(t))))
 	for name, wants := range map[string][]string{
-		"root.pem": {"Signature Algorithm: SM2-with-SM3", "ASN1 OID: SM2", "CA:TRUE, pathlen:0", "Certificate Sign, CRL Sign",
+		"root.pem": {"Signature Algorithm: SM2-with-SM3", "ASN1 OID: SM2", "CA:TRUE, pathlen:0",
+			"Certificate Sign, CRL Sign",
 			"X509v3 Subject Key Identifier", "O=福建省数字办, CN=存证根证书 G1"},
-		"agency.pem": {"Digital Signature, Non Repudiation", "X509v3 Authority Key Identifier", "X509v3 Subject Key Identifier",
+		"agency.pem": {"Digital Signature, Non Repudiation", "X509v3 Authority Key Identifier",
+			"X509v3 Subject Key Identifier",
 			"Subject: C=CN, O=福州市不动产登记中心, CN=福州市不动产登记中心, serialNumber=" + agencyCode},
 		"notary.pem": {"Key Usage: critical\n                Digital Signature\n"},
 	} {
-		text := mustOpenssl(t, dir, "x509", "-in", name, "-noout", "-text", "-nameopt", "oneline,-space_eq,-esc_msb,utf8")
-		for _, want := range wants {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: no %q in\n%s", name, want, text)
+		t.Run(name, func(t *testing.T) {
+			text := mustOpenssl(t, dir, "x509", "-in", name, "-noout", "-text", "-nameopt",
+				"oneline,-space_eq,-esc_msb,utf8")
+			for _, want := range wants {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s: no %q in\n%s", name, want, text)
+				}
 			}
-		}
-		if name != "root.pem" && strings.Contains(text, "Basic Constraints") {
-			t.Errorf("%s has basic constraints", name)
-		}
-		// What OpenSSL writes, DecodePEM reads.
-		mustOpenssl(t, dir, "x509", "-in", name, "-out", "again.pem")
-		readPEM(t, dir, "again.pem")
+			if name != "root.pem" && strings.Contains(text, "Basic Constraints") {
+				t.Errorf("%s has basic constraints", name)
+			}
+			// What OpenSSL writes, DecodePEM reads.
+			mustOpenssl(t, dir, "x509", "-in", name, "-out", "again.pem")
+			readPEM(t, dir, "again.pem")
+		})
 	}
 }
 
@@ -67,7 +72,8 @@ func TestOpenSSLVerifiesOurChain(t *testing.T) {
 	f := fields(t, root.der)
 	writeFile(t, dir, "content.der", f[0].FullBytes)
 	writeFile(t, dir, "sig.der", f[2].Bytes[1:])
-	mustOpenssl(t, dir, "pkeyutl", "-verify", "-certin", "-inkey", "root.pem", "-rawin", "-digest", "sm3", "-pkeyopt", distid,
+	mustOpenssl(t, dir, "pkeyutl", "-verify", "-certin", "-inkey", "root.pem", "-rawin", "-digest", "sm3", "-pkeyopt",
+		distid,
 		"-in", "content.der", "-sigfile", "sig.der")
 	if out, err := opensslVerify(t, dir, "other.pem", "agency.pem", mid); err == nil {
 		t.Errorf("under another root of the same name: %s", out)
@@ -87,7 +93,8 @@ func TestOpenSSLVerifiesAStatement(t *testing.T) {
 	writeFile(t, dir, "signer.pem", EncodePEM(issue(t, root, Agency, key)))
 	writeFile(t, dir, "statement.json", statement)
 	writeFile(t, dir, "sig.der", sig)
-	command := strings.Fields("pkeyutl -verify -certin -inkey signer.pem -rawin -digest sm3 -pkeyopt distid:1234567812345678 -in statement.json -sigfile sig.der")
+	command := strings.Fields("pkeyutl -verify -certin -inkey signer.pem -rawin -digest sm3 -pkeyopt " +
+		"distid:1234567812345678 -in statement.json -sigfile sig.der")
 	if out := mustOpenssl(t, dir, command...); !strings.Contains(out, "Signature Verified Successfully") {
 		t.Fatal(out)
 	}
@@ -135,21 +142,26 @@ func opensslChain(t *testing.T, dir string) {
 		t.Setenv("STELE_TEST_CN", name)
 		mustOpenssl(t, dir, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2", "-out", name+".key")
 		if name == "root" {
-			mustOpenssl(t, dir, "req", "-new", "-x509", "-config", "openssl.cnf", "-extensions", "root", "-key", "root.key",
+			mustOpenssl(t, dir, "req", "-new", "-x509", "-config", "openssl.cnf", "-extensions", "root", "-key",
+				"root.key",
 				"-sm3", "-sigopt", distid, "-days", "3650", "-out", "root.pem")
 			continue
 		}
 		issuer := map[string]string{"middle": "root", "agency": "middle", "server": "middle"}[name]
-		mustOpenssl(t, dir, "req", "-new", "-config", "openssl.cnf", "-key", name+".key", "-sm3", "-sigopt", distid, "-out", name+".csr")
-		mustOpenssl(t, dir, "x509", "-req", "-in", name+".csr", "-vfyopt", distid, "-CA", issuer+".pem", "-CAkey", issuer+".key",
-			"-sm3", "-sigopt", distid, "-days", "365", "-extfile", "openssl.cnf", "-extensions", name, "-out", name+".pem")
+		mustOpenssl(t, dir, "req", "-new", "-config", "openssl.cnf", "-key", name+".key", "-sm3", "-sigopt", distid,
+			"-out", name+".csr")
+		mustOpenssl(t, dir, "x509", "-req", "-in", name+".csr", "-vfyopt", distid, "-CA", issuer+".pem", "-CAkey",
+			issuer+".key",
+			"-sm3", "-sigopt", distid, "-days", "365", "-extfile", "openssl.cnf", "-extensions", name, "-out",
+			name+".pem")
 	}
 }
 
 func TestWeVerifyOpenSSLsChain(t *testing.T) {
 	dir := t.TempDir()
 	opensslChain(t, dir)
-	root, middle, agency, server := readPEM(t, dir, "root.pem"), readPEM(t, dir, "middle.pem"), readPEM(t, dir, "agency.pem"), readPEM(t, dir, "server.pem")
+	root, middle, agency, server := readPEM(t, dir, "root.pem"), readPEM(t, dir, "middle.pem"),
+		readPEM(t, dir, "agency.pem"), readPEM(t, dir, "server.pem")
 	rootCert, err := VerifyRoot(root)
 	fatalIfErr(t, err)
 	at := rootCert.NotBefore().Add(time.Hour)
@@ -168,9 +180,11 @@ func TestWeVerifyOpenSSLsChain(t *testing.T) {
 	got, err = VerifyChain([][]byte{agency, root}, [][]byte{root}, at, Agency)
 	wantError(t, got, err, ErrChain)
 	for child, issuer := range map[string]string{"agency.pem": "middle.pem", "middle.pem": "root.pem"} {
-		if out, err := opensslVerify(t, dir, issuer, child, at); err != nil {
-			t.Errorf("%s: %v: %s", child, err, out)
-		}
+		t.Run(child, func(t *testing.T) {
+			if out, err := opensslVerify(t, dir, issuer, child, at); err != nil {
+				t.Errorf("%s: %v: %s", child, err, out)
+			}
+		})
 	}
 	// Its fingerprint is ours.
 	out := mustOpenssl(t, dir, "x509", "-in", "agency.pem", "-noout", "-fingerprint", "-sm3")

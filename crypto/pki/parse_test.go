@@ -51,7 +51,8 @@ func TestParseRefusesOtherEncodings(t *testing.T) {
 	var rs struct{ R, S *big.Int }
 	_, err := asn1.Unmarshal(sig[1:], &rs)
 	fatalIfErr(t, err)
-	high, err := asn1.Marshal(struct{ R, S *big.Int }{rs.R, new(big.Int).Add(rs.S, new(big.Int).Lsh(big.NewInt(1), 300))})
+	high, err := asn1.Marshal(struct{ R, S *big.Int }{rs.R,
+		new(big.Int).Add(rs.S, new(big.Int).Lsh(big.NewInt(1), 300))})
 	fatalIfErr(t, err)
 	bits := func(content ...byte) asn1.RawValue {
 		return raw(append([]byte{3, byte(len(content))}, content...))
@@ -72,40 +73,45 @@ func TestParseRefusesOtherEncodings(t *testing.T) {
 		return func(f []asn1.RawValue) []asn1.RawValue { f[i] = v; return f }
 	}
 	for name, bad := range map[string][]byte{
-		"empty":                    nil,
-		"zeros":                    make([]byte, 64),
-		"trailing byte":            append(bytes.Clone(der), 0),
-		"cut":                      der[:len(der)-1],
-		"too long":                 append(bytes.Clone(der), make([]byte, MaxSize)...),
-		"long form of length":      append([]byte{0x30, 0x83, 0}, der[2:]...),
-		"fourth field":             outer(func(f []asn1.RawValue) []asn1.RawValue { return append(f, null) }),
-		"no signature":             outer(func(f []asn1.RawValue) []asn1.RawValue { return f[:2] }),
-		"empty signature":          outer(set(2, bits(0))),
-		"unused bits":              outer(set(2, bits(append([]byte{1}, sig[1:]...)...))),
-		"bytes after signature":    outer(set(2, bits(append(bytes.Clone(sig), 0)...))),
-		"long signature":           outer(set(2, bits(append([]byte{0}, high...)...))),
-		"signature is octets":      outer(set(2, raw(append([]byte{4, byte(len(sig))}, sig...)))),
-		"outer algorithm differs":  outer(set(1, raw([]byte{0x30, 2, 5, 0}))),
-		"algorithm is null":        content(set(2, raw([]byte{0x30, 2, 5, 0}))),
-		"version 1":                content(func(f []asn1.RawValue) []asn1.RawValue { return f[1:] }),
-		"version 2":                content(set(0, raw([]byte{0xa0, 3, 2, 1, 1}))),
-		"version twice":            content(set(0, raw([]byte{0xa0, 6, 2, 1, 2, 2, 1, 2}))),
-		"serial 0":                 content(set(1, raw([]byte{2, 1, 0}))),
-		"serial negative":          content(set(1, raw([]byte{2, 1, 0x80}))),
-		"serial of 21 octets":      content(set(1, raw(append([]byte{2, 21, 1}, make([]byte, 20)...)))),
-		"empty issuer":             content(set(3, raw([]byte{0x30, 0}))),
-		"empty subject":            content(set(5, raw([]byte{0x30, 0}))),
-		"empty validity":           content(set(4, raw([]byte{0x30, 0}))),
-		"no extensions":            content(func(f []asn1.RawValue) []asn1.RawValue { return f[:7] }),
-		"field after extensions":   content(func(f []asn1.RawValue) []asn1.RawValue { return append(f, null) }),
-		"unique id":                content(func(f []asn1.RawValue) []asn1.RawValue { return append(f[:7:7], raw([]byte{0x81, 2, 0, 1}), f[7]) }),
+		"empty":                   nil,
+		"zeros":                   make([]byte, 64),
+		"trailing byte":           append(bytes.Clone(der), 0),
+		"cut":                     der[:len(der)-1],
+		"too long":                append(bytes.Clone(der), make([]byte, MaxSize)...),
+		"long form of length":     append([]byte{0x30, 0x83, 0}, der[2:]...),
+		"fourth field":            outer(func(f []asn1.RawValue) []asn1.RawValue { return append(f, null) }),
+		"no signature":            outer(func(f []asn1.RawValue) []asn1.RawValue { return f[:2] }),
+		"empty signature":         outer(set(2, bits(0))),
+		"unused bits":             outer(set(2, bits(append([]byte{1}, sig[1:]...)...))),
+		"bytes after signature":   outer(set(2, bits(append(bytes.Clone(sig), 0)...))),
+		"long signature":          outer(set(2, bits(append([]byte{0}, high...)...))),
+		"signature is octets":     outer(set(2, raw(append([]byte{4, byte(len(sig))}, sig...)))),
+		"outer algorithm differs": outer(set(1, raw([]byte{0x30, 2, 5, 0}))),
+		"algorithm is null":       content(set(2, raw([]byte{0x30, 2, 5, 0}))),
+		"version 1":               content(func(f []asn1.RawValue) []asn1.RawValue { return f[1:] }),
+		"version 2":               content(set(0, raw([]byte{0xa0, 3, 2, 1, 1}))),
+		"version twice":           content(set(0, raw([]byte{0xa0, 6, 2, 1, 2, 2, 1, 2}))),
+		"serial 0":                content(set(1, raw([]byte{2, 1, 0}))),
+		"serial negative":         content(set(1, raw([]byte{2, 1, 0x80}))),
+		"serial of 21 octets":     content(set(1, raw(append([]byte{2, 21, 1}, make([]byte, 20)...)))),
+		"empty issuer":            content(set(3, raw([]byte{0x30, 0}))),
+		"empty subject":           content(set(5, raw([]byte{0x30, 0}))),
+		"empty validity":          content(set(4, raw([]byte{0x30, 0}))),
+		"no extensions":           content(func(f []asn1.RawValue) []asn1.RawValue { return f[:7] }),
+		"field after extensions":  content(func(f []asn1.RawValue) []asn1.RawValue { return append(f, null) }),
+		"unique id": content(func(f []asn1.RawValue) []asn1.RawValue {
+			return append(f[:7:7], raw([]byte{0x81, 2, 0, 1}), f[7])
+		}),
 		"public key is no key":     content(set(6, raw([]byte{0x30, 0}))),
 		"public key off the curve": content(set(6, raw(flip(fields(t, fields(t, der)[0].FullBytes)[6].FullBytes, -1)))),
-		"compressed public key":    content(set(6, raw(compressed(t, fields(t, fields(t, der)[0].FullBytes)[6].FullBytes)))),
+		"compressed public key": content(
+			set(6, raw(compressed(t, fields(t, fields(t, der)[0].FullBytes)[6].FullBytes)))),
 	} {
-		if c, err := Parse(bad); !errors.Is(err, ErrMalformed) || c != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if c, err := Parse(bad); !errors.Is(err, ErrMalformed) || c != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 }
 
@@ -151,20 +157,22 @@ func TestParseRefusesAmbiguousNames(t *testing.T) {
 		"second common name":  {Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "另一机关"},
 		"empty locality":      {Type: asn1.ObjectIdentifier{2, 5, 4, 7}, Value: ""},
 	} {
-		template := leafTemplate()
-		var names []pkix.AttributeTypeAndValue
-		for _, set := range template.Subject.ToRDNSequence() {
-			names = append(names, set...)
-		}
-		template.Subject = pkix.Name{ExtraNames: names}
-		key := newKey(t)
-		if _, err := Parse(foreign(t, template, key, nil)); err != nil {
-			t.Fatalf("the test's own certificate: %v", err)
-		}
-		template.Subject.ExtraNames = append(template.Subject.ExtraNames, extra)
-		if _, err := Parse(foreign(t, template, key, nil)); !errors.Is(err, ErrMalformed) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			template := leafTemplate()
+			var names []pkix.AttributeTypeAndValue
+			for _, set := range template.Subject.ToRDNSequence() {
+				names = append(names, set...)
+			}
+			template.Subject = pkix.Name{ExtraNames: names}
+			key := newKey(t)
+			if _, err := Parse(foreign(t, template, key, nil)); err != nil {
+				t.Fatalf("the test's own certificate: %v", err)
+			}
+			template.Subject.ExtraNames = append(template.Subject.ExtraNames, extra)
+			if _, err := Parse(foreign(t, template, key, nil)); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 }
 
@@ -230,9 +238,11 @@ func TestPEM(t *testing.T) {
 		"three":           string(text) + string(EncodePEM(leaf)),
 		"huge":            strings.Repeat("\n", 1<<20) + string(text),
 	} {
-		if _, err := DecodePEM([]byte(bad), 2); !errors.Is(err, ErrPEM) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := DecodePEM([]byte(bad), 2); !errors.Is(err, ErrPEM) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 	if _, err := DecodePEM(text, 0); !errors.Is(err, ErrPEM) {
 		t.Errorf("limit 0: %v", err)

@@ -24,7 +24,8 @@ func EncodePEM(ders ...[]byte) []byte {
 }
 
 // ErrPEM reports text that [EncodePEM] would not have written.
-var ErrPEM = errors.New("certificates must be plain PEM: CERTIFICATE blocks with lines of 64 characters, line feeds, and nothing before, between or after them")
+var ErrPEM = errors.New("certificates must be plain PEM: CERTIFICATE blocks with lines of 64 characters, line feeds, " +
+	"and nothing before, between or after them")
 
 // DecodePEM is the inverse of [EncodePEM] and accepts nothing else, so that a file cannot
 // show one certificate to its reader and another to the program. It demands between one and

@@ -42,7 +42,8 @@ func ParseRequest(data []byte) (*sm.PublicKey, error) {
 	}
 	// The library's check takes the usual user id too; ours also demands the one encoding.
 	if !key.Verify(r.RawTBSCertificateRequest, r.Signature) {
-		return nil, fmt.Errorf("%w: it is not signed with its own key (SM2 with SM3 and user id 1234567812345678)", ErrRequest)
+		return nil, fmt.Errorf("%w: it is not signed with its own key (SM2 with SM3 and user id 1234567812345678)",
+			ErrRequest)
 	}
 	return key, nil
 }

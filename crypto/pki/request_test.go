@@ -23,7 +23,8 @@ func request(t testing.TB) ([]byte, *sm.PrivateKey) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := smx509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "anybody"}}, key.SM2())
+	der, err := smx509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: "anybody"}}, key.SM2())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,17 +35,23 @@ func TestParseRequest(t *testing.T) {
 	der, key := request(t)
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
 	for what, data := range map[string][]byte{"DER": der, "PEM": text} {
-		if got, err := ParseRequest(data); err != nil || !got.Equal(key.Public()) {
-			t.Errorf("%s: %v", what, err)
-		}
+		t.Run(what, func(t *testing.T) {
+			if got, err := ParseRequest(data); err != nil || !got.Equal(key.Public()) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
 	forged := bytes.Clone(der)
 	forged[bytes.Index(der, []byte("anybody"))] ^= 1
-	for what, data := range map[string][]byte{"empty": nil, "changed": forged, "cut": der[:len(der)-1], "two": append(bytes.Clone(text), text...), "more": append(bytes.Clone(der), 0),
-		"certificate": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), "large": make([]byte, maxRequest+1)} {
-		if _, err := ParseRequest(data); !errors.Is(err, ErrRequest) {
-			t.Errorf("%s: %v", what, err)
-		}
+	for what, data := range map[string][]byte{"empty": nil, "changed": forged, "cut": der[:len(der)-1],
+		"two": append(bytes.Clone(text), text...), "more": append(bytes.Clone(der), 0),
+		"certificate": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"large":       make([]byte, maxRequest+1)} {
+		t.Run(what, func(t *testing.T) {
+			if _, err := ParseRequest(data); !errors.Is(err, ErrRequest) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
 }
 
@@ -57,7 +64,8 @@ func TestParseOpenSSLsRequest(t *testing.T) {
 	dir := t.TempDir()
 	key, csr := filepath.Join(dir, "key.pem"), filepath.Join(dir, "request.pem")
 	for _, args := range [][]string{{"genpkey", "-algorithm", "SM2", "-out", key},
-		{"req", "-new", "-key", key, "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=agency", "-out", csr}} {
+		{"req", "-new", "-key", key, "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=agency", "-out",
+			csr}} {
 		if out, err := exec.CommandContext(t.Context(), openssl, args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

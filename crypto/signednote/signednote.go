@@ -23,7 +23,8 @@ import (
 const algorithm = "\xffsm2-sm3\x00"
 
 // ErrKey reports a verifier key that is not name+hex(id)+base64(0xff ‖ "sm2-sm3" ‖ 0x00 ‖ point).
-var ErrKey = errors.New(`a log key must be "<name>+<8 hex digits>+<base64 of 0xff, sm2-sm3, 0x00 and the 65-byte SM2 point>"`)
+var ErrKey = errors.New(`a log key must be "<name>+<8 hex digits>+<base64 of 0xff, sm2-sm3, 0x00 and the 65-byte SM2 ` +
+	`point>"`)
 
 // KeyID is the first four bytes of SM3(name ‖ 0x0A ‖ 0xff ‖ "sm2-sm3" ‖ 0x00 ‖ point), big endian.
 func KeyID(name string, key *sm.PublicKey) uint32 {
@@ -49,7 +50,8 @@ var _ note.Verifier = (*Verifier)(nil)
 // NewVerifier names a key.
 func NewVerifier(name string, key *sm.PublicKey) (*Verifier, error) {
 	if !ValidName(name) {
-		return nil, fmt.Errorf("%q is no key name: 1 to 128 printable ASCII characters without space and plus sign", name)
+		return nil, fmt.Errorf("%q is no key name: 1 to 128 printable ASCII characters without space and plus sign",
+			name)
 	}
 	return &Verifier{name: name, id: KeyID(name, key), key: key}, nil
 }

@@ -58,7 +58,8 @@ func TestKeyText(t *testing.T) {
 	if err != nil || v.KeyHash() != s.KeyHash() || !v.Key().Equal(s.Key()) {
 		t.Fatal(v, err)
 	}
-	for _, bad := range []string{"", "a+b", text + "=", strings.ToUpper(text[:20]) + text[20:], strings.Replace(text, "+", "+0", 1), "a b" + text} {
+	for _, bad := range []string{"", "a+b", text + "=", strings.ToUpper(text[:20]) + text[20:],
+		strings.Replace(text, "+", "+0", 1), "a b" + text} {
 		if _, err := ParseKey(bad); err == nil {
 			t.Errorf("accepted %q", bad)
 		}

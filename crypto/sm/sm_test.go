@@ -25,9 +25,11 @@ func TestSM3Vectors(t *testing.T) {
 		strings.Repeat("abcd", 16): "debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732",
 		"":                         "1ab21d8355cfa17f8e61194831e81a8f22bec8c728fefb747ed035eb5082aa2b",
 	} {
-		if got := Sum([]byte(in)).String(); got != want {
-			t.Errorf("SM3(%q) = %s, want %s", in, got, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got := Sum([]byte(in)).String(); got != want {
+				t.Errorf("SM3(%q) = %s, want %s", in, got, want)
+			}
+		})
 	}
 }
 
@@ -117,11 +119,14 @@ func TestOnlyOneEncodingVerifies(t *testing.T) {
 	}
 	padded := append([]byte{sig[0], sig[1] + 1, 2, sig[3] + 1, 0}, sig[4:]...)
 	for name, bad := range map[string][]byte{
-		"trailing byte": append(append([]byte(nil), sig...), 0), "s plus n": high, "padded integer": padded, "empty": nil,
+		"trailing byte": append(append([]byte(nil), sig...), 0), "s plus n": high, "padded integer": padded,
+		"empty": nil,
 	} {
-		if k.Public().Verify(msg, bad) {
-			t.Errorf("%s accepted", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if k.Public().Verify(msg, bad) {
+				t.Errorf("%s accepted", name)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import re
 
 from certificates import verify_root
 from chain import parse_epoch
+from status import parse_certificate_value, parse_map_proof, parse_record_value
 from primitives import (MAX_INT, Malformed, Reader, canonical_signature, leaf_hash, need, point, sm2_verify, sm3,
                         time_ms, unprintable, valid_name)
 
@@ -212,6 +213,34 @@ def parse_bundle(data):
         need(re.fullmatch(r"[!-*,-~]{1,50}", chain) and len(path) <= 64, "path between headers")
         return chain, path
 
+    def map_proof(parse_value):
+        r.lit('{"proof":')
+        p = parse_map_proof(r.b64())
+        p["value"] = None
+        if r.maybe(',"value":'):
+            p["value"] = r.string()
+            parse_value(p["value"])
+        r.lit("}")
+        need((p["end"] == 0) == (p["value"] is not None), "value")
+        return p
+
+    def status():
+        x = {"statement": r.b64()}
+        r.lit(',"signature":')
+        x["signature"] = r.b64()
+        r.lit(',"key":')
+        x["key"] = r.string()
+        proof(x)
+        r.lit(',"recordPath":')
+        x["recordPath"] = r.list(r.hash)
+        r.lit(',"record":')
+        x["record"] = map_proof(parse_record_value)
+        r.lit(',"certificate":')
+        x["certificate"] = map_proof(parse_certificate_value)
+        r.lit("}")
+        need(1 <= len(x["statement"]) <= 1 << 10 and 1 <= len(x["signature"]) <= 72 and len(x["recordPath"]) <= 64, "status")
+        return x
+
     r.lit('{"format":"stele/bundle/v')
     version = 2 if r.maybe("2") else 1
     r.lit('","statement":' if version == 2 else '1","statement":')
@@ -220,10 +249,13 @@ def parse_bundle(data):
     r.lit(',"fields":')
     b["fields"] = r.map(field)
     proof(b)
-    b["consistency"] = b["standing"] = None
+    b["consistency"] = b["status"] = b["standing"] = None
     if version == 2:
-        r.lit(',"consistency":{"checkpoint":')
-        b["consistency"] = consistency()
+        if r.maybe(',"consistency":{"checkpoint":'):
+            b["consistency"] = consistency()
+        if r.maybe(',"status":{"statement":'):
+            b["status"] = status()
+        need(b["consistency"] or b["status"], "version 2 has more than version 1")
     if r.maybe(',"standing":{"statement":'):
         b["standing"] = proof(signed(lambda: None))
         r.lit("}")

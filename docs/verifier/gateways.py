@@ -267,7 +267,7 @@ def grown(c, entry, path):
 
 
 def check_attested(kind, text, c, gateways):
-    """Returns status, reason and, where it passed, application and time."""
+    """Returns status, reason and, where it passed, application, time, and whether it is about a later checkpoint."""
     if not gateways:
         return "not_checked", "unknown_gateway", None
     try:
@@ -283,5 +283,5 @@ def check_attested(kind, text, c, gateways):
         macs = [signed(key, e[name]) for name in ANSWERS[kind]]
         if any(macs):
             ok = all(macs) and grown(c, entry, e["path"])
-            return ("passed", "", (e["app"], at)) if ok else ("failed", "bad_evidence", None)
+            return ("passed", "", (e["app"], at, entry["size"] > c["size"])) if ok else ("failed", "bad_evidence", None)
     return "not_checked", "unknown_gateway_key" if keys else "unknown_gateway", None

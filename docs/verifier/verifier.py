@@ -22,12 +22,14 @@ from datetime import datetime, timedelta
 from carriers import BadPackage, bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
 from chain import CLOCK_TOLERANCE, check_headers, check_links, check_pins, follow, parse_evidence, renamed, unpinned, verify_evidence
-from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_statement, speaks_for
+from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_log_key, parse_statement, speaks_for
 from formats import check_trust_signature, parse_trust as parse_trust_file
 from gateways import check_attested, parse_gateway
+from status import certificate_key, map_shows, parse_certificate_value, parse_record_value, parse_status, record_key, status_leaf
 from primitives import USER_ID, Malformed, Refused, consistent, included, need, read_again, sm2_verify, sm3
 
-STEPS = ["bundle", "document", "fields", "statement", "certificate", "inclusion", "checkpoint", "anchor", "consistency", "standing"]
+STEPS = ["bundle", "document", "fields", "statement", "certificate", "inclusion", "checkpoint", "anchor", "consistency", "status", "standing"]
+OPTIONAL = ("consistency", "status")  # of bundles that carry them
 
 
 def check_fields(s, shown):
@@ -66,10 +68,10 @@ def check_anchor(raw, c, trust):
         status, reason, found = check_attested(kind, raw, c, trust["gateways"])
         if not found:
             return status, reason, None
-        app, at = found
+        app, at, later = found
         if not may_anchor(trust, c["origin"], app):
             return "not_checked", "other_chain", None
-        return status, reason, {"kind": kind, "chain": app, "height": 0, "time": at, "keys": [], "alone": False}
+        return status, reason, {"kind": kind, "chain": app, "height": 0, "time": at, "keys": [], "alone": False, "later": later}
     try:
         ev = parse_evidence(raw)
     except Malformed:
@@ -93,7 +95,7 @@ def check_anchor(raw, c, trust):
     keys = [n["sm2"] for epoch in epochs for n in epoch["notaries"] if n["origin"] == c["origin"]]
     signed = [] if pinned else signed
     signed += [(chain, epochs[-1], ev["cosignatures"]), *((chain, e, x["signatures"]) for e, x in zip(epochs, ev["epochs"]))]
-    return "passed", "", {"kind": kind, "chain": h["chain"], "height": h["height"], "time": h["time"], "keys": keys, "alone": any(alone(*x) for x in signed), "header": h}
+    return "passed", "", {"kind": kind, "chain": h["chain"], "height": h["height"], "time": h["time"], "keys": keys, "alone": any(alone(*x) for x in signed), "header": h, "later": False}
 
 
 def alone(chain, epoch, signatures):
@@ -206,14 +208,9 @@ def check_consistency(extra, first, trust):
         a, b = b, a
     if not (same_size(a, b, extra["path"]) or a["size"] < b["size"] and consistent(a["size"], b["size"], a["root"], b["root"], extra["path"])):
         return "failed", "not_consistent"
-    steps = []
-    anchors = check_anchors(extra["anchors"], other, LONG_AGO, trust, steps)
-    steps.insert(0, ("checkpoint", *check_checkpoint(extra["checkpoint"], other, LONG_AGO, trust, anchors)))
-    if any(st == "failed" for _, st, _ in steps):
-        return "failed", "bad_evidence"
-    unknown = [r for n, st, r in steps if st == "not_checked" and (n == "checkpoint" or not anchors)]
-    if unknown:
-        return "not_checked", unknown[0]
+    anchors, bad = check_beside(extra["checkpoint"], other, extra["anchors"], trust, lambda a: True)
+    if bad:
+        return bad
     if not anchors or not first["anchors"]:
         return "not_checked", "not_anchored"
     try:
@@ -226,28 +223,98 @@ def check_consistency(extra, first, trust):
     return "passed", ""
 
 
+def check_beside(note, c, raws, trust, counts):
+    """A checkpoint that is not the bundle's own: the anchors that passed and count, and status and reason or None."""
+    steps = []
+    anchors = [a for a in check_anchors(raws, c, LONG_AGO, trust, steps) if counts(a)]
+    steps.insert(0, ("checkpoint", *check_checkpoint(note, c, LONG_AGO, trust, anchors)))
+    if any(st == "failed" for _, st, _ in steps):
+        return anchors, ("failed", "bad_evidence")
+    unknown = [r for n, st, r in steps if st == "not_checked" and (n == "checkpoint" or not anchors)]
+    return anchors, ("not_checked", unknown[0]) if unknown else None
+
+
+def check_status(b, s, trust, first):
+    """Returns status, reason, what the log says where it passed, and the warnings."""
+    x = b["status"]
+    if not first["origin"]:
+        return "skipped", "no_checkpoint", None, []
+    try:
+        said, (name, key), c = parse_status(x["statement"]), parse_log_key(x["key"]), parse_checkpoint(x["checkpoint"])
+    except Malformed:
+        return "failed", "malformed", None, []
+    bad = status_place(b, x, said, name, key, c, first["origin"])
+    if bad:
+        return "failed", bad, None, []
+    anchors, bad = check_beside(x["checkpoint"], c, x["anchors"], trust, lambda a: not a["later"])
+    if not bad and not anchors:
+        bad = "not_checked", "not_anchored"
+    bad = bad or status_key(key, c, headline(anchors), anchors, trust)
+    if bad:
+        return *bad, None, []
+    for p, k, parse in ((x["record"], record_key(s["number"], s["code"]), parse_record_value), (x["certificate"], certificate_key(b["certificates"][0]), parse_certificate_value)):
+        if not map_shows(p, said["map"], k) or p["value"] is not None and parse(p["value"])[1] >= said["size"]:
+            return "failed", "map_differs", None, []
+    told = {"anchor": headline(anchors), "entries": said["size"], "ended": x["record"]["value"] and parse_record_value(x["record"]["value"])}
+    if x["certificate"]["value"] is None:
+        return "passed", "", told, []
+    since, own = parse_certificate_value(x["certificate"]["value"])[0], headline(first["anchors"])
+    if own is None or own["time"] >= since:
+        return "failed", "certificate_revoked", None, []
+    return "passed", "", told, ["certificate_revoked"]
+
+
+def status_place(b, x, said, name, key, c, origin):
+    """The reason for which the status is not where it has to be, or None."""
+    size = said["size"]
+    if not said["log"] == name == c["origin"] == origin:
+        return "other_log"
+    if size != x["index"]:
+        return "other_place"
+    if b["index"] >= size:
+        return "not_covered"
+    if c["size"] != size + 1:
+        return "not_last"
+    if not sm2_verify(key, x["statement"], x["signature"]):
+        return "bad_signature"
+    if not included(size, c["size"], status_leaf(x), x["path"], c["root"]) or not included(b["index"], c["size"], entry_leaf(b), x["recordPath"], c["root"]):
+        return "not_included"
+    return None
+
+
+def status_key(key, c, first, anchors, trust):
+    """Whether the key that signed a status is the log's at the time of its anchor: None, or status and reason."""
+    pinned = [x for x in trust["logs"] if x["origin"] == c["origin"] and x["key"] == key]
+    if pinned:
+        valid = pinned[0]["from"] <= first["time"] and (pinned[0]["until"] is None or first["time"] <= pinned[0]["until"])
+        return None if valid else ("failed", "key_not_valid")
+    return None if any(key in a["keys"] for a in anchors) else ("not_checked", "unknown_log_key")
+
+
 def same_size(a, b, path):
     return a["size"] == b["size"] and a["root"] == b["root"] and not path
 
 
-def check_standing(b, s, trust, first):
-    """Returns status, reason, the state and the warnings."""
+def check_standing(b, s, trust, first, told):
+    """Returns status, reason, the state and the warnings. told is what the log's status says, or None."""
     if b["standing"] is None:
-        return "not_checked", NO_STATUS, "unknown", []
+        if told is None:
+            return "not_checked", NO_STATUS, "unknown", []
+        return "passed", "", told["ended"][0] if told["ended"] else "valid", []
     try:
         later = parse_statement(b["standing"]["statement"])
     except Malformed:
-        return "failed", "malformed", None, []
+        return "failed", "malformed", "unknown", []
     if later["code"] != s["code"]:
-        return "failed", "other_agency", None, []
+        return "failed", "other_agency", "unknown", []
     if later["issuedAt"] < s["issuedAt"] - CLOCK_TOLERANCE:
-        return "failed", "time_order", None, []
+        return "failed", "time_order", "unknown", []
     if later["action"] == "revoke" and later["number"] == s["number"]:
         state = "revoked"
     elif later["action"] == "issue" and later["supersedes"] == s["number"]:
         state = "superseded"
     else:
-        return "failed", "other_record", None, []
+        return "failed", "other_record", "unknown", []
     steps = []
     second = check_evidence(b["standing"], later, b["userId"], trust, steps)
     before, after = (next((x for x in trust["roots"] if x["der"] == y["root"]), None) for y in (first, second))
@@ -256,6 +323,9 @@ def check_standing(b, s, trust, first):
         return "failed", "other_root", state, []
     if second["origin"] and first["origin"] and second["origin"] != first["origin"]:
         return "failed", "other_log", state, []
+    index = b["standing"]["index"]
+    if told and (told["ended"] != (state, index) if told["ended"] else index < told["entries"]):
+        return "failed", "status_differs", state, []
     warnings = [] if second["anchors"] else ["standing_not_anchored"]
     warnings += ["standing_late_anchor"] * ("late_anchor" in warnings_of(later, second["anchors"], trust))
     steps.sort(key=lambda x: STEPS.index(x[0]))
@@ -270,7 +340,7 @@ NO_STATUS = "no_status_proof"
 
 def unreadable(*steps):
     known = {x[0]: x for x in steps}
-    return [known.get(n, (n, "skipped", "unreadable")) for n in STEPS if n != "consistency"]
+    return [known.get(n, (n, "skipped", "unreadable")) for n in STEPS if n not in OPTIONAL]
 
 
 def check_document(s, digest, size):
@@ -282,28 +352,33 @@ def check_document(s, digest, size):
 
 
 def verify(trust, digest, size, data):
-    """Returns the verdict, all steps with status and reason, the anchors that passed, and the codes of warnings.
+    """Returns the verdict, all steps with status and reason, the anchors that passed, the codes of warnings, and the standing.
 
     size is the document's in bytes, or None where its digest alone is known."""
     try:
         b, resaved = read_again(parse_bundle, data, MAX_BUNDLE)
     except Malformed:
-        return "invalid", unreadable(("bundle", "failed", "malformed")), [], []
+        return "invalid", unreadable(("bundle", "failed", "malformed")), [], [], ""
     try:
         s = parse_statement(b["statement"])
         need(s["action"] == "issue", "action")
     except Malformed:
-        return "invalid", unreadable(("bundle", "passed", ""), ("statement", "failed", "malformed")), [], []
+        return "invalid", unreadable(("bundle", "passed", ""), ("statement", "failed", "malformed")), [], [], ""
     steps = [("bundle", "passed", ""), ("document", *check_document(s, digest, size)), ("fields", *check_fields(s, b["fields"]))]
     first = check_evidence(b, s, b["userId"], trust, steps)
     if b["consistency"]:
         steps.append(("consistency", *check_consistency(b["consistency"], first, trust)))
-    *found, state, later = check_standing(b, s, trust, first)
+    told, revoked = None, []
+    if b["status"]:
+        *found, told, revoked = check_status(b, s, trust, first)
+        steps.append(("status", *found))
+    *found, state, later = check_standing(b, s, trust, first, told)
     steps.append(("standing", *found))
     steps.sort(key=lambda x: STEPS.index(x[0]))
     verdict, holds = decide(steps, state)
-    warnings = ["resaved"] * resaved + warnings_of(s, first["anchors"], trust) + later
-    return verdict, steps, first["anchors"], warnings if holds else []
+    warnings = ["resaved"] * resaved + warnings_of(s, first["anchors"], trust) + revoked + later
+    standing = f"{state} {utc(told['anchor']['time'])} {told['anchor']['chain']} {told['entries']}" if told else state
+    return verdict, steps, first["anchors"], warnings if holds else [], standing
 
 
 def against(step):
@@ -318,11 +393,11 @@ def decide(steps, state):
     anchors = [st for n, st, _ in steps if n == "anchor" and st != "skipped"]
     if any(against(x) for x in steps):
         return "invalid", False
-    if any(st == "not_checked" and n not in ("document", "anchor", "consistency") and r != NO_STATUS for n, st, r in steps):
+    if any(st == "not_checked" and n not in ("document", "anchor", *OPTIONAL) and r != NO_STATUS for n, st, r in steps):
         return "unverifiable", False
     if status["document"][0] == "failed":
         return "altered", True
-    if state != "unknown":
+    if state in ("revoked", "superseded"):
         return state, True
     if not anchors:
         return "pending", True
@@ -379,11 +454,11 @@ def run_vectors(folder):
         if v.get("document"):
             path = os.path.join(folder, v["document"])
             digest, size = file_digest(path), os.path.getsize(path)
-        verdict, steps, anchors, warnings = verify(trusts[v["trust"]], digest, size, read(folder, v["bundle"]))
+        verdict, steps, anchors, warnings, standing = verify(trusts[v["trust"]], digest, size, read(folder, v["bundle"]))
         step, reason = first_failed(verdict, steps)
         first = headline(anchors)
         print(json.dumps({"name": v["name"], "verdict": verdict, "step": step, "reason": reason, "steps": [" ".join(x).strip() for x in steps],
-                          "warnings": warnings, "anchoredAt": "" if first is None else utc(first["time"]),
+                          "warnings": warnings, "standing": standing, "anchoredAt": "" if first is None else utc(first["time"]),
                           "anchors": [f"{a['kind']} {a['chain']} {a['height']} {utc(a['time'])}" for a in anchors]}), flush=True)
 
 
@@ -416,9 +491,9 @@ def main(args):
         digest, size = file_digest(args[3]), os.path.getsize(args[3])
     elif original:
         digest, size = inside, packed.size
-    verdict, steps, _, warnings = verify(parse_trust(read(args[1])), digest, size, bundle)
+    verdict, steps, _, warnings, standing = verify(parse_trust(read(args[1])), digest, size, bundle)
     step, reason = first_failed(verdict, steps)
-    print(verdict + (f": step {step} failed: {reason}" if step else "") + (f" (warnings: {', '.join(warnings)})" if warnings else ""))
+    print(verdict + (f": step {step} failed: {reason}" if step else "") + (f" (standing: {standing})" if standing.startswith("valid") else "") + (f" (warnings: {', '.join(warnings)})" if warnings else ""))
     sys.exit(0 if verdict == "genuine" else 1)
 
 

@@ -14,7 +14,7 @@ import (
 	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	cmtcrypto "github.com/cometbft/cometbft/proto/tendermint/crypto"
 
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // appVersion changes when the same transactions give another state: a coordinated stop.
@@ -114,7 +114,8 @@ func (a *app) InitChain(_ context.Context, r *abci.RequestInitChain) (*abci.Resp
 	if json.Unmarshal(r.AppStateBytes, &text) != nil || text != genesis.Text() || r.ChainId != genesis.Chain {
 		return nil, errors.New("the engine's genesis is of another chain")
 	}
-	return &abci.ResponseInitChain{AppHash: bytes.Clone(a.meta.appHash[:]), Validators: validatorUpdates(anchorproof.Epoch{}, genesis)}, nil
+	return &abci.ResponseInitChain{AppHash: bytes.Clone(a.meta.appHash[:]),
+		Validators: validatorUpdates(anchorproof.Epoch{}, genesis)}, nil
 }
 
 // CheckTx is as strict as execution: it is the execution, on a block of its own.
@@ -126,7 +127,8 @@ func (a *app) CheckTx(_ context.Context, r *abci.RequestCheckTx) (*abci.Response
 		return &abci.ResponseCheckTx{}, nil
 	}
 	if code, ok := codeOf(err); ok {
-		if reason := reasonOf(err); reason != "" && r.Type == abci.CheckTxType_New { // checked again, a transaction is stale because its twin was committed
+		// checked again, a transaction is stale because its twin was committed
+		if reason := reasonOf(err); reason != "" && r.Type == abci.CheckTxType_New {
 			a.refused.add(reason)
 			a.log.Warn("refusing a transaction", "reason", reason, "error", err)
 		}
@@ -151,7 +153,8 @@ func (a *app) ExtendVote(_ context.Context, r *abci.RequestExtendVote) (*abci.Re
 // VerifyVoteExtension accepts whatever is well formed and small. Bad or missing
 // cosignatures are dropped when certificates are made: refusing the vote here would let
 // two broken key devices of four stop the chain.
-func (a *app) VerifyVoteExtension(_ context.Context, r *abci.RequestVerifyVoteExtension) (*abci.ResponseVerifyVoteExtension, error) {
+func (a *app) VerifyVoteExtension(_ context.Context, r *abci.RequestVerifyVoteExtension) (
+	*abci.ResponseVerifyVoteExtension, error) {
 	status := abci.ResponseVerifyVoteExtension_ACCEPT
 	if _, ok := decodeExtension(r.VoteExtension); !ok {
 		status = abci.ResponseVerifyVoteExtension_REJECT
@@ -159,7 +162,8 @@ func (a *app) VerifyVoteExtension(_ context.Context, r *abci.RequestVerifyVoteEx
 	return &abci.ResponseVerifyVoteExtension{Status: status}, nil
 }
 
-func (a *app) PrepareProposal(_ context.Context, r *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal, error) {
+func (a *app) PrepareProposal(_ context.Context, r *abci.RequestPrepareProposal) (*abci.ResponsePrepareProposal,
+	error) {
 	b := a.newBlock(r.Height, r.Time)
 	out := &abci.ResponsePrepareProposal{}
 	var size int64
@@ -200,7 +204,8 @@ func (a *app) PrepareProposal(_ context.Context, r *abci.RequestPrepareProposal)
 
 // ProcessProposal accepts a block when every transaction executes. It looks at no clock: a
 // validator that refuses a block which others are locked on can block the height.
-func (a *app) ProcessProposal(_ context.Context, r *abci.RequestProcessProposal) (*abci.ResponseProcessProposal, error) {
+func (a *app) ProcessProposal(_ context.Context, r *abci.RequestProcessProposal) (*abci.ResponseProcessProposal,
+	error) {
 	if _, ok := a.seen[string(r.Hash)]; !ok {
 		a.seen[string(r.Hash)] = a.clock()
 	}
@@ -211,7 +216,8 @@ func (a *app) ProcessProposal(_ context.Context, r *abci.RequestProcessProposal)
 				return nil, err
 			}
 			a.refused.add(RefusedProposal)
-			a.log.Error("refusing a proposal", "height", r.Height, "proposer", fmt.Sprintf("%X", r.ProposerAddress), "error", err)
+			a.log.Error("refusing a proposal", "height", r.Height, "proposer", fmt.Sprintf("%X", r.ProposerAddress),
+				"error", err)
 			return &abci.ResponseProcessProposal{Status: abci.ResponseProcessProposal_REJECT}, nil
 		}
 	}
@@ -222,7 +228,8 @@ func (a *app) ProcessProposal(_ context.Context, r *abci.RequestProcessProposal)
 func (a *app) FinalizeBlock(_ context.Context, r *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
 	for _, m := range r.Misbehavior {
 		a.refused.add(RefusedTwoVotes)
-		a.log.Error("a validator signed twice: its key is on two machines or stolen", "validator", fmt.Sprintf("%X", m.Validator.Address), "height", m.Height, "kind", m.Type.String())
+		a.log.Error("a validator signed twice: its key is on two machines or stolen", "validator",
+			fmt.Sprintf("%X", m.Validator.Address), "height", m.Height, "kind", m.Type.String())
 	}
 	b := a.newBlock(r.Height, r.Time)
 	res := &abci.ResponseFinalizeBlock{TxResults: make([]*abci.ExecTxResult, len(r.Txs))}
@@ -288,7 +295,8 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 	if len(b.anchors) > 0 || b.certified > 0 || b.handOver != nil {
 		level = slog.LevelInfo
 	}
-	a.log.Log(ctx, level, "chain block", "height", b.height, "checkpoints", len(b.anchors), "certified", b.certified, "pending", b.meta.pending, "epoch", b.meta.epoch)
+	a.log.Log(ctx, level, "chain block", "height", b.height, "checkpoints", len(b.anchors), "certified", b.certified,
+		"pending", b.meta.pending, "epoch", b.meta.epoch)
 	a.onCommit()
 	if a.retain > 0 && b.height > a.retain {
 		return &abci.ResponseCommit{RetainHeight: int64(b.height - a.retain)}, nil
@@ -318,7 +326,8 @@ func validatorUpdates(old, next anchorproof.Epoch) []abci.ValidatorUpdate {
 }
 
 func validatorUpdate(k [anchorproof.ConsensusKeySize]byte, power uint64) abci.ValidatorUpdate {
-	return abci.ValidatorUpdate{PubKey: cmtcrypto.PublicKey{Sum: &cmtcrypto.PublicKey_Ed25519{Ed25519: k[:]}}, Power: int64(power)}
+	return abci.ValidatorUpdate{PubKey: cmtcrypto.PublicKey{Sum: &cmtcrypto.PublicKey_Ed25519{Ed25519: k[:]}},
+		Power: int64(power)}
 }
 
 func consensusAddress(k [anchorproof.ConsensusKeySize]byte) []byte {

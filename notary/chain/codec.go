@@ -6,7 +6,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // Binary forms of this package are fixed-width big-endian integers and length-prefixed

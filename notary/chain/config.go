@@ -16,7 +16,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // Config is what a node needs. No key is read from or written to the home folder.
@@ -128,7 +128,8 @@ func (c Config) checkRunning() error {
 		return errors.New("chain configuration: SM2 key for cosigning is missing")
 	}
 	if i := validatorIndex(c.Genesis, c.address()); i >= 0 && !c.Genesis.Validators[i].Key.Equal(c.CosignKey) {
-		return fmt.Errorf("chain configuration: epoch 0 has another SM2 key for %s than the one that cosigns", c.Genesis.Validators[i].Name)
+		return fmt.Errorf("chain configuration: epoch 0 has another SM2 key for %s than the one that cosigns",
+			c.Genesis.Validators[i].Name)
 	}
 	return nil
 }
@@ -169,7 +170,8 @@ func genesisDoc(genesis anchorproof.Epoch) (*types.GenesisDoc, error) {
 	p := types.DefaultConsensusParams()
 	p.ABCI.VoteExtensionsEnableHeight = 1
 	p.Block.MaxBytes = maxBlockBytes
-	return &types.GenesisDoc{ChainID: genesis.Chain, GenesisTime: genesisTime, InitialHeight: 1, ConsensusParams: p, AppState: state}, nil
+	return &types.GenesisDoc{ChainID: genesis.Chain, GenesisTime: genesisTime, InitialHeight: 1, ConsensusParams: p,
+		AppState: state}, nil
 }
 
 // engineConfig is the engine's configuration: silent when idle, no RPC, no key files.

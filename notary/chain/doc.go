@@ -3,7 +3,7 @@
 // server and a network of validators run by several cities.
 //
 // The chain commits checkpoints of logs and refuses what would rewrite a log's history.
-// Formats and their verification are in notary/anchorproof and name no engine.
+// Formats and their verification are in notary/proof/anchorproof and name no engine.
 //
 // # Flow of one checkpoint
 //

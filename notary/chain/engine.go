@@ -1,17 +1,13 @@
 package chain
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -90,40 +86,6 @@ func (g *guardedDB) Close() error {
 	}
 	g.closed = true
 	return g.DB.Close()
-}
-
-// pruneWAL deletes old chunks of the engine's write-ahead log, which it would let grow to
-// 1 GiB. Only the end of the log is replayed: the head file and the newest chunk stay.
-//
-// It runs before the engine starts. Chunks go oldest first, so that a crash leaves a log
-// without holes; the next start goes on.
-func pruneWAL(home string) error {
-	dir := filepath.Join(home, dataDir, "cs.wal")
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // first start
-	}
-	if err != nil {
-		return fmt.Errorf("prune write-ahead log: %w", err)
-	}
-	type chunk struct {
-		name   string
-		number int
-	}
-	var chunks []chunk
-	for _, e := range entries {
-		suffix, ok := strings.CutPrefix(e.Name(), "wal.")
-		if n, err := strconv.Atoi(suffix); ok && err == nil {
-			chunks = append(chunks, chunk{e.Name(), n})
-		}
-	}
-	slices.SortFunc(chunks, func(a, b chunk) int { return cmp.Compare(a.number, b.number) })
-	for i := 0; i < len(chunks)-1; i++ {
-		if err := os.Remove(filepath.Join(dir, chunks[i].name)); err != nil {
-			return fmt.Errorf("prune write-ahead log: %w", err)
-		}
-	}
-	return nil
 }
 
 // engineLog adapts slog to the engine's logger. The engine's Info is about ten lines a

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -25,26 +22,6 @@ func TestGuardedDBAnswersAfterClose(t *testing.T) {
 	}
 	if ok, err := g.Has([]byte("k")); err != nil || ok {
 		t.Error(ok, err)
-	}
-}
-
-func TestPruneWAL(t *testing.T) {
-	home := t.TempDir()
-	fatalIfErr(t, pruneWAL(home)) // nothing there yet
-	dir := filepath.Join(home, dataDir, "cs.wal")
-	fatalIfErr(t, os.MkdirAll(dir, 0o700))
-	for _, f := range []string{"wal", "wal.000", "wal.001", "wal.009", "wal.010", "wal.CORRUPTED", "other.000"} {
-		fatalIfErr(t, os.WriteFile(filepath.Join(dir, f), nil, 0o600))
-	}
-	fatalIfErr(t, pruneWAL(home))
-	entries, err := os.ReadDir(dir)
-	fatalIfErr(t, err)
-	var got []string
-	for _, e := range entries {
-		got = append(got, e.Name())
-	}
-	if want := []string{"other.000", "wal", "wal.010", "wal.CORRUPTED"}; !slices.Equal(got, want) {
-		t.Fatal(got, want)
 	}
 }
 

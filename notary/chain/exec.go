@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // block is one block being executed over a state that it does not change. The same code
@@ -101,7 +101,8 @@ func (b *block) execCheckpoint(body []byte) error {
 		return refuse(codeStale, "it starts at %d, the head of %s is %d", s.OldSize, c.Origin, head.Size)
 	}
 	if err := merkle.VerifyConsistency(head.Size, c.Size, head.Root, c.Root, s.Proof); err != nil {
-		return refuseFor(RefusedProof, codeFork, "%s: size %d with root %s does not extend size %d with root %s", c.Origin, c.Size, c.Root, head.Size, head.Root)
+		return refuseFor(RefusedProof, codeFork, "%s: size %d with root %s does not extend size %d with root %s",
+			c.Origin, c.Size, c.Root, head.Size, head.Root)
 	}
 	if len(b.anchors) >= anchorproof.MaxAnchors {
 		return refuse(codeFull, "%d checkpoints", anchorproof.MaxAnchors)

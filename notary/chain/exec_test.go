@@ -14,8 +14,8 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // newTestApp opens the application of a fresh home without an engine.
@@ -29,7 +29,8 @@ func newTestApp(t testing.TB, members []*testMember, logs ...*testLog) *app {
 	h, err := openHome(c)
 	fatalIfErr(t, err)
 	t.Cleanup(func() { _ = h.close() })
-	h.app.clock, h.app.log, h.app.address, h.app.votedAt, h.app.onCommit = time.Now, slog.New(slog.DiscardHandler), c.address(), h.validator.votedAt, func() {}
+	h.app.clock, h.app.log, h.app.address, h.app.votedAt, h.app.onCommit = time.Now, slog.New(slog.DiscardHandler),
+		c.address(), h.validator.votedAt, func() {}
 	h.app.cosigner = newCosigner(c.Cosign, c.CosignKey, h.app.log)
 	return h.app
 }
@@ -69,7 +70,8 @@ func TestSeveralCheckpointsOfOneLogInOneBlock(t *testing.T) {
 	if errs[0] != nil || errs[1] != nil || !errors.Is(errs[2], ErrFork) || !errors.Is(errs[3], ErrKnown) {
 		t.Fatal(errs)
 	}
-	if h := a.meta.open; h == nil || h.Count != 2 || h.Anchors != merkle.ListRoot(leavesOf([]checkpoint.Checkpoint{s1.Checkpoint, s2.Checkpoint})) {
+	if h := a.meta.open; h == nil || h.Count != 2 ||
+		h.Anchors != merkle.ListRoot(leavesOf([]checkpoint.Checkpoint{s1.Checkpoint, s2.Checkpoint})) {
 		t.Fatalf("%+v", a.meta.open)
 	}
 	run(t, a)
@@ -206,14 +208,16 @@ func TestFirstSightSurvivesReplay(t *testing.T) {
 		"proposed, no vote":    {late, time.Time{}, late},
 		"fetched from a peer":  {time.Time{}, time.Time{}, a.clock()},
 	} {
-		clear(a.seen)
-		if !c.seen.IsZero() {
-			a.seen["hash"] = c.seen
-		}
-		vote(c.voted, !c.voted.IsZero())
-		if got := a.firstSight([]byte("hash"), 5); !got.Equal(c.want) {
-			t.Errorf("%s: %v, want %v", name, got, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			clear(a.seen)
+			if !c.seen.IsZero() {
+				a.seen["hash"] = c.seen
+			}
+			vote(c.voted, !c.voted.IsZero())
+			if got := a.firstSight([]byte("hash"), 5); !got.Equal(c.want) {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		})
 	}
 }
 
@@ -237,11 +241,14 @@ func TestVouches(t *testing.T) {
 		"backdated, signed long after":          {time.Hour, 48 * time.Hour, false},
 		"first sight by a clock that was ahead": {time.Hour, time.Second, true},
 	} {
-		fatalIfErr(t, a.store.apply(map[string][]byte{key("s/", index): encodeMs(testTime.Add(c.seen).UnixMilli())}))
-		a.clock = func() time.Time { return testTime.Add(c.now) }
-		if got := a.vouches(h); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			fatalIfErr(t,
+				a.store.apply(map[string][]byte{key("s/", index): encodeMs(testTime.Add(c.seen).UnixMilli())}))
+			a.clock = func() time.Time { return testTime.Add(c.now) }
+			if got := a.vouches(h); got != c.want {
+				t.Errorf("%s: %v", name, got)
+			}
+		})
 	}
 }
 
@@ -250,7 +257,8 @@ func TestCosignerBudget(t *testing.T) {
 	k := mustKey(t)
 	release := make(chan struct{})
 	var asked atomic.Int32
-	c := newCosigner(func(m []byte) ([]byte, error) { asked.Add(1); <-release; return k.Sign(m) }, k.Public(), slog.New(slog.DiscardHandler))
+	c := newCosigner(func(m []byte) ([]byte, error) { asked.Add(1); <-release; return k.Sign(m) }, k.Public(),
+		slog.New(slog.DiscardHandler))
 	c.budget = time.Millisecond
 	for range 3 {
 		if got := c.cosign([]string{"a"}); got[0] != nil {
@@ -288,8 +296,10 @@ func TestEpochOf(t *testing.T) {
 
 func TestValidatorUpdates(t *testing.T) {
 	k := func(b byte) [32]byte { return [32]byte{b} }
-	old := anchorproof.Epoch{Validators: []anchorproof.Validator{{ConsensusKey: k(1), Power: 10}, {ConsensusKey: k(2), Power: 10}, {ConsensusKey: k(3), Power: 10}}}
-	next := anchorproof.Epoch{Validators: []anchorproof.Validator{{ConsensusKey: k(4), Power: 5}, {ConsensusKey: k(2), Power: 11}, {ConsensusKey: k(3), Power: 10}}}
+	old := anchorproof.Epoch{Validators: []anchorproof.Validator{{ConsensusKey: k(1), Power: 10},
+		{ConsensusKey: k(2), Power: 10}, {ConsensusKey: k(3), Power: 10}}}
+	next := anchorproof.Epoch{Validators: []anchorproof.Validator{{ConsensusKey: k(4), Power: 5},
+		{ConsensusKey: k(2), Power: 11}, {ConsensusKey: k(3), Power: 10}}}
 	var got []string
 	for _, u := range validatorUpdates(old, next) {
 		got = append(got, fmt.Sprint(u.PubKey.GetEd25519()[0], ":", u.Power))
@@ -302,8 +312,10 @@ func TestValidatorUpdates(t *testing.T) {
 func TestMetaRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Uint64Range(0, anchorproof.MaxNumber)
-		m := &meta{height: n.Draw(t, "height"), timeMs: rapid.Int64Range(0, 1<<40).Draw(t, "time"), history: &merkle.Frontier{}, pending: n.Draw(t, "pending"),
-			retries: n.Draw(t, "retries"), beat: n.Draw(t, "beat"), epoch: n.Draw(t, "epoch"), epochAt: n.Draw(t, "at"), appHash: sm.Sum([]byte("x"))}
+		m := &meta{height: n.Draw(t, "height"), timeMs: rapid.Int64Range(0, 1<<40).Draw(t, "time"),
+			history: &merkle.Frontier{}, pending: n.Draw(t, "pending"),
+			retries: n.Draw(t, "retries"), beat: n.Draw(t, "beat"), epoch: n.Draw(t, "epoch"), epochAt: n.Draw(t, "at"),
+			appHash: sm.Sum([]byte("x"))}
 		for i := range rapid.IntRange(0, 20).Draw(t, "headers") {
 			m.history.Append(sm.Sum([]byte{byte(i)}))
 		}
@@ -340,7 +352,9 @@ func FuzzDecodeSubmission(f *testing.F) {
 
 func FuzzDecodeCertificates(f *testing.F) {
 	sig := make([]byte, 70)
-	raw, err := encodeCertificates(3, []certificate{{1, []anchorproof.Cosignature{{Validator: 0, Signature: sig}, {Validator: 2, Signature: sig}}}, {5, nil}})
+	raw, err := encodeCertificates(3,
+		[]certificate{{1, []anchorproof.Cosignature{{Validator: 0, Signature: sig}, {Validator: 2, Signature: sig}}},
+			{5, nil}})
 	fatalIfErr(f, err)
 	f.Add(raw[1:])
 	f.Fuzz(func(t *testing.T, b []byte) {

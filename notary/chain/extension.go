@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // A vote extension is u8 count, then for each header u64 index, u64 time in Unix
@@ -61,7 +61,8 @@ func decodeExtension(raw []byte) ([]extensionItem, bool) {
 	items := make([]extensionItem, n)
 	for i := range items {
 		var timeMs uint64
-		if !in.ReadUint64(&items[i].index) || !in.ReadUint64(&timeMs) || !readBytes(&in, &items[i].sig) || len(items[i].sig) > sm.MaxSignatureSize {
+		if !in.ReadUint64(&items[i].index) || !in.ReadUint64(&timeMs) || !readBytes(&in, &items[i].sig) ||
+			len(items[i].sig) > sm.MaxSignatureSize {
 			return nil, false
 		}
 		items[i].timeMs = int64(timeMs)
@@ -129,7 +130,8 @@ func (a *app) cosignItems(number uint64, headers []anchorproof.Header) ([]extens
 		if !a.vouches(h) {
 			if h.Index >= a.warned { // once: a header that waits for ever comes with every vote
 				a.warned = h.Index + 1
-				a.log.Warn("abstaining from a header whose time the own clock does not vouch for", "index", h.Index, "time", h.Time(), "now", a.clock())
+				a.log.Warn("abstaining from a header whose time the own clock does not vouch for", "index", h.Index,
+					"time", h.Time(), "now", a.clock())
 			}
 			continue
 		}
@@ -204,7 +206,8 @@ func (a *app) collect(height uint64, votes []abci.ExtendedVoteInfo) ([]byte, err
 }
 
 // collectVote adds one validator's valid cosignatures of pending headers to found.
-func (a *app) collectVote(epoch anchorproof.Epoch, who int, items []extensionItem, found map[uint64]*certificate) error {
+func (a *app) collectVote(epoch anchorproof.Epoch, who int, items []extensionItem,
+	found map[uint64]*certificate) error {
 	seen := map[uint64]bool{}
 	for _, it := range items {
 		var h anchorproof.Header

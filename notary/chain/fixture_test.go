@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +14,9 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/storage/storagetest/freeport"
 )
 
 // TestMain runs the helper process of the kill tests when asked to.
@@ -37,7 +37,7 @@ func fatalIfErr(t testing.TB, err error) {
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -129,10 +129,7 @@ func newTestMember(t testing.TB, name string) *testMember {
 	fatalIfErr(t, err)
 	_, m.node, err = ed25519.GenerateKey(nil)
 	fatalIfErr(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	m.address = l.Addr().String()
-	fatalIfErr(t, l.Close())
+	m.address = freeport.Address(t)
 	return m
 }
 
@@ -142,8 +139,9 @@ func (m *testMember) validator(power uint64) anchorproof.Validator {
 }
 
 func (m *testMember) config(g anchorproof.Epoch) Config {
-	return Config{Home: m.home, Genesis: g, ConsensusKey: m.consensus, NodeKey: m.node, Cosign: m.key.Sign, CosignKey: m.key.Public(),
-		Log: testLogger()}
+	return Config{Home: m.home, Genesis: g, ConsensusKey: m.consensus, NodeKey: m.node, Cosign: m.key.Sign,
+		CosignKey: m.key.Public(),
+		Log:       testLogger()}
 }
 
 // testLogger shows warnings of the node under STELE_CHAIN_LOG=warn (or debug), else nothing.

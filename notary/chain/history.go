@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // The history tree's nodes are kept as they come to be, so that the path from any header to any

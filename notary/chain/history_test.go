@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // certifyAll lets the chain run until every header has its certificate.

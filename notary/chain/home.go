@@ -15,7 +15,7 @@ import (
 
 	"stele/crypto/closed"
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // A home folder holds
@@ -36,7 +36,8 @@ var ErrHome = errors.New("chain home folder")
 
 // identity says whose home a folder is.
 func (c Config) identity() string {
-	return fmt.Sprintf(homeMagic+"\nchain %s\ngenesis %s\nconsensus %x\n", c.Genesis.Chain, c.Genesis.Hash(), []byte(c.publicKey()))
+	return fmt.Sprintf(homeMagic+"\nchain %s\ngenesis %s\nconsensus %x\n", c.Genesis.Chain, c.Genesis.Hash(),
+		[]byte(c.publicKey()))
 }
 
 // Init makes the home folder of a node. The folder must be empty or not exist: a chain
@@ -58,12 +59,14 @@ func Init(c Config) (err error) {
 	}
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.Name() == "lost+found" })
 	if len(entries) > 0 {
-		return fmt.Errorf("%w %s is not empty (%s …): it may hold a chain already. Start that one, or choose an empty folder", ErrHome, c.Home, entries[0].Name())
+		return fmt.Errorf("%w %s is not empty (%s …): it may hold a chain already. Start that one, or choose an "+
+			"empty folder", ErrHome, c.Home, entries[0].Name())
 	}
 	if err := os.Mkdir(filepath.Join(c.Home, dataDir), 0o700); err != nil {
 		return fmt.Errorf("make chain home: %w", err)
 	}
-	if err := withBolt(filepath.Join(c.Home, signFile), func(db *bolt.DB) error { return initSignState(db, c.publicKey()) }); err != nil {
+	if err := withBolt(filepath.Join(c.Home, signFile),
+		func(db *bolt.DB) error { return initSignState(db, c.publicKey()) }); err != nil {
 		return err
 	}
 	// The identity comes last, with the state that it vouches for, in one transaction.
@@ -90,7 +93,8 @@ func (c Config) initState(db *bolt.DB) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(state.Put([]byte(key("e/", 0)), epoch), state.Put([]byte(metaKey), m.encode()), id.Put([]byte(identityKey), []byte(c.identity())))
+		return errors.Join(state.Put([]byte(key("e/", 0)), epoch), state.Put([]byte(metaKey), m.encode()),
+			id.Put([]byte(identityKey), []byte(c.identity())))
 	})
 }
 
@@ -126,7 +130,9 @@ func openHome(c Config) (*home, error) {
 	for _, f := range []string{appFile, signFile, dataDir} {
 		_, err := os.Stat(filepath.Join(c.Home, f))
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%w %s has no %s. If this node has never run, initialise it first; if it has, the folder is empty or incomplete: mount the right one, or set the node up anew with new keys and let it catch up", ErrHome, c.Home, f)
+			return nil, fmt.Errorf("%w %s has no %s. If this node has never run, initialise it first; if it has, the "+
+				"folder is empty or incomplete: mount the right one, or set the node up anew with new keys and let "+
+				"it catch up", ErrHome, c.Home, f)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open chain home: %w", err)
@@ -162,7 +168,9 @@ func (c Config) openState(db *bolt.DB) (*home, error) {
 		return nil, err
 	}
 	if id == nil {
-		return nil, fmt.Errorf("%w %s is half made: an initialisation was interrupted. Empty the folder and initialise again", ErrHome, c.Home)
+		return nil, fmt.Errorf(
+			"%w %s is half made: an initialisation was interrupted. Empty the folder and initialise again", ErrHome,
+			c.Home)
 	}
 	if err := c.sameIdentity(string(id)); err != nil {
 		return nil, err
@@ -201,7 +209,8 @@ func (c Config) sameLines(id string, want []string) error {
 			if i < len(got) {
 				have = got[i]
 			}
-			return fmt.Errorf("%w %s is of another node: it has %q, the configuration says %q. Correct the configuration or mount the right folder", ErrHome, c.Home, have, w)
+			return fmt.Errorf("%w %s is of another node: it has %q, the configuration says %q. Correct the "+
+				"configuration or mount the right folder", ErrHome, c.Home, have, w)
 		}
 	}
 	return nil
@@ -213,10 +222,13 @@ func (c Config) compare(h *home) error {
 	height, voted := h.app.meta.height, h.validator.height()
 	// A validator votes on one block past the last one that it has executed, never further.
 	if voted > height+1 {
-		return fmt.Errorf("%w %s is older than its %s: state at height %d, last vote at %d. It was restored from a backup; a validator that goes on from there would contradict itself. Set it up anew with new keys and let it catch up", ErrHome, c.Home, signFile, height, voted)
+		return fmt.Errorf("%w %s is older than its %s: state at height %d, last vote at %d. It was restored from a "+
+			"backup; a validator that goes on from there would contradict itself. Set it up anew with new keys and "+
+			"let it catch up", ErrHome, c.Home, signFile, height, voted)
 	}
 	if _, err := os.Stat(filepath.Join(c.Home, dataDir, "blockstore.db")); height > 0 && err != nil {
-		return fmt.Errorf("%w %s has state at height %d but no blocks in %s: %w. Restore the folder as a whole, or set the node up anew with new keys and let it catch up", ErrHome, c.Home, height, dataDir, err)
+		return fmt.Errorf("%w %s has state at height %d but no blocks in %s: %w. Restore the folder as a whole, or "+
+			"set the node up anew with new keys and let it catch up", ErrHome, c.Home, height, dataDir, err)
 	}
 	if now := c.Clock(); c.alone() && h.app.meta.timeMs > now.Add(maxClockLag).UnixMilli() {
 		return &AheadError{Home: c.Home, Last: anchorproof.Header{TimeMs: h.app.meta.timeMs}.Time(), Now: now.UTC()}
@@ -233,7 +245,8 @@ type AheadError struct {
 }
 
 func (e *AheadError) Error() string {
-	return fmt.Sprintf("%v %s: the last block is of %s, this machine's clock says %s. Set the clock; if the block's time "+
+	return fmt.Sprintf("%v %s: the last block is of %s, this machine's clock says %s. Set the clock; if the "+
+		"block's time "+
 		"is the wrong one, the chain takes nothing until it has passed, and a log can be moved to another chain with "+
 		"'stele chain move'", ErrHome, e.Home, e.Last.Format(timeFormat), e.Now.Format(timeFormat))
 }

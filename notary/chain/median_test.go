@@ -10,7 +10,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 	"pgregory.net/rapid"
 
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // vote is a validator's part in a commit: what its precommit was for, and the time it wrote there.
@@ -114,16 +114,19 @@ func TestFalseTimeFindsNoQuorum(t *testing.T) {
 		votes  []vote
 		quorum bool
 	}{
-		"all honest":                    {[]vote{honest(0), honest(1), honest(1), honest(1)}, true},
-		"a vote for no block, early":    {[]vote{nilVote(-hour), honest(0), honest(1), honest(1)}, true}, // it moves nothing
-		"a vote for no block, late":     {[]vote{honest(0), honest(1), honest(1), nilVote(hour)}, true},
-		"false by an hour, one away":    {[]vote{honest(-hour), honest(0), honest(1), away}, false},
-		"false by 12 s, one away":       {[]vote{honest(-12), honest(0), honest(1), away}, false},
-		"false by 8 s, one away":        {[]vote{honest(-8), honest(0), honest(1), away}, true}, // the bound that is stated
+		"all honest": {[]vote{honest(0), honest(1), honest(1), honest(1)}, true},
+		// it moves nothing
+		"a vote for no block, early": {[]vote{nilVote(-hour), honest(0), honest(1), honest(1)}, true},
+		"a vote for no block, late":  {[]vote{honest(0), honest(1), honest(1), nilVote(hour)}, true},
+		"false by an hour, one away": {[]vote{honest(-hour), honest(0), honest(1), away}, false},
+		"false by 12 s, one away":    {[]vote{honest(-12), honest(0), honest(1), away}, false},
+		// the bound that is stated
+		"false by 8 s, one away":        {[]vote{honest(-8), honest(0), honest(1), away}, true},
 		"two liars, more than is borne": {[]vote{nilVote(-hour), honest(-hour), honest(0), honest(1)}, false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := anchorproof.Header{Chain: epoch.Chain, Index: 0, Height: 1, TimeMs: medianOf(t, c.votes...).UnixMilli()}
+			h := anchorproof.Header{Chain: epoch.Chain, Index: 0, Height: 1,
+				TimeMs: medianOf(t, c.votes...).UnixMilli()}
 			var power uint64 // of two who would sign anything, and of those whose clocks stand for it
 			for i := range members {
 				a := newTestApp(t, members)

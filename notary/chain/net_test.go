@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // testNet is a chain of several nodes in this process, over loopback.
@@ -212,13 +212,15 @@ func TestEquivocatingLog(t *testing.T) {
 
 // handOver makes the epoch after the newest one, signed by some members of that one and by
 // all newcomers.
-func (x *testNet) handOver(t testing.TB, n *Node, next []anchorproof.Validator, notaries []anchorproof.Notary, signers ...int) anchorproof.SignedEpoch {
+func (x *testNet) handOver(t testing.TB, n *Node, next []anchorproof.Validator, notaries []anchorproof.Notary,
+	signers ...int) anchorproof.SignedEpoch {
 	t.Helper()
 	s, err := n.Status()
 	fatalIfErr(t, err)
 	current, err := n.Epoch(s.Epoch)
 	fatalIfErr(t, err)
-	e := anchorproof.SignedEpoch{Epoch: anchorproof.Epoch{Chain: current.Chain, Number: current.Number + 1, Previous: current.Hash(), Validators: next, Notaries: notaries}}
+	e := anchorproof.SignedEpoch{Epoch: anchorproof.Epoch{Chain: current.Chain, Number: current.Number + 1,
+		Previous: current.Hash(), Validators: next, Notaries: notaries}}
 	text := []byte(e.Text())
 	for _, i := range signers {
 		sig, err := x.member(t, current.Validators[i].Name).key.Sign(text)
@@ -316,9 +318,11 @@ func (x *testNet) refuseTampered(ctx context.Context, t *testing.T, n *Node, goo
 		},
 		"other chain": func(e *anchorproof.SignedEpoch) { e.Chain = "egov-other" },
 	} {
-		e := good
-		spoil(&e)
-		mustRefuse(t, name, n.SubmitEpoch(ctx, e), ErrEpoch)
+		t.Run(name, func(t *testing.T) {
+			e := good
+			spoil(&e)
+			mustRefuse(t, name, n.SubmitEpoch(ctx, e), ErrEpoch)
+		})
 	}
 	if err := n.SubmitEpoch(ctx, anchorproof.SignedEpoch{}); !errors.Is(err, anchorproof.ErrFormat) {
 		t.Error(err)

@@ -20,7 +20,7 @@ import (
 	"github.com/cometbft/cometbft/proxy"
 	"github.com/cometbft/cometbft/types"
 
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // What callers of a [Node] tell apart, beside the refusals of transactions.
@@ -80,7 +80,8 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{config: c, home: h, dbs: &databases{}, log: c.Log, submits: make(chan struct{}, maxSubmits),
-		stopped: make(chan struct{}), failed: make(chan struct{}), quit: make(chan struct{}), changed: make(chan struct{})}
+		stopped: make(chan struct{}), failed: make(chan struct{}), quit: make(chan struct{}),
+		changed: make(chan struct{})}
 	a := h.app
 	a.clock, a.log, a.address, a.hooks, a.votedAt = c.Clock, c.Log, c.address(), c.hooks, h.validator.votedAt
 	a.cosigner = newCosigner(c.Cosign, c.CosignKey, c.Log)
@@ -132,6 +133,10 @@ func (n *Node) startEngine(ctx context.Context) (err error) {
 	state, ok := env.ConsensusState.(*consensus.State)
 	if !ok {
 		return fmt.Errorf("the engine's consensus state is a %T", env.ConsensusState)
+	}
+	// The state is that of the newest stored block: blocks that a crash left unexecuted have been replayed.
+	if err := mendWAL(n.config.Home, state.GetState().LastBlockHeight); err != nil {
+		return err
 	}
 	if err := n.engine.Start(); err != nil {
 		return err
@@ -265,7 +270,8 @@ func (n *Node) broadcast(ctx context.Context, tx []byte) error {
 		defer func() { <-n.submits }()
 		err := n.engine.Mempool().CheckTx(tx, func(r *abci.ResponseCheckTx) {
 			if r.Code != 0 {
-				result <- &refusal{code: r.Code, detail: strings.TrimPrefix(r.Log, fmt.Sprintf("%v: ", codeErrors[r.Code]))}
+				result <- &refusal{code: r.Code,
+					detail: strings.TrimPrefix(r.Log, fmt.Sprintf("%v: ", codeErrors[r.Code]))}
 				return
 			}
 			result <- nil

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 func TestSoloAnchorsAndFallsSilent(t *testing.T) {
@@ -28,7 +28,8 @@ func TestSoloAnchorsAndFallsSilent(t *testing.T) {
 			t.Fatalf("%+v", a)
 		}
 		// The time is that of the block after, so it is fresh although the chain was silent.
-		if a.Time.Before(before.Add(-time.Second)) || a.Time.After(time.Now().Add(time.Second)) || a.Time.Before(last.Time) {
+		if a.Time.Before(before.Add(-time.Second)) || a.Time.After(time.Now().Add(time.Second)) ||
+			a.Time.Before(last.Time) {
 			t.Errorf("header time %v, submitted at %v", a.Time, before)
 		}
 		last = a
@@ -57,7 +58,9 @@ func checkHistory(t testing.TB, n *Node) {
 	for i := range s.Headers {
 		e, err := n.Entry(i)
 		fatalIfErr(t, err)
-		if e.Header.Index != i || e.Header.History != history.Root() || e.Header.Anchors != merkle.ListRoot(leavesOf(e.Checkpoints)) || e.Header.Count != uint64(len(e.Checkpoints)) {
+		if e.Header.Index != i || e.Header.History != history.Root() ||
+			e.Header.Anchors != merkle.ListRoot(leavesOf(e.Checkpoints)) ||
+			e.Header.Count != uint64(len(e.Checkpoints)) {
 			t.Fatalf("header %d does not hold: %+v", i, e)
 		}
 		history.Append(e.Header.Leaf())
@@ -156,9 +159,12 @@ func TestRefusals(t *testing.T) {
 	s.Checkpoint.Origin = strings.Repeat("a", 300)
 	mustRefuse(t, "name too long for its prefix", n.Submit(ctx, s), ErrMalformed)
 
-	for name, tx := range map[string][]byte{"empty": {}, "unknown type": {9}, "cut checkpoint": {txCheckpoint, 3, 'a'}, "poke without nonce": {txPoke}, "epoch": append([]byte{txEpoch}, "{}"...),
+	for name, tx := range map[string][]byte{"empty": {}, "unknown type": {9}, "cut checkpoint": {txCheckpoint, 3, 'a'},
+		"poke without nonce": {txPoke}, "epoch": append([]byte{txEpoch}, "{}"...),
 		"too large": make([]byte, maxTxBytes+1)} {
-		mustRefuse(t, name, n.broadcast(ctx, tx), ErrMalformed)
+		t.Run(name, func(t *testing.T) {
+			mustRefuse(t, name, n.broadcast(ctx, tx), ErrMalformed)
+		})
 	}
 	mustRefuse(t, "poke with nothing pending", n.broadcast(ctx, encodePoke(1)), ErrNothingPending)
 	mustRefuse(t, "certificate by the mempool", n.broadcast(ctx, mustCertificate(t, n)), errProposerOnly)
@@ -272,14 +278,17 @@ func TestHangingSigner(t *testing.T) {
 	}, l)
 	s := l.next(t, 1)
 	fatalIfErr(t, n.Submit(ctx, s))
-	await(ctx, t, n, "a header while the signer hangs", func(s Status) bool { return s.Headers == 1 && s.Pending == 1 && s.Height > 3 })
+	await(ctx, t, n, "a header while the signer hangs", func(s Status) bool {
+		return s.Headers == 1 && s.Pending == 1 && s.Height > 3
+	})
 	close(release)
 	certified(ctx, t, n, s.Checkpoint)
 }
 
 // A validator does not vouch for a time that its own clock contradicts.
 func TestClockMustVouchForTime(t *testing.T) {
-	for name, wrong := range map[string]time.Duration{"own clock behind": -time.Hour, "own clock a little behind": -3 * time.Second} {
+	for name, wrong := range map[string]time.Duration{"own clock behind": -time.Hour,
+		"own clock a little behind": -3 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			ctx := testContext(t)
 			var offset atomic.Int64
@@ -291,7 +300,9 @@ func TestClockMustVouchForTime(t *testing.T) {
 			offset.Store(int64(wrong))
 			s := l.next(t, 1)
 			fatalIfErr(t, n.Submit(ctx, s))
-			await(ctx, t, n, "a header that waits", func(s Status) bool { return s.Headers == 1 && s.Pending == 1 && s.Height > 3 })
+			await(ctx, t, n, "a header that waits", func(s Status) bool {
+				return s.Headers == 1 && s.Pending == 1 && s.Height > 3
+			})
 			offset.Store(0)
 			certified(ctx, t, n, s.Checkpoint)
 		})

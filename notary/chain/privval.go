@@ -55,7 +55,8 @@ func decodeSigned(raw []byte) (s signed, err error) {
 
 // compare orders by height, round and step.
 func (s signed) compare(height uint64, round uint32, step uint8) int {
-	for _, p := range [][2]uint64{{s.height, height}, {uint64(s.round), uint64(round)}, {uint64(s.step), uint64(step)}} {
+	for _, p := range [][2]uint64{{s.height, height}, {uint64(s.round), uint64(round)},
+		{uint64(s.step), uint64(step)}} {
 		if p[0] != p[1] {
 			if p[0] < p[1] {
 				return -1
@@ -172,7 +173,8 @@ func (v *validator) SignProposal(chainID string, p *cmtproto.Proposal) error {
 
 // sign signs a message for a step, or returns the signature that it gave before, with the
 // old timestamp when only that differs.
-func (v *validator) sign(height int64, round int32, step uint8, message []byte, same func(a, b []byte) (time.Time, bool)) ([]byte, *time.Time, error) {
+func (v *validator) sign(height int64, round int32, step uint8, message []byte,
+	same func(a, b []byte) (time.Time, bool)) ([]byte, *time.Time, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch c := v.last.compare(uint64(height), uint32(round), step); {

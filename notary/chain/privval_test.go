@@ -85,15 +85,18 @@ func TestValidatorSignsInOrderAndOnce(t *testing.T) {
 		"earlier height": {testVote(cmtproto.PrecommitType, 4, 9, 'a'), errBackwards},
 		"earlier round":  {testVote(cmtproto.PrecommitType, 5, 0, 'a'), errBackwards},
 	} {
-		if err := v.SignVote(testChainID, c.vote); !errors.Is(err, c.want) || c.vote.Signature != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := v.SignVote(testChainID, c.vote); !errors.Is(err, c.want) || c.vote.Signature != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 	precommit := testVote(cmtproto.PrecommitType, 5, 1, 'a')
 	precommit.Extension = []byte("extension")
 	fatalIfErr(t, v.SignVote(testChainID, precommit))
 	checkVote(t, v, precommit)
-	if !v.key.PubKey().VerifySignature(types.VoteExtensionSignBytes(testChainID, precommit), precommit.ExtensionSignature) {
+	if !v.key.PubKey().VerifySignature(types.VoteExtensionSignBytes(testChainID, precommit),
+		precommit.ExtensionSignature) {
 		t.Error("extension signature does not verify")
 	}
 	if err := v.SignVote(testChainID, testVote(cmtproto.PrevoteType, 5, 1, 'a')); !errors.Is(err, errBackwards) {
@@ -139,7 +142,8 @@ func TestValidatorRemembers(t *testing.T) {
 func TestValidatorSignsProposals(t *testing.T) {
 	v, _ := newTestValidator(t)
 	p := func(block byte) *cmtproto.Proposal {
-		return &cmtproto.Proposal{Type: cmtproto.ProposalType, Height: 3, Round: 0, PolRound: -1, BlockID: testBlockID(block), Timestamp: testTime}
+		return &cmtproto.Proposal{Type: cmtproto.ProposalType, Height: 3, Round: 0, PolRound: -1,
+			BlockID: testBlockID(block), Timestamp: testTime}
 	}
 	first := p('a')
 	fatalIfErr(t, v.SignProposal(testChainID, first))
@@ -183,12 +187,13 @@ func TestValidatorNeverContradictsItself(t *testing.T) {
 		if was, ok := given[s]; ok && was != block {
 			t.Fatalf("two votes for %+v", s)
 		}
-		if s.height < last.height || s.height == last.height && (s.round < last.round || s.round == last.round && s.kind < last.kind) {
+		if s.height < last.height || s.height == last.height && (s.round < last.round || s.round == last.round &&
+			s.kind < last.kind) {
 			t.Fatalf("%+v after %+v", s, last)
 		}
 		given[s], last = block, s
 	})
-	if len(given) < 10 {
+	if len(given) < 10 && !testing.Short() { // which draws fewer
 		t.Error("too few votes to mean anything")
 	}
 }
@@ -231,7 +236,8 @@ func TestRefusalAfterAStartIsNoError(t *testing.T) {
 	}
 	for peer, want := range map[p2p.ID]bool{"": false, "a-node": true} {
 		var b bytes.Buffer
-		engineLog{slog.NewTextHandler(&b, nil)}.Error("failed to process message", "height", 5, "peer", peer, "err", consensus.ErrInvalidProposalSignature)
+		engineLog{slog.NewTextHandler(&b, nil)}.Error("failed to process message", "height", 5, "peer", peer, "err",
+			consensus.ErrInvalidProposalSignature)
 		if strings.Contains(b.String(), "level=ERROR") != want {
 			t.Errorf("a proposal of %q: %q", peer, &b)
 		}

@@ -14,8 +14,8 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // Reads go to the store, beside consensus and never through it: they answer while the chain
@@ -176,8 +176,10 @@ func (n *Node) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Chain: e.Chain, Height: m.height, Base: uint64(n.engine.BlockStore().Base()), Headers: m.history.Size(), Pending: m.pending, Epoch: m.epoch, EpochAt: m.epochAt,
-		Validators: e.Validators, Notaries: e.Notaries, CatchingUp: n.engine.ConsensusReactor().WaitSync(), Peers: n.peers(), Refused: n.home.app.refused.counts()}
+	s := Status{Chain: e.Chain, Height: m.height, Base: uint64(n.engine.BlockStore().Base()), Headers: m.history.Size(),
+		Pending: m.pending, Epoch: m.epoch, EpochAt: m.epochAt,
+		Validators: e.Validators, Notaries: e.Notaries, CatchingUp: n.engine.ConsensusReactor().WaitSync(),
+		Peers: n.peers(), Refused: n.home.app.refused.counts()}
 	if me := validatorIndex(e.Epoch, n.config.address()); me >= 0 {
 		s.Validating = e.Validators[me].Key.Equal(n.config.CosignKey)
 	}
@@ -232,7 +234,8 @@ func (n *Node) Heads() (out []checkpoint.Checkpoint, err error) {
 }
 
 // WaitEvidence waits for evidence; a convenience over Changed and Evidence.
-func (n *Node) WaitEvidence(ctx context.Context, origin string, size uint64) (json.RawMessage, checkpoint.Checkpoint, error) {
+func (n *Node) WaitEvidence(ctx context.Context, origin string, size uint64) (json.RawMessage, checkpoint.Checkpoint,
+	error) {
 	for {
 		changed := n.Changed()
 		raw, c, err := n.Evidence(origin, size)

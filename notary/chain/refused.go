@@ -22,8 +22,9 @@ const (
 	RefusedTwoVotes    = "two_votes"         // a validator signed twice for one step
 )
 
-var codeReasons = map[uint32]string{codeMalformed: RefusedMalformed, codeUnknownLog: RefusedUnknownLog, codeStale: RefusedStale,
-	codeFork: RefusedTwoRoots, codeCertificate: RefusedCertificate, codeEpoch: RefusedEpoch}
+var codeReasons = map[uint32]string{codeMalformed: RefusedMalformed, codeUnknownLog: RefusedUnknownLog,
+	codeStale: RefusedStale,
+	codeFork:  RefusedTwoRoots, codeCertificate: RefusedCertificate, codeEpoch: RefusedEpoch}
 
 // reasonOf is under which reason a refusal is counted, "" for ordinary traffic.
 func reasonOf(err error) string {

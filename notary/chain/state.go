@@ -9,8 +9,8 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // maxRetries is how many blocks in a row the chain makes for pending headers without
@@ -76,7 +76,8 @@ func decodeMeta(raw []byte) (*meta, error) {
 	var hashes []merkle.Hash
 	var open cryptobyte.String
 	in := cryptobyte.String(raw)
-	ok := in.ReadUint64(&m.height) && in.ReadUint64(&timeMs) && in.ReadUint64(&size) && readHashes(&in, &hashes) && in.ReadUint16LengthPrefixed(&open)
+	ok := in.ReadUint64(&m.height) && in.ReadUint64(&timeMs) && in.ReadUint64(&size) && readHashes(&in, &hashes) &&
+		in.ReadUint16LengthPrefixed(&open)
 	for _, n := range []*uint64{&m.pending, &m.retries, &m.beat, &m.epoch, &m.epochAt} {
 		ok = ok && in.ReadUint64(n)
 	}
@@ -104,7 +105,8 @@ func decodeMeta(raw []byte) (*meta, error) {
 func (m *meta) hash(newest anchorproof.Epoch) merkle.Hash {
 	var b strings.Builder
 	epoch := newest.Hash()
-	fmt.Fprintf(&b, "stele/apphash/v1\nhistory %d %s\nepoch %d %s from %d\nbeat %d\n", m.history.Size(), m.history.Root(), m.epoch, epoch, m.epochAt, m.beat)
+	fmt.Fprintf(&b, "stele/apphash/v1\nhistory %d %s\nepoch %d %s from %d\nbeat %d\n", m.history.Size(),
+		m.history.Root(), m.epoch, epoch, m.epochAt, m.beat)
 	if m.open != nil {
 		b.WriteString(m.open.Text())
 	}

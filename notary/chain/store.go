@@ -26,7 +26,8 @@ const lockTimeout = time.Second
 func openBolt(path string) (*bolt.DB, error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s is in use by another process: stop that one first, two must never run one validator", path)
+		return nil, fmt.Errorf("%s is in use by another process: stop that one first, two must never run one "+
+			"validator", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -55,7 +56,8 @@ func (s *store) get(k string) (v []byte, err error) {
 func (s *store) keys(prefix string, skip uint64, limit int) (out [][]byte, err error) {
 	err = s.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketState).Cursor()
-		for k, _ := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(out) < limit; k, _ = c.Next() {
+		for k, _ := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)) && len(out) < limit; k,
+			_ = c.Next() {
 			if skip > 0 {
 				skip--
 				continue

@@ -14,6 +14,8 @@ import (
 	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/p2p/conn"
 	tmp2p "github.com/cometbft/cometbft/proto/tendermint/p2p"
+
+	"stele/storage/storagetest/freeport"
 )
 
 // greet makes the engine's handshake with a node (a connection under keys of both ends, and then who
@@ -49,10 +51,7 @@ func gone(r io.Reader) error {
 func TestStrangersAmongPeers(t *testing.T) {
 	ctx := testContext(t)
 	l := newTestLog(t, "log.example/a")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	at := free.Addr().String()
-	fatalIfErr(t, free.Close())
+	at := freeport.Address(t)
 	n, _ := solo(t, func(c *Config) { c.ListenAddress = at }, l)
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", at)
@@ -62,9 +61,15 @@ func TestStrangersAmongPeers(t *testing.T) {
 		return c
 	}
 	for name, do := range map[string]func(net.Conn) io.Reader{
-		"silence":                 func(c net.Conn) io.Reader { return c },
-		"garbage":                 func(c net.Conn) io.Reader { _, _ = c.Write(bytes.Repeat([]byte{0xff}, 4096)); return c },
-		"HTTP":                    func(c net.Conn) io.Reader { _, _ = c.Write([]byte("GET / HTTP/1.1\r\n\r\n")); return c },
+		"silence": func(c net.Conn) io.Reader { return c },
+		"garbage": func(c net.Conn) io.Reader {
+			_, _ = c.Write(bytes.Repeat([]byte{0xff}, 4096))
+			return c
+		},
+		"HTTP": func(c net.Conn) io.Reader {
+			_, _ = c.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+			return c
+		},
 		"a chain of another name": func(c net.Conn) io.Reader { return greet(t, c, "another-chain") },
 		"garbage after the handshake": func(c net.Conn) io.Reader {
 			s := greet(t, c, "")
@@ -72,9 +77,11 @@ func TestStrangersAmongPeers(t *testing.T) {
 			return s
 		},
 	} {
-		if err := gone(do(dial())); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := gone(do(dial())); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 	for range 300 { // more than the places that there are for strangers
 		dial()

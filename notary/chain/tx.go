@@ -7,8 +7,8 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // Submission is a checkpoint on its way to the chain.
@@ -77,7 +77,8 @@ var (
 )
 
 var codeErrors = map[uint32]error{
-	codeMalformed: ErrMalformed, codeUnknownLog: ErrUnknownLog, codeStale: ErrStale, codeFork: ErrFork, codeKnown: ErrKnown,
+	codeMalformed: ErrMalformed, codeUnknownLog: ErrUnknownLog, codeStale: ErrStale, codeFork: ErrFork,
+	codeKnown:       ErrKnown,
 	codeCertificate: errProposerOnly, codeEpoch: ErrEpoch, codePoke: ErrNothingPending, codeFull: errFull,
 	codeUnreadable: errUnreadable,
 }
@@ -134,7 +135,8 @@ func (s Submission) encode() ([]byte, error) {
 func decodeSubmission(body []byte) (Submission, error) {
 	var s Submission
 	in := cryptobyte.String(body)
-	if !readString(&in, &s.Checkpoint.Origin) || !in.ReadUint64(&s.Checkpoint.Size) || !readHash(&in, &s.Checkpoint.Root) ||
+	if !readString(&in, &s.Checkpoint.Origin) || !in.ReadUint64(&s.Checkpoint.Size) ||
+		!readHash(&in, &s.Checkpoint.Root) ||
 		!in.ReadUint64(&s.OldSize) || !readHashes(&in, &s.Proof) || !readBytes(&in, &s.Signature) || !in.Empty() {
 		return s, refuse(codeMalformed, "checkpoint transaction")
 	}
@@ -174,7 +176,8 @@ func decodeCertificates(body []byte) (epoch uint64, certs []certificate, err err
 	}
 	certs = make([]certificate, n)
 	for i := range certs {
-		if !in.ReadUint64(&certs[i].index) || !readCosignatures(&in, &certs[i].sigs) || i > 0 && certs[i].index <= certs[i-1].index {
+		if !in.ReadUint64(&certs[i].index) || !readCosignatures(&in, &certs[i].sigs) || i > 0 &&
+			certs[i].index <= certs[i-1].index {
 			return 0, nil, refuse(codeMalformed, "certificate %d", i)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/prooftest"
 )
 

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/certificate"
-	"stele/notary/class"
+	"stele/notary/issue/certificate"
 	"stele/notary/proof"
+	"stele/notary/register/class"
 )
 
 // Seals keeps the seals of agencies and all that they were before.
@@ -41,7 +41,8 @@ type Issuer struct {
 // New returns an issuer. publicURL is where the public page is, see
 // [certificate.CheckPublicURL]; it is printed on every certificate.
 func New(trust *proof.Trust, seals Seals, classes Classes, publicURL string) (*Issuer, error) {
-	return &Issuer{trust: trust, seals: seals, classes: classes, publicURL: publicURL}, certificate.CheckPublicURL(publicURL)
+	return &Issuer{trust: trust, seals: seals, classes: classes, publicURL: publicURL},
+		certificate.CheckPublicURL(publicURL)
 }
 
 // Issued is a certificate with the report on the bundle inside.
@@ -61,13 +62,16 @@ func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte
 	out := Issued{Report: proof.Verify(i.trust, &r.SM3, bundle)}
 	if out.Report.ExpiredAtAnchor() {
 		return out, notary.Errorf(notary.CodeConflict, "No certificate can be made of this record: the agency's own "+
-			"certificate had expired before the record was anchored, so whether it was valid at the signature cannot be "+
-			"known. Its bundle holds all the evidence that there is. Issue the document again if it is to be certified.")
+			"certificate had expired before the record was anchored, so whether it was valid at the signature "+
+			"cannot be "+
+			"known. Its bundle holds all the evidence that there is. Issue the document again if it is to be "+
+			"certified.")
 	}
 	in := certificate.Input{Record: r, Bundle: bundle, Report: out.Report, PublicURL: i.publicURL}
 	seal, err := i.seals.SealAt(ctx, r.AgencyID, r.IssuedAt)
 	if err != nil && !errors.Is(err, notary.ErrNotFound) {
-		return out, notary.Wrap(notary.CodeUnavailable, err, "The agency's seal cannot be read at the moment; try again.")
+		return out, notary.Wrap(notary.CodeUnavailable, err,
+			"The agency's seal cannot be read at the moment; try again.")
 	}
 	in.Seal, in.Demonstration = seal.PNG, seal.Demonstration
 	if in.Class, err = i.class(ctx, r); err != nil {
@@ -75,7 +79,8 @@ func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte
 	}
 	out.Certificate, err = certificate.Render(in)
 	if errors.Is(err, certificate.ErrNotAnchored) {
-		err = notary.Errorf(notary.CodeNotReady, "The record is not anchored yet, and a certificate is made once it is; ask again in a second.")
+		err = notary.Errorf(notary.CodeNotReady,
+			"The record is not anchored yet, and a certificate is made once it is; ask again in a second.")
 	}
 	return out, err
 }
@@ -83,7 +88,8 @@ func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte
 // class is what the record's document class wants printed; nil where the agency had none.
 func (i *Issuer) class(ctx context.Context, r notary.Record) (*certificate.Class, error) {
 	c, err := i.classes.At(ctx, r.AgencyID, r.Class, r.IssuedAt)
-	if notary.CodeOf(err) == notary.CodeNotFound || err == nil && c.From.IsZero() { // none, or one that the agency never took over
+	// none, or one that the agency never took over
+	if notary.CodeOf(err) == notary.CodeNotFound || err == nil && c.From.IsZero() {
 		return nil, nil
 	}
 	if err != nil {

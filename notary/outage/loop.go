@@ -41,7 +41,7 @@ func (l *Loop) Level(ctx context.Context, level slog.Level) slog.Level {
 	if l.t.explains(l.needs) {
 		return slog.LevelDebug
 	}
-	if l.t.Check(ctx, explainTime); l.t.explains(l.needs) {
+	if l.t.askAnew(ctx, l.needs, explainTime); l.t.explains(l.needs) {
 		return slog.LevelDebug
 	}
 	return level
@@ -53,7 +53,12 @@ func (l *Loop) Failed(ctx context.Context, level slog.Level, what string, err er
 	if ctx.Err() != nil {
 		return
 	}
-	level = l.Level(ctx, level)
+	l.mu.Lock()
+	repeated := level <= l.told
+	l.mu.Unlock()
+	if !repeated { // else it is debug below, whatever the dependencies say: they are not asked each time
+		level = l.Level(ctx, level)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failures++; l.failures == 1 {

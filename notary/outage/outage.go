@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -88,16 +90,14 @@ func (t *Tracker) Run(ctx context.Context) error {
 	for {
 		pause := probeEvery
 		for _, p := range t.all() {
-			t.ask(p)
+			t.ask(p, freshFor)
 			if !p.copy().Up {
 				pause = downEvery
 			}
 		}
-		timer := time.NewTimer(pause)
 		select {
-		case <-timer.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		}
 	}
@@ -120,16 +120,16 @@ func (p *part) copy() State {
 
 var answered = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// ask begins a probe, unless one is under way or has just ended, and returns what its end closes. A
-// probe that does not end with its time is still the only one: a file system that hangs must not
-// collect goroutines.
-func (t *Tracker) ask(p *part) <-chan struct{} {
+// ask begins a probe, unless one is under way or has ended in the time of fresh, and returns what its end
+// closes. A probe that does not end with its time is still the only one: a file system that hangs must
+// not collect goroutines.
+func (t *Tracker) ask(p *part, fresh time.Duration) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.flight != nil:
 		return p.flight
-	case p.probe == nil, t.base.Err() != nil, t.now().Sub(p.asked) < freshFor && !p.asked.IsZero():
+	case p.probe == nil, t.base.Err() != nil, t.now().Sub(p.asked) < fresh && !p.asked.IsZero():
 		return answered
 	}
 	done := make(chan struct{})
@@ -190,21 +190,41 @@ func (t *Tracker) Check(ctx context.Context, patience time.Duration) []State {
 	all := t.all()
 	flights := make([]<-chan struct{}, len(all))
 	for i, p := range all {
-		flights[i] = t.ask(p)
+		flights[i] = t.ask(p, freshFor)
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-wait:
+	await(ctx, flights, time.After(patience))
+	return t.States()
+}
+
+// askAnew asks dependencies for the cause of a failure, and waits for a while. A probe that is under way
+// may have been answered before the failure: its end is waited for, and another begins.
+func (t *Tracker) askAnew(ctx context.Context, needs []string, patience time.Duration) {
+	over := time.After(patience)
+	for _, fresh := range []time.Duration{math.MaxInt64, 0} {
+		var flights []<-chan struct{}
+		for _, p := range t.all() {
+			if slices.Contains(needs, p.copy().Name) {
+				flights = append(flights, t.ask(p, fresh))
+			}
+		}
+		if !await(ctx, flights, over) || t.explains(needs) {
+			return
+		}
+	}
+}
+
+// await waits for all flights, until over or the end of ctx.
+func await(ctx context.Context, flights []<-chan struct{}, over <-chan time.Time) bool {
 	for _, f := range flights {
 		select {
 		case <-f:
-		case <-timer.C:
-			break wait
+		case <-over:
+			return false
 		case <-ctx.Done():
-			break wait
+			return false
 		}
 	}
-	return t.States()
+	return true
 }
 
 // States are what is known now, in the order of [Tracker.Watch].

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -58,16 +59,18 @@ func TestLines(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- tr.Run(ctx) }()
-		time.Sleep(time.Minute) // of the test's own clock
+		time.Sleep(time.Minute + time.Second/2) // of the test's own clock; between two probes
 		down.Store(true)
-		loops := []*outage.Loop{outage.NewLoop(tr, logTo(&out), outage.Database), outage.NewLoop(tr, logTo(&out), outage.Objects, outage.Database)}
+		loops := []*outage.Loop{outage.NewLoop(tr, logTo(&out), outage.Database),
+			outage.NewLoop(tr, logTo(&out), outage.Objects, outage.Database)}
 		for range 100 {
 			for _, l := range loops { // the first failure comes before the next probe
 				l.Failed(ctx, slog.LevelError, "a round failed", errors.New("refused"))
 			}
 			time.Sleep(time.Second)
 		}
-		if s := tr.States()[0]; s.Up || !strings.Contains(s.Cause, "refuses the connection") || time.Since(s.Since) != 100*time.Second {
+		if s := tr.States()[0]; s.Up || !strings.Contains(s.Cause, "refuses the connection") ||
+			time.Since(s.Since) != 100*time.Second {
 			t.Errorf("%+v", s)
 		}
 		down.Store(false)
@@ -92,6 +95,38 @@ func TestLines(t *testing.T) {
 		stop()
 		<-ended
 	})
+}
+
+// An answer from just before a failure, or one that was under way, says nothing about the failure: a
+// dependency that has gone between the two explains it.
+func TestFailureAfterAnAnswer(t *testing.T) {
+	for name, underWay := range map[string]bool{"answered before": false, "under way": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out lines
+				var down atomic.Bool
+				tr := outage.New(t.Context(), logTo(&out), time.Now)
+				tr.Watch(outage.Database, func(context.Context) error {
+					if down.Load() {
+						return io.ErrUnexpectedEOF
+					}
+					time.Sleep(100 * time.Millisecond) // the answer is on its way
+					return nil
+				})
+				tr.Check(t.Context(), 50*time.Millisecond) // asks
+				if !underWay {
+					time.Sleep(100 * time.Millisecond)
+				}
+				synctest.Wait()
+				down.Store(true)
+				l := outage.NewLoop(tr, logTo(&out), outage.Database)
+				l.Failed(t.Context(), slog.LevelError, "a round failed", errors.New("connection reset"))
+				if out.count("level=ERROR") != 0 || out.count("is down") != 1 {
+					t.Errorf("the failure was not explained:\n%s", &out.buf)
+				}
+			})
+		})
+	}
 }
 
 // A dependency that does not answer at all is down after its time, is asked once and not again and
@@ -168,10 +203,12 @@ func TestCauses(t *testing.T) {
 		"it is starting up or shutting down":  sqlState("57P03"),
 		"it answers with error 22001":         sqlState("22001"),
 		"no answer in time":                   fmt.Errorf("s3://key@bucket.example: %w", context.DeadlineExceeded),
-		"its name cannot be resolved":         &net.OpError{Op: "dial", Err: &net.DNSError{Name: "db.example", IsTimeout: true}},
-		"its disk is full":                    &os.PathError{Op: "write", Path: "/srv/secret", Err: syscall.ENOSPC},
-		"there is no such bucket":             fmt.Errorf("objects: %w", outage.Because("there is no such bucket", errors.New("bucket.example"))),
-		"an error that the log names":         errors.New("password=hunter2 host=db.example"),
+		"its name cannot be resolved": &net.OpError{Op: "dial",
+			Err: &net.DNSError{Name: "db.example", IsTimeout: true}},
+		"its disk is full": &os.PathError{Op: "write", Path: "/srv/secret", Err: syscall.ENOSPC},
+		"there is no such bucket": fmt.Errorf("objects: %w", outage.Because("there is no such bucket",
+			errors.New("bucket.example"))),
+		"an error that the log names": errors.New("password=hunter2 host=db.example"),
 	} {
 		if got := outage.Cause(err); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)

@@ -7,12 +7,12 @@ import (
 	"strings"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/bsnproof"
-	"stele/notary/canonical"
-	"stele/notary/checkpoint"
-	"stele/notary/gateway"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/bsnproof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/canonical"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
 )
 
 const maxGatewayName = 120 // bytes
@@ -87,8 +87,10 @@ func (t *Trust) checkGateways() error {
 		}
 		for _, h := range t.Gateways {
 			more, longer := strings.CutPrefix(g.App, h.App)
-			if longer && more != "" && strings.Trim(more, "0123456789") == "" && g.Kind == h.Kind && g.Key.Equal(h.Key) {
-				return fmt.Errorf("gateway %d: the application %s is %s with more digits, under the same key", i, g.App, h.App)
+			if longer && more != "" && strings.Trim(more, "0123456789") == "" && g.Kind == h.Kind &&
+				g.Key.Equal(h.Key) {
+				return fmt.Errorf("gateway %d: the application %s is %s with more digits, under the same key", i, g.App,
+					h.App)
 			}
 		}
 	}
@@ -196,19 +198,27 @@ func (v *verifier) attested(raw []byte, c checkpoint.Checkpoint) (Step, anchored
 			return end(Failed, "bad_evidence", err.Error())
 		}
 		if !v.trust.mayAnchor(c.Origin, a.App) {
-			return end(NotChecked, "other_chain", fmt.Sprintf("By your trust roots, the application %q does not anchor the log %q.", a.App, c.Origin))
+			return end(NotChecked, "other_chain",
+				fmt.Sprintf("By your trust roots, the application %q does not anchor the log %q.", a.App, c.Origin))
 		}
 		at := a.Time.Format(reportTime)
-		step.Compared = []Comparison{{"gateway", g.Name}, {"application", a.App}, {"time", at}, {"size of the log there", fmt.Sprint(a.Checkpoint.Size)},
+		step.Compared = []Comparison{{"gateway", g.Name}, {"application", a.App}, {"time", at},
+			{"size of the log there", fmt.Sprint(a.Checkpoint.Size)},
 			{"block, as the answer has it (its mac does not bind the number)", fmt.Sprint(a.Height)}}
 		step.Status = Passed
-		step.Detail = fmt.Sprintf("The gateway %q attests that its chain holds this checkpoint%s. Its signed answers are all that proves it.", g.Name, grown(c, a.Checkpoint))
-		return step, anchored{at: a.Time, report: AnchorReport{Kind: kind, Strength: Attested, Gateway: g.Name, Chain: a.App, Time: at, Cosigners: []string{}}}
+		step.Detail = fmt.Sprintf("The gateway %q attests that its chain holds this checkpoint%s. Its signed answers "+
+			"are all that proves it.", g.Name, grown(c, a.Checkpoint))
+		return step, anchored{at: a.Time, later: a.Checkpoint != c, report: AnchorReport{Kind: kind,
+			Strength: Attested, Gateway: g.Name,
+			Chain: a.App, Time: at, Cosigners: []string{}}}
 	}
 	if known {
-		return end(NotChecked, "unknown_gateway_key", fmt.Sprintf("The answers about the application %q are signed with a key that is not among your trust roots.", e.Application()))
+		return end(NotChecked, "unknown_gateway_key",
+			fmt.Sprintf("The answers about the application %q are signed with a key that is not among your "+
+				"trust roots.", e.Application()))
 	}
-	return end(NotChecked, "unknown_gateway", fmt.Sprintf("The application %q is not among your trust roots.", e.Application()))
+	return end(NotChecked, "unknown_gateway", fmt.Sprintf("The application %q is not among your trust roots.",
+		e.Application()))
 }
 
 func grown(c, in checkpoint.Checkpoint) string {

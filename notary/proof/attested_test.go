@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"stele/crypto/sm"
-	"stele/notary/checkpoint"
-	"stele/notary/gateway"
 	"stele/notary/proof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/checkpoint"
 	"stele/notary/proof/prooftest"
 )
 
 // attestedWorld is a record in a small log with an anchor of the chain; its evidence is that of
 // a gateway about the same checkpoint.
-func attestedWorld(a prooftest.Gateway) (w *prooftest.World, b *proof.Bundle, trust *proof.Trust, document []byte, evidence map[string]json.RawMessage) {
+func attestedWorld(a prooftest.Gateway) (w *prooftest.World, b *proof.Bundle, trust *proof.Trust, document []byte,
+	evidence map[string]json.RawMessage) {
 	document = []byte("%PDF-1.7 one document\n")
 	w = prooftest.New(prooftest.Options{Entries: 2})
 	r := w.Issue(document)
@@ -47,14 +48,16 @@ func TestAttestedAnchor(t *testing.T) {
 			both, alone := *b, *b
 			both.Anchors, alone.Anchors = []json.RawMessage{e, own}, []json.RawMessage{e}
 			r := proof.Verify(trust, &digest, both.Encode())
-			if r.Verdict != proof.Genuine || len(r.Anchors) != 2 || r.Anchors[0].Strength != proof.Attested || r.Anchors[0].Kind != kind || r.Anchors[0].Gateway != "省主干网" || r.Anchors[0].Height != 0 {
+			if r.Verdict != proof.Genuine || len(r.Anchors) != 2 || r.Anchors[0].Strength != proof.Attested ||
+				r.Anchors[0].Kind != kind || r.Anchors[0].Gateway != "省主干网" || r.Anchors[0].Height != 0 {
 				t.Fatalf("%s %s: %s: %s %+v", kind, algorithm, r.Verdict, r.Summary, r.Anchors)
 			}
 			if r.AnchoredAt != r.Anchors[1].Time || strings.Contains(r.Summary, "attests") {
 				t.Errorf("anchored at %s: %s", r.AnchoredAt, r.Summary)
 			}
 			r = proof.Verify(trust, &digest, alone.Encode())
-			if r.Verdict != proof.Genuine || r.AnchoredAt != r.Anchors[0].Time || !strings.Contains(r.Summary, `the gateway "省主干网" alone attests`) {
+			if r.Verdict != proof.Genuine || r.AnchoredAt != r.Anchors[0].Time ||
+				!strings.Contains(r.Summary, `the gateway "省主干网" alone attests`) {
 				t.Errorf("alone: %s: %s", r.Verdict, r.Summary)
 			}
 		}
@@ -81,12 +84,15 @@ func TestOneOfTwoAnchorsIsBad(t *testing.T) {
 			"gateway's": {[]json.RawMessage{chain, spoil(attested, `"msg":"success"`, `"msg":"done"`)}, proof.Attested},
 			"chain's":   {[]json.RawMessage{spoil(chain, `\nheight 1\n`, `\nheight 2\n`), attested}, proof.SelfProving},
 		} {
-			b.Anchors = c.anchors
-			r := proof.Verify(trust, &digest, b.Encode())
-			step, failed := r.FailedStep()
-			if r.Verdict != proof.Invalid || !failed || step.Strength != c.bad || step.Reason != "bad_evidence" || len(r.Anchors) != 1 || r.Anchors[0].Strength == c.bad {
-				t.Errorf("%s, the %s is bad: %s, %+v, %+v", kind, name, r.Verdict, step, r.Anchors)
-			}
+			t.Run(name, func(t *testing.T) {
+				b.Anchors = c.anchors
+				r := proof.Verify(trust, &digest, b.Encode())
+				step, failed := r.FailedStep()
+				if r.Verdict != proof.Invalid || !failed || step.Strength != c.bad || step.Reason != "bad_evidence" ||
+					len(r.Anchors) != 1 || r.Anchors[0].Strength == c.bad {
+					t.Errorf("%s, the %s is bad: %s, %+v, %+v", kind, name, r.Verdict, step, r.Anchors)
+				}
+			})
 		}
 	}
 }
@@ -110,17 +116,21 @@ func TestAttestedAnchorsThatDoNotCount(t *testing.T) {
 		trust    *proof.Trust
 		evidence json.RawMessage
 	}{"unknown_gateway_key": {&other, fabric}, "unknown_gateway": {&foreign, fabric}, "time_order": {trust, early}} {
-		with := *b
-		with.Anchors = append(slices.Clone(b.Anchors), x.evidence)
-		r := proof.Verify(x.trust, &digest, with.Encode())
-		at := slices.IndexFunc(r.Steps, func(s proof.Step) bool { return s.Strength == proof.Attested })
-		if r.Verdict != proof.Genuine || len(r.Anchors) != 1 || at < 0 || r.Steps[at].Status != proof.NotChecked || r.Steps[at].Reason != reason {
-			t.Errorf("%s: %s, %+v", reason, r.Verdict, r.Steps)
-		}
-		with.Anchors = with.Anchors[1:]
-		if r := proof.Verify(x.trust, &digest, with.Encode()); r.Verdict != proof.Unverifiable || len(r.Anchors) != 0 {
-			t.Errorf("%s, alone: %s", reason, r.Verdict)
-		}
+		t.Run(reason, func(t *testing.T) {
+			with := *b
+			with.Anchors = append(slices.Clone(b.Anchors), x.evidence)
+			r := proof.Verify(x.trust, &digest, with.Encode())
+			at := slices.IndexFunc(r.Steps, func(s proof.Step) bool { return s.Strength == proof.Attested })
+			if r.Verdict != proof.Genuine || len(r.Anchors) != 1 || at < 0 || r.Steps[at].Status != proof.NotChecked ||
+				r.Steps[at].Reason != reason {
+				t.Errorf("%s: %s, %+v", reason, r.Verdict, r.Steps)
+			}
+			with.Anchors = with.Anchors[1:]
+			if r := proof.Verify(x.trust, &digest, with.Encode()); r.Verdict != proof.Unverifiable ||
+				len(r.Anchors) != 0 {
+				t.Errorf("%s, alone: %s", reason, r.Verdict)
+			}
+		})
 	}
 	b.Anchors = append(b.Anchors, fabric)
 	if r := proof.Verify(&both, &digest, b.Encode()); len(r.Anchors) != 2 {
@@ -131,7 +141,8 @@ func TestAttestedAnchorsThatDoNotCount(t *testing.T) {
 // An address has one spelling.
 func TestContractsArePinned(t *testing.T) {
 	a := prooftest.NewGateway("attested", gateway.SM2)
-	for _, app := range []string{"app1", strings.ToUpper(prooftest.GatewayContract), prooftest.GatewayContract + "0", ""} {
+	for _, app := range []string{"app1", strings.ToUpper(prooftest.GatewayContract), prooftest.GatewayContract + "0",
+		""} {
 		g := a.Pinned(proof.KindBSNFISCO)
 		if g.App = app; g.Check() == nil {
 			t.Errorf("%q can be pinned", app)
@@ -155,6 +166,7 @@ func attestedBundles(out map[string]genuineBundle, document []byte) map[string]g
 	trust.Pin(a.Pinned(proof.KindBSNFabric))
 	trust.Pin(a.Pinned(proof.KindBSNFISCO))
 	out["attested too"] = genuineBundle{trust, w.Bundle(r, c, own, fabric).Encode(), document, proof.Genuine}
-	out["attested alone"] = genuineBundle{trust, w.Bundle(r, c, prooftest.EncodeAttested(later)).Encode(), document, proof.Genuine}
+	out["attested alone"] = genuineBundle{trust, w.Bundle(r, c, prooftest.EncodeAttested(later)).Encode(), document,
+		proof.Genuine}
 	return out
 }

@@ -16,12 +16,12 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/canonical"
-	"stele/notary/statement"
+	"stele/notary/proof/canonical"
+	"stele/notary/proof/statement"
 )
 
 // Formats of bundles: the value of the first key. Version 2 is version 1 with a consistency
-// proof; a bundle without one is written as version 1.
+// proof, a status or both; a bundle with neither is written as version 1.
 const (
 	BundleV1 = "stele/bundle/v1"
 	BundleV2 = "stele/bundle/v2"
@@ -41,12 +41,13 @@ type Bundle struct {
 	Fields []Disclosed // attributes shown, sorted by name; what is missing is withheld or erased
 	// Consistency shows another checkpoint to be of the same history, or is nil.
 	Consistency *Consistency
-	Standing    *Evidence // the revoking or superseding entry, or nil
+	Status      *StatusProof // what the log says of the record's standing, or nil
+	Standing    *Evidence    // the revoking or superseding entry, or nil
 }
 
 // format is the version that a bundle is written in.
 func (b *Bundle) format() string {
-	if b.Consistency != nil {
+	if b.Consistency != nil || b.Status != nil {
 		return BundleV2
 	}
 	return BundleV1
@@ -104,6 +105,10 @@ func (b *Bundle) Encode() []byte {
 		out = append(out, `,"consistency":`...)
 		out = b.Consistency.append(out)
 	}
+	if b.Status != nil {
+		out = append(out, `,"status":`...)
+		out = b.Status.append(out)
+	}
 	if b.Standing != nil {
 		out = append(out, `,"standing":{`...)
 		out = appendSigned(out, b.Standing, nil)
@@ -127,19 +132,23 @@ func appendSigned(out []byte, e *Evidence, between func([]byte) []byte) []byte {
 	return canonical.AppendList(out, e.Certificates, canonical.AppendBytes)
 }
 
-func appendProof(out []byte, e *Evidence) []byte {
+func appendProof(out []byte, e *Evidence) []byte { return appendPlace(out, e.Log, e.Anchors) }
+
+func appendPlace(out []byte, log LogProof, anchors []json.RawMessage) []byte {
 	out = append(out, `"log":{"index":`...)
-	out = canonical.AppendInt(out, e.Log.Index)
+	out = canonical.AppendInt(out, log.Index)
 	out = append(out, `,"path":`...)
-	out = appendPath(out, e.Log.Path)
+	out = appendPath(out, log.Path)
 	out = append(out, `,"checkpoint":`...)
-	out = canonical.AppendString(out, string(e.Log.Checkpoint))
+	out = canonical.AppendString(out, string(log.Checkpoint))
 	out = append(out, `},"anchors":`...)
-	return appendAnchors(out, e.Anchors)
+	return appendAnchors(out, anchors)
 }
 
 func appendPath(out []byte, path []merkle.Hash) []byte {
-	return canonical.AppendList(out, path, func(b []byte, h merkle.Hash) []byte { return canonical.AppendBytes(b, h[:]) })
+	return canonical.AppendList(out, path, func(b []byte, h merkle.Hash) []byte {
+		return canonical.AppendBytes(b, h[:])
+	})
 }
 
 func appendAnchors(out []byte, anchors []json.RawMessage) []byte {
@@ -152,6 +161,7 @@ type wireBundle struct {
 	wireEvidence
 	Fields      map[string]wireField `json:"fields"`
 	Consistency *wireConsistency     `json:"consistency"`
+	Status      *wireStatus          `json:"status"`
 	Standing    *wireEvidence        `json:"standing"`
 }
 
@@ -209,6 +219,11 @@ func ParseBundle(data []byte) (*Bundle, error) {
 			return nil, fmt.Errorf("consistency: %w", err)
 		}
 	}
+	if w.Status != nil {
+		if b.Status, err = w.Status.status(); err != nil {
+			return nil, fmt.Errorf("status: %w", err)
+		}
+	}
 	if w.Standing != nil {
 		s, err := w.Standing.evidence()
 		if err != nil {
@@ -220,7 +235,8 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	for _, name := range slices.Sorted(maps.Keys(w.Fields)) {
 		f := w.Fields[name]
 		if !statement.ValidFieldName(name) || len(f.Salt) != statement.SaltSize || len(f.Value) > statement.MaxValue {
-			return nil, fmt.Errorf("%w: field %q: a name, a salt of %d bytes and a value of at most %d bytes are expected",
+			return nil, fmt.Errorf(
+				"%w: field %q: a name, a salt of %d bytes and a value of at most %d bytes are expected",
 				ErrBundle, name, statement.SaltSize, statement.MaxValue)
 		}
 		b.Fields = append(b.Fields, Disclosed{Name: name, Salt: f.Salt, Value: f.Value})
@@ -240,15 +256,21 @@ func (w *wireEvidence) evidence() (Evidence, error) {
 		return e, fmt.Errorf("%w: signature must have 1 to %d bytes", ErrBundle, sm.MaxSignatureSize)
 	case len(e.Certificates) == 0 || len(e.Certificates) > maxCertificates:
 		return e, fmt.Errorf("%w: 1 to %d certificates are expected", ErrBundle, maxCertificates)
-	case w.Log.Index > canonical.MaxInt:
-		return e, fmt.Errorf("%w: index is out of range", ErrBundle)
 	}
 	if err := checkAnchors(e.Anchors); err != nil {
 		return e, err
 	}
-	path, err := readPath(w.Log.Path)
-	e.Log = LogProof{Index: w.Log.Index, Path: path, Checkpoint: []byte(w.Log.Checkpoint)}
+	var err error
+	e.Log, err = w.Log.place()
 	return e, err
+}
+
+func (w wireLog) place() (LogProof, error) {
+	if w.Index > canonical.MaxInt {
+		return LogProof{}, fmt.Errorf("%w: index is out of range", ErrBundle)
+	}
+	path, err := readPath(w.Path)
+	return LogProof{Index: w.Index, Path: path, Checkpoint: []byte(w.Checkpoint)}, err
 }
 
 // checkAnchors looks at the form of anchors. They stand in the bundle as they are; evidence of a
@@ -260,7 +282,8 @@ func checkAnchors(anchors []json.RawMessage) error {
 	for i, a := range anchors {
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, a); err != nil || !bytes.Equal(compact.Bytes(), a) || anchorKind(a) == "" {
-			return fmt.Errorf("%w: anchor %d: an object without white space that begins with a known kind is expected", ErrBundle, i)
+			return fmt.Errorf("%w: anchor %d: an object without white space that begins with a known kind is expected",
+				ErrBundle, i)
 		}
 	}
 	return nil
@@ -282,7 +305,8 @@ func readPath(wire [][]byte) ([]merkle.Hash, error) {
 
 // LeafHash is the log leaf of the evidence's entry.
 func (e *Evidence) LeafHash() merkle.Hash {
-	return statement.Entry{Statement: e.Statement, Signature: e.Signature, Certificate: sm.Sum(e.Certificates[0])}.LeafHash()
+	return statement.Entry{Statement: e.Statement, Signature: e.Signature,
+		Certificate: sm.Sum(e.Certificates[0])}.LeafHash()
 }
 
 func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -6,10 +6,10 @@ import (
 	"slices"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/canonical"
-	"stele/notary/checkpoint"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/canonical"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
 )
 
 // Consistency shows that another checkpoint of the log, earlier or later, is of the same history
@@ -75,7 +75,8 @@ func (w *wireConsistency) consistency() (*Consistency, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !anchorproof.ValidChainID(h.Chain) || slices.ContainsFunc(c.Headers, func(x HeaderPath) bool { return x.Chain == h.Chain }) {
+		if !anchorproof.ValidChainID(h.Chain) ||
+			slices.ContainsFunc(c.Headers, func(x HeaderPath) bool { return x.Chain == h.Chain }) {
 			return nil, fmt.Errorf("%w: a path between headers names a chain, each once", ErrBundle)
 		}
 		c.Headers = append(c.Headers, HeaderPath{Chain: h.Chain, Path: path})
@@ -98,8 +99,9 @@ func (v *verifier) consistency(b *Bundle, first entry) {
 		v.report.fail(StepConsistency, "malformed", err.Error())
 		return
 	}
-	step := Step{Name: StepConsistency, Status: Passed, Compared: []Comparison{{"size of the other checkpoint", fmt.Sprint(other.Size)},
-		{"root of the other checkpoint", other.Root.String()}}}
+	step := Step{Name: StepConsistency, Status: Passed,
+		Compared: []Comparison{{"size of the other checkpoint", fmt.Sprint(other.Size)},
+			{"root of the other checkpoint", other.Root.String()}}}
 	v.history(&step, c, first, other)
 	v.report.add(step)
 }
@@ -117,24 +119,14 @@ func (v *verifier) history(step *Step, c *Consistency, first entry, other checkp
 		end(Failed, "not_consistent", "The two checkpoints are not shown to be of one history: "+err.Error())
 		return
 	}
-	// When the other checkpoint's entries were issued is not known: nothing is compared with that.
-	scratch := &Report{}
-	sv := verifier{trust: v.trust, report: scratch}
-	anchors := sv.anchors(c.Anchors, other, statement.Statement{})
-	sv.checkpoint(c.Checkpoint, other, statement.Statement{}, anchors)
-	scratch.sortSteps()
-	if failed, bad := scratch.FailedStep(); bad {
-		end(Failed, "bad_evidence", fmt.Sprintf("The other checkpoint does not hold: %s: %s", failed.Name, failed.Detail))
+	anchors, bad := v.beside("The other checkpoint", c.Checkpoint, other, c.Anchors, nil)
+	if bad != nil {
+		end(bad.status, bad.reason, bad.detail)
 		return
 	}
-	for _, s := range scratch.Steps {
-		if s.Status == NotChecked && (s.Name == StepCheckpoint || len(anchors) == 0) {
-			end(NotChecked, s.Reason, fmt.Sprintf("The other checkpoint could not be checked: %s: %s", s.Name, s.Detail))
-			return
-		}
-	}
 	if len(anchors) == 0 || len(first.anchors) == 0 {
-		end(NotChecked, "not_anchored", "The two checkpoints are of one history, yet no chain vouches for both of them.")
+		end(NotChecked, "not_anchored",
+			"The two checkpoints are of one history, yet no chain vouches for both of them.")
 		return
 	}
 	shown, err := checkHeaders(c.Headers, first.anchors, anchors)
@@ -150,6 +142,39 @@ func (v *verifier) history(step *Step, c *Consistency, first entry, other checkp
 		min(first.checkpoint.Size, other.Size), max(first.checkpoint.Size, other.Size), shown))
 }
 
+// ending is how a step ends that does not pass.
+type ending struct {
+	status         Status
+	reason, detail string
+}
+
+func failed(reason, detail string) *ending { return &ending{Failed, reason, detail} }
+
+// beside checks a checkpoint that is not the bundle's own, with its anchors, and returns those that hold
+// and count; with no function all count. When what is under it was issued is not known: nothing is compared
+// with that. What begins sentences.
+func (v *verifier) beside(what string, note []byte, c checkpoint.Checkpoint, raw []json.RawMessage,
+	counts func(anchored) bool) ([]anchored, *ending) {
+	scratch := &Report{}
+	sv := verifier{trust: v.trust, report: scratch}
+	held := sv.anchors(raw, c, statement.Statement{})
+	if counts != nil {
+		held = slices.DeleteFunc(held, func(a anchored) bool { return !counts(a) })
+	}
+	sv.checkpoint(note, c, statement.Statement{}, held)
+	scratch.sortSteps()
+	if bad, found := scratch.FailedStep(); found {
+		return nil, failed("bad_evidence", fmt.Sprintf("%s does not hold: %s: %s", what, bad.Name, bad.Detail))
+	}
+	for _, s := range scratch.Steps {
+		if s.Status == NotChecked && (s.Name == StepCheckpoint || len(held) == 0) {
+			return nil, &ending{NotChecked, s.Reason, fmt.Sprintf("%s could not be checked: %s: %s", what, s.Name,
+				s.Detail)}
+		}
+	}
+	return held, nil
+}
+
 // sameHistory checks a consistency proof between two checkpoints, whichever is larger.
 func sameHistory(a, b checkpoint.Checkpoint, path []merkle.Hash) error {
 	if a.Size > b.Size {
@@ -163,7 +188,8 @@ func sameHistory(a, b checkpoint.Checkpoint, path []merkle.Hash) error {
 func checkHeaders(paths []HeaderPath, a, b []anchored) (shown string, err error) {
 	for _, x := range a {
 		for _, y := range b {
-			if x.report.Strength != SelfProving || y.report.Strength != SelfProving || x.report.Chain != y.report.Chain {
+			if x.report.Strength != SelfProving || y.report.Strength != SelfProving ||
+				x.report.Chain != y.report.Chain {
 				continue
 			}
 			if err := anchorproof.CheckOrder(x.header, y.header); err != nil {

@@ -60,6 +60,27 @@ func TestSecondVerifierOnDamagedBundles(t *testing.T) {
 	})
 }
 
+// TestSecondVerifierOnDamagedStatus damages nothing but the status: statement, place, anchors and the map's
+// proofs.
+func TestSecondVerifierOnDamagedStatus(t *testing.T) {
+	random, count := damageSeed(t, 150)
+	committed := loadVectors(t)
+	from := []struct{ trust, bundle string }{{"trust.json", "status-many"}, {"trust.json", "status-revoked"},
+		{"trust.json", "status-certificate-later"}, {"trust-status-keys.json", "status-key-changed"},
+		{"trust.json", "status-older"}, {"trust-gateways.json", "status-attested-too"},
+		{"trust.json", "status-pending"}}
+	compareOnBundles(t, count, func(i int) (string, []byte) {
+		f := from[i%len(from)]
+		text := committed.Files[f.bundle+".json"]
+		at := bytes.Index(text, []byte(`,"status":`)) + len(`,"status":`)
+		end := len(text) - 1
+		if standing := bytes.Index(text, []byte(`,"standing":`)); standing > 0 {
+			end = standing
+		}
+		return f.trust, slices.Concat(text[:at], damageParts(random, text[at:end]), text[end:])
+	})
+}
+
 // compareOnBundles has both verifiers verify bundles about the vectors' document, and returns
 // how many are genuine.
 func compareOnBundles(t *testing.T, count int, bundle func(i int) (trust string, data []byte)) (genuine int) {

@@ -15,12 +15,13 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/bsnproof"
-	"stele/notary/checkpoint"
-	"stele/notary/gateway"
 	"stele/notary/proof"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/bsnproof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
 )
 
 const formats = "../../docs/formats.md"
@@ -60,7 +61,8 @@ func TestWorkedExample(t *testing.T) {
 	line("its commitment", "%s", statement.Commitment(f.Salt, f.Name, f.Value))
 
 	line("SM3 of the certificate", "%s", sm.Sum(b.Certificates[0]))
-	entry := statement.Entry{Statement: b.Statement, Signature: b.Signature, Certificate: sm.Sum(b.Certificates[0])}.Encode()
+	entry := statement.Entry{Statement: b.Statement, Signature: b.Signature,
+		Certificate: sm.Sum(b.Certificates[0])}.Encode()
 	line("entry, length", "%d", len(entry))
 	line("entry, begins", "%x", entry[:8])
 	line("leaf", "%s", b.LeafHash())
@@ -106,6 +108,36 @@ func TestWorkedExample(t *testing.T) {
 	}
 }
 
+// TestWorkedExampleOfStatus computes the values of docs/formats.md section 18.
+func TestWorkedExampleOfStatus(t *testing.T) {
+	b, err := proof.ParseBundle(loadVectors(t).Files["status-revoked.json"])
+	fatalIfErr(t, err)
+	s, err := statement.Parse(b.Statement)
+	fatalIfErr(t, err)
+	said, err := status.Parse(b.Status.Statement)
+	fatalIfErr(t, err)
+	var out strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&out, "%-28s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	entry := status.Entry(b.Status.Statement, b.Status.Signature, b.Status.Key)
+	key := status.RecordKey(s.Number, s.Agency.Code)
+	line("status statement", "%s", b.Status.Statement)
+	line("its signature, DER", "%x", b.Status.Signature)
+	line("SM3 of the log's key text", "%s", entry.Certificate)
+	line("leaf of the status", "%s", b.Status.LeafHash())
+	line("record's key", "%s", key)
+	line("its bits, the first eight", "%08b", key[0])
+	line("record's value", "SM3(%s) = %s", b.Status.Record.Value, sm.Sum([]byte(b.Status.Record.Value)))
+	line("record's proof", "%x", b.Status.Record.Proof.Encode())
+	line("certificate's key", "%s", status.CertificateKey(sm.Sum(b.Certificates[0])))
+	line("certificate's proof", "%x", b.Status.Certificate.Proof.Encode())
+	line("root of the map", "%s", said.Map)
+	if want := "```text\n" + out.String() + "```\n"; !strings.Contains(readFormats(t), want) {
+		t.Errorf("%s should contain\n%s", formats, want)
+	}
+}
+
 // TestFormatsListEveryReason: the table of section 9 names all outcomes, see outcomes.
 func TestFormatsListEveryReason(t *testing.T) {
 	text := readFormats(t)
@@ -133,8 +165,11 @@ func TestCommandsOfTheFormats(t *testing.T) {
 		t.Fatal("there is no block of commands")
 	}
 	set, dir := loadVectors(t), t.TempDir()
-	for name, vector := range map[string]string{"bundle.json": "genuine.json", "document.pdf": "document.pdf", "trust.json": "trust.json"} {
-		fatalIfErr(t, os.WriteFile(filepath.Join(dir, name), set.Files[vector], 0o600))
+	for name, vector := range map[string]string{"bundle.json": "genuine.json", "document.pdf": "document.pdf",
+		"trust.json": "trust.json"} {
+		t.Run(name, func(t *testing.T) {
+			fatalIfErr(t, os.WriteFile(filepath.Join(dir, name), set.Files[vector], 0o600))
+		})
 	}
 	run := func() (string, error) {
 		cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", script)

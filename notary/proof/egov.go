@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"stele/crypto/signednote"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
 )
 
 // anchored is an anchor that holds, with the keys that the chain's epochs admit for the log.
@@ -21,6 +21,7 @@ type anchored struct {
 	named    bool               // the trust roots name the organization of each cosigner
 	alone    *TrustedMember     // an organization whose signatures alone were enough, or nil
 	notaries []*signednote.Verifier
+	later    bool // attested: it is about a later checkpoint, which grew out of the one asked about
 }
 
 // anchors checks each anchor of a checkpoint, reports it, and returns those that hold.
@@ -58,7 +59,8 @@ func (v *verifier) inOrder(step *Step, a anchored, s statement.Statement, hold [
 		// The clock is the gateway's own, and nobody else vouched for it: an anchor that does
 		// not count must not spoil those that do.
 		step.Status, step.Reason = NotChecked, "time_order"
-		step.Detail = "The gateway's time lies before the time at which the statement says it was issued; this anchor does not count."
+		step.Detail = "The gateway's time lies before the time at which the statement says it was issued; this " +
+			"anchor does not count."
 	case early:
 		step.Status, step.Reason = Failed, "time_order"
 		step.Detail = "The chain's time lies before the time at which the statement says it was issued."
@@ -86,12 +88,14 @@ func headlineOf(hold []anchored) *anchored {
 // warnAnchor says how much less than it seems the anchor that the report leads with proves.
 func (v *verifier) warnAnchor(h *anchored, s statement.Statement) {
 	if h.at.Sub(s.IssuedAt) > v.trust.late() {
-		v.report.warn(WarnLateAnchor, fmt.Sprintf("The agency dated the record %s. Nobody else vouches for a time before %s.",
-			s.IssuedAt.Format(reportTime), h.report.Time))
+		v.report.warn(WarnLateAnchor,
+			fmt.Sprintf("The agency dated the record %s. Nobody else vouches for a time before %s.",
+				s.IssuedAt.Format(reportTime), h.report.Time))
 	}
 	if h.alone != nil {
-		v.report.warn(WarnOneOrganization, fmt.Sprintf("One organization alone has the votes that vouch for the time: %s (%s).",
-			h.alone.Organization, h.alone.Code))
+		v.report.warn(WarnOneOrganization,
+			fmt.Sprintf("One organization alone has the votes that vouch for the time: %s (%s).",
+				h.alone.Organization, h.alone.Code))
 	}
 }
 
@@ -117,9 +121,11 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 	case errors.Is(err, errUnknownChain) && v.renamed(ev, c):
 		return end(Failed, "bad_evidence", "The evidence names another chain than the one whose validators signed it.")
 	case errors.Is(err, errUnknownChain):
-		return end(NotChecked, "unknown_chain", fmt.Sprintf("The chain %q is not among your trust roots.", ev.Header.Chain))
+		return end(NotChecked, "unknown_chain", fmt.Sprintf("The chain %q is not among your trust roots.",
+			ev.Header.Chain))
 	case errors.Is(err, errOtherChain):
-		return end(NotChecked, "other_chain", fmt.Sprintf("By your trust roots, the chain %q does not anchor the log %q.", ev.Header.Chain, c.Origin))
+		return end(NotChecked, "other_chain",
+			fmt.Sprintf("By your trust roots, the chain %q does not anchor the log %q.", ev.Header.Chain, c.Origin))
 	case err != nil:
 		return end(Failed, "bad_evidence", err.Error())
 	}
@@ -130,14 +136,18 @@ func (v *verifier) anchor(raw []byte, c checkpoint.Checkpoint) (Step, anchored) 
 		a.alone = p.alone
 	}
 	step.Status, step.Detail = Passed, chain.detail(a)
-	step.Compared = []Comparison{{"chain", proven.Chain}, {"block", fmt.Sprint(proven.Height)}, {"time", a.report.Time}, {"header", ev.Header.Text()}}
+	step.Compared = []Comparison{{"chain", proven.Chain}, {"block", fmt.Sprint(proven.Height)}, {"time", a.report.Time},
+		{"header", ev.Header.Text()}}
 	return step, a
 }
 
 // anchored puts together what evidence that holds says.
-func (c TrustedChain) anchored(ev anchorproof.Evidence, proven anchorproof.Anchored, ended time.Time, origin string) anchored {
-	a := anchored{at: proven.Time, header: ev.Header, report: AnchorReport{Kind: KindEgov, Strength: SelfProving, Chain: proven.Chain, Height: proven.Height,
-		Time: proven.Time.Format(reportTime), Epoch: proven.Epoch, Cosigners: proven.Validators, Power: proven.Signed, TotalPower: proven.Total}}
+func (c TrustedChain) anchored(ev anchorproof.Evidence, proven anchorproof.Anchored, ended time.Time,
+	origin string) anchored {
+	a := anchored{at: proven.Time, header: ev.Header, report: AnchorReport{Kind: KindEgov, Strength: SelfProving,
+		Chain: proven.Chain, Height: proven.Height,
+		Time: proven.Time.Format(reportTime), Epoch: proven.Epoch, Cosigners: proven.Validators, Power: proven.Signed,
+		TotalPower: proven.Total}}
 	if !ended.IsZero() {
 		a.report.TermEnded = ended.Format(reportTime)
 	}
@@ -189,7 +199,8 @@ func (c TrustedChain) alone(e anchorproof.Epoch, signed []anchorproof.Cosignatur
 // detail is the sentence about an anchor that holds.
 func (c TrustedChain) detail(a anchored) string {
 	r := a.report
-	text := fmt.Sprintf("Validators with %d of %d votes of the chain signed the block that holds this checkpoint", r.Power, r.TotalPower)
+	text := fmt.Sprintf("Validators with %d of %d votes of the chain signed the block that holds this checkpoint",
+		r.Power, r.TotalPower)
 	switch {
 	case len(c.Members) == 0:
 		text += "; your trust roots do not say which organizations they are."
@@ -201,11 +212,13 @@ func (c TrustedChain) detail(a anchored) string {
 		text += fmt.Sprintf(": %d organizations.", len(r.Organizations))
 	}
 	for _, m := range r.Moved {
-		text += fmt.Sprintf(" The log moved from the chain %s to %s at size %d, by its operator's date on %s: more than two thirds of the former chain's votes signed that.",
+		text += fmt.Sprintf(" The log moved from the chain %s to %s at size %d, by its operator's date on %s: more "+
+			"than two thirds of the former chain's votes signed that.",
 			m.From, m.To, m.Size, m.At)
 	}
 	if r.TermEnded != "" {
-		text += fmt.Sprintf(" Their term ended on %s: it holds as far as their former keys are out of use.", r.TermEnded)
+		text += fmt.Sprintf(" Their term ended on %s: it holds as far as their former keys are out of use.",
+			r.TermEnded)
 	}
 	return text
 }

@@ -11,9 +11,9 @@ import (
 	"stele/crypto/merkle"
 	"stele/crypto/pki"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
 )
 
 // side is one of two bundles that are compared, with what holds of it piece by piece.
@@ -23,6 +23,7 @@ type side struct {
 	bundle *Bundle // nil where it is malformed, and so are the points
 	own    *point
 	third  *point // of the consistency proof, or nil
+	says   *point // of the log's status, or nil
 	later  *point // of the standing, or nil
 }
 
@@ -34,6 +35,14 @@ type point struct {
 	signed  bool       // by the log, as far as these trust roots know its keys
 	anchors []anchored // that hold
 	entry   *logged    // proven to be under it, or nil
+	places  []placed   // of all that is proven to be under it
+}
+
+// placed is a leaf at its index, with the path that proves it.
+type placed struct {
+	index uint64
+	leaf  merkle.Hash
+	path  []merkle.Hash
 }
 
 // logged is an entry with the place that a path proves.
@@ -58,6 +67,11 @@ func newSide(trust *Trust, name string, c Carried) *side {
 	if c := b.Consistency; c != nil {
 		s.third = v.point("the other checkpoint in bundle "+name, c.Checkpoint, c.Anchors, nil, "")
 	}
+	if p := b.Status; p != nil {
+		s.says = v.point("the status in bundle "+name, p.Log.Checkpoint, p.Anchors, nil, "")
+		s.says.prove(placed{p.Log.Index, p.LeafHash(), p.Log.Path})
+		s.says.prove(placed{b.Log.Index, b.LeafHash(), p.RecordPath})
+	}
 	if e := b.Standing; e != nil {
 		s.later = v.point("the later statement in bundle "+name, e.Log.Checkpoint, e.Anchors, e, b.UserID)
 	}
@@ -77,7 +91,7 @@ func (v verifier) point(from string, note []byte, raw []json.RawMessage, e *Evid
 	p.signed = slices.ContainsFunc(scratch.Steps, func(s Step) bool {
 		return s.Name == StepCheckpoint && s.Status == Passed
 	})
-	if e == nil || merkle.VerifyInclusion(e.Log.Index, c.Size, e.LeafHash(), e.Log.Path, c.Root) != nil {
+	if e == nil || !p.prove(placed{e.Log.Index, e.LeafHash(), e.Log.Path}) {
 		return p
 	}
 	p.entry = &logged{evidence: e}
@@ -88,8 +102,17 @@ func (v verifier) point(from string, note []byte, raw []json.RawMessage, e *Evid
 	return p
 }
 
+// prove notes a leaf if it is under the checkpoint at its place.
+func (p *point) prove(at placed) bool {
+	if p == nil || merkle.VerifyInclusion(at.index, p.c.Size, at.leaf, at.path, p.c.Root) != nil {
+		return false
+	}
+	p.places = append(p.places, at)
+	return true
+}
+
 func (s *side) points() []*point {
-	return slices.DeleteFunc([]*point{s.own, s.third, s.later}, func(p *point) bool { return p == nil })
+	return slices.DeleteFunc([]*point{s.own, s.third, s.says, s.later}, func(p *point) bool { return p == nil })
 }
 
 // described is what the report says of a side.
@@ -156,7 +179,7 @@ func (r *HistoryReport) twoRoots(x, y *point) {
 // twoTrees compares the subtrees of which both paths tell the hashes. So checkpoints of different
 // sizes may contradict each other without any consistency proof.
 func (r *HistoryReport) twoTrees(x, y *point) {
-	if x.entry == nil || y.entry == nil || x.c.Size == y.c.Size && x.c.Root != y.c.Root { // the latter is two_roots
+	if x.c.Size == y.c.Size && x.c.Root != y.c.Root { // which is two_roots
 		return
 	}
 	others := y.subtrees()
@@ -178,7 +201,8 @@ func (r *HistoryReport) twoTrees(x, y *point) {
 	}
 	r.found(code, fmt.Sprintf("The log %s signed checkpoints with %s: it has shown two histories (%s, %s).",
 		x.c.Origin, what, x.from, y.from)+againstLog,
-		Comparison{"hash in " + x.from, x.subtrees()[*at].String()}, Comparison{"hash in " + y.from, others[*at].String()},
+		Comparison{"hash in " + x.from, x.subtrees()[*at].String()},
+		Comparison{"hash in " + y.from, others[*at].String()},
 		Comparison{"signed in " + x.from, string(x.note)}, Comparison{"signed in " + y.from, string(y.note)})
 }
 
@@ -188,19 +212,25 @@ type subtree struct {
 	index uint64 // among those of its level
 }
 
-// subtrees are the hashes of all complete subtrees that the entry's inclusion path tells of:
-// those on the way from the leaf to the root and those beside it.
+// subtrees are the hashes of all complete subtrees that the inclusion paths tell of: those on the way from
+// a leaf to the root and those beside it.
 func (p *point) subtrees() map[subtree]merkle.Hash {
-	e := p.entry.evidence
 	out := map[subtree]merkle.Hash{}
-	level, at, last, hash := uint(0), e.Log.Index, p.c.Size-1, e.LeafHash()
+	for _, one := range p.places {
+		p.pass(one, out)
+	}
+	return out
+}
+
+func (p *point) pass(one placed, out map[subtree]merkle.Hash) {
+	level, at, last, hash := uint(0), one.index, p.c.Size-1, one.leaf
 	note := func(index uint64, h merkle.Hash) {
 		if bits.Len64(index+1)+int(level) < 64 && (index+1)<<level <= p.c.Size {
 			out[subtree{level, index}] = h
 		}
 	}
 	note(at, hash)
-	for _, beside := range e.Log.Path {
+	for _, beside := range one.path {
 		for at == last && at&1 == 0 && last > 0 { // at the right edge nothing stands beside it
 			at, last, level = at>>1, last>>1, level+1
 		}
@@ -214,7 +244,6 @@ func (p *point) subtrees() map[subtree]merkle.Hash {
 		at, last, level = at>>1, last>>1, level+1
 		note(at, hash)
 	}
-	return out
 }
 
 func sameChain(x, y anchored) bool {
@@ -235,9 +264,11 @@ func (r *HistoryReport) twoBlocks(p, q *point) {
 			if x.header.Index == y.header.Index {
 				code = FoundTwoHeaders
 			}
-			r.found(code, fmt.Sprintf("Members with more than two thirds of the votes of the chain %s signed headers that "+
-				"contradict each other (%s, %s): %s. This is evidence against them: keep both bundles.", x.report.Chain,
-				p.from, q.from, err), Comparison{"header in " + p.from, x.header.Text()},
+			r.found(code,
+				fmt.Sprintf("Members with more than two thirds of the votes of the chain %s signed headers that "+
+					"contradict each other (%s, %s): %s. This is evidence against them: keep both bundles.",
+					x.report.Chain,
+					p.from, q.from, err), Comparison{"header in " + p.from, x.header.Text()},
 				Comparison{"header in " + q.from, y.header.Text()})
 		}
 	}

@@ -49,7 +49,8 @@ func TestBundleSizeLimit(t *testing.T) {
 	w := prooftest.New(prooftest.Options{})
 	b := w.Notarize([]byte("a document"))
 	good := b.Encode()
-	if _, err := proof.ParseBundle(append(good, bytes.Repeat([]byte(" "), proof.MaxBundleSize)...)); !errors.Is(err, proof.ErrBundle) {
+	if _, err := proof.ParseBundle(append(good, bytes.Repeat([]byte(" "), proof.MaxBundleSize)...)); !errors.Is(err,
+		proof.ErrBundle) {
 		t.Error(err)
 	}
 }
@@ -81,7 +82,8 @@ func TestTrustRefuses(t *testing.T) {
 	trust := w.Trust()
 	trust.Logs[0].NotAfter = prooftest.AgencyNotAfter
 	good := string(trust.Encode())
-	root, agency := base64.StdEncoding.EncodeToString(w.Root.DER), base64.StdEncoding.EncodeToString(w.Agency.Certificates[0])
+	root, agency := base64.StdEncoding.EncodeToString(w.Root.DER),
+		base64.StdEncoding.EncodeToString(w.Agency.Certificates[0])
 	edit := func(old, new string) string {
 		if strings.Count(good, old) < 1 {
 			t.Fatalf("%q is not in the trust file", old)
@@ -97,19 +99,31 @@ func TestTrustRefuses(t *testing.T) {
 	}
 	next := w.Chain.HandOver(w.Chain.Members, w.Chain.Genesis.Notaries)
 	for name, bad := range map[string]string{
-		"empty": "", "not JSON": "trust", "other format": edit("trust/v1", "trust/v3"), "no version 2": edit("trust/v1", "trust/v2"),
-		"unknown key": edit(`,"logs"`, `,"x":1,"logs"`), "null": edit(`"roots":["`+root+`"]`, `"roots":null`), "trailing value": good + "{}",
-		"oversize": good + strings.Repeat(" ", proof.MaxTrustSize), "root is no certificate": edit(root, "AAAA"), "root is an agency's": edit(root, agency),
-		"root's own signature is wrong": edit(root, base64.StdEncoding.EncodeToString(edited)), "root twice": twice("roots", `,"logs"`), "log key twice": twice("logs", `,"chains"`),
-		"log key id": edit("example+", "example+0"), "chain twice": twice("chains", "}"), "other kind of chain": edit("egov/v1", "egov/v2"), "epoch 1 pinned": edit(quoted(w.Chain.Genesis.Text()), quoted(next.Text())),
-		"epoch text": edit(`\nepoch 0`, `\nepoch 00`), "time with offset": edit("2029-01-01T00:00:00Z", "2029-01-01T00:00:00+00:00"),
-		"time with fraction": edit("2029-01-01T00:00:00Z", "2029-01-01T00:00:00.5Z"), "zero end": edit("2029-01-01T00:00:00Z", "0001-01-01T00:00:00Z"), "no beginning": edit(`"notBefore":"2026-01-01T00:00:00Z",`, ""),
+		"empty": "", "not JSON": "trust", "other format": edit("trust/v1", "trust/v3"),
+		"no version 2": edit("trust/v1", "trust/v2"),
+		"unknown key":  edit(`,"logs"`, `,"x":1,"logs"`), "null": edit(`"roots":["`+root+`"]`, `"roots":null`),
+		"trailing value": good + "{}",
+		"oversize":       good + strings.Repeat(" ", proof.MaxTrustSize), "root is no certificate": edit(root, "AAAA"),
+		"root is an agency's":           edit(root, agency),
+		"root's own signature is wrong": edit(root, base64.StdEncoding.EncodeToString(edited)),
+		"root twice":                    twice("roots", `,"logs"`), "log key twice": twice("logs", `,"chains"`),
+		"log key id": edit("example+", "example+0"), "chain twice": twice("chains", "}"),
+		"other kind of chain": edit("egov/v1", "egov/v2"), "epoch 1 pinned": edit(quoted(w.Chain.Genesis.Text()),
+			quoted(next.Text())),
+		"epoch text": edit(`\nepoch 0`, `\nepoch 00`), "time with offset": edit("2029-01-01T00:00:00Z",
+			"2029-01-01T00:00:00+00:00"),
+		"time with fraction":    edit("2029-01-01T00:00:00Z", "2029-01-01T00:00:00.5Z"),
+		"zero end":              edit("2029-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+		"no beginning":          edit(`"notBefore":"2026-01-01T00:00:00Z",`, ""),
 		"ends before it begins": edit("2029-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
-		"begins before 2000":    edit("2026-01-01T00:00:00Z", "1999-12-31T23:59:59Z"), "year 0": edit("2026-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
+		"begins before 2000":    edit("2026-01-01T00:00:00Z", "1999-12-31T23:59:59Z"),
+		"year 0":                edit("2026-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
 	} {
-		if _, err := proof.ParseTrust([]byte(bad)); !errors.Is(err, proof.ErrTrust) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := proof.ParseTrust([]byte(bad)); !errors.Is(err, proof.ErrTrust) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"stele/crypto/sm"
-	"stele/notary/canonical"
 	"stele/notary/proof"
+	"stele/notary/proof/canonical"
 	"stele/notary/proof/prooftest/vectors"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // HistoryFormat is the value of a history report's first key.
@@ -122,7 +122,8 @@ func CompareCarried(trust *Trust, a, b Carried) *HistoryReport {
 	}
 	for _, s := range sides {
 		if step, bad := s.report.FailedStep(); bad && s.report.Verdict == Invalid {
-			r.found(FoundBadBundle, fmt.Sprintf("Bundle %s does not hold: %s: %s", s.name, step.Name, sentence(step.Detail)))
+			r.found(FoundBadBundle, fmt.Sprintf("Bundle %s does not hold: %s: %s", s.name, step.Name,
+				sentence(step.Detail)))
 		}
 	}
 	if len(r.Findings) > 0 {
@@ -194,7 +195,8 @@ func remedy(a, b *side) string {
 	}
 	if a.report.Number == b.report.Number {
 		return fmt.Sprintf("Ask the service for GET /api/v1/records/%s/bundle?with=size:%d "+
-			"(stele bundle %[1]s --with size:%[2]d) and compare that bundle with bundle B.", a.report.Number, b.own.c.Size)
+			"(stele bundle %[1]s --with size:%[2]d) and compare that bundle with bundle B.", a.report.Number,
+			b.own.c.Size)
 	}
 	return fmt.Sprintf("Ask the service for GET /api/v1/records/%s/bundle?with=%s (stele bundle %[1]s --with %[2]s) "+
 		"and compare that bundle with bundle B.", a.report.Number, b.report.Number)
@@ -210,18 +212,22 @@ func (r *HistoryReport) remarks(sides []*side) {
 			}
 			older, newer := min(x.header.Index, y.header.Index), max(x.header.Index, y.header.Index)
 			if orderOfBlocks(a, b, x.report.Chain).related(blockOf(x), blockOf(y)) {
-				r.found(FoundBlocks, fmt.Sprintf("The blocks of the chain %s that vouch for them are of one history as well.",
-					x.report.Chain))
+				r.found(FoundBlocks,
+					fmt.Sprintf("The blocks of the chain %s that vouch for them are of one history as well.",
+						x.report.Chain))
 				continue
 			}
-			r.found(FoundNoBlocks, fmt.Sprintf("That the blocks of the chain %s are of one history is not shown beyond "+
-				"their order: GET /api/v1/chain/history?chain=%[1]s&from=%d&to=%d has the path.", x.report.Chain, older, newer))
+			r.found(FoundNoBlocks,
+				fmt.Sprintf("That the blocks of the chain %s are of one history is not shown beyond "+
+					"their order: GET /api/v1/chain/history?chain=%[1]s&from=%d&to=%d has the path.", x.report.Chain,
+					older, newer))
 		}
 	}
 	for _, s := range sides {
 		if len(s.own.anchors) == 0 {
-			r.found(FoundNotAnchored, fmt.Sprintf("No chain vouches for the checkpoint of bundle %s that your trust roots "+
-				"know: the log alone signed it.", s.name))
+			r.found(FoundNotAnchored,
+				fmt.Sprintf("No chain vouches for the checkpoint of bundle %s that your trust roots "+
+					"know: the log alone signed it.", s.name))
 		}
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/prooftest"
 )
 
@@ -298,5 +298,34 @@ func TestDamageDecidesNothing(t *testing.T) {
 				t.Fatalf("byte %d: %s %s", at, r.Result, r.Summary)
 			}
 		}
+	}
+}
+
+// A status that is of another history than the bundle's own checkpoint contradicts it, though both hold.
+func TestStatusOfAnotherHistory(t *testing.T) {
+	w, fork := prooftest.New(prooftest.Options{}), prooftest.New(prooftest.Options{})
+	w.Fill(4)
+	r := w.Issue([]byte("a document"))
+	fork.Issue([]byte("what the others are not shown"))
+	fork.Fill(3)
+	fork.EnterSigned(r) // at the same place
+	c := w.Checkpoint()
+	own := w.Bundle(r, c, w.Anchor(c))
+	state := func(in *prooftest.World) *proof.Bundle {
+		said := in.EnterStatus()
+		under := in.Checkpoint()
+		b := prooftest.Clone(own)
+		b.Status = in.StatusProof(said, r, under, in.Anchor(under))
+		return b
+	}
+	honest, forked := state(w), state(fork)
+	wantHistory(t, w.Trust(), honest, honest, proof.OneHistory, proof.FoundSame, proof.FoundBlocks)
+	found := proof.CompareHistories(w.Trust(), own.Encode(), forked.Encode())
+	if found.Result != proof.Contradiction || found.Findings[0].Code != proof.FoundTwoSubtrees {
+		t.Errorf("%s: %s", found.Result, found.Summary)
+	}
+	found = proof.CompareHistories(w.Trust(), honest.Encode(), forked.Encode())
+	if found.Result != proof.Contradiction || found.Findings[0].Code != proof.FoundTwoRoots {
+		t.Errorf("two statuses for one size: %s: %s", found.Result, found.Summary)
 	}
 }

@@ -8,8 +8,8 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // What keeps evidence from being checked, although it need not be wrong.
@@ -81,7 +81,8 @@ func (t *Trust) follow(p *proved, links []anchorproof.Moved) error {
 		if _, err := former.checkPins(l.Epochs, l.Epoch, l.Time()); err != nil {
 			return fmt.Errorf("the link does not keep to your trust roots: %w", err)
 		}
-		p.moved = append(p.moved, MovedReport{From: l.From, To: l.To.Chain, At: l.Time().Format(reportTime), Size: l.Size})
+		p.moved = append(p.moved, MovedReport{From: l.From, To: l.To.Chain, At: l.Time().Format(reportTime),
+			Size: l.Size})
 		if p.alone == nil {
 			p.alone = former.aloneIn(signers, l.Cosignatures, l.Epochs)
 		}

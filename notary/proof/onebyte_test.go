@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/prooftest"
 )
 
@@ -26,7 +26,8 @@ func genuineBundles(t testing.TB) map[string]genuineBundle {
 
 	epochs := prooftest.New(prooftest.Options{Seed: "epochs", Validators: 4, Entries: 5, Neighbours: 2})
 	handOver(epochs)
-	out["after a hand-over"] = genuineBundle{epochs.Trust(), epochs.Notarize(document).Encode(), document, proof.Genuine}
+	out["after a hand-over"] = genuineBundle{epochs.Trust(), epochs.Notarize(document).Encode(), document,
+		proof.Genuine}
 
 	moved := prooftest.New(prooftest.Options{Seed: "moved", Validators: 2, Entries: 3})
 	left := moved.ScopedTrust() // from before the move
@@ -41,6 +42,15 @@ func genuineBundles(t testing.TB) map[string]genuineBundle {
 	b := revoked.Bundle(r, c, revoked.Anchor(c))
 	revoked.AddStanding(b, revoked.Revoke(r, "issued in error"))
 	out["revoked"] = genuineBundle{revoked.Trust(), b.Encode(), document, proof.Revoked}
+
+	stated := prooftest.New(prooftest.Options{Seed: "stated", Entries: 2})
+	r = stated.Issue(document)
+	said := stated.EnterStatus()
+	c = stated.Checkpoint()
+	anchor := stated.Anchor(c)
+	b = stated.Bundle(r, c, anchor)
+	b.Status = stated.StatusProof(said, r, c, anchor)
+	out["with a status"] = genuineBundle{stated.Trust(), b.Encode(), document, proof.Genuine}
 	return attestedBundles(out, document)
 }
 
@@ -71,14 +81,15 @@ func TestEveryByteCounts(t *testing.T) {
 			damaged := bytes.Clone(g.bundle)
 			for i := range g.bundle {
 				changes := []byte{1, 0x20, byte(1 + random.IntN(255))}
-				if raceDetector || strings.HasPrefix(name, "attested") {
+				if raceDetector || testing.Short() || strings.HasPrefix(name, "attested") {
 					changes = changes[i%3 : i%3+1] // every position still, in a tenth of a minute
 				}
 				for _, x := range changes {
 					damaged[i] = g.bundle[i] ^ x
 					r := proof.Verify(trust, &digest, damaged)
 					if _, failed := r.FailedStep(); r.Verdict != proof.Invalid || !failed {
-						t.Errorf("byte %d of %d, %q to %q: %s: %s\n…%s…", i, len(damaged), g.bundle[i], damaged[i], r.Verdict, r.Summary, damaged[max(0, i-40):min(len(damaged), i+40)])
+						t.Errorf("byte %d of %d, %q to %q: %s: %s\n…%s…", i, len(damaged), g.bundle[i], damaged[i],
+							r.Verdict, r.Summary, damaged[max(0, i-40):min(len(damaged), i+40)])
 					}
 				}
 				damaged[i] = g.bundle[i]

@@ -52,6 +52,7 @@ const (
 	StepCheckpoint  StepName = "checkpoint"  // the log signed that size and root
 	StepAnchor      StepName = "anchor"      // a chain committed that checkpoint; one step each
 	StepConsistency StepName = "consistency" // another checkpoint of the same history; of bundles that carry one
+	StepStatus      StepName = "status"      // what the log says of the record's standing; of bundles that carry it
 	StepStanding    StepName = "standing"    // withdrawn or replaced
 )
 
@@ -73,7 +74,7 @@ type Step struct {
 	Status   Status       `json:"status"`
 	Reason   string       `json:"reason,omitempty"`   // stable code of why it did not pass
 	Detail   string       `json:"detail"`             // one English sentence
-	Strength string       `json:"strength,omitempty"` // anchors: self-proving or attested
+	Strength string       `json:"strength,omitempty"` // anchors and a status: self-proving or attested
 	Compared []Comparison `json:"compared,omitempty"`
 }
 
@@ -89,13 +90,15 @@ const (
 	WarnLateAnchor      = "late_anchor"           // dated long before anybody else vouched for it
 	WarnOneOrganization = "one_organization"      // one organization alone has the votes that vouch for the time
 	WarnResaved         = "resaved"               // the file was saved anew; its bytes were restored
+	WarnCertificate     = "certificate_revoked"   // the signer's, since a time after the record was anchored
 	WarnStandingAlone   = "standing_not_anchored" // no chain vouches for the withdrawal
 	WarnStandingLate    = "standing_late_anchor"  // a withdrawal dated long before its anchor
 )
 
 // Warnings are the codes of all warnings.
 func Warnings() []string {
-	return []string{WarnLateAnchor, WarnOneOrganization, WarnResaved, WarnStandingAlone, WarnStandingLate}
+	return []string{WarnLateAnchor, WarnOneOrganization, WarnResaved, WarnCertificate, WarnStandingAlone,
+		WarnStandingLate}
 }
 
 // Warning is something about evidence that holds.
@@ -131,20 +134,30 @@ type MovedReport struct {
 	Size uint64 `json:"size"` // of the log on the former chain
 }
 
-// The states of a [StandingReport] are [Revoked], [Superseded], and this one: a bundle that shows
-// neither cannot show that there is none.
-const StandingUnknown = "unknown"
+// The states of a [StandingReport] are [Revoked], [Superseded], and these two.
+const (
+	StandingUnknown = "unknown" // the bundle shows no end, and cannot show that there is none
+	StandingValid   = "valid"   // by the log's status the record had not ended as of a time
+)
 
 // StandingStates are all states of a [StandingReport].
-func StandingStates() []string { return []string{StandingUnknown, string(Revoked), string(Superseded)} }
+func StandingStates() []string {
+	return []string{StandingUnknown, StandingValid, string(Revoked), string(Superseded)}
+}
 
-// StandingReport says what became of a record later.
+// StandingReport says what became of a record later. Of a record whose end the log's status alone
+// shows there is neither the agency's date nor a reason.
 type StandingReport struct {
-	State      string `json:"state"`                // unknown, revoked or superseded
+	State      string `json:"state"`                // unknown, valid, revoked or superseded
 	At         string `json:"at,omitempty"`         // the agency's own date
 	AnchoredAt string `json:"anchoredAt,omitempty"` // others vouch for it since; absent where nobody does
 	Reason     string `json:"reason,omitempty"`
-	By         string `json:"by,omitempty"` // number of the record that replaces it
+	By         string `json:"by,omitempty"`        // number of the record that replaces it
+	AsOf       string `json:"asOf,omitempty"`      // the log's status is of then; absent where none was shown
+	VouchedBy  string `json:"vouchedBy,omitempty"` // chain, or application, that says so
+	Entries    uint64 `json:"entries,omitempty"`   // that the status covers: the first ones of the log
+
+	status told
 }
 
 // DocumentReport is what the statement says of the document. Its media type is the agency's word,
@@ -212,6 +225,11 @@ func (r *Report) JSON() []byte {
 	return b
 }
 
+// Passed reports whether a step of this name passed; of anchors one is enough.
+func (r *Report) Passed(name StepName) bool {
+	return slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Name == name && s.Status == Passed })
+}
+
 // FailedStep returns the step that decided: for an invalid bundle the first that speaks against
 // the evidence; else the first that failed.
 func (r *Report) FailedStep() (Step, bool) {
@@ -232,10 +250,12 @@ func (s Step) AgainstEvidence() bool {
 // Unchecked returns a report that says that nothing could be checked, and why. It is for
 // callers that lack the means before Verify can run.
 func Unchecked(why string) *Report {
-	return &Report{Format: ReportFormat, Verdict: Unverifiable, Summary: "This could not be checked now: " + why + ". It says nothing about the file.", Steps: []Step{}}
+	return &Report{Format: ReportFormat, Verdict: Unverifiable, Summary: "This could not be checked now: " + why +
+		". It says nothing about the file.", Steps: []Step{}}
 }
 
 // Missing returns the report for a digest that no record here has.
 func Missing() *Report {
-	return &Report{Format: ReportFormat, Verdict: NotFound, Summary: "There is no record of this file here.", Steps: []Step{}}
+	return &Report{Format: ReportFormat, Verdict: NotFound, Summary: "There is no record of this file here.",
+		Steps: []Step{}}
 }

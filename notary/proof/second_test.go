@@ -28,10 +28,12 @@ type finding struct {
 	Warnings                    []string // codes
 	AnchoredAt                  string
 	Anchors                     []string // kind, chain, height, time of those that passed
+	Standing                    string   // state, and of a status as of when, by whom, over how many entries
 }
 
 func findingOf(name string, r *proof.Report) finding {
-	f := finding{Name: name, Verdict: string(r.Verdict), AnchoredAt: r.AnchoredAt, Anchors: []string{}, Warnings: []string{}}
+	f := finding{Name: name, Verdict: string(r.Verdict), AnchoredAt: r.AnchoredAt, Anchors: []string{},
+		Warnings: []string{}}
 	if s, failed := r.FailedStep(); failed && r.Verdict == proof.Invalid {
 		f.Step, f.Reason = string(s.Name), s.Reason
 	}
@@ -41,6 +43,12 @@ func findingOf(name string, r *proof.Report) finding {
 	for _, w := range r.Warnings {
 		f.Warnings = append(f.Warnings, w.Code)
 	}
+	if st := r.Standing; st != nil {
+		f.Standing = st.State
+		if st.AsOf != "" {
+			f.Standing += fmt.Sprintf(" %s %s %d", st.AsOf, st.VouchedBy, st.Entries)
+		}
+	}
 	for _, a := range r.Anchors {
 		f.Anchors = append(f.Anchors, fmt.Sprintf("%s %s %d %s", a.Kind, a.Chain, a.Height, a.Time))
 	}
@@ -49,6 +57,9 @@ func findingOf(name string, r *proof.Report) finding {
 
 func runSecondVerifier(t *testing.T, dir string) []finding {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: the second verifier is not run")
+	}
 	for _, tool := range []string{"python3", "openssl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("this test needs the %s command: install the package %s", tool, tool)
@@ -102,18 +113,24 @@ func TestSecondVerifier(t *testing.T) {
 // TestSecondVerifierOnDamage compares both on evidence damaged at random, where the vectors'
 // authors may not have thought of something.
 func TestSecondVerifierOnDamage(t *testing.T) {
-	const count = 280
+	const count = 363
 	readSources(t)
 	committed := loadVectors(t)
 	set := &vectors.Set{Index: vectors.Index{Format: vectors.Format}, Files: map[string][]byte{
-		"trust-moved-before.json": committed.Files["trust-moved-before.json"], "trust.json": committed.Files["trust.json"], "trust-gateways.json": committed.Files["trust-gateways.json"], "document.pdf": committed.Files["document.pdf"]}}
+		"trust-moved-before.json": committed.Files["trust-moved-before.json"],
+		"trust.json":              committed.Files["trust.json"],
+		"trust-gateways.json":     committed.Files["trust-gateways.json"],
+		"document.pdf":            committed.Files["document.pdf"]}}
 	random := rand.New(rand.NewPCG(3, 4))
-	bundles := []string{"genuine", "attested-fabric-alone", "genuine-hand-over", "attested-fisco-later", "revoked", "attested-both", "consistency-later", "moved-old-trust"}
+	bundles := []string{"genuine", "attested-fabric-alone", "genuine-hand-over", "attested-fisco-later", "revoked",
+		"attested-both", "consistency-later", "moved-old-trust", "status-valid", "status-revoked",
+		"status-certificate-later"}
 	var want []finding
 	digest, size := sm.Sum(committed.Files["document.pdf"]), int64(len(committed.Files["document.pdf"]))
 	for i := range count {
 		name := bundles[i%len(bundles)]
-		v := vectors.Vector{Name: fmt.Sprint(i), Trust: "trust.json", Bundle: fmt.Sprintf("%d.json", i), Document: "document.pdf"}
+		v := vectors.Vector{Name: fmt.Sprint(i), Trust: "trust.json", Bundle: fmt.Sprintf("%d.json", i),
+			Document: "document.pdf"}
 		if strings.HasPrefix(name, "attested") {
 			v.Trust = "trust-gateways.json"
 		}

@@ -12,9 +12,9 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/anchorproof"
-	"stele/notary/bsnproof"
-	"stele/notary/canonical"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/bsnproof"
+	"stele/notary/proof/canonical"
 )
 
 // Formats of trust files: the value of the first key. Version 1 says whom to believe; version 2
@@ -94,7 +94,8 @@ var ErrTrust = errors.New("malformed trust roots")
 
 // ErrUnscoped reports several roots that do not all say for whom they speak: each of them could
 // speak for the others' agencies. It is wrapped together with [ErrTrust].
-var ErrUnscoped = errors.New("with several roots each must say for which agencies and logs it speaks (stele trust merge asks for it)")
+var ErrUnscoped = errors.New(
+	"with several roots each must say for which agencies and logs it speaks (stele trust merge asks for it)")
 
 const trustTime = time.RFC3339
 
@@ -283,7 +284,8 @@ func (c TrustedChain) Organization(key *sm.PublicKey) (TrustedMember, bool) {
 
 // checkPins reports whether what members of an epoch signed for a time keeps to the pinned epochs,
 // those that led to it being given, and the time at which the signers' term ended, where it did.
-func (c TrustedChain) checkPins(led []anchorproof.SignedEpoch, epoch uint64, at time.Time) (ended time.Time, err error) {
+func (c TrustedChain) checkPins(led []anchorproof.SignedEpoch, epoch uint64, at time.Time) (ended time.Time,
+	err error) {
 	for _, e := range led {
 		if e.Number <= uint64(len(c.Epochs)) && e.Hash() != c.Epochs[e.Number-1].Hash {
 			return ended, fmt.Errorf("it leads around epoch %d, which your trust roots pin", e.Number)

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"stele/crypto/signednote"
-	"stele/notary/anchorproof"
-	"stele/notary/canonical"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/canonical"
 )
 
 // encodeV1 writes:

@@ -9,8 +9,8 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/canonical"
-	"stele/notary/statement"
+	"stele/notary/proof/canonical"
+	"stele/notary/proof/statement"
 )
 
 // Limits of version 2.

@@ -10,18 +10,19 @@ import (
 
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/checkpoint"
-	"stele/notary/statement"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
 )
 
 // standing checks the entry that withdrew or replaced the record, by the same steps as the
-// record's own, and reports them as one. first is the record's own entry as it was checked.
-func (v *verifier) standing(b *Bundle, s statement.Statement, first entry) {
+// record's own, and reports them as one. first is the record's own entry as it was checked, and
+// says is what the log's status tells.
+func (v *verifier) standing(b *Bundle, s statement.Statement, first entry, says told) {
 	r := v.report
 	r.Standing = &StandingReport{State: StandingUnknown}
+	says.put(r.Standing)
 	if b.Standing == nil {
-		r.add(Step{Name: StepStanding, Status: NotChecked, Reason: noStatusProof,
-			Detail: "Whether the record was withdrawn or replaced, at any time, this bundle cannot show."})
+		r.add(says.standing(r.Standing))
 		return
 	}
 	later, err := statement.Parse(b.Standing.Statement)
@@ -30,6 +31,7 @@ func (v *verifier) standing(b *Bundle, s statement.Statement, first entry) {
 		return
 	}
 	st := &StandingReport{At: later.IssuedAt.Format(reportTime)}
+	says.put(st)
 	switch {
 	case later.Agency.Code != s.Agency.Code:
 		r.fail(StepStanding, "other_agency", "The later statement is of another agency.")
@@ -50,15 +52,42 @@ func (v *verifier) standing(b *Bundle, s statement.Statement, first entry) {
 	second := sv.evidence(b.Standing, later, b.UserID)
 	st.AnchoredAt = scratch.AnchoredAt
 	r.Standing = st
+	differs := says.differs(st.State == string(Superseded), b.Standing.Log.Index)
 	switch {
 	case !v.sameVoice(first, second, s.Agency.Code):
-		r.fail(StepStanding, "other_root", "The later statement is certified by another root than the record, which does not speak for this agency.")
+		r.fail(StepStanding, "other_root", "The later statement is certified by another root than the record, which "+
+			"does not speak for this agency.")
 	case second.origin != first.origin && second.origin != "" && first.origin != "":
 		r.fail(StepStanding, "other_log", "The later statement is in another log than the record.")
+	case differs != nil:
+		r.fail(StepStanding, differs.reason, differs.detail)
 	default:
 		r.add(standingStep(st, scratch.Steps))
 		v.warnStanding(scratch, later)
 	}
+}
+
+// standing is the step of a bundle without a later statement: the log's status says what became of the
+// record, or nothing does.
+func (t told) standing(st *StandingReport) Step {
+	switch {
+	case t.by == nil:
+		return Step{Name: StepStanding, Status: NotChecked, Reason: noStatusProof,
+			Detail: "Whether the record was withdrawn or replaced, at any time, this bundle cannot show."}
+	case t.ended == nil:
+		st.State = StandingValid
+		return Step{Name: StepStanding, Status: Passed, Compared: []Comparison{{"state", st.State}},
+			Detail: fmt.Sprintf("As of %s, by the log's status, the record was neither revoked nor replaced.",
+				st.AsOf)}
+	case t.ended.Superseded:
+		st.State = string(Superseded)
+	default:
+		st.State = string(Revoked)
+	}
+	return Step{Name: StepStanding, Status: Passed,
+		Detail: fmt.Sprintf("The log says that the record has ended, by its entry %d. The agency's reason and date "+
+			"are not in this bundle.", t.ended.Index),
+		Compared: []Comparison{{"state", st.State}, {"entry that says so", fmt.Sprint(t.ended.Index)}}}
 }
 
 // sameVoice reports whether a later statement may be certified as it is: by the record's own root,
@@ -73,7 +102,8 @@ func (v *verifier) sameVoice(first, second entry, code string) bool {
 
 // standingStep sums up the steps of a later statement.
 func standingStep(st *StandingReport, steps []Step) Step {
-	step := Step{Name: StepStanding, Status: Passed, Detail: "The agency's later statement about this record is signed, logged and holds.",
+	step := Step{Name: StepStanding, Status: Passed,
+		Detail:   "The agency's later statement about this record is signed, logged and holds.",
 		Compared: []Comparison{{"state", st.State}, {"the agency's date", st.At}}}
 	if st.AnchoredAt != "" {
 		step.Compared = append(step.Compared, Comparison{"vouched for, not later than", st.AnchoredAt})
@@ -95,12 +125,14 @@ func standingStep(st *StandingReport, steps []Step) Step {
 // warnStanding says what nobody but agency and log vouch for.
 func (v *verifier) warnStanding(scratch *Report, later statement.Statement) {
 	if scratch.AnchoredAt == "" {
-		v.report.warn(WarnStandingAlone, "No chain vouches for the agency's later statement: it is signed and in the log, and that is all.")
+		v.report.warn(WarnStandingAlone,
+			"No chain vouches for the agency's later statement: it is signed and in the log, and that is all.")
 	}
 	for _, w := range scratch.Warnings {
 		if w.Code == WarnLateAnchor {
-			v.report.warn(WarnStandingLate, fmt.Sprintf("The later statement is dated %s, and nobody but the agency vouches for a time before %s.",
-				later.IssuedAt.Format(reportTime), scratch.AnchoredAt))
+			v.report.warn(WarnStandingLate,
+				fmt.Sprintf("The later statement is dated %s, and nobody but the agency vouches for a time before %s.",
+					later.IssuedAt.Format(reportTime), scratch.AnchoredAt))
 		}
 	}
 }
@@ -137,9 +169,10 @@ func (r *Report) tally() tally {
 }
 
 // LeavesOpen reports whether a step leaves the evidence open: it was not checked, and more than a
-// file or a status proof is missing. A second checkpoint that could not be checked does not.
+// file or a status proof is missing. A second checkpoint or a status that could not be checked does not.
 func (s Step) LeavesOpen() bool {
-	return s.Status == NotChecked && s.Name != StepDocument && s.Name != StepConsistency && s.Reason != noStatusProof
+	return s.Status == NotChecked && s.Name != StepDocument && s.Name != StepConsistency && s.Name != StepStatus &&
+		s.Reason != noStatusProof
 }
 
 // decide sets verdict and summary from the steps. The order matters: evidence that does not
@@ -151,27 +184,69 @@ func (r *Report) decide(f *File) *Report {
 	switch {
 	case t.failed != nil:
 		r.Warnings = nil
-		r.set(Invalid, fmt.Sprintf("The evidence does not hold, so nothing can be said about the file. The step that failed is %q: %s", t.failed.Name, t.failed.Detail))
+		r.set(Invalid,
+			fmt.Sprintf("The evidence does not hold, so nothing can be said about the file. The step that failed "+
+				"is %q: %s", t.failed.Name, t.failed.Detail))
 	case t.unknown != nil:
 		r.Warnings = nil
-		r.set(Unverifiable, fmt.Sprintf("This could not be checked with your trust roots, which says nothing about the file: %s", t.unknown.Detail))
+		r.set(Unverifiable,
+			fmt.Sprintf("This could not be checked with your trust roots, which says nothing about the file: %s",
+				t.unknown.Detail))
 	case t.document == Failed:
-		r.set(Altered, fmt.Sprintf("This file is not the one that certificate %s was issued for: it was altered, or it is another file.", r.Number))
+		r.set(Altered,
+			fmt.Sprintf("This file is not the one that certificate %s was issued for: it was altered, or it is "+
+				"another file.", r.Number))
+	case r.Standing.endedByLog():
+		r.set(Verdict(r.Standing.State), r.endedText())
 	case r.Standing.State == string(Revoked):
-		r.set(Revoked, fmt.Sprintf("%s withdrew certificate %s, %s. Its reason: %s", r.Agency.Name, r.Number, r.Standing.when(), r.Standing.Reason))
+		r.set(Revoked, fmt.Sprintf("%s withdrew certificate %s, %s. Its reason: %s", r.Agency.Name, r.Number,
+			r.Standing.when(), r.Standing.Reason))
 	case r.Standing.State == string(Superseded):
-		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s by %s, %s%s", r.Agency.Name, r.Number, r.Standing.By, r.Standing.when(), because(r.Standing.Reason)))
+		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s by %s, %s%s", r.Agency.Name, r.Number, r.Standing.By,
+			r.Standing.when(), because(r.Standing.Reason)))
 	case t.anchors == 0:
-		r.set(Pending, fmt.Sprintf("%s signed this record and it is in the log. The bundle shows no anchor: no chain vouches for it in there. Anchoring usually takes a few seconds. The agency's own date is %s.", r.Agency.Name, r.IssuedAt))
+		r.set(Pending, fmt.Sprintf("%s signed this record and it is in the log. The bundle shows no anchor: no chain "+
+			"vouches for it in there. Anchoring usually takes a few seconds. The agency's own date is %s.",
+			r.Agency.Name, r.IssuedAt))
 	case t.anchored == 0:
-		r.set(Unverifiable, "The record's anchors are on chains that are not among your trust roots. It says nothing about the file.")
+		r.set(Unverifiable, "The record's anchors are on chains that are not among your trust roots. It says nothing "+
+			"about the file.")
 	case f == nil:
-		r.set(Unverifiable, fmt.Sprintf("The evidence of certificate %s holds, but no file was compared with it.", r.Number))
+		r.set(Unverifiable, fmt.Sprintf("The evidence of certificate %s holds, but no file was compared with it.",
+			r.Number))
 	default:
-		r.set(Genuine, fmt.Sprintf("This file is exactly the one that %s registered. %s The agency's own date is %s.", r.Agency.Name, r.anchoredText(), r.IssuedAt))
-		r.Proves = provesText
+		r.set(Genuine,
+			fmt.Sprintf("This file is exactly the one that %s registered. %s The agency's own date is %s.%s",
+				r.Agency.Name, r.anchoredText(), r.IssuedAt, r.Standing.validText()))
+		r.Proves = provesText + provesNoStanding
+		if r.Standing.State == StandingValid {
+			r.Proves = provesText + fmt.Sprintf(provesAsOf, r.Standing.AsOf)
+		}
 	}
 	return r
+}
+
+// endedByLog reports whether the log's status alone shows that the record ended.
+func (s *StandingReport) endedByLog() bool { return s.status.ended != nil && s.At == "" }
+
+// endedText says what the log's status shows of a record that ended.
+func (r *Report) endedText() string {
+	what := "revoked"
+	if r.Standing.State == string(Superseded) {
+		what = "replaced"
+	}
+	return fmt.Sprintf("Certificate %s of %s was %s: entry %d of the log says so, by the log's status as of %s, %s. "+
+		"The reason and the agency's date are not in this bundle.", r.Number, r.Agency.Name, what,
+		r.Standing.status.ended.Index, r.Standing.AsOf, r.Standing.status.by.report.vouch())
+}
+
+// validText says as of when a record had not ended, and on whose word; nothing where that is not known.
+func (s *StandingReport) validText() string {
+	if s.State != StandingValid {
+		return ""
+	}
+	return fmt.Sprintf(" As of %s, by the log's status, %s, it was neither revoked nor replaced.", s.AsOf,
+		s.status.by.report.vouch())
 }
 
 // when says since when a record is withdrawn or replaced, and on whose word.
@@ -184,11 +259,15 @@ func (s *StandingReport) when() string {
 
 // anchoredText says not later than when the record was in the log, and on whose word.
 func (r *Report) anchoredText() string {
-	a := r.Headline()
+	return fmt.Sprintf("It was in the log not later than %s, %s.", r.AnchoredAt, r.Headline().vouch())
+}
+
+// vouch says on whose word the anchor's time is.
+func (a *AnchorReport) vouch() string {
 	if a.Strength == Attested {
-		return fmt.Sprintf("It was in the log not later than %s, which the gateway %q alone attests.", r.AnchoredAt, a.Gateway)
+		return fmt.Sprintf("which the gateway %q alone attests", a.Gateway)
 	}
-	return fmt.Sprintf("It was in the log not later than %s, vouched for by %s.", r.AnchoredAt, a.Vouchers())
+	return "vouched for by " + a.Vouchers()
 }
 
 // Vouchers counts those that cosigned a self-proving anchor: organizations where the trust roots
@@ -219,10 +298,12 @@ func (r *Report) OnWordOf() string {
 
 func (r *Report) set(v Verdict, summary string) { r.Verdict, r.Summary = v, summary }
 
-var stepOrder = []StepName{StepBundle, StepDocument, StepFields, StepStatement, StepCertificate, StepInclusion, StepCheckpoint, StepAnchor, StepConsistency, StepStanding}
+var stepOrder = []StepName{StepBundle, StepDocument, StepFields, StepStatement, StepCertificate, StepInclusion,
+	StepCheckpoint, StepAnchor, StepConsistency, StepStatus, StepStanding}
 
 func (r *Report) sortSteps() {
-	slices.SortStableFunc(r.Steps, func(a, b Step) int { return slices.Index(stepOrder, a.Name) - slices.Index(stepOrder, b.Name) })
+	slices.SortStableFunc(r.Steps,
+		func(a, b Step) int { return slices.Index(stepOrder, a.Name) - slices.Index(stepOrder, b.Name) })
 }
 
 func (r *Report) add(s Step) { r.Steps = append(r.Steps, s) }
@@ -246,7 +327,8 @@ func (r *Report) skip(n StepName, reason, detail string) {
 // skipAfter marks every other step as skipped: nothing could be read.
 func (r *Report) skipAfter(failed StepName) {
 	for _, n := range stepOrder {
-		if n != StepConsistency && !slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Name == n }) {
+		known := slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Name == n })
+		if n != StepConsistency && n != StepStatus && !known {
 			r.skip(n, "unreadable", fmt.Sprintf("Nothing to check: the %s cannot be read.", failed))
 		}
 	}
@@ -256,7 +338,8 @@ func (r *Report) skipAfter(failed StepName) {
 // that version 1 knows. The literal comparison leaves no second spelling.
 func anchorKind(raw []byte) string {
 	for _, kind := range []string{KindEgov, KindBSNFabric, KindBSNFISCO} {
-		if rest, ok := bytes.CutPrefix(raw, []byte(`{"kind":"`+kind+`"`)); ok && len(rest) > 0 && (rest[0] == ',' || rest[0] == '}') {
+		if rest, ok := bytes.CutPrefix(raw, []byte(`{"kind":"`+kind+`"`)); ok && len(rest) > 0 &&
+			(rest[0] == ',' || rest[0] == '}') {
 			return kind
 		}
 	}
@@ -271,7 +354,8 @@ func signedByStranger(note []byte, c checkpoint.Checkpoint, known []*signednote.
 	enc, ok := strings.CutPrefix(string(note), c.Text()+"\n— "+c.Origin+" ")
 	enc, end := strings.CutSuffix(enc, "\n")
 	raw, err := base64.StdEncoding.Strict().DecodeString(enc)
-	if !ok || !end || err != nil || base64.StdEncoding.EncodeToString(raw) != enc || len(raw) < 4 || !sm.CanonicalSignature(raw[4:]) {
+	if !ok || !end || err != nil || base64.StdEncoding.EncodeToString(raw) != enc || len(raw) < 4 ||
+		!sm.CanonicalSignature(raw[4:]) {
 		return false
 	}
 	id := binary.BigEndian.Uint32(raw)

@@ -10,8 +10,9 @@ import (
 // "agency C", "log L"; "unread" is one without a single step, "bare" one that lacks only the file.
 func of(text string) *Report {
 	words := strings.Fields(text)
-	r := &Report{Verdict: Verdict(words[0]), Agency: &AgencyReport{Code: "A"}, Standing: &StandingReport{State: "valid"},
-		Log: &LogReport{Origin: "L"}, Steps: []Step{{Name: StepBundle, Status: Passed}}}
+	r := &Report{Verdict: Verdict(words[0]), Agency: &AgencyReport{Code: "A"},
+		Standing: &StandingReport{State: "valid"},
+		Log:      &LogReport{Origin: "L"}, Steps: []Step{{Name: StepBundle, Status: Passed}}}
 	switch words[0] {
 	case "unread":
 		return Unchecked("a part of the service is out of reach")
@@ -63,7 +64,8 @@ func TestRank(t *testing.T) {
 		"out of reach, and one in force":       {"unread | genuine 1", "genuine 1 | unread"},
 		"out of reach, and one withdrawn":      {"revoked 1 | unread", "unread | revoked 1"},
 		"unknown roots say nothing":            {"unverifiable 2 | revoked 1", "revoked 1 | unverifiable 2"},
-		"records that replaced each other":     {"superseded 1 by 2 | superseded 2 by 1", "superseded 1 | superseded 2"},
+		"records that replaced each other": {"superseded 1 by 2 | superseded 2 by 1",
+			"superseded 1 | superseded 2"},
 		"every verdict": {"invalid 7 | unverifiable 6 | altered 5 | revoked 4 | superseded 3 | pending 2 | genuine 1",
 			"genuine 1 | pending 2 | superseded 3 | revoked 4 | altered 5 | unverifiable 6 | invalid 7"},
 		"a verdict of a later program is last": {"refined 1 | invalid 2", "invalid 2 | refined 1"},

@@ -10,9 +10,9 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
 )
 
 const (
@@ -22,7 +22,10 @@ const (
 	// cannot have been anchored, withdrawn or replaced before it was issued.
 	clockTolerance = anchorproof.ClockTolerance
 
-	provesText = "This digest was registered by this agency and was in the log at that time. It does not prove that what the document says is true, nor that it was not withdrawn."
+	provesText = "This digest was registered by this agency and was in the log at that time. It does not prove that " +
+		"what the document says is true, nor "
+	provesNoStanding = "that it was not withdrawn."
+	provesAsOf       = "what became of the record after %s."
 )
 
 // File is what is known of a document that is compared with a bundle.
@@ -63,7 +66,8 @@ func VerifyFile(trust *Trust, f *File, bundle []byte) *Report {
 		return r.decide(f)
 	}
 	if resaved {
-		r.warn(WarnResaved, "Another program saved the bundle anew; the bytes that were issued could be restored and were checked.")
+		r.warn(WarnResaved,
+			"Another program saved the bundle anew; the bytes that were issued could be restored and were checked.")
 	}
 	r.describe(s)
 	r.checkDocument(s, f)
@@ -74,7 +78,7 @@ func VerifyFile(trust *Trust, f *File, bundle []byte) *Report {
 	v := verifier{trust: trust, report: r}
 	first := v.evidence(&b.Evidence, s, b.UserID)
 	v.consistency(b, first)
-	v.standing(b, s, first)
+	v.standing(b, s, first, v.status(b, s, first))
 	return r.decide(f)
 }
 
@@ -96,16 +100,19 @@ func (r *Report) checkDocument(s statement.Statement, f *File) {
 	}
 	step.Compared = []Comparison{{"SM3 of the file", f.SM3.String()}, want}
 	if f.SM3 != s.Document.SM3 {
-		step.Status, step.Reason, step.Detail = Failed, "digest_differs", "The file is not the one that this record was issued for."
+		step.Status, step.Reason, step.Detail = Failed, "digest_differs",
+			"The file is not the one that this record was issued for."
 		r.add(step)
 		return
 	}
 	if f.Size >= 0 {
 		r.Document.SizeCompared = true
-		step.Compared = append(step.Compared, Comparison{"size of the file", fmt.Sprint(f.Size)}, Comparison{"size in the statement", fmt.Sprint(s.Document.Size)})
+		step.Compared = append(step.Compared, Comparison{"size of the file", fmt.Sprint(f.Size)},
+			Comparison{"size in the statement", fmt.Sprint(s.Document.Size)})
 		if uint64(f.Size) != s.Document.Size {
 			step.Status, step.Reason = Failed, "size_differs"
-			step.Detail = fmt.Sprintf("The file with this digest has %d bytes; the agency's statement says %d.", f.Size, s.Document.Size)
+			step.Detail = fmt.Sprintf("The file with this digest has %d bytes; the agency's statement says %d.", f.Size,
+				s.Document.Size)
 		}
 	}
 	r.add(step)
@@ -120,8 +127,10 @@ func (r *Report) checkFields(s statement.Statement, shown []Disclosed) {
 			return
 		}
 		if got := statement.Commitment(f.Salt, f.Name, f.Value); got != want {
-			r.add(Step{Name: StepFields, Status: Failed, Reason: "commitment_differs", Detail: fmt.Sprintf("The attribute %q is not the one that was signed.", f.Name),
-				Compared: []Comparison{{"commitment of what is shown", got.String()}, {"commitment in the statement", want.String()}}})
+			r.add(Step{Name: StepFields, Status: Failed, Reason: "commitment_differs",
+				Detail: fmt.Sprintf("The attribute %q is not the one that was signed.", f.Name),
+				Compared: []Comparison{{"commitment of what is shown", got.String()},
+					{"commitment in the statement", want.String()}}})
 			return
 		}
 		values[f.Name] = f.Value
@@ -129,7 +138,8 @@ func (r *Report) checkFields(s statement.Statement, shown []Disclosed) {
 	if len(values) > 0 {
 		r.Fields = values
 	}
-	r.pass(StepFields, fmt.Sprintf("%d of %d attributes are shown; each is the one that was signed.", len(shown), len(s.Fields)))
+	r.pass(StepFields, fmt.Sprintf("%d of %d attributes are shown; each is the one that was signed.", len(shown),
+		len(s.Fields)))
 }
 
 // verifier runs the steps that need trust roots. Its report is the record's own, or a
@@ -178,11 +188,14 @@ func (v *verifier) signature(e *Evidence, signer *pki.Certificate, userID string
 	case userID != sm.UserID:
 		v.report.fail(StepStatement, "user_id", fmt.Sprintf("The SM2 user id must be %s.", sm.UserID))
 	case !signer.PublicKey().Verify(e.Statement, e.Signature):
-		v.report.add(Step{Name: StepStatement, Status: Failed, Reason: "bad_signature", Detail: "The signature over the statement does not verify under the signer's certificate.",
+		v.report.add(Step{Name: StepStatement, Status: Failed, Reason: "bad_signature",
+			Detail:   "The signature over the statement does not verify under the signer's certificate.",
 			Compared: []Comparison{{"signer's certificate (SM3)", sm.Sum(e.Certificates[0]).String()}}})
 	default:
-		v.report.add(Step{Name: StepStatement, Status: Passed, Detail: "The statement bears a valid SM2 signature of the signer.",
-			Compared: []Comparison{{"SM3 of the statement", sm.Sum(e.Statement).String()}, {"signature", b64(e.Signature)}, {"SM2 user id", userID}}})
+		v.report.add(Step{Name: StepStatement, Status: Passed,
+			Detail: "The statement bears a valid SM2 signature of the signer.",
+			Compared: []Comparison{{"SM3 of the statement", sm.Sum(e.Statement).String()},
+				{"signature", b64(e.Signature)}, {"SM2 user id", userID}}})
 	}
 }
 
@@ -190,8 +203,9 @@ func (v *verifier) signature(e *Evidence, signer *pki.Certificate, userID string
 // agency's word, and that nothing in it had expired when others first vouched for the signature:
 // after that anybody who found the key could have made it.
 func (v *verifier) certificate(e *Evidence, s statement.Statement, signer *pki.Certificate, in entry) {
-	step := Step{Name: StepCertificate, Status: Passed, Compared: []Comparison{{"certificate holder", signer.Subject().Organization},
-		{"holder's credit code", signer.Code()}, {"SM3 of the certificate", sm.Sum(e.Certificates[0]).String()}}}
+	step := Step{Name: StepCertificate, Status: Passed,
+		Compared: []Comparison{{"certificate holder", signer.Subject().Organization},
+			{"holder's credit code", signer.Code()}, {"SM3 of the certificate", sm.Sum(e.Certificates[0]).String()}}}
 	end := func(status Status, reason, detail string) {
 		step.Status, step.Reason, step.Detail = status, reason, detail
 		v.report.add(step)
@@ -216,13 +230,18 @@ func (v *verifier) certificate(e *Evidence, s statement.Statement, signer *pki.C
 	case err != nil:
 		end(Failed, "bad_certificate", err.Error())
 	case !root.speaksFor(s.Agency.Code, in.origin):
-		end(NotChecked, "out_of_scope", "By your trust roots, the root of this certificate does not speak for this agency in this log.")
+		end(NotChecked, "out_of_scope",
+			"By your trust roots, the root of this certificate does not speak for this agency in this log.")
 	case headline == nil:
-		end(Passed, "", "The signer's certificate was valid at the time that the statement gives, for which the agency alone vouches yet.")
+		end(Passed, "", "The signer's certificate was valid at the time that the statement gives, for which the "+
+			"agency alone vouches yet.")
 	case expired(e.Certificates, headline.at):
-		end(NotChecked, "expired_at_anchor", fmt.Sprintf("The signer's certificate had expired at %s, when the record is first vouched for: whether it was valid when the statement was signed cannot be known.", headline.report.Time))
+		end(NotChecked, "expired_at_anchor", fmt.Sprintf("The signer's certificate had expired at %s, when the "+
+			"record is first vouched for: whether it was valid when the statement was signed cannot be known.",
+			headline.report.Time))
 	default:
-		end(Passed, "", "The signer's certificate was valid at the time that the statement gives, and still when the record was anchored.")
+		end(Passed, "", "The signer's certificate was valid at the time that the statement gives, and still when the "+
+			"record was anchored.")
 	}
 }
 
@@ -243,11 +262,14 @@ func (v *verifier) inclusion(e *Evidence) (checkpoint.Checkpoint, bool) {
 		return c, false
 	}
 	leaf := e.LeafHash()
-	compared := []Comparison{{"leaf", leaf.String()}, {"index", fmt.Sprint(e.Log.Index)}, {"size of the log", fmt.Sprint(c.Size)}, {"root", c.Root.String()}}
+	compared := []Comparison{{"leaf", leaf.String()}, {"index", fmt.Sprint(e.Log.Index)},
+		{"size of the log", fmt.Sprint(c.Size)}, {"root", c.Root.String()}}
 	if err := merkle.VerifyInclusion(e.Log.Index, c.Size, leaf, e.Log.Path, c.Root); err != nil {
-		v.report.add(Step{Name: StepInclusion, Status: Failed, Reason: "not_included", Detail: err.Error(), Compared: compared})
+		v.report.add(Step{Name: StepInclusion, Status: Failed, Reason: "not_included", Detail: err.Error(),
+			Compared: compared})
 	} else {
-		v.report.add(Step{Name: StepInclusion, Status: Passed, Detail: "The entry is in the log, at this place, under this root.", Compared: compared})
+		v.report.add(Step{Name: StepInclusion, Status: Passed,
+			Detail: "The entry is in the log, at this place, under this root.", Compared: compared})
 	}
 	v.report.Log = &LogReport{Origin: c.Origin, Index: e.Log.Index, Size: c.Size}
 	return c, true
@@ -265,22 +287,26 @@ func (v *verifier) checkpoint(note []byte, c checkpoint.Checkpoint, s statement.
 	if h := headlineOf(anchors); h != nil {
 		at = h.at
 	}
-	step := Step{Name: StepCheckpoint, Compared: []Comparison{{"log", c.Origin}, {"size", fmt.Sprint(c.Size)}, {"root", c.Root.String()}}}
+	step := Step{Name: StepCheckpoint, Compared: []Comparison{{"log", c.Origin}, {"size", fmt.Sprint(c.Size)},
+		{"root", c.Root.String()}}}
 	keys := append(slices.Clone(pinned), newKeys(pinned, proven)...)
 	_, by, err := checkpoint.Open(note, keys...)
 	switch {
 	case err == nil && contains(pinned, by) && !v.trust.logKeyValid(by, s.IssuedAt, at):
-		step.Status, step.Reason, step.Detail = Failed, "key_not_valid", "The log's key was not valid between the time of the statement and that of the anchor."
+		step.Status, step.Reason, step.Detail = Failed, "key_not_valid",
+			"The log's key was not valid between the time of the statement and that of the anchor."
 	case err == nil:
 		step.Status, step.Detail = Passed, "The log signed this size and root."
 	case len(proven) > 0 || !signedByStranger(note, c, keys):
-		step.Status, step.Reason, step.Detail = Failed, "bad_signature", "The checkpoint is not signed by a key of this log."
+		step.Status, step.Reason, step.Detail = Failed, "bad_signature",
+			"The checkpoint is not signed by a key of this log."
 	case len(keys) == 0:
 		step.Status, step.Reason = NotChecked, "unknown_log"
 		step.Detail = fmt.Sprintf("The log %q is not among your trust roots.", c.Origin)
 	default:
 		step.Status, step.Reason = NotChecked, "unknown_log_key"
-		step.Detail = fmt.Sprintf("The checkpoint is signed with a key of the log %q that is not among your trust roots.", c.Origin)
+		step.Detail = fmt.Sprintf(
+			"The checkpoint is signed with a key of the log %q that is not among your trust roots.", c.Origin)
 	}
 	v.report.add(step)
 }

@@ -16,7 +16,7 @@ import (
 	"stele/notary/proof/prooftest"
 )
 
-func status(r *proof.Report, name proof.StepName) proof.Step {
+func stepOf(r *proof.Report, name proof.StepName) proof.Step {
 	i := slices.IndexFunc(r.Steps, func(s proof.Step) bool { return s.Name == name })
 	if i < 0 {
 		return proof.Step{}
@@ -40,20 +40,24 @@ func TestReportOfAGenuineBundle(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	want := []proof.StepName{proof.StepBundle, proof.StepDocument, proof.StepFields, proof.StepStatement, proof.StepCertificate,
+	want := []proof.StepName{proof.StepBundle, proof.StepDocument, proof.StepFields, proof.StepStatement,
+		proof.StepCertificate,
 		proof.StepInclusion, proof.StepCheckpoint, proof.StepAnchor, proof.StepStanding}
 	if !slices.Equal(names, want) {
 		t.Errorf("steps are %v", names)
 	}
-	if r.Document.SM3 != digest.String() || r.Document.Size != 10 || r.Agency.Name != w.Agency.Name || r.Agency.Code != w.Agency.Code ||
-		r.Log.Origin != w.Origin() || r.Log.Index != 2 || r.Log.Size != 3 || len(r.Fields) != 3 || r.Standing.State != proof.StandingUnknown {
+	if r.Document.SM3 != digest.String() || r.Document.Size != 10 || r.Agency.Name != w.Agency.Name ||
+		r.Agency.Code != w.Agency.Code ||
+		r.Log.Origin != w.Origin() || r.Log.Index != 2 || r.Log.Size != 3 || len(r.Fields) != 3 ||
+		r.Standing.State != proof.StandingUnknown {
 		t.Errorf("%s", r.JSON())
 	}
 	a := r.Anchors[0]
-	if len(r.Anchors) != 1 || a.Strength != proof.SelfProving || len(a.Cosigners) != 4 || a.Power != 40 || a.TotalPower != 40 || a.Time != r.AnchoredAt {
+	if len(r.Anchors) != 1 || a.Strength != proof.SelfProving || len(a.Cosigners) != 4 || a.Power != 40 ||
+		a.TotalPower != 40 || a.Time != r.AnchoredAt {
 		t.Errorf("%+v", r.Anchors)
 	}
-	if status(r, proof.StepAnchor).Strength != proof.SelfProving {
+	if stepOf(r, proof.StepAnchor).Strength != proof.SelfProving {
 		t.Error("the step does not say how strong the anchor is")
 	}
 }
@@ -67,7 +71,8 @@ func TestVerifyWithoutMeans(t *testing.T) {
 		t.Errorf("without trust roots: %s", r.Verdict)
 	}
 	r := proof.Verify(w.Trust(), nil, bundle)
-	if s := status(r, proof.StepDocument); r.Verdict != proof.Unverifiable || s.Status != proof.NotChecked || r.Proves != "" {
+	if s := stepOf(r, proof.StepDocument); r.Verdict != proof.Unverifiable || s.Status != proof.NotChecked ||
+		r.Proves != "" {
 		t.Errorf("without a file: %s, %+v", r.Verdict, s)
 	}
 	for _, s := range r.Steps {
@@ -77,7 +82,8 @@ func TestVerifyWithoutMeans(t *testing.T) {
 	}
 	for _, r := range []*proof.Report{proof.Unchecked("the service did not answer"), proof.Missing()} {
 		var back proof.Report
-		if err := json.Unmarshal(r.JSON(), &back); err != nil || back.Steps == nil || back.Summary == "" || back.Format != proof.ReportFormat {
+		if err := json.Unmarshal(r.JSON(), &back); err != nil || back.Steps == nil || back.Summary == "" ||
+			back.Format != proof.ReportFormat {
 			t.Errorf("%s: %v", r.JSON(), err)
 		}
 	}
@@ -94,7 +100,8 @@ func TestFailedStepIsTheOneThatDecided(t *testing.T) {
 	}
 	b.Signature[len(b.Signature)-1] ^= 1
 	r := proof.Verify(w.Trust(), &other, b.Encode())
-	if s, failed := r.FailedStep(); r.Verdict != proof.Invalid || !failed || s.Name != proof.StepStatement || !strings.Contains(r.Summary, s.Detail) {
+	if s, failed := r.FailedStep(); r.Verdict != proof.Invalid || !failed || s.Name != proof.StepStatement ||
+		!strings.Contains(r.Summary, s.Detail) {
 		t.Errorf("invalid: %+v: %s", s, r.Summary)
 	}
 }
@@ -140,11 +147,14 @@ func TestCertificatesOfOurAuthority(t *testing.T) {
 	rootKey, err := sm.GenerateKey()
 	fatalIfErr(t, err)
 	name := pki.Name{Country: "CN", Organization: "江城市数据局", CommonName: "存证根证书"}
-	root, err := pki.NewRoot(pki.RootRequest{Subject: name, NotBefore: prooftest.RootNotBefore, NotAfter: prooftest.RootNotAfter}, rootKey)
+	root, err := pki.NewRoot(pki.RootRequest{Subject: name, NotBefore: prooftest.RootNotBefore,
+		NotAfter: prooftest.RootNotAfter}, rootKey)
 	fatalIfErr(t, err)
 	w := prooftest.New(prooftest.Options{})
-	agency, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: w.Agency.Name, Code: w.Agency.Code},
-		NotBefore: prooftest.AgencyNotBefore, NotAfter: prooftest.AgencyNotAfter, PublicKey: w.Agency.Key.Public()}, root, rootKey)
+	agency, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency,
+		Subject:   pki.Name{Country: "CN", Organization: w.Agency.Name, Code: w.Agency.Code},
+		NotBefore: prooftest.AgencyNotBefore, NotAfter: prooftest.AgencyNotAfter, PublicKey: w.Agency.Key.Public()},
+		root, rootKey)
 	fatalIfErr(t, err)
 	w.Root.DER, w.Agency.Certificates = root, [][]byte{agency, root}
 	document := []byte("a document")
@@ -169,7 +179,8 @@ func TestEarliestAnchorLeads(t *testing.T) {
 	trust.Chains = append(trust.Chains, second.Trust().Chains...)
 	digest := sm.Sum(document)
 	report := proof.Verify(trust, &digest, first.Bundle(r, c, first.Anchor(c), early).Encode())
-	if report.Verdict != proof.Genuine || len(report.Anchors) != 2 || report.AnchoredAt != report.Anchors[1].Time || report.AnchoredBy != report.Anchors[1].Chain || report.Headline() != &report.Anchors[1] {
+	if report.Verdict != proof.Genuine || len(report.Anchors) != 2 || report.AnchoredAt != report.Anchors[1].Time ||
+		report.AnchoredBy != report.Anchors[1].Chain || report.Headline() != &report.Anchors[1] {
 		t.Errorf("%s", report.JSON())
 	}
 }
@@ -190,7 +201,8 @@ func TestLogKeyChanges(t *testing.T) {
 	if err := trust.ChangeLogKey(next, w.Now, time.Minute); !errors.Is(err, proof.ErrTrust) {
 		t.Error("one key twice:", err)
 	}
-	if trust, err = proof.ParseTrust(trust.Encode()); err != nil || trust.LogKey(w.Origin()).KeyHash() != next.KeyHash() || len(trust.LogKeys(w.Origin())) != 2 {
+	if trust, err = proof.ParseTrust(trust.Encode()); err != nil ||
+		trust.LogKey(w.Origin()).KeyHash() != next.KeyHash() || len(trust.LogKeys(w.Origin())) != 2 {
 		t.Fatal(err)
 	}
 	w.Tick(time.Hour)
@@ -201,10 +213,13 @@ func TestLogKeyChanges(t *testing.T) {
 	for name, c := range map[string]struct {
 		bundle []byte
 		want   proof.Verdict
-	}{"the former key before": {before, proof.Pending}, "the next key after": {after, proof.Pending}, "the former key after": {late, proof.Invalid}} {
-		if report := proof.Verify(trust, &digest, c.bundle); report.Verdict != c.want {
-			t.Errorf("%s: %s: %s", name, report.Verdict, report.Summary)
-		}
+	}{"the former key before": {before, proof.Pending}, "the next key after": {after, proof.Pending},
+		"the former key after": {late, proof.Invalid}} {
+		t.Run(name, func(t *testing.T) {
+			if report := proof.Verify(trust, &digest, c.bundle); report.Verdict != c.want {
+				t.Errorf("%s: %s: %s", name, report.Verdict, report.Summary)
+			}
+		})
 	}
 }
 
@@ -233,7 +248,8 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(set.Files[name+".json"])))
 			for b.Loop() {
-				if v := proof.Verify(trust, &digest, set.Files[name+".json"]).Verdict; v != proof.Genuine && v != proof.Revoked {
+				if v := proof.Verify(trust, &digest, set.Files[name+".json"]).Verdict; v != proof.Genuine &&
+					v != proof.Revoked {
 					b.Fatal(v)
 				}
 			}

@@ -16,6 +16,9 @@ import (
 // TestVectorsInWebAssembly runs the same verification in node and compares every report
 // byte for byte: the browser must not find otherwise than the server.
 func TestVectorsInWebAssembly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs node")
+	}
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Fatal("this test needs the node command, version 18 or later: install the package nodejs")
 	}
@@ -34,7 +37,9 @@ func TestVectorsInWebAssembly(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build for js/wasm: %v\n%s", err, out)
 	}
-	compareInWebAssembly(t, exec.Command(filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "go_js_wasm_exec"), program, vectorsDir), loadVectors(t))
+	compareInWebAssembly(t,
+		exec.Command(filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "go_js_wasm_exec"), program,
+			vectorsDir), loadVectors(t))
 }
 
 func compareInWebAssembly(t *testing.T, run *exec.Cmd, set *vectors.Set) {

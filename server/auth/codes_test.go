@@ -90,9 +90,12 @@ func TestWrongCodesOfMany(t *testing.T) {
 }
 
 func TestClientNetwork(t *testing.T) {
-	for in, want := range map[string]string{"192.0.2.1:80": "192.0.2.1", "[2001:db8::1:2:3:4]:80": "2001:db8::", "odd": "odd"} {
-		if got := clientNetwork(in); got != want {
-			t.Errorf("%s: %s", in, got)
-		}
+	for in, want := range map[string]string{"192.0.2.1:80": "192.0.2.1", "[2001:db8::1:2:3:4]:80": "2001:db8::",
+		"odd": "odd"} {
+		t.Run(in, func(t *testing.T) {
+			if got := clientNetwork(in); got != want {
+				t.Errorf("%s: %s", in, got)
+			}
+		})
 	}
 }

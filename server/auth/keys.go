@@ -82,8 +82,10 @@ func NewKeys(store Store, now func() time.Time) *Keys {
 }
 
 var (
-	errUnauthorized = notary.Errorf(notary.CodeUnauthorized, "A valid API key is needed: send 'Authorization: Bearer <key>'.")
-	errNetwork      = notary.Errorf(notary.CodeForbidden, "This key may not be used from your address; its networks are set by the agency.")
+	errUnauthorized = notary.Errorf(notary.CodeUnauthorized,
+		"A valid API key is needed: send 'Authorization: Bearer <key>'.")
+	errNetwork = notary.Errorf(notary.CodeForbidden,
+		"This key may not be used from your address; its networks are set by the agency.")
 )
 
 // Authenticate returns the key behind an Authorization header that came from an address.
@@ -115,7 +117,8 @@ func (k *Keys) authenticate(ctx context.Context, header string) (notary.APIKey, 
 	}
 	key, err := k.store.FindKey(ctx, id)
 	if err != nil && !errors.Is(err, notary.ErrNotFound) {
-		return notary.APIKey{}, notary.Wrap(notary.CodeUnavailable, err, "Keys cannot be checked at the moment; try again.")
+		return notary.APIKey{}, notary.Wrap(notary.CodeUnavailable, err,
+			"Keys cannot be checked at the moment; try again.")
 	}
 	// The comparison is made in constant time, and also for a key that does not exist.
 	same := subtle.ConstantTimeCompare(digest[:], key.Digest[:]) == 1

@@ -45,16 +45,20 @@ func TestAuthenticate(t *testing.T) {
 	}
 	for header, ok := range map[string]bool{
 		"Bearer " + text: true, "bearer " + text: true,
-		"": false, "Bearer ": false, "Bearer": false, text: false, "Basic " + text: false, "Bearer " + other: false, "Bearer " + text + "x": false,
-		"Bearer " + text[:len(text)-1]: false, "Bearer stele__": false, "Bearer stele_" + k.ID + "_": false, "Bearer " + strings.Repeat("a", 10_000): false,
+		"": false, "Bearer ": false, "Bearer": false, text: false, "Basic " + text: false, "Bearer " + other: false,
+		"Bearer " + text + "x":         false,
+		"Bearer " + text[:len(text)-1]: false, "Bearer stele__": false, "Bearer stele_" + k.ID + "_": false,
+		"Bearer " + strings.Repeat("a", 10_000): false,
 	} {
-		got, err := keys.Authenticate(t.Context(), header, "192.0.2.1:9")
-		if ok != (err == nil) || ok && got.AgencyID != "agency" {
-			t.Errorf("%.80q: %+v %v", header, got, err)
-		}
-		if !ok && notary.CodeOf(err) != notary.CodeUnauthorized {
-			t.Errorf("%.80q: %v", header, err)
-		}
+		t.Run(header, func(t *testing.T) {
+			got, err := keys.Authenticate(t.Context(), header, "192.0.2.1:9")
+			if ok != (err == nil) || ok && got.AgencyID != "agency" {
+				t.Errorf("%.80q: %+v %v", header, got, err)
+			}
+			if !ok && notary.CodeOf(err) != notary.CodeUnauthorized {
+				t.Errorf("%.80q: %v", header, err)
+			}
+		})
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 // UsageStore keeps what keys used. Methods are safe for concurrent use.
 type UsageStore interface {
 	// NoteKeys writes when keys, by id, were used last, and adds what accounts notarized on
-	// a day; less than nothing, where records that were counted came to nothing. After an error the caller tries again with the same numbers: an addition that
-	// took effect unseen is counted twice, which errs on the side of the limit.
+	// a day; less than nothing, where records that were counted came to nothing. After an error the caller tries again
+	// with the same numbers: an addition that took effect unseen is counted twice, which errs on the side of the limit.
 	NoteKeys(ctx context.Context, used map[string]time.Time, day int64, records map[string]int64) error
 	// KeyRecords is what an account notarized on a day, as far as it was noted.
 	KeyRecords(ctx context.Context, account string, day int64) (uint64, error)
@@ -51,8 +51,10 @@ const (
 
 // NewUsage returns a meter. A rate of 0 or less is none.
 func NewUsage(store UsageStore, rate int, now func() time.Time, log *slog.Logger, outages *outage.Tracker) *Usage {
-	u := &Usage{store: store, rate: rate, now: now, notes: outage.NewLoop(outages, log, outage.Database), known: map[string]uint64{}, fresh: map[string]int64{}, asked: map[string]bool{}, used: map[string]time.Time{}}
-	u.meter = httprate.NewRateLimiter(1, window, httprate.WithResponseHeaders(httprate.ResponseHeaders{Limit: headerLimit, Remaining: headerRemaining}))
+	u := &Usage{store: store, rate: rate, now: now, notes: outage.NewLoop(outages, log, outage.Database),
+		known: map[string]uint64{}, fresh: map[string]int64{}, asked: map[string]bool{}, used: map[string]time.Time{}}
+	u.meter = httprate.NewRateLimiter(1, window,
+		httprate.WithResponseHeaders(httprate.ResponseHeaders{Limit: headerLimit, Remaining: headerRemaining}))
 	return u
 }
 
@@ -95,7 +97,8 @@ func (u *Usage) Admit(w http.ResponseWriter, r *http.Request, k notary.APIKey) e
 		join(h, headerState, fmt.Sprintf(`"records";r=%d;t=%d`, left, int(untilMidnight(now).Seconds())))
 	}
 	if limited {
-		return notary.Errorf(notary.CodeRateLimited, "This key may make %d requests a minute. Nothing was saved.", limit).After(window)
+		return notary.Errorf(notary.CodeRateLimited, "This key may make %d requests a minute. Nothing was saved.",
+			limit).After(window)
 	}
 	return nil
 }
@@ -127,7 +130,8 @@ func (u *Usage) left(ctx context.Context, k notary.APIKey) (uint64, error) {
 	if !ok {
 		stored, err := u.store.KeyRecords(ctx, k.Account, day)
 		if err != nil {
-			return 0, notary.Wrap(notary.CodeUnavailable, err, "The quota cannot be checked at the moment. Nothing was saved; try again.")
+			return 0, notary.Wrap(notary.CodeUnavailable, err,
+				"The quota cannot be checked at the moment. Nothing was saved; try again.")
 		}
 		u.mu.Lock()
 		defer u.mu.Unlock()
@@ -166,7 +170,9 @@ func (u *Usage) Spend(ctx context.Context, k notary.APIKey, n uint64) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if spent := u.spent(k.Account); spent+n > k.Quota {
-		return notary.Errorf(notary.CodeQuota, "This key may notarize %d records a day (UTC) and has %d left. Nothing was saved.", k.Quota, k.Quota-min(k.Quota, spent)).
+		return notary.Errorf(notary.CodeQuota,
+			"This key may notarize %d records a day (UTC) and has %d left. Nothing was saved.", k.Quota,
+			k.Quota-min(k.Quota, spent)).
 			After(untilMidnight(u.now()))
 	}
 	u.fresh[k.Account] += int64(n)

@@ -59,14 +59,17 @@ var someDay = time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC)
 func TestRate(t *testing.T) {
 	at := someDay
 	u := newUsage(newLedger(), 3, &at)
-	own, rotated, free := notary.APIKey{ID: "1", Account: "1", Rate: 2}, notary.APIKey{ID: "2", Account: "1", Rate: 2}, notary.APIKey{ID: "3", Account: "3"}
+	own, rotated, free := notary.APIKey{ID: "1", Account: "1", Rate: 2}, notary.APIKey{ID: "2", Account: "1", Rate: 2},
+		notary.APIKey{ID: "3", Account: "3"}
 	admit := func(k notary.APIKey) (http.Header, error) {
 		w := httptest.NewRecorder()
 		err := u.Admit(w, httptest.NewRequest(http.MethodGet, "/", nil), k)
 		return w.Header(), err
 	}
 	h, err := admit(own)
-	if err != nil || h.Get("RateLimit-Limit") != "2" || h.Get("RateLimit-Remaining") != "1" || h.Get("RateLimit-Reset") != "60" || h.Get("RateLimit-Policy") != `"requests";q=2;w=60` || h.Get("RateLimit") != `"requests";r=1;t=60` {
+	if err != nil || h.Get("RateLimit-Limit") != "2" || h.Get("RateLimit-Remaining") != "1" ||
+		h.Get("RateLimit-Reset") != "60" || h.Get("RateLimit-Policy") != `"requests";q=2;w=60` ||
+		h.Get("RateLimit") != `"requests";r=1;t=60` {
 		t.Errorf("first: %v %v", h, err)
 	}
 	if _, err := admit(rotated); err != nil {
@@ -114,7 +117,9 @@ func TestQuota(t *testing.T) {
 		t.Error("records that were noted come back too")
 	}
 	w := httptest.NewRecorder()
-	if err := u.Admit(w, httptest.NewRequest(http.MethodGet, "/", nil), k); err != nil || w.Header().Get("RateLimit-Policy") != `"records";q=10;w=86400` || w.Header().Get("RateLimit") != `"records";r=1;t=3600` {
+	if err := u.Admit(w, httptest.NewRequest(http.MethodGet, "/", nil), k); err != nil ||
+		w.Header().Get("RateLimit-Policy") != `"records";q=10;w=86400` ||
+		w.Header().Get("RateLimit") != `"records";r=1;t=3600` {
 		t.Errorf("%v %v", w.Header(), err)
 	}
 	var e *notary.Error
@@ -136,7 +141,8 @@ func TestUsageStoreDown(t *testing.T) {
 		t.Errorf("a quota that cannot be read: %v", err)
 	}
 	l.down = false
-	if err := errors.Join(u.Spend(t.Context(), k, 4), u.Admit(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), k)); err != nil {
+	if err := errors.Join(u.Spend(t.Context(), k, 4),
+		u.Admit(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), k)); err != nil {
 		t.Fatal(err)
 	}
 	l.down = true
@@ -144,7 +150,8 @@ func TestUsageStoreDown(t *testing.T) {
 	l.down = false
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := u.Run(ctx); err != nil || l.records["a"] != 4 || !l.used["k"].Equal(at) { // it notes what is left when it ends
+	// it notes what is left when it ends
+	if err := u.Run(ctx); err != nil || l.records["a"] != 4 || !l.used["k"].Equal(at) {
 		t.Errorf("%v %+v", err, l)
 	}
 }
@@ -152,16 +159,22 @@ func TestUsageStoreDown(t *testing.T) {
 func TestNetworks(t *testing.T) {
 	store := &memory{keys: map[string]notary.APIKey{}}
 	keys := NewKeys(store, time.Now)
-	text, k := NewKey(notary.APIKey{AgencyID: "a", Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("2001:db8::/32")}})
+	text, k := NewKey(notary.APIKey{AgencyID: "a", Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"),
+		netip.MustParsePrefix("2001:db8::/32")}})
 	if err := store.AddKey(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
-	for addr, ok := range map[string]bool{"10.1.2.3:5": true, "[::ffff:10.1.2.3]:5": true, "[2001:db8::1]:5": true, "10.2.0.1:5": false, "[2001:db9::1]:5": false, "": false, "x": false} {
-		if _, err := keys.Authenticate(t.Context(), "Bearer "+text, addr); ok != (err == nil) || !ok && notary.CodeOf(err) != notary.CodeForbidden {
-			t.Errorf("%q: %v", addr, err)
-		}
+	for addr, ok := range map[string]bool{"10.1.2.3:5": true, "[::ffff:10.1.2.3]:5": true, "[2001:db8::1]:5": true,
+		"10.2.0.1:5": false, "[2001:db9::1]:5": false, "": false, "x": false} {
+		t.Run(addr, func(t *testing.T) {
+			if _, err := keys.Authenticate(t.Context(), "Bearer "+text, addr); ok != (err == nil) || !ok &&
+				notary.CodeOf(err) != notary.CodeForbidden {
+				t.Errorf("%q: %v", addr, err)
+			}
+		})
 	}
-	if _, err := keys.Authenticate(t.Context(), "Bearer "+text[:len(text)-1], "10.1.2.3:5"); notary.CodeOf(err) != notary.CodeUnauthorized {
+	if _, err := keys.Authenticate(t.Context(), "Bearer "+text[:len(text)-1], "10.1.2.3:5"); notary.CodeOf(
+		err) != notary.CodeUnauthorized {
 		t.Errorf("a wrong key: %v", err)
 	}
 }

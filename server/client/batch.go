@@ -106,7 +106,8 @@ func (c *Client) batch(ctx context.Context, items []BatchItem, results []BatchRe
 					later, left, leftAt = res.Problem, append(left, records[k]), append(leftAt, i)
 				}
 			default:
-				results[i] = BatchResult{Err: fmt.Errorf("the answer names neither record nor problem (status %d)", res.Status)}
+				results[i] = BatchResult{Err: fmt.Errorf("the answer names neither record nor problem (status %d)",
+					res.Status)}
 			}
 		}
 		if records, at = left, leftAt; later != nil {

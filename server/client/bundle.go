@@ -52,15 +52,23 @@ func (c *Client) BundleWith(ctx context.Context, idOrNumber, with string, docume
 		return nil, errors.New("the other checkpoint is missing: a certificate number or size:N is expected")
 	}
 	b, err := c.bundle(ctx, idOrNumber, "?with="+url.QueryEscape(with), document)
-	if err != nil || b.Report == nil {
+	return b.showing(proof.StepConsistency, err, "it does not show the other checkpoint to be of the same history")
+}
+
+// BundleNow is [Client.Bundle] with what the log says of the record's standing, which the report has under
+// standing: whether it was revoked or replaced, as of a time that a chain vouches for. A record younger than
+// about a minute has none yet: then the service answers not_ready, a [*Problem].
+func (c *Client) BundleNow(ctx context.Context, idOrNumber string, document *sm.Digest) (*Bundle, error) {
+	b, err := c.bundle(ctx, idOrNumber, "?status=latest", document)
+	return b.showing(proof.StepStatus, err, "it does not show the record's standing")
+}
+
+// showing demands that a bundle that was fetched, and verified, shows what was asked for.
+func (b *Bundle) showing(what proof.StepName, err error, otherwise string) (*Bundle, error) {
+	if err != nil || b.Report == nil || b.Report.Passed(what) {
 		return b, err
 	}
-	for _, s := range b.Report.Steps {
-		if s.Name == proof.StepConsistency && s.Status == proof.Passed {
-			return b, nil
-		}
-	}
-	return nil, &EvidenceError{b.Report, "it does not show the other checkpoint to be of the same history"}
+	return nil, &EvidenceError{b.Report, otherwise}
 }
 
 func (c *Client) bundle(ctx context.Context, idOrNumber, query string, document *sm.Digest) (*Bundle, error) {
@@ -176,7 +184,8 @@ func (c *Client) bundleLine(line []byte, asked string) (BundleResult, error) {
 		Problem        *Problem
 	}
 	if err := json.Unmarshal(line, &l); err != nil || l.Record != asked || (l.Bundle == "") == (l.Problem == nil) {
-		return BundleResult{}, errors.New("the answer is not what this client expects: a line for each record asked for, with a bundle or a problem")
+		return BundleResult{}, errors.New("the answer is not what this client expects: a line for each record asked " +
+			"for, with a bundle or a problem")
 	}
 	r := BundleResult{Record: asked}
 	if l.Problem != nil {

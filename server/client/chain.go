@@ -43,7 +43,8 @@ func (c *Client) Epochs(ctx context.Context) (*ChainEpochs, error) {
 	all := &ChainEpochs{}
 	for from := uint64(1); ; {
 		var page ChainEpochs
-		q := call{method: http.MethodGet, path: "/chain/epochs", query: url.Values{"from": {fmt.Sprint(from)}}, public: true}
+		q := call{method: http.MethodGet, path: "/chain/epochs", query: url.Values{"from": {fmt.Sprint(from)}},
+			public: true}
 		if _, err := c.json(ctx, q, &page); err != nil {
 			return nil, err
 		}

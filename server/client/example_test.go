@@ -33,7 +33,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	rec, err := c.Notarize(ctx, doc, client.NewRecord{Title: "Decision 17", Filename: "decision.pdf", IdempotencyKey: "decision-2026-17"})
+	rec, err := c.Notarize(ctx, doc, client.NewRecord{Title: "Decision 17", Filename: "decision.pdf",
+		IdempotencyKey: "decision-2026-17"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -63,7 +64,8 @@ func ExampleProblem() {
 func ExampleClient_Events() {
 	c := &client.Client{BaseURL: "https://stele.example.gov.cn", Key: client.Key(os.Getenv("STELE_KEY"))}
 	last, _ := os.ReadFile("cursor") // none at first
-	for page, err := range c.Events(context.Background(), client.EventQuery{After: string(last), Types: []string{"record.anchored"}, Follow: true}) {
+	for page, err := range c.Events(context.Background(),
+		client.EventQuery{After: string(last), Types: []string{"record.anchored"}, Follow: true}) {
 		if err != nil {
 			log.Fatal(err)
 		}

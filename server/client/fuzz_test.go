@@ -13,9 +13,11 @@ import (
 func FuzzProblem(f *testing.F) {
 	f.Add(503, "application/problem+json", "5", `{"code":"busy","detail":"Later."}`)
 	f.Add(302, "text/html", "", `<html>`)
-	f.Add(422, "application/problem+json", "Sun, 22 Nov 2026 06:28:41 GMT", `{"code":"invalid_request","errors":[{"field":"sm3","detail":"x"}]}`)
+	f.Add(422, "application/problem+json", "Sun, 22 Nov 2026 06:28:41 GMT",
+		`{"code":"invalid_request","errors":[{"field":"sm3","detail":"x"}]}`)
 	f.Fuzz(func(t *testing.T, status int, media, after, body string) {
-		p := parseProblem(status, http.Header{"Content-Type": {media}, "Retry-After": {after}, "Date": {"Sun, 22 Nov 2026 06:28:41 GMT"}}, []byte(body))
+		p := parseProblem(status, http.Header{"Content-Type": {media}, "Retry-After": {after},
+			"Date": {"Sun, 22 Nov 2026 06:28:41 GMT"}}, []byte(body))
 		if p.Status != status || p.RetryAfter < 0 || p.Error() == "" && p.Code == "" {
 			t.Errorf("%+v", p)
 		}
@@ -56,7 +58,8 @@ func FuzzLines(f *testing.F) {
 }
 
 func FuzzEvent(f *testing.F) {
-	f.Add([]byte(`{"id":"evt_","type":"record.anchored","timestamp":"2026-11-22T06:28:41.123Z","data":{"number":"420100-2026-00000000-7"}}`))
+	f.Add([]byte(
+		`{"id":"evt_","type":"record.anchored","timestamp":"2026-11-22T06:28:41.123Z","data":{"number":"420100-2026-00000000-7"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var e Event
 		if json.Unmarshal(text, &e) == nil {

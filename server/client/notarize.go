@@ -26,8 +26,10 @@ type NewRecord struct {
 	Fields     map[string]string `json:"fields,omitempty"`     // the class's own attributes
 	Supersedes string            `json:"supersedes,omitempty"` // number of the record that this one replaces
 	Reason     string            `json:"reason,omitempty"`     // why it replaces that one; public
-	Reference  string            `json:"reference,omitempty"`  // the agency's own name for the record; not part of the proof
-	MediaType  string            `json:"mediaType,omitempty"`  // found out from a file's first bytes if empty; refused where they contradict it
+	// the agency's own name for the record; not part of the proof
+	Reference string `json:"reference,omitempty"`
+	// found out from a file's first bytes if empty; refused where they contradict it
+	MediaType string `json:"mediaType,omitempty"`
 
 	// IdempotencyKey stands for this request for ever: repeated, it gives the same record. At
 	// most 128 printable ASCII characters; if empty one is made, for this call alone.
@@ -67,7 +69,8 @@ type DigestError struct {
 }
 
 func (e *DigestError) Error() string {
-	return fmt.Sprintf("the document that was sent has the digest %s, registered as %s is %s: revoke that record, then try again", e.Read, e.Record.Number, e.Record.Document.SM3)
+	return fmt.Sprintf("the document that was sent has the digest %s, registered as %s is %s: revoke that record, "+
+		"then try again", e.Read, e.Record.Number, e.Record.Document.SM3)
 }
 
 // newRecord is the JSON of a record with what is known of its document.
@@ -134,18 +137,21 @@ func upload(d Document, r NewRecord) (call, *uploads, error) {
 	w := multipart.NewWriter(&form)
 	// Writing into memory does not fail. The file's name stands in the record, where it needs
 	// no escaping.
-	part, _ := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="record"`}, "Content-Type": {"application/json"}})
+	part, _ := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="record"`},
+		"Content-Type": {"application/json"}})
 	_, _ = part.Write(text)
-	_, _ = w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="file"`}, "Content-Type": {"application/octet-stream"}})
+	_, _ = w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {`form-data; name="file"`},
+		"Content-Type": {"application/octet-stream"}})
 	head := bytes.Clone(form.Bytes())
 	form.Reset()
 	_ = w.Close()
 	tail := form.Bytes()
 	all := &uploads{size: d.Size, progress: d.Progress}
-	return call{contentType: w.FormDataContentType(), size: int64(len(head)) + d.Size + int64(len(tail)), body: func() io.ReadCloser {
-		file := all.begin(io.NewSectionReader(d.Content, 0, d.Size))
-		return io.NopCloser(io.MultiReader(bytes.NewReader(head), file, bytes.NewReader(tail)))
-	}}, all, nil
+	return call{contentType: w.FormDataContentType(), size: int64(len(head)) + d.Size + int64(len(tail)),
+		body: func() io.ReadCloser {
+			file := all.begin(io.NewSectionReader(d.Content, 0, d.Size))
+			return io.NopCloser(io.MultiReader(bytes.NewReader(head), file, bytes.NewReader(tail)))
+		}}, all, nil
 }
 
 // errSource ends an upload for good: trying again does not mend what is wrong here.

@@ -15,8 +15,9 @@ import (
 // Problem is a refusal: an RFC 9457 problem document of the service. It is an error. Branch on
 // Code, which is stable (docs/api.md lists the codes), and show Detail to people.
 type Problem struct {
-	Status     int            `json:"status"`              // of HTTP
-	Code       string         `json:"code"`                // empty when something else than Stele answered, such as a gateway
+	Status int `json:"status"` // of HTTP
+	// empty when something else than Stele answered, such as a gateway
+	Code       string         `json:"code"`
 	Detail     string         `json:"detail"`              // what was expected, and whether anything was saved
 	Field      string         `json:"field,omitempty"`     // the part of the request it is about
 	Errors     []ProblemField `json:"errors,omitempty"`    // all parts that are out of form, where there are several
@@ -51,7 +52,8 @@ func (p *Problem) Error() string {
 // Temporary reports whether the same request may succeed later.
 func (p *Problem) Temporary() bool {
 	switch p.Status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusServiceUnavailable,
 		http.StatusBadGateway, http.StatusGatewayTimeout: // a gateway's way of saying that the connection broke
 		return true
 	}
@@ -73,7 +75,10 @@ func parseProblem(status int, h http.Header, body []byte) *Problem {
 	p := &Problem{}
 	media, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	if media != "application/problem+json" || json.Unmarshal(body, p) != nil || p.Code == "" {
-		p = &Problem{Detail: fmt.Sprintf("The answer was %d %s, and not from Stele: is the address right, is a gateway in between?", status, http.StatusText(status))}
+		p = &Problem{
+			Detail: fmt.Sprintf(
+				"The answer was %d %s, and not from Stele: is the address right, is a gateway in between?", status,
+				http.StatusText(status))}
 		if to := h.Get("Location"); status/100 == 3 && to != "" {
 			p.Detail = fmt.Sprintf("The address has moved to %q: redirects are not followed, set the new address.", to)
 		}

@@ -110,7 +110,8 @@ const pageSize = 500
 func (c *Client) List(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		q := url.Values{"limit": {strconv.Itoa(pageSize)}}
-		for name, value := range map[string]string{"class": f.Class, "standing": string(f.Standing), "reference": f.Reference} {
+		for name, value := range map[string]string{"class": f.Class, "standing": string(f.Standing),
+			"reference": f.Reference} {
 			if value != "" {
 				q.Set(name, value)
 			}
@@ -184,7 +185,8 @@ type Erasure struct {
 // Erased is a record after an erasure.
 type Erased struct {
 	Record
-	DocumentRetained bool `json:"documentRetained,omitempty"` // the original goes when its lock ends, and is not served before
+	// the original goes when its lock ends, and is not served before
+	DocumentRetained bool `json:"documentRetained,omitempty"`
 }
 
 // Erase removes attributes for ever, and the original if asked to. Proofs still hold. It needs a
@@ -218,5 +220,6 @@ func jsonBody(v any) call {
 	if err != nil {
 		panic(err) // only types of this package come here, and they marshal
 	}
-	return call{contentType: "application/json", size: int64(len(data)), body: func() io.ReadCloser { return io.NopCloser(bytes.NewReader(data)) }}
+	return call{contentType: "application/json", size: int64(len(data)),
+		body: func() io.ReadCloser { return io.NopCloser(bytes.NewReader(data)) }}
 }

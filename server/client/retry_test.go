@@ -47,7 +47,8 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		r.Body.Close()
 	}
-	s.got = append(s.got, seen{r.URL.RequestURI(), r.Header.Get("Idempotency-Key"), r.Header.Get("Authorization"), string(body)})
+	s.got = append(s.got, seen{r.URL.RequestURI(), r.Header.Get("Idempotency-Key"), r.Header.Get("Authorization"),
+		string(body)})
 	if len(s.answers) == 0 {
 		return nil, errors.New("no answer is left")
 	}
@@ -81,7 +82,8 @@ func breaks(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpecte
 
 // breaksOff is an answer of which only the first bytes arrive.
 func breaksOff(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 201, Header: http.Header{}, Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"id":`), failing{}))}, nil
+	return &http.Response{StatusCode: 201, Header: http.Header{},
+		Body: io.NopCloser(io.MultiReader(strings.NewReader(`{"id":`), failing{}))}, nil
 }
 
 type failing struct{}
@@ -95,18 +97,22 @@ func fatalIfErr(t testing.TB, err error) {
 	}
 }
 
-var issued = `{"id":"a","number":"420100-2026-00000000-7","state":"received","standing":"valid","document":{"sm3":"` + sm.Sum([]byte("text")).String() + `"}}`
+var issued = `{"id":"a","number":"420100-2026-00000000-7","state":"received","standing":"valid","document":{"sm3":"` +
+	sm.Sum([]byte("text")).String() + `"}}`
 
 // A write is repeated with the same key and the same bytes until it is answered.
 func TestWritesAreRepeatedWithTheirKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{answers: []func(*http.Request) (*http.Response, error){breaks, refuses(503, "unavailable"), refuses(408, "timeout"), answers(502, "<html>bad gateway", "Content-Type", "text/html"), breaksOff,
-			refuses(500, "internal"), refuses(429, "rate_limited", "Retry-After", "60"), answers(201, issued, "Idempotency-Replayed", "true")}}
+		s := &script{answers: []func(*http.Request) (*http.Response, error){breaks, refuses(503, "unavailable"),
+			refuses(408, "timeout"), answers(502, "<html>bad gateway", "Content-Type", "text/html"), breaksOff,
+			refuses(500, "internal"), refuses(429, "rate_limited", "Retry-After", "60"),
+			answers(201, issued, "Idempotency-Replayed", "true")}}
 		c := s.client()
 		var pauses []time.Duration
 		c.OnRetry = func(_ error, pause time.Duration) { pauses = append(pauses, pause) }
 		var progress []int64
-		r, err := c.Notarize(t.Context(), Document{Content: strings.NewReader("text"), Size: 4, Progress: func(n int64) { progress = append(progress, n) }}, NewRecord{Title: "文书"})
+		r, err := c.Notarize(t.Context(), Document{Content: strings.NewReader("text"), Size: 4,
+			Progress: func(n int64) { progress = append(progress, n) }}, NewRecord{Title: "文书"})
 		fatalIfErr(t, err)
 		if !r.Replayed || r.Number != "420100-2026-00000000-7" {
 			t.Errorf("%+v", r)
@@ -139,7 +145,8 @@ func TestWritesAreRepeatedWithTheirKey(t *testing.T) {
 
 // Each call makes its own key, and keeps one that it is given.
 func TestKeysOfCalls(t *testing.T) {
-	s := &script{answers: []func(*http.Request) (*http.Response, error){answers(201, issued), answers(201, issued), answers(201, issued)}}
+	s := &script{answers: []func(*http.Request) (*http.Response, error){answers(201, issued), answers(201, issued),
+		answers(201, issued)}}
 	c := s.client()
 	for _, key := range []string{"", "", "mine"} {
 		_, err := c.NotarizeDigest(t.Context(), sm.Sum([]byte("text")), 4, NewRecord{IdempotencyKey: key})
@@ -154,19 +161,24 @@ func TestNotRepeated(t *testing.T) {
 	certificate := func(*http.Request) (*http.Response, error) {
 		return nil, &tls.CertificateVerificationError{Err: errors.New("unknown authority")}
 	}
-	for name, answer := range map[string]func(*http.Request) (*http.Response, error){"400": refuses(400, "malformed_request"), "401": refuses(401, "unauthorized"), "403": refuses(403, "forbidden"),
-		"404": refuses(404, "not_found"), "409": refuses(409, "idempotency_conflict"), "413": refuses(413, "too_large"), "415": refuses(415, "unsupported_media"), "422": refuses(422, "invalid_request"),
-		"quota": refuses(429, "quota_exceeded", "Retry-After", "3600"), "redirect": answers(307, "", "Location", "https://elsewhere.test/"), "certificate": certificate, "no JSON": answers(200, "<html>")} {
-		synctest.Test(t, func(t *testing.T) {
-			s := &script{answers: []func(*http.Request) (*http.Response, error){answer}}
-			_, err := s.client().Get(t.Context(), "a")
-			if err == nil || len(s.got) != 1 {
-				t.Errorf("%s: %d requests, %v", name, len(s.got), err)
-			}
-			var p *Problem
-			if name == "quota" && (!errors.As(err, &p) || p.RetryAfter != time.Hour || !p.Temporary()) {
-				t.Errorf("%s: %+v", name, p)
-			}
+	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
+		"400": refuses(400, "malformed_request"), "401": refuses(401, "unauthorized"), "403": refuses(403, "forbidden"),
+		"404": refuses(404, "not_found"), "409": refuses(409, "idempotency_conflict"), "413": refuses(413, "too_large"),
+		"415": refuses(415, "unsupported_media"), "422": refuses(422, "invalid_request"),
+		"quota": refuses(429, "quota_exceeded", "Retry-After", "3600"), "redirect": answers(307, "", "Location",
+			"https://elsewhere.test/"), "certificate": certificate, "no JSON": answers(200, "<html>")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{answers: []func(*http.Request) (*http.Response, error){answer}}
+				_, err := s.client().Get(t.Context(), "a")
+				if err == nil || len(s.got) != 1 {
+					t.Errorf("%s: %d requests, %v", name, len(s.got), err)
+				}
+				var p *Problem
+				if name == "quota" && (!errors.As(err, &p) || p.RetryAfter != time.Hour || !p.Temporary()) {
+					t.Errorf("%s: %+v", name, p)
+				}
+			})
 		})
 	}
 }
@@ -186,7 +198,8 @@ func TestAttemptsEnd(t *testing.T) {
 // The context ends a pause, and the error says so beside what went wrong.
 func TestContextEndsPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{answers: []func(*http.Request) (*http.Response, error){refuses(503, "unavailable", "Retry-After", "100")}}
+		s := &script{answers: []func(*http.Request) (*http.Response, error){
+			refuses(503, "unavailable", "Retry-After", "100")}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -212,7 +225,8 @@ func TestSilence(t *testing.T) {
 		c.OnRetry = func(err error, _ time.Duration) { why = append(why, err.Error()) }
 		_, err := c.Get(t.Context(), "a")
 		fatalIfErr(t, err)
-		if len(why) != 2 || !strings.Contains(why[0], "nothing came or went") || !strings.Contains(why[1], "nothing came or went") {
+		if len(why) != 2 || !strings.Contains(why[0], "nothing came or went") ||
+			!strings.Contains(why[1], "nothing came or went") {
 			t.Errorf("%q", why)
 		}
 	})
@@ -261,7 +275,8 @@ func TestMemory(t *testing.T) {
 	fatalIfErr(t, err)
 	// The answer repeats the key as the digest, so the digest of what is sent is compared.
 	c := &Client{BaseURL: srv.URL, Key: secret}
-	_, err = c.Notarize(t.Context(), Document{Content: zeros{}, Size: size, Progress: func(n int64) { last = n }}, NewRecord{IdempotencyKey: hex.EncodeToString(h.Sum(nil))})
+	_, err = c.Notarize(t.Context(), Document{Content: zeros{}, Size: size, Progress: func(n int64) { last = n }},
+		NewRecord{IdempotencyKey: hex.EncodeToString(h.Sum(nil))})
 	fatalIfErr(t, err)
 	runtime.ReadMemStats(&after)
 	if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 || last != size {
@@ -277,12 +292,14 @@ func TestBatch(t *testing.T) {
 			return fmt.Sprintf(`{"status":%d,"problem":{"status":%d,"code":%q,"detail":"No."}}`, status, status, code)
 		}
 		s := &script{answers: []func(*http.Request) (*http.Response, error){
-			answers(200, `{"results":[`+ok("a")+`,`+bad(503, "busy")+`,`+bad(422, "invalid_request")+`]}`), breaks, answers(200, `{"results":[{"status":200,"record":{"id":"b"}}]}`)}}
+			answers(200, `{"results":[`+ok("a")+`,`+bad(503, "busy")+`,`+bad(422, "invalid_request")+`]}`), breaks,
+			answers(200, `{"results":[{"status":200,"record":{"id":"b"}}]}`)}}
 		items := []BatchItem{{SM3: sm.Sum([]byte("a")), Size: 1}, {SM3: sm.Sum([]byte("b")), Size: 1}, {Size: 1}}
 		res, err := s.client().Batch(t.Context(), items)
 		fatalIfErr(t, err)
 		var p *Problem
-		if res[0].Record.ID != "a" || res[1].Record.ID != "b" || !res[1].Replayed || !errors.As(res[2].Err, &p) || p.Code != "invalid_request" || res[0].Err != nil || res[1].Err != nil {
+		if res[0].Record.ID != "a" || res[1].Record.ID != "b" || !res[1].Replayed || !errors.As(res[2].Err, &p) ||
+			p.Code != "invalid_request" || res[0].Err != nil || res[1].Err != nil {
 			t.Errorf("%+v", res)
 		}
 		var first, last struct {
@@ -290,7 +307,8 @@ func TestBatch(t *testing.T) {
 		}
 		fatalIfErr(t, json.Unmarshal([]byte(s.got[0].body), &first))
 		fatalIfErr(t, json.Unmarshal([]byte(s.got[2].body), &last))
-		if len(last.Records) != 1 || last.Records[0] != first.Records[1] || first.Records[1].IdempotencyKey == "" || s.got[1] != s.got[2] {
+		if len(last.Records) != 1 || last.Records[0] != first.Records[1] || first.Records[1].IdempotencyKey == "" ||
+			s.got[1] != s.got[2] {
 			t.Errorf("sent again: %+v, at first %+v", last, first)
 		}
 	})
@@ -310,7 +328,9 @@ func TestBatchBreaks(t *testing.T) {
 func TestBundlesGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []func(*http.Request) (*http.Response, error){
-			answers(200, `{"record":"a","bundle":"A"}`+"\n"+`{"record":"b","bu`), answers(200, `{"record":"b","problem":{"status":404,"code":"not_found"}}`+"\n"+`{"record":"c","bundle":"C"}`+"\n")}}
+			answers(200, `{"record":"a","bundle":"A"}`+"\n"+`{"record":"b","bu`),
+			answers(200, `{"record":"b","problem":{"status":404,"code":"not_found"}}`+"\n"+
+				`{"record":"c","bundle":"C"}`+"\n")}}
 		var got []string
 		for r, err := range s.client().Bundles(t.Context(), []string{"a", "b", "c"}) {
 			fatalIfErr(t, err)
@@ -356,7 +376,8 @@ func TestKeyStaysSecret(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	for _, base := range []string{"", "stele.test", "ftp://stele.test", "https://user:password@stele.test", "https://stele.test/?a=b", "http://stele.test", "http://10.0.0.1"} {
+	for _, base := range []string{"", "stele.test", "ftp://stele.test", "https://user:password@stele.test",
+		"https://stele.test/?a=b", "http://stele.test", "http://10.0.0.1"} {
 		c := &Client{BaseURL: base, Key: secret}
 		if err := c.Check(); err == nil || strings.Contains(err.Error(), "password") {
 			t.Errorf("%q: %v", base, err)
@@ -367,39 +388,48 @@ func TestSettings(t *testing.T) {
 			t.Errorf("a wrong key is taken")
 		}
 	}
-	for _, base := range []string{"http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/", "https://stele.test/path"} {
+	for _, base := range []string{"http://127.0.0.1:8080", "http://localhost", "http://[::1]:80/",
+		"https://stele.test/path"} {
 		fatalIfErr(t, (&Client{BaseURL: base, Key: secret}).Check())
 	}
 	fatalIfErr(t, (&Client{BaseURL: "http://stele", Key: secret, AllowHTTP: true}).Check())
 }
 
 func TestListPages(t *testing.T) {
-	s := &script{answers: []func(*http.Request) (*http.Response, error){answers(200, `{"records":[{"id":"a"},{"id":"b"}],"next":"C"}`), answers(200, `{"records":[{"id":"c"}]}`)}}
+	s := &script{answers: []func(*http.Request) (*http.Response, error){
+		answers(200, `{"records":[{"id":"a"},{"id":"b"}],"next":"C"}`), answers(200, `{"records":[{"id":"c"}]}`)}}
 	var got []string
 	for r, err := range s.client().List(t.Context(), Filter{Class: "decision", Reference: "a b"}) {
 		fatalIfErr(t, err)
 		got = append(got, r.ID)
 	}
-	if want := []string{"a", "b", "c"}; !slices.Equal(got, want) || s.got[1].path != "/api/v1/records?class=decision&cursor=C&limit=500&reference=a+b" {
+	if want := []string{"a", "b", "c"}; !slices.Equal(got, want) ||
+		s.got[1].path != "/api/v1/records?class=decision&cursor=C&limit=500&reference=a+b" {
 		t.Errorf("%v, %+v", got, s.got)
 	}
 }
 
 func TestRetryAfter(t *testing.T) {
 	const date = "Sun, 22 Nov 2026 06:28:41 GMT"
-	for text, want := range map[string]time.Duration{"": 0, "5": 5 * time.Second, "-5": 0, "x": 0, "99999999999999999999": 0, "9999999999999999": 1<<63 - 1 - (1<<63-1)%time.Second,
+	for text, want := range map[string]time.Duration{"": 0, "5": 5 * time.Second, "-5": 0, "x": 0,
+		"99999999999999999999": 0, "9999999999999999": 1<<63 - 1 - (1<<63-1)%time.Second,
 		"Sun, 22 Nov 2026 06:29:41 GMT": time.Minute, "Sun, 22 Nov 2026 06:00:00 GMT": 0} {
-		if got := parseRetryAfter(text, date); got != want {
-			t.Errorf("%q: %v, want %v", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := parseRetryAfter(text, date); got != want {
+				t.Errorf("%q: %v, want %v", text, got, want)
+			}
+		})
 	}
 }
 
 func TestLimits(t *testing.T) {
-	for text, want := range map[string]map[string]Limit{"": {}, `"requests";r=119;t=60, "records";r=3;t=3600`: {"requests": {119, time.Minute}, "records": {3, time.Hour}},
+	for text, want := range map[string]map[string]Limit{"": {}, `"requests";r=119;t=60, "records";r=3;t=3600`: {
+		"requests": {119, time.Minute}, "records": {3, time.Hour}},
 		`requests;r=1, "x", "";r=1, "a"";r=1`: {}, `"x";r=-1`: {}} {
-		if got := parseLimits(text); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %v", text, got)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := parseLimits(text); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: %v", text, got)
+			}
+		})
 	}
 }

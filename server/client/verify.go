@@ -1,8 +1,10 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -25,24 +27,19 @@ func (c *Client) Verify(ctx context.Context, document proof.File) ([]Answer, err
 	if c.Trust == nil {
 		return nil, errors.New("verifying a document needs trust roots")
 	}
-	var found struct {
-		Matches []struct {
-			Bundle string
-		}
-	}
-	q := call{method: http.MethodGet, path: "/lookup", query: url.Values{"sm3": {document.SM3.String()}}, public: true}
-	if _, err := c.json(ctx, q, &found); err != nil {
+	bundles, err := c.lookup(ctx, "sm3", document.SM3.String())
+	if err != nil {
 		return nil, err
 	}
-	if len(found.Matches) == 0 {
+	if len(bundles) == 0 {
 		return []Answer{{Report: proof.Missing()}}, nil
 	}
 	var given []Answer
 	var reports []*proof.Report
-	for _, m := range found.Matches {
+	for _, b := range bundles {
 		a := Answer{Report: proof.Unchecked("the record is not in the log yet")}
-		if m.Bundle != "" {
-			a = Answer{Report: proof.VerifyFile(c.Trust, &document, []byte(m.Bundle)), Bundle: []byte(m.Bundle)}
+		if len(b) > 0 {
+			a = Answer{Report: proof.VerifyFile(c.Trust, &document, b), Bundle: b}
 		}
 		if a.Report.Verdict == proof.Altered { // it was found by this digest: a wrong answer says nothing of the file
 			a = Answer{Report: proof.Unchecked("the service gave a record of another document")}
@@ -56,4 +53,57 @@ func (c *Client) Verify(ctx context.Context, document proof.File) ([]Answer, err
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// lookup asks for the bundles of the records that a digest or a number finds; the bundle of one that is not in
+// the log yet is empty.
+func (c *Client) lookup(ctx context.Context, by, value string) (bundles [][]byte, err error) {
+	var found struct {
+		Matches []struct {
+			Bundle string
+		}
+	}
+	q := call{method: http.MethodGet, path: "/lookup", query: url.Values{by: {value}}, public: true}
+	_, err = c.json(ctx, q, &found)
+	for _, m := range found.Matches {
+		bundles = append(bundles, []byte(m.Bundle))
+	}
+	return bundles, err
+}
+
+// Refresh asks the service what became of the record that a bundle is of, and returns the bundle with the newest
+// evidence: what the log says of the record's standing, and what revoked or replaced it. The attributes that the
+// bundle shows stay. It needs trust roots, and no key; the service learns the record's number. A bundle
+// that does not hold is an error, one that the service gave an [*EvidenceError].
+func (c *Client) Refresh(ctx context.Context, bundle []byte) (*Bundle, error) {
+	if c.Trust == nil {
+		return nil, errors.New("refreshing a bundle needs trust roots")
+	}
+	old, err := c.check(bundle, "", nil)
+	if wrong := new(EvidenceError); errors.As(err, &wrong) {
+		return nil, fmt.Errorf("what was to be refreshed is no bundle that holds: %s", wrong.Reason)
+	}
+	if err != nil {
+		return nil, err
+	}
+	bundles, err := c.lookup(ctx, "number", old.Number)
+	if err != nil {
+		return nil, err
+	}
+	if len(bundles) != 1 || len(bundles[0]) == 0 {
+		return nil, &EvidenceError{old.Report, "the service has no bundle of record " + old.Number}
+	}
+	kept, _, err := proof.ReadBundle(bundle)
+	if err != nil {
+		return nil, err
+	}
+	fresh, _, err := proof.ReadBundle(bundles[0])
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(fresh.Statement, kept.Statement) {
+		return nil, &EvidenceError{old.Report, "the service has another record under the number " + old.Number}
+	}
+	fresh.Fields = kept.Fields
+	return c.check(fresh.Encode(), old.Number, nil)
 }

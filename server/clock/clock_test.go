@@ -20,7 +20,9 @@ func source(name string, off time.Duration) Source {
 // Whom the clock contradicts decides: one source against it is enough where none agrees, and not
 // where as many do.
 func TestVotes(t *testing.T) {
-	broken := Source{Name: "broken", Now: func(context.Context) (time.Time, error) { return time.Time{}, errors.New("away") }}
+	broken := Source{Name: "broken", Now: func(context.Context) (time.Time, error) {
+		return time.Time{}, errors.New("away")
+	}}
 	for _, c := range []struct {
 		name    string
 		sources []Source
@@ -53,7 +55,8 @@ func TestVotes(t *testing.T) {
 func TestWhatIsSaid(t *testing.T) {
 	g := New(tolerance, time.Now, slog.New(slog.DiscardHandler), source("the bucket", 10*time.Minute))
 	g.Measure(t.Context())
-	if err := g.Check(); err == nil || !strings.Contains(err.Error(), "10m0s ahead of the bucket; up to 30s are borne") {
+	if err := g.Check(); err == nil ||
+		!strings.Contains(err.Error(), "10m0s ahead of the bucket; up to 30s are borne") {
 		t.Error(err)
 	}
 }

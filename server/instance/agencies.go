@@ -14,7 +14,7 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
 )
 
 // AgencyRequest describes a new agency.
@@ -27,18 +27,20 @@ type AgencyRequest struct {
 // AddAgency adds an agency with its certificate and, unless it has one at home, its key, which lies
 // encrypted in the database: all servers know it at once.
 func (s *Stores) AddAgency(ctx context.Context, req AgencyRequest, now time.Time) (notary.Agency, error) {
-	a := notary.Agency{ID: uuid.Must(uuid.NewV7()).String(), Code: req.Code, Name: req.Name, Region: req.Region, KeyAtHome: req.Key != nil,
-		CreatedAt: now, State: notary.AgencyActive}
+	a := notary.Agency{ID: uuid.Must(uuid.NewV7()).String(), Code: req.Code, Name: req.Name, Region: req.Region,
+		ExternalKey: req.Key != nil,
+		CreatedAt:   now, State: notary.AgencyActive}
 	switch {
 	case !notary.ValidUSCC(req.Code):
-		return a, fmt.Errorf("%q is no unified social credit code (GB 32100): 18 characters with a valid check character", req.Code)
+		return a, fmt.Errorf(
+			"%q is no unified social credit code (GB 32100): 18 characters with a valid check character", req.Code)
 	case !notary.ValidRegion(req.Region):
 		return a, fmt.Errorf("%q is no region code (GB/T 2260): six digits", req.Region)
 	}
 	if err := checkAgencyName(req.Name); err != nil {
 		return a, err
 	}
-	if _, err := s.DB.Agency(ctx, req.Code); err == nil {
+	if _, err := s.DB.Log.Agency(ctx, req.Code); err == nil {
 		return a, fmt.Errorf("there is an agency with the code %s already", req.Code)
 	} else if !errors.Is(err, notary.ErrNotFound) {
 		return a, err
@@ -55,7 +57,7 @@ func (s *Stores) AddAgency(ctx context.Context, req AgencyRequest, now time.Time
 	if err != nil {
 		return a, err
 	}
-	if err := s.DB.AddAgency(ctx, a, chain, sealed); err != nil {
+	if err := s.DB.Log.AddAgency(ctx, a, chain, sealed); err != nil {
 		return a, err
 	}
 	return a, s.writeCertificate(a, chain)
@@ -63,7 +65,8 @@ func (s *Stores) AddAgency(ctx context.Context, req AgencyRequest, now time.Time
 
 func checkAgencyName(name string) error {
 	if !notary.ValidLine(name, statement.MaxName) {
-		return fmt.Errorf("an agency's name has 1 to %d bytes, %s, and no white space at its ends", statement.MaxName, notary.TextRule)
+		return fmt.Errorf("an agency's name has 1 to %d bytes, %s, and no white space at its ends", statement.MaxName,
+			notary.TextRule)
 	}
 	return nil
 }
@@ -111,7 +114,8 @@ func (i issuer) issue(a notary.Agency, key *sm.PublicKey, now time.Time) (chain 
 	if rc, err := pki.Parse(i.root); err == nil && start.Before(rc.NotBefore()) {
 		start = rc.NotBefore()
 	}
-	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: a.Name, Code: a.Code},
+	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: a.Name,
+		Code: a.Code},
 		NotBefore: start, NotAfter: start.Add(agencyValidity), PublicKey: key}, i.root, i.key)
 	return [][]byte{cert, i.root}, start.Add(agencyValidity), err
 }
@@ -120,14 +124,15 @@ func (i issuer) issue(a notary.Agency, key *sm.PublicKey, now time.Time) (chain 
 // it. A crash before it leaves the former one there, or none: 'stele agency renew' writes it again.
 func (s *Stores) writeCertificate(a notary.Agency, chain [][]byte) error {
 	if err := replaceFile(s.Config.keyPath(agencyCertFile(a.ID)), pki.EncodePEM(chain...)); err != nil {
-		return fmt.Errorf("everything is done, but the copy of the certificate for people could not be written: %w", err)
+		return fmt.Errorf("everything is done, but the copy of the certificate for people could not be written: %w",
+			err)
 	}
 	return nil
 }
 
 // present is the certificate with which an agency signs.
 func (s *Stores) present(ctx context.Context, a notary.Agency) (*pki.Certificate, error) {
-	chain, err := s.DB.CertificateChain(ctx, a.ID)
+	chain, err := s.DB.Log.CertificateChain(ctx, a.ID)
 	if err != nil {
 		return nil, fmt.Errorf("the agency's certificate: %w", err)
 	}
@@ -135,8 +140,9 @@ func (s *Stores) present(ctx context.Context, a notary.Agency) (*pki.Certificate
 }
 
 var (
-	errRequestNeeded = errors.New("a certificate request is needed for an agency that keeps its key itself, and for no other")
-	errClosed        = errors.New("the agency is closed, which is for ever: nothing is signed in its name any more")
+	errRequestNeeded = errors.New(
+		"a certificate request is needed for an agency that keeps its key itself, and for no other")
+	errClosed = errors.New("the agency is closed, which is for ever: nothing is signed in its name any more")
 )
 
 // RenewAgency issues a new certificate for the key that an agency has and returns when it ends.
@@ -145,11 +151,12 @@ var (
 //
 // An agency that keeps its key at home hands in the same key again. Another key is a matter of
 // [Stores.RekeyAgency], after which the former certificate signs nothing more.
-func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.PublicKey, now time.Time) (time.Time, error) {
+func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.PublicKey, now time.Time) (time.Time,
+	error) {
 	if a.State == notary.AgencyClosed {
 		return time.Time{}, errClosed
 	}
-	if a.KeyAtHome != (home != nil) {
+	if a.ExternalKey != (home != nil) {
 		return time.Time{}, errRequestNeeded
 	}
 	former, err := s.present(ctx, a)
@@ -161,7 +168,8 @@ func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.Publ
 		return time.Time{}, err
 	}
 	if home != nil && !home.Equal(former.PublicKey()) {
-		return time.Time{}, errors.New("the certificate request is for another key than the agency has: use 'stele agency rekey', which ends the former one")
+		return time.Time{}, errors.New("the certificate request is for another key than the agency has: use 'stele " +
+			"agency rekey', which ends the former one")
 	}
 	if home == nil {
 		// A certificate for a key that cannot sign helps nobody.
@@ -173,7 +181,7 @@ func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.Publ
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := s.DB.AddCertificate(ctx, a.ID, former.Fingerprint(), chain); err != nil {
+	if err := s.DB.Log.AddCertificate(ctx, a.ID, former.Fingerprint(), chain); err != nil {
 		return time.Time{}, err
 	}
 	return end, s.writeCertificate(a, chain)
@@ -193,10 +201,12 @@ func (s *Stores) RekeyAgency(ctx context.Context, a notary.Agency, req RekeyRequ
 	switch {
 	case a.State == notary.AgencyClosed:
 		return time.Time{}, errClosed
-	case a.KeyAtHome != (req.Home != nil):
+	case a.ExternalKey != (req.Home != nil):
 		return time.Time{}, errRequestNeeded
 	case req.Since.After(now):
-		return time.Time{}, fmt.Errorf("the former key ends at once: --since is when it stopped to count, and %s is yet to come", req.Since.Format(time.RFC3339))
+		return time.Time{},
+			fmt.Errorf("the former key ends at once: --since is when it stopped to count, and %s is yet to come",
+				req.Since.Format(time.RFC3339))
 	}
 	issuer, err := s.Config.issuer(ctx)
 	if err != nil {
@@ -217,7 +227,7 @@ func (s *Stores) neverHad(ctx context.Context, a notary.Agency, key *sm.PublicKe
 	if key == nil {
 		return nil
 	}
-	all, err := s.DB.Certificates(ctx, a.ID)
+	all, err := s.DB.Log.Certificates(ctx, a.ID)
 	if err != nil {
 		return err
 	}
@@ -250,8 +260,9 @@ func (s *Stores) RenameAgency(ctx context.Context, a notary.Agency, name string,
 		return time.Time{}, err
 	}
 	a.Name = name
-	return s.replaceCertificate(ctx, a, issuer, cert.PublicKey(), nil, replacement{name: name, former: cert.Fingerprint(), since: now,
-		why: notary.EndRenamed}, now)
+	return s.replaceCertificate(ctx, a, issuer, cert.PublicKey(), nil,
+		replacement{name: name, former: cert.Fingerprint(), since: now,
+			why: notary.EndRenamed}, now)
 }
 
 // replacement is what ends an agency's certificates.
@@ -263,19 +274,21 @@ type replacement struct {
 }
 
 // replaceCertificate is one transaction: a crash before it leaves everything as it was.
-func (s *Stores) replaceCertificate(ctx context.Context, a notary.Agency, i issuer, public *sm.PublicKey, sealed *notary.SealedKey, r replacement, now time.Time) (time.Time, error) {
+func (s *Stores) replaceCertificate(ctx context.Context, a notary.Agency, i issuer, public *sm.PublicKey,
+	sealed *notary.SealedKey, r replacement, now time.Time) (time.Time, error) {
 	chain, end, err := i.issue(a, public, now)
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := s.DB.ReplaceCertificate(ctx, a.ID, r.name, r.former, chain, sealed, r.since, r.why); err != nil {
+	if err := s.DB.Log.ReplaceCertificate(ctx, a.ID, r.name, r.former, chain, sealed, r.since, r.why); err != nil {
 		return time.Time{}, err
 	}
 	return end, s.writeCertificate(a, chain)
 }
 
 // presentWithPass is an agency's present certificate, and the passphrase that its key is under.
-func (s *Stores) presentWithPass(ctx context.Context, a notary.Agency) (cert *pki.Certificate, pass keystore.Secret, err error) {
+func (s *Stores) presentWithPass(ctx context.Context, a notary.Agency) (cert *pki.Certificate, pass keystore.Secret,
+	err error) {
 	if pass, err = s.Config.passphrase(); err != nil {
 		return nil, pass, err
 	}
@@ -285,7 +298,7 @@ func (s *Stores) presentWithPass(ctx context.Context, a notary.Agency) (cert *pk
 
 // ExportKey writes an agency's key, encrypted under the instance's passphrase as it is, to a new file.
 func (s *Stores) ExportKey(ctx context.Context, a notary.Agency, path string) error {
-	if a.KeyAtHome {
+	if a.ExternalKey {
 		return errors.New("the agency keeps its key itself: there is none of it here")
 	}
 	cert, pass, err := s.presentWithPass(ctx, a)
@@ -295,7 +308,7 @@ func (s *Stores) ExportKey(ctx context.Context, a notary.Agency, path string) er
 	if _, err := s.agencyKey(ctx, a, cert.PublicKey(), pass); err != nil {
 		return err // a copy of what cannot be opened is none
 	}
-	k, err := s.DB.SealedKey(ctx, a.ID, cert.PublicKey().Bytes())
+	k, err := s.DB.Log.SealedKey(ctx, a.ID, cert.PublicKey().Bytes())
 	if err != nil {
 		return err
 	}
@@ -305,7 +318,7 @@ func (s *Stores) ExportKey(ctx context.Context, a notary.Agency, path string) er
 // ImportKey puts the key of an agency's present certificate into the database, from a file under the
 // instance's passphrase. A key that is there and can be opened stays as it is.
 func (s *Stores) ImportKey(ctx context.Context, a notary.Agency, path string) error {
-	if a.KeyAtHome {
+	if a.ExternalKey {
 		return errors.New("the agency keeps its key itself: there is to be none of it here")
 	}
 	cert, pass, err := s.presentWithPass(ctx, a)
@@ -317,16 +330,16 @@ func (s *Stores) ImportKey(ctx context.Context, a notary.Agency, path string) er
 		return err
 	}
 	k := notary.SealedKey{AgencyID: a.ID, Public: cert.PublicKey().Bytes(), Sealed: sealed}
-	old, err := s.DB.SealedKey(ctx, a.ID, k.Public)
+	old, err := s.DB.Log.SealedKey(ctx, a.ID, k.Public)
 	switch {
 	case errors.Is(err, notary.ErrNotFound):
-		return s.DB.AddSealedKey(ctx, k)
+		return s.DB.Log.AddSealedKey(ctx, k)
 	case err != nil:
 		return err
 	case keystore.Check(old.Sealed, pass) == nil:
 		return nil
 	}
-	return s.DB.ResealKeys(ctx, []notary.SealedKey{old}, []notary.SealedKey{k})
+	return s.DB.Log.ResealKeys(ctx, []notary.SealedKey{old}, []notary.SealedKey{k})
 }
 
 // ListedAgency is an agency with its present certificate.
@@ -338,11 +351,11 @@ type ListedAgency struct {
 
 // ListAgencies lists all agencies by name.
 func (s *Stores) ListAgencies(ctx context.Context) ([]ListedAgency, error) {
-	all, err := s.DB.Agencies(ctx)
+	all, err := s.DB.Log.Agencies(ctx)
 	if err != nil {
 		return nil, err
 	}
-	present, err := s.DB.PresentCertificates(ctx)
+	present, err := s.DB.Log.PresentCertificates(ctx)
 	if err != nil {
 		return nil, err
 	}

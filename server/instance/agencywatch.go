@@ -12,7 +12,7 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/pki"
 	"stele/notary"
-	"stele/server/api"
+	"stele/server/http/api"
 )
 
 // Times of the watch over agencies' certificates and keys.
@@ -53,7 +53,14 @@ type agencyTrouble struct {
 }
 
 func newAgencyWatch(s *Stores, pass keystore.Secret, log *slog.Logger) *agencyWatch {
-	return &agencyWatch{stores: s, pass: pass, log: log, now: time.Now, opened: map[[sha256.Size]byte]error{}, told: map[string]time.Time{}}
+	return &agencyWatch{stores: s, pass: pass, log: log, now: time.Now, opened: map[[sha256.Size]byte]error{},
+		told: map[string]time.Time{}}
+}
+
+func (in *Instance) openAgencies(_ context.Context, pass keystore.Secret) error {
+	in.agencies = newAgencyWatch(in.Stores, pass, in.log)
+	in.jobs.add(stageOffice, "agencies", in.agencies.run)
+	return nil
 }
 
 // LookAtAgencies has the watch look at once, which it does every minute by itself.
@@ -62,11 +69,9 @@ func (in *Instance) LookAtAgencies(ctx context.Context) { in.agencies.look(ctx) 
 func (w *agencyWatch) run(ctx context.Context) error {
 	for {
 		w.look(ctx)
-		t := time.NewTimer(watchEvery)
 		select {
-		case <-t.C:
+		case <-time.After(watchEvery):
 		case <-ctx.Done():
-			t.Stop()
 			return nil
 		}
 	}
@@ -79,11 +84,11 @@ func (w *agencyWatch) look(ctx context.Context) {
 	defer w.looking.Unlock()
 	queries, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
-	agencies, err := w.stores.DB.Agencies(queries)
+	agencies, err := w.stores.DB.Log.Agencies(queries)
 	if err != nil {
 		return
 	}
-	certificates, err := w.stores.DB.PresentCertificates(queries)
+	certificates, err := w.stores.DB.Log.PresentCertificates(queries)
 	if err != nil {
 		return
 	}
@@ -109,7 +114,8 @@ func (w *agencyWatch) look(ctx context.Context) {
 }
 
 // judge says what is wrong with an agency's certificate or key; nothing is, if what is empty.
-func (w *agencyWatch) judge(ctx context.Context, a notary.Agency, certificates map[string]notary.Certificate) agencyTrouble {
+func (w *agencyWatch) judge(ctx context.Context, a notary.Agency,
+	certificates map[string]notary.Certificate) agencyTrouble {
 	t := agencyTrouble{agency: a}
 	c, ok := certificates[a.ID]
 	if !ok {
@@ -122,7 +128,7 @@ func (w *agencyWatch) judge(ctx context.Context, a notary.Agency, certificates m
 		return t
 	}
 	t.ends = cert.NotAfter()
-	if !a.KeyAtHome {
+	if !a.ExternalKey {
 		if err := w.open(ctx, a, cert); err != nil && ctx.Err() == nil {
 			t.what, t.advice, t.err = "key cannot be used on this server", "see the log", err
 			return t
@@ -132,7 +138,8 @@ func (w *agencyWatch) judge(ctx context.Context, a notary.Agency, certificates m
 	case left <= 0:
 		t.what, t.advice = "certificate ended on "+t.ends.UTC().Format(time.DateOnly), "stele agency renew"
 	case left < warnBefore:
-		t.what, t.advice = fmt.Sprintf("certificate ends in %d days, on %s", int(left/(24*time.Hour)), t.ends.UTC().Format(time.DateOnly)), "stele agency renew"
+		t.what, t.advice = fmt.Sprintf("certificate ends in %d days, on %s", int(left/(24*time.Hour)),
+			t.ends.UTC().Format(time.DateOnly)), "stele agency renew"
 	}
 	return t
 }
@@ -182,7 +189,8 @@ func (w *agencyWatch) check() api.Check {
 	if !w.looked {
 		return api.Check{Name: "agencies", OK: true, Detail: "not looked at yet"}
 	}
-	c := api.Check{Name: "agencies", OK: len(w.trouble) == 0, Detail: fmt.Sprintf("agencies with a certificate: %d", len(w.ends))}
+	c := api.Check{Name: "agencies", OK: len(w.trouble) == 0, Detail: fmt.Sprintf("agencies with a certificate: %d",
+		len(w.ends))}
 	if c.OK {
 		return c
 	}

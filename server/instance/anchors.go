@@ -8,17 +8,17 @@ import (
 
 	"stele/crypto/keystore"
 	"stele/crypto/signednote"
-	"stele/notary/anchor"
-	"stele/notary/anchor/bsn"
-	"stele/notary/anchor/egov"
-	"stele/notary/anchorproof"
 	"stele/notary/chain"
-	"stele/notary/checkpoint"
-	"stele/notary/gateway"
+	"stele/notary/log/anchor"
+	"stele/notary/log/anchor/bsn"
+	"stele/notary/log/anchor/egov"
+	"stele/notary/office/people"
 	"stele/notary/outage"
-	"stele/notary/people"
 	"stele/notary/proof"
-	"stele/server/bsnhttp"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/checkpoint"
+	"stele/server/remote/bsnhttp"
 )
 
 // gatewayResubmit is how long evidence of a gateway is waited for before the loop looks anew:
@@ -88,22 +88,27 @@ func (in *Instance) addLoop(l chainLoop, target anchor.Target, p ChainPolicy, re
 		in.outages.Watch(l.dependency(), nil)
 		reached = func(err error) { in.outages.Report(l.dependency(), err) }
 	}
-	l.loop = anchor.NewLoop(in.DB, target, anchor.Options{Overdue: overdue, Name: l.name, Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit, MayLag: l.away, From: l.from,
+	l.loop = anchor.NewLoop(in.DB.Log, target, anchor.Options{Overdue: overdue, Name: l.name,
+		Required: in.Policy.required(), Every: p.Every, Records: p.Records, Now: time.Now, Resubmit: resubmit,
+		MayLag: l.away, From: l.from,
 		Nodes: in.Tiles.Nodes, Log: in.log, Outages: in.outages, Dependency: l.dependency(), Reached: reached,
-		Signature:  in.signature,
-		Verify:     func(c checkpoint.Checkpoint, evidence []byte) error { return proof.CheckAnchor(in.Trust, c, evidence) },
+		Signature: in.signature,
+		Verify: func(c checkpoint.Checkpoint, evidence []byte) error {
+			return proof.CheckAnchor(in.Trust, c, evidence)
+		},
 		OnAnchored: in.Progress.Notify})
 	in.loops = append(in.loops, l)
 }
 
 // actOverdue is a line of the operators' trail that the server writes itself.
-const actOverdue people.Act = "anchor_overdue"
+const actOverdue people.Action = "anchor_overdue"
 
 // coverOverdue gives the log an entry where the anchor of this size is overdue: the audit trail
 // says so, and is sealed at once. A crash between the two leaves a line that is sealed with the
 // next ones; several servers may each write one.
 func (in *Instance) coverOverdue(ctx context.Context, size uint64) error {
-	if err := in.people.Note(ctx, people.Deed{Login: "stele", Act: actOverdue, About: in.id.Chain, Detail: fmt.Sprintf("size %d", size), Network: "local"}); err != nil {
+	if err := in.people.Note(ctx, people.AuditEvent{Login: "stele", Act: actOverdue, About: in.id.Chain,
+		Detail: fmt.Sprintf("size %d", size), Network: "local"}); err != nil {
 		return err
 	}
 	return in.sealer.Seal(ctx)
@@ -137,7 +142,8 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 		own = in.network
 	}
 	if own != nil {
-		in.addLoop(chainLoop{name: anchorproof.Kind, title: in.id.Chain, final: true, away: in.network != nil, from: in.movedAt}, in.withLinks(own), in.Policy.Egov, 0)
+		in.addLoop(chainLoop{name: anchorproof.Kind, title: in.id.Chain, final: true, away: in.network != nil,
+			from: in.movedAt}, in.withLinks(own), in.Policy.Egov, 0)
 	}
 	for _, b := range in.Policy.BSN {
 		target, err := b.open(in.Config, pass)
@@ -152,7 +158,8 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 		}
 		err := l.loop.Check(ctx)
 		down := errors.Is(err, anchor.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
-		if err != nil && (l.away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) && !errors.Is(err, anchor.ErrFork)) {
+		if err != nil && (l.away && down || !l.final && !errors.Is(err, anchor.ErrMismatch) &&
+			!errors.Is(err, anchor.ErrFork)) {
 			if !l.final {
 				in.outages.Report(l.dependency(), err)
 			}
@@ -163,12 +170,16 @@ func (in *Instance) openAnchors(ctx context.Context, pass keystore.Secret) error
 			return fmt.Errorf("%s: %w", l.title, err)
 		}
 	}
-	return in.DB.SettleAnchored(ctx, in.Policy.required())
+	for _, l := range in.loops {
+		in.jobs.add(stageLog, "anchoring on "+l.title, l.run(in))
+	}
+	return in.DB.Log.SettleAnchored(ctx, in.Policy.required())
 }
 
 // belongs compares the database with the chain of a node that has just started.
 func (in *Instance) belongs(ctx context.Context, node *chain.Node) error {
-	return anchor.NewLoop(in.DB, egov.New(node), anchor.Options{Name: anchorproof.Kind, From: in.movedAt}).Check(ctx)
+	return anchor.NewLoop(in.DB.Log, egov.New(node), anchor.Options{Name: anchorproof.Kind, From: in.movedAt}).Check(
+		ctx)
 }
 
 // open makes the client of an application.
@@ -190,7 +201,9 @@ func (b BSNPolicy) open(c Config, pass keystore.Secret) (*bsn.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bsn.New(bsn.Config{Framework: bsn.Framework(b.Framework), Contract: b.Contract, Gateways: b.Gateways, UserCode: b.User, App: b.App, ChainCode: b.ChainCode, UserName: b.UserName, Key: key, GatewayKey: trusted.Key, Post: post, Now: time.Now})
+	return bsn.New(bsn.Config{Framework: bsn.Framework(b.Framework), Contract: b.Contract, Gateways: b.Gateways,
+		UserCode: b.User, App: b.App, ChainCode: b.ChainCode, UserName: b.UserName, Key: key, GatewayKey: trusted.Key,
+		Post: post, Now: time.Now})
 }
 
 // run anchors until ctx ends.
@@ -198,7 +211,9 @@ func (l chainLoop) run(in *Instance) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := l.loop.Run(ctx)
 		if err != nil && !l.final {
-			in.log.ErrorContext(ctx, "nothing is anchored any more on a chain that holds another history; the others go on", "chain", l.title, "error", err)
+			in.log.ErrorContext(ctx,
+				"nothing is anchored any more on a chain that holds another history; the others go on", "chain",
+				l.title, "error", err)
 			return nil
 		}
 		return err

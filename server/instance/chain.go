@@ -4,18 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
+	"stele/crypto/keystore"
 	"stele/crypto/merkle"
 	"stele/notary"
-	"stele/notary/anchor"
-	"stele/notary/anchor/egov"
-	"stele/notary/anchorproof"
 	"stele/notary/chain"
-	"stele/notary/checkpoint"
+	"stele/notary/log/anchor"
+	"stele/notary/log/anchor/egov"
 	"stele/notary/outage"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // chainKeeper runs the embedded chain. When its consensus stops, for instance because its
@@ -49,6 +51,59 @@ const (
 	chainRetryMost  = time.Minute
 	chainCloseTime  = 10 * time.Second
 )
+
+// openChain starts the chain of this instance, or finds the nodes that run it. With neither, another
+// server of the instance anchors.
+func (in *Instance) openChain(ctx context.Context, pass keystore.Secret) error {
+	switch in.Config.Chain {
+	case "embedded":
+		return in.openEmbedded(ctx, pass)
+	case "nodes":
+		return in.openNetwork(ctx)
+	}
+	return nil
+}
+
+func (in *Instance) openEmbedded(ctx context.Context, pass keystore.Secret) error {
+	c := in.Config
+	cosign, err := keystore.Load(c.keyPath(fileCosignKey), pass)
+	if err != nil {
+		return fmt.Errorf("the chain's cosigning key: %w", err)
+	}
+	consensus, err := keystore.LoadEd25519(c.keyPath(fileConsensusKey), pass)
+	if err != nil {
+		return fmt.Errorf("the chain's consensus key: %w", err)
+	}
+	nodeKey, err := keystore.LoadEd25519(c.keyPath(fileNodeKey), pass)
+	if err != nil {
+		return fmt.Errorf("the chain's node key: %w", err)
+	}
+	genesis, err := in.genesis()
+	if err != nil {
+		return err
+	}
+	if !genesis.Validators[0].Key.Equal(cosign.Public()) {
+		return fmt.Errorf("%w: %s is not the key of the chain %s. If its nodes run elsewhere, set chain=nodes and "+
+			"chain-nodes; else correct the key folder", ErrForeign, c.keyPath(fileCosignKey), genesis.Chain)
+	}
+	in.chain = &chainKeeper{log: in.log, outages: in.outages, clock: in.clock.Check,
+		config: chain.Config{Home: c.path(folderChain),
+			Genesis: genesis, ConsensusKey: consensus, NodeKey: nodeKey, Cosign: cosign.Sign,
+			CosignKey: cosign.Public(),
+			Log:       in.log.With("part", "chain")}}
+	in.chain.ready = func(ctx context.Context, node *chain.Node) error {
+		if err := admitOwnKey(ctx, node, &in.signer.Verifier, cosign); err != nil {
+			return fmt.Errorf("make the chain admit the log's key: %w", err)
+		}
+		return in.belongs(ctx, node)
+	}
+	in.jobs.addCloser(stageChain, "chain", in.chain.run, in.chain.Close)
+	in.outages.Watch(outage.Chain, in.chain.answers)
+	if err := in.chain.open(context.WithoutCancel(ctx), in.clock.Confirmed()); err != nil {
+		return fmt.Errorf("start the chain: %w", moveHint(err))
+	}
+	return nil
+}
 
 // open starts the chain; at the start of the server a failure is final. But where others confirm
 // this machine's clock, a last block of a time to come was made with a clock that was ahead: records
@@ -110,7 +165,8 @@ func (k *chainKeeper) run(ctx context.Context) error {
 		case <-node.Failed():
 		}
 		k.outages.Report(outage.Chain, outage.Because("its consensus has stopped",
-			errors.New("the chain's consensus has stopped; records are received and logged, not anchored, until it runs again")))
+			errors.New("the chain's consensus has stopped; records are received and logged, not anchored, until it "+
+				"runs again")))
 		k.drop()
 		if err := closeNode(node); err != nil {
 			k.log.WarnContext(ctx, "closing the stopped chain", "error", err)
@@ -126,12 +182,10 @@ func (k *chainKeeper) run(ctx context.Context) error {
 func (k *chainKeeper) restart(ctx context.Context) (done bool, err error) {
 	starting := outage.NewLoop(nil, k.log)
 	for wait := chainRetryFirst; ; wait = min(2*wait, chainRetryMost) {
-		t := time.NewTimer(max(wait, min(time.Until(k.waiting()), chainRetryMost)))
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return true, nil
-		case <-t.C:
+		case <-time.After(max(wait, min(time.Until(k.waiting()), chainRetryMost))):
 		}
 		// The node outlives this attempt's context: it is stopped by Close.
 		err := k.start(context.WithoutCancel(ctx))
@@ -155,12 +209,10 @@ func (k *chainKeeper) drop() {
 func closeNode(node *chain.Node) error {
 	done := make(chan error, 1)
 	go func() { done <- node.Close() }()
-	t := time.NewTimer(chainCloseTime)
-	defer t.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-t.C:
+	case <-time.After(chainCloseTime):
 		return errors.New("the engine does not close; only a restart of the server will free it")
 	}
 }
@@ -223,6 +275,17 @@ func (k *chainKeeper) Status() (chain.Status, error) {
 		return chain.Status{}, err
 	}
 	return node.Status()
+}
+
+// answers says what keeps the chain from taking anything.
+func (k *chainKeeper) answers(context.Context) error {
+	_, err := k.Status()
+	if until := k.waiting(); err != nil && !until.IsZero() {
+		return outage.Because("it takes nothing before "+until.Format(time.RFC3339)+", the time of its last block", err)
+	} else if err != nil {
+		return outage.Because("its consensus does not run", err)
+	}
+	return nil
 }
 
 // current is the node that runs.

@@ -15,10 +15,10 @@ import (
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/chain"
-	"stele/notary/checkpoint"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // Files of the keys of an embedded chain that is to come; a move puts them into their places.
@@ -122,7 +122,7 @@ func (s *Stores) presentChain(ctx context.Context, genesis anchorproof.Epoch, lo
 
 // holds checks that the log grew out of a checkpoint that a chain holds.
 func (s *Stores) holds(ctx context.Context, c checkpoint.Checkpoint) error {
-	head, err := s.DB.Head(ctx)
+	head, err := s.DB.Log.Head(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,11 +146,11 @@ func (s *Stores) holds(ctx context.Context, c checkpoint.Checkpoint) error {
 // anchoredOn is what the database's newest evidence of a chain says; size 0 where there is none.
 func (s *Stores) anchoredOn(ctx context.Context, genesis anchorproof.Epoch) (present, error) {
 	none := present{head: checkpoint.Checkpoint{Origin: s.id.Origin, Root: merkle.EmptyRoot()}}
-	st, err := s.DB.AnchorState(ctx, anchorproof.Kind)
+	st, err := s.DB.Log.AnchorState(ctx, anchorproof.Kind)
 	if err != nil || st.Anchored == 0 {
 		return none, err
 	}
-	list, err := s.DB.AnchorsFrom(ctx, int64(st.Anchored)-1, anchorsAtOnce)
+	list, err := s.DB.Log.AnchorsFrom(ctx, int64(st.Anchored)-1, anchorsAtOnce)
 	if err != nil {
 		return none, fmt.Errorf("read anchors: %w", err)
 	}

@@ -18,12 +18,12 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchor"
-	"stele/notary/anchorproof"
 	"stele/notary/chain"
-	"stele/notary/checkpoint"
+	"stele/notary/log/anchor"
 	"stele/notary/proof"
-	"stele/server/chainnet"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/server/remote/chainnet"
 	"stele/storage/sqldb"
 )
 
@@ -111,7 +111,7 @@ func (s *Stores) pinNext(l anchorproof.SignedLink, members []Member) (bool, erro
 // checked once, before: another server finds it done.
 func (s *Stores) moveDatabase(ctx context.Context, l anchorproof.SignedLink, founded bool) error {
 	from, to := l.Genesis.String(), l.To.Hash().String()
-	in, err := s.DB.Instance(ctx)
+	in, err := s.DB.Log.Instance(ctx)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (s *Stores) moveDatabase(ctx context.Context, l anchorproof.SignedLink, fou
 	if err != nil {
 		return err
 	}
-	return s.DB.MoveChain(ctx, from, to, text)
+	return s.DB.Log.MoveChain(ctx, from, to, text)
 }
 
 // sameLink refuses to finish a move with another link than the one that it was begun with.
@@ -154,7 +154,7 @@ func (s *Stores) mayMove(ctx context.Context, l anchorproof.SignedLink, founded 
 			"before the link's time. Set the clock and make the link anew", l.Time().Format(time.RFC3339),
 			now.UTC().Format(time.RFC3339))
 	}
-	st, err := s.DB.AnchorState(ctx, anchorproof.Kind)
+	st, err := s.DB.Log.AnchorState(ctx, anchorproof.Kind)
 	if err != nil {
 		return err
 	}
@@ -286,7 +286,7 @@ func (s *Stores) placeNext(l anchorproof.SignedLink) error {
 
 // links are those by which the log came to its present chain, oldest first.
 func (s *Stores) links(ctx context.Context) (out []anchorproof.SignedLink, err error) {
-	list, err := s.DB.ChainLinks(ctx)
+	list, err := s.DB.Log.ChainLinks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the links between chains: %w", err)
 	}
@@ -308,7 +308,7 @@ type linked struct {
 }
 
 // openLinks reads how the log came to the instance's chain.
-func (in *Instance) openLinks(ctx context.Context) error {
+func (in *Instance) openLinks(ctx context.Context, _ keystore.Secret) error {
 	links, err := in.links(ctx)
 	if err != nil || len(links) == 0 {
 		return err

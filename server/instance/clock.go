@@ -6,8 +6,9 @@ import (
 	"log/slog"
 	"time"
 
-	"stele/server/api"
+	"stele/crypto/keystore"
 	"stele/server/clock"
+	"stele/server/http/api"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
 )
@@ -49,6 +50,14 @@ func (c Config) guardClock(ctx context.Context, log *slog.Logger) (*clock.Guard,
 		return nil, fmt.Errorf("%w. Nothing was done", err)
 	}
 	return g, nil
+}
+
+func (in *Instance) openClock(ctx context.Context, _ keystore.Secret) (err error) {
+	if in.clock, err = in.Config.guardClock(ctx, in.log); err != nil {
+		return err
+	}
+	in.jobs.add(stageWatch, "clock", in.clock.Run)
+	return nil
 }
 
 // clockHealth says how far the clock is from others. A server that signs nothing takes no requests.

@@ -15,9 +15,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"stele/notary/filing"
-	"stele/server/caller"
-	"stele/server/clamd"
+	"stele/notary/office/review"
+	"stele/server/http/caller"
+	"stele/server/remote/clamd"
 )
 
 // Config is everything that can be set, by file, environment or flag; a flag beats the
@@ -86,12 +86,16 @@ type Config struct {
 
 	Console bool `name:"console" env:"STELE_CONSOLE" default:"true" negatable:"" help:"Serve the console, where the people of agencies sign in, at /console." yaml:"console"`
 
+	StatusPause time.Duration `name:"status-pause" env:"STELE_STATUS_PAUSE" default:"60s" help:"Least time between two status statements in the log, by which bundles show that a record was not revoked." yaml:"status-pause"`
+
 	AuditSealEvery time.Duration `name:"audit-seal-every" env:"STELE_AUDIT_SEAL_EVERY" default:"5m" help:"How long what people did waits at most until it is sealed in the log." yaml:"audit-seal-every"`
 	AuditAgency    string        `name:"audit-agency" env:"STELE_AUDIT_AGENCY" help:"Credit code of the agency that signs the audit trail of operators and of agencies with their key at home; default the first with a key here." yaml:"audit-agency"`
 
-	ReadCommand []string `kong:"-" yaml:"-"` // set by the program: what runs [ReadDocument]; empty: documents are read in this process
+	// set by the program: what runs [ReadDocument]; empty: documents are read in this process
+	ReadCommand []string `kong:"-" yaml:"-"`
 
-	Demo bool `kong:"-" yaml:"-"` // set by the program: webhooks may go to this machine, and nobody needs a second factor
+	// set by the program: webhooks may go to this machine, and nobody needs a second factor
+	Demo bool `kong:"-" yaml:"-"`
 
 	LogLevel  string `name:"log-level" env:"STELE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level that is logged." yaml:"log-level"`
 	LogFormat string `name:"log-format" env:"STELE_LOG_FORMAT" default:"text" enum:"text,json" help:"text or json." yaml:"log-format"`
@@ -116,12 +120,16 @@ func (c Config) Resolve() (Config, error) {
 	if c.AuditSealEvery == 0 {
 		c.AuditSealEvery = defaultSealEvery
 	}
+	if c.StatusPause == 0 {
+		c.StatusPause = defaultStatusPause
+	}
 	if c.ClockTolerance == 0 {
 		c.ClockTolerance = defaultTolerance
 	}
 	var errs []error
 	if c.Objects == "s3" {
-		for _, v := range []struct{ name, value string }{{"s3-endpoint", c.S3Endpoint}, {"s3-bucket", c.S3Bucket}, {"s3-access-key-file", c.S3AccessKeyFile}, {"s3-secret-key-file", c.S3SecretKeyFile}} {
+		for _, v := range []struct{ name, value string }{{"s3-endpoint", c.S3Endpoint}, {"s3-bucket", c.S3Bucket},
+			{"s3-access-key-file", c.S3AccessKeyFile}, {"s3-secret-key-file", c.S3SecretKeyFile}} {
 			if v.value == "" {
 				errs = append(errs, fmt.Errorf("objects=s3 needs %s", v.name))
 			}
@@ -130,23 +138,34 @@ func (c Config) Resolve() (Config, error) {
 	if c.Chain == "nodes" && len(c.chainNodes()) == 0 {
 		errs = append(errs, errors.New("chain=nodes needs chain-nodes"))
 	}
-	if strings.Contains(c.Database, "://") && strings.Contains(strings.SplitN(c.Database, "@", 2)[0], "postgres") && hasPassword(c.Database) {
-		errs = append(errs, errors.New("the database URL holds a password: put it into a file and name that with database-password-file"))
+	if strings.Contains(c.Database, "://") && strings.Contains(strings.SplitN(c.Database, "@", 2)[0], "postgres") &&
+		hasPassword(c.Database) {
+		errs = append(errs,
+			errors.New("the database URL holds a password: put it into a file and name that with "+
+				"database-password-file"))
 	}
-	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload, "max-batch": int64(c.MaxBatch),
+	for name, n := range map[string]int64{"max-document": c.MaxDocument, "max-public-upload": c.MaxPublicUpload,
+		"max-batch":       int64(c.MaxBatch),
 		"max-connections": int64(c.MaxConnections), "max-connections-per-address": int64(c.MaxConnectionsPerAddress),
-		"lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute), "read-timeout": int64(c.ReadTimeout),
-		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep), "max-uploads": int64(c.MaxUploads), "upload-expiry": int64(c.UploadExpiry),
-		"audit-seal-every": int64(c.AuditSealEvery), "clock-tolerance": int64(c.ClockTolerance)} {
+		"lookups-per-minute": int64(c.LookupsPerMinute), "requests-per-minute": int64(c.RequestsPerMinute),
+		"read-timeout": int64(c.ReadTimeout),
+		"stop-timeout": int64(c.StopTimeout), "webhook-keep": int64(c.WebhookKeep), "max-uploads": int64(c.MaxUploads),
+		"upload-expiry":    int64(c.UploadExpiry),
+		"audit-seal-every": int64(c.AuditSealEvery), "clock-tolerance": int64(c.ClockTolerance),
+		"status-pause": int64(c.StatusPause)} {
 		if n <= 0 {
 			errs = append(errs, fmt.Errorf("%s must be larger than zero", name))
 		}
 	}
 	if c.TailKeep < 0 {
-		errs = append(errs, errors.New("tail-keep must not be less than zero: give the time in hours, such as 168h, or 0 to keep nothing"))
+		errs = append(errs,
+			errors.New("tail-keep must not be less than zero: give the time in hours, such as 168h, or 0 to keep "+
+				"nothing"))
 	}
 	if c.PprofListen != "" && !loopback(c.PprofListen) {
-		errs = append(errs, fmt.Errorf("pprof-listen: %q is not a loopback address with a port, such as 127.0.0.1:6060: profiles hold what is in memory, and whoever can ask for them can slow the service down", c.PprofListen))
+		errs = append(errs, fmt.Errorf("pprof-listen: %q is not a loopback address with a port, such as "+
+			"127.0.0.1:6060: profiles hold what is in memory, and whoever can ask for them can slow the service down",
+			c.PprofListen))
 	}
 	if _, err := c.callers(); err != nil {
 		errs = append(errs, err)
@@ -173,7 +192,7 @@ func (c Config) callers() (caller.Rules, error) {
 }
 
 // scanner is the configured malware scanner, or nil.
-func (c Config) scanner() (filing.Scanner, error) {
+func (c Config) scanner() (review.Scanner, error) {
 	if c.Clamd == "" {
 		return nil, nil
 	}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"stele/notary/tail"
-	"stele/server/api"
+	"stele/notary/log/tail"
+	"stele/server/http/api"
 	"stele/storage/sqldb"
 )
 
@@ -22,9 +22,12 @@ func (in *Instance) watchDatabase(ctx context.Context) {
 		return sqldb.Seen{Received: received, Size: c.Size, Root: c.Root}, err
 	})
 	for _, w := range in.DB.Weaknesses() {
-		in.log.WarnContext(ctx, "the database server may lose what was answered", "setting", w.Setting, "value", w.Value,
+		in.log.WarnContext(ctx, "the database server may lose what was answered", "setting", w.Setting, "value",
+			w.Value,
 			"effect", w.Effect)
 	}
+	in.jobs.add(stageWatch, "database", in.wentBack)
+	in.jobs.add(stageLog, "schema", in.watchSchema)
 }
 
 // wentBack ends the instance when the database holds less than it did.

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"stele/crypto/keystore"
 	"stele/notary"
-	"stele/notary/chainview"
-	"stele/notary/filing"
 	"stele/notary/outage"
 	"stele/storage/blob/s3"
 )
@@ -39,11 +37,12 @@ func (c Config) databaseFolder() string {
 	return ""
 }
 
-// watchStores has the stores watched.
-func (in *Instance) watchStores(ctx context.Context) {
+// openOutages has the stores watched; other capabilities add what they depend on.
+func (in *Instance) openOutages(ctx context.Context, _ keystore.Secret) error {
 	in.outages = outage.New(ctx, in.log, time.Now)
+	in.jobs.add(stageWatch, "dependencies", in.outages.Run)
 	in.outages.Watch(outage.Database, func(ctx context.Context) error {
-		_, err := in.DB.Progress(ctx)
+		_, err := in.DB.Log.Progress(ctx)
 		return err
 	})
 	in.outages.Watch(outage.Objects, in.probeObjects)
@@ -57,6 +56,7 @@ func (in *Instance) watchStores(ctx context.Context) {
 			return err
 		})
 	}
+	return nil
 }
 
 func (in *Instance) probeObjects(ctx context.Context) error {
@@ -70,66 +70,4 @@ func (in *Instance) probeObjects(ctx context.Context) error {
 		return outage.Because("the object that names its instance is missing", err)
 	}
 	return err
-}
-
-// watchChain has the chain watched, if this server talks with it.
-func (in *Instance) watchChain() {
-	switch {
-	case in.chain != nil:
-		in.outages.Watch(outage.Chain, func(context.Context) error {
-			_, err := in.chain.Status()
-			if until := in.chain.waiting(); err != nil && !until.IsZero() {
-				return outage.Because("it takes nothing before "+until.Format(time.RFC3339)+", the time of its last block", err)
-			} else if err != nil {
-				return outage.Because("its consensus does not run", err)
-			}
-			return nil
-		})
-	case in.network != nil:
-		in.outages.Watch(outage.Chain, func(context.Context) error { return in.nodesDown() })
-	}
-}
-
-// watchScanner has the malware scanner watched, if there is one that can be asked.
-func (in *Instance) watchScanner(scanner filing.Scanner) {
-	if s, ok := scanner.(interface{ Ping(context.Context) error }); ok {
-		in.outages.Watch(outage.Scanner, s.Ping)
-	}
-}
-
-// nodesDown says why nothing can be anchored on a network, from what is known of its nodes. Before
-// all of them have been asked once it says nothing.
-func (in *Instance) nodesDown() error {
-	nodes := in.network.Nodes()
-	if slices.ContainsFunc(nodes, func(n chainview.Node) bool { return n.Since.IsZero() }) {
-		return nil
-	}
-	up, away := nodesBy(nodes)
-	words := ""
-	switch {
-	case up == 0:
-		words = "no node answers"
-	case chainview.StandsStill(in.network.Members(), nodes):
-		words = "too few nodes answer for anything to be anchored; away: " + away
-	default:
-		return nil
-	}
-	return outage.Because(words, errors.New(words))
-}
-
-// nodesBy counts the nodes that answer and names those that do not.
-func nodesBy(nodes []chainview.Node) (up int, away string) {
-	var names []string
-	for i, n := range nodes {
-		switch {
-		case n.Reachable:
-			up++
-		case n.Since.IsZero(): // not asked yet
-		case n.Name == "":
-			names = append(names, fmt.Sprintf("number %d of chain-nodes since %s", i+1, n.Since.UTC().Format(time.RFC3339)))
-		default:
-			names = append(names, fmt.Sprintf("%s since %s", n.Name, n.Since.UTC().Format(time.RFC3339)))
-		}
-	}
-	return up, strings.Join(names, ", ")
 }

@@ -7,7 +7,7 @@ import (
 
 	"stele/notary"
 	"stele/notary/outage"
-	"stele/server/api"
+	"stele/server/http/api"
 )
 
 // What /readyz takes at most: a balancer that asks gives up after a second or two. What does not
@@ -46,7 +46,8 @@ func (in *Instance) health(ctx context.Context) []api.Check {
 		}
 		checks = append(checks, c)
 	}
-	for _, check := range []func() (api.Check, bool){in.durability, in.clockHealth, in.tailHealth} {
+	for _, check := range []func() (api.Check, bool){in.durability, in.clockHealth, in.tailHealth,
+		in.statusHealth} {
 		if c, ok := check(); ok {
 			checks = append(checks, c)
 		}
@@ -106,7 +107,7 @@ func (in *Instance) chainDetail() string {
 
 // progress completes the database's check and adds those of how far the log and its anchors are.
 func (in *Instance) progress(ctx context.Context, database *api.Check) (*notary.Progress, []api.Check) {
-	p, err := in.DB.Progress(ctx)
+	p, err := in.DB.Log.Progress(ctx)
 	if err != nil { // too slow for this answer, and not down yet
 		database.Detail = "no answer in time for how far the log is"
 		return nil, nil
@@ -114,9 +115,10 @@ func (in *Instance) progress(ctx context.Context, database *api.Check) (*notary.
 	if database.Detail == "" {
 		database.Detail = fmt.Sprintf("%d entries received", p.Received)
 	}
-	log := api.Check{Name: "log", OK: p.Received-p.Logged < mostUnlogged, Detail: fmt.Sprintf("%d entries to be logged", p.Received-p.Logged)}
+	log := api.Check{Name: "log", OK: p.Received-p.Logged < mostUnlogged, Detail: fmt.Sprintf("%d entries to "+
+		"be logged", p.Received-p.Logged)}
 	if !log.OK {
-		if since, err := in.DB.EntrySince(ctx, p.Logged); err == nil {
+		if since, err := in.DB.Log.EntrySince(ctx, p.Logged); err == nil {
 			log.Since = api.FormatTime(since)
 		}
 	}
@@ -129,7 +131,7 @@ func (in *Instance) anchorHealth(ctx context.Context, p notary.Progress) api.Che
 	if p.Logged == p.Anchored {
 		return c
 	}
-	since, err := in.DB.UnanchoredSince(ctx, p.Anchored)
+	since, err := in.DB.Log.UnanchoredSince(ctx, p.Anchored)
 	if err != nil || since.IsZero() {
 		if c.OK = err == nil; err != nil {
 			c.Detail += ", since when is not known: " + outage.Cause(err)
@@ -146,7 +148,7 @@ func (in *Instance) anchorHealth(ctx context.Context, p notary.Progress) api.Che
 
 // gatewayHealth adds to a gateway's check how far its chain is.
 func (in *Instance) gatewayHealth(ctx context.Context, c *api.Check, l chainLoop, p notary.Progress) {
-	st, err := in.DB.AnchorState(ctx, l.name)
+	st, err := in.DB.Log.AnchorState(ctx, l.name)
 	if err != nil {
 		return // the database's check says it
 	}
@@ -157,7 +159,7 @@ func (in *Instance) gatewayHealth(ctx context.Context, c *api.Check, l chainLoop
 	c.Detail = detail
 	if lag := p.Logged - min(p.Logged, st.Anchored); c.OK && lag >= mostUnlogged {
 		c.OK = false
-		if since, err := in.DB.UnanchoredSince(ctx, st.Anchored); err == nil {
+		if since, err := in.DB.Log.UnanchoredSince(ctx, st.Anchored); err == nil {
 			c.Since = api.FormatTime(since)
 		}
 	}

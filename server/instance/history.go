@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"stele/crypto/merkle"
-	"stele/notary/archive"
 	"stele/notary/chain"
-	"stele/notary/chainview"
-	"stele/server/api"
+	"stele/notary/issue/archive"
+	"stele/notary/proof/chainview"
+	"stele/server/http/api"
 )
 
 // chainReader is where the epochs of this instance's chain and paths between its headers come
@@ -29,9 +29,9 @@ func (in *Instance) chainReader() api.ChainReader {
 // histories makes bundles that join two checkpoints, with paths between headers of this chain.
 func (in *Instance) histories(reader api.ChainReader) *archive.Histories {
 	if reader == nil {
-		return archive.NewHistories(in.Archive, in.DB, nil)
+		return archive.NewHistories(in.Archive, in.DB.Log, nil)
 	}
-	return archive.NewHistories(in.Archive, in.DB, headerPaths{reader, in.id.Chain})
+	return archive.NewHistories(in.Archive, in.DB.Log, headerPaths{reader, in.id.Chain})
 }
 
 // headerPaths are the paths between headers of one chain.

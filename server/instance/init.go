@@ -21,10 +21,10 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/batchlog"
 	"stele/notary/chain"
+	"stele/notary/log/batchlog"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
 )
@@ -87,13 +87,16 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 		return err
 	}
 	if entries, err := os.ReadDir(c.Keys); err == nil && hasKeys(entries) && prepared == nil {
-		return fmt.Errorf("the key folder %s holds keys already, perhaps of an init that did not finish: choose another one, or remove it if you are sure that nothing was signed with them", c.Keys)
+		return fmt.Errorf("the key folder %s holds keys already, perhaps of an init that did not finish: choose "+
+			"another one, or remove it if you are sure that nothing was signed with them", c.Keys)
 	}
-	if !signednote.ValidName(req.Origin) || req.Genesis == nil && (!anchorproof.ValidChainID(req.ChainID) || !signednote.ValidName(req.Validator)) {
+	if !signednote.ValidName(req.Origin) || req.Genesis == nil && (!anchorproof.ValidChainID(req.ChainID) ||
+		!signednote.ValidName(req.Validator)) {
 		return errors.New("origin, chain and validator names are printable ASCII without spaces and plus signs")
 	}
 	if req.Genesis != nil && c.Chain == "embedded" || req.Genesis == nil && c.Chain == "nodes" {
-		return errors.New("a genesis is of a network whose nodes run elsewhere: it goes with chain=nodes (or chain=none), and chain=embedded founds a chain of its own without one")
+		return errors.New("a genesis is of a network whose nodes run elsewhere: it goes with chain=nodes (or " +
+			"chain=none), and chain=embedded founds a chain of its own without one")
 	}
 	if err := checkMembers(req); err != nil {
 		return err
@@ -113,7 +116,8 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	}
 	pass, err := c.passphrase()
 	if err != nil {
-		return fmt.Errorf("%w. Write a passphrase of your own into that file, or let init make one with --new-passphrase", err)
+		return fmt.Errorf("%w. Write a passphrase of your own into that file, or let init make one with "+
+			"--new-passphrase", err)
 	}
 	logKey, err := keysOf(c, req, prepared, pass, now)
 	if err != nil {
@@ -123,7 +127,8 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	id := identity{ID: uuid.Must(uuid.NewV7()).String(), Origin: req.Origin, Chain: genesis.Chain, Epoch0: genesis.Hash().String()}
+	id := identity{ID: uuid.Must(uuid.NewV7()).String(), Origin: req.Origin, Chain: genesis.Chain,
+		Epoch0: genesis.Hash().String()}
 	if err := initStores(ctx, c, id, logKey); err != nil {
 		return err
 	}
@@ -177,7 +182,8 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 		return nil, err
 	}
 	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
-	root, err := pki.NewRoot(pki.RootRequest{Subject: pki.Name{Country: "CN", Organization: req.Organization, CommonName: req.Organization + " Root CA"},
+	root, err := pki.NewRoot(pki.RootRequest{Subject: pki.Name{Country: "CN", Organization: req.Organization,
+		CommonName: req.Organization + " Root CA"},
 		NotBefore: start, NotAfter: start.Add(rootValidity)}, rootKey)
 	if err != nil {
 		return nil, err
@@ -189,7 +195,8 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 	if err != nil {
 		return nil, err
 	}
-	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary, Subject: pki.Name{Country: "CN", Organization: req.Organization, CommonName: req.Origin},
+	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary,
+		Subject:   pki.Name{Country: "CN", Organization: req.Organization, CommonName: req.Origin},
 		NotBefore: start, NotAfter: start.Add(rootValidity), PublicKey: logKey.Public()}, root, rootKey)
 	if err != nil {
 		return nil, err
@@ -226,8 +233,10 @@ func initChain(c Config, req InitRequest, pass keystore.Secret, logKey *sm.Publi
 	}
 	v := anchorproof.Validator{Name: req.Validator, Power: 1, Key: cosign.Public()}
 	copy(v.ConsensusKey[:], keys[fileConsensusKey].Public().(ed25519.PublicKey))
-	genesis := anchorproof.Epoch{Chain: req.ChainID, Validators: []anchorproof.Validator{v}, Notaries: []anchorproof.Notary{{Origin: req.Origin, Key: logKey}}}
-	err = chain.Init(chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: keys[fileConsensusKey], NodeKey: keys[fileNodeKey], Cosign: cosign.Sign, CosignKey: cosign.Public()})
+	genesis := anchorproof.Epoch{Chain: req.ChainID, Validators: []anchorproof.Validator{v},
+		Notaries: []anchorproof.Notary{{Origin: req.Origin, Key: logKey}}}
+	err = chain.Init(chain.Config{Home: c.path(folderChain), Genesis: genesis, ConsensusKey: keys[fileConsensusKey],
+		NodeKey: keys[fileNodeKey], Cosign: cosign.Sign, CosignKey: cosign.Public()})
 	return genesis, err
 }
 
@@ -260,7 +269,7 @@ func initStores(ctx context.Context, c Config, id identity, logKey *sm.PrivateKe
 		return err
 	}
 	defer db.Close()
-	return db.InitInstance(ctx, sqldb.Instance{ID: id.ID, Chain: id.Epoch0}, head)
+	return db.Log.InitInstance(ctx, sqldb.Instance{ID: id.ID, Chain: id.Epoch0}, head)
 }
 
 func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm.PublicKey, now time.Time) error {
@@ -272,8 +281,10 @@ func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm
 	if err != nil {
 		return err
 	}
-	t := &proof.Trust{Format: proof.TrustV2, Roots: []proof.TrustedRoot{{DER: root}}, Chains: []proof.TrustedChain{{Genesis: genesis}},
-		Logs: []proof.TrustedLog{{Key: key, NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack), Chains: []string{genesis.Chain}}}}
+	t := &proof.Trust{Format: proof.TrustV2, Roots: []proof.TrustedRoot{{DER: root}},
+		Chains: []proof.TrustedChain{{Genesis: genesis}},
+		Logs: []proof.TrustedLog{{Key: key, NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack),
+			Chains: []string{genesis.Chain}}}}
 	if err := nameMembers(&t.Chains[0], req.Members); err != nil {
 		return err
 	}

@@ -81,8 +81,10 @@ func (l *limitedListener) counted(c net.Conn) netip.Prefix {
 // refusals at once; beyond that a connection is just closed, which is still an answer.
 const maxRefusals = 8192
 
-const refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 164\r\n\r\n" +
-	`{"type":"/docs/errors#busy","title":"Service Unavailable","status":503,"code":"busy","detail":"Too many connections at the moment. Nothing was saved; try again."}` + "\r\n"
+const refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: " +
+	"5\r\nConnection: close\r\nContent-Length: 164\r\n\r\n" +
+	`{"type":"/docs/errors#busy","title":"Service Unavailable","status":503,"code":"busy","detail":"Too many ` +
+	`connections at the moment. Nothing was saved; try again."}` + "\r\n"
 
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {

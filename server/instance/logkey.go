@@ -15,10 +15,10 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/batchlog"
 	"stele/notary/chain"
 	"stele/notary/chain/ceremony"
+	"stele/notary/log/batchlog"
+	"stele/notary/proof/anchorproof"
 )
 
 // Files of a log key that is to come, and the ending of those that were.
@@ -58,22 +58,25 @@ func (s *Stores) presentLogKey() (*signednote.Verifier, error) {
 // leaves the fence where every later start expects it.
 func (s *Stores) fence(ctx context.Context, own *signednote.Verifier) error {
 	key := signednote.FormatKey(own.Name(), own.Key())
-	f, err := s.DB.LogFence(ctx)
+	f, err := s.DB.Log.LogFence(ctx)
 	if err != nil {
 		return fmt.Errorf("read which key is the log's: %w", err)
 	}
 	if f == (batchlog.Fence{}) {
-		if f, err = s.DB.MoveLogFence(ctx, f, key); errors.Is(err, batchlog.ErrFenced) { // by another server
-			f, err = s.DB.LogFence(ctx)
+		if f, err = s.DB.Log.MoveLogFence(ctx, f, key); errors.Is(err, batchlog.ErrFenced) { // by another server
+			f, err = s.DB.Log.LogFence(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("note which key is the log's: %w", err)
 		}
 	}
 	if f.Key != key {
-		return fmt.Errorf("%w: %w: the database names\n  %s\n(change %d), and %s is\n  %s\nThe key was changed elsewhere: copy the key folder and %s "+
-			"from the server where that was done. If the change was interrupted, run 'stele log-key switch' there again",
-			ErrForeign, batchlog.ErrFenced, f.Key, f.Generation, s.Config.keyPath(fileLogKey), key, s.Config.TrustPath())
+		return fmt.Errorf("%w: %w: the database names\n  %s\n(change %d), and %s is\n  %s\nThe key was changed "+
+			"elsewhere: copy the key folder and %s "+
+			"from the server where that was done. If the change was interrupted, run 'stele log-key switch' "+
+			"there again",
+			ErrForeign, batchlog.ErrFenced, f.Key, f.Generation, s.Config.keyPath(fileLogKey), key,
+			s.Config.TrustPath())
 	}
 	return nil
 }
@@ -82,17 +85,18 @@ func (s *Stores) fence(ctx context.Context, own *signednote.Verifier) error {
 // one signs. Asked again after a crash it finds that done.
 func (s *Stores) moveFence(ctx context.Context, former, next *signednote.Verifier) error {
 	to := signednote.FormatKey(next.Name(), next.Key())
-	f, err := s.DB.LogFence(ctx)
+	f, err := s.DB.Log.LogFence(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read which key is the log's: %w", err)
 	case f.Key == to:
 		return nil
 	case f.Key != "" && f.Key != signednote.FormatKey(former.Name(), former.Key()):
-		return fmt.Errorf("%w: the database says that the log's key is %s, neither the one that the trust roots name nor the next one: "+
+		return fmt.Errorf("%w: the database says that the log's key is %s, neither the one that the trust roots name "+
+			"nor the next one: "+
 			"correct the key folder and the trust roots", ErrForeign, f.Key)
 	}
-	_, err = s.DB.MoveLogFence(ctx, f, to)
+	_, err = s.DB.Log.MoveLogFence(ctx, f, to)
 	return err
 }
 
@@ -108,7 +112,9 @@ func (s *Stores) logKeys(pass keystore.Secret) (*signednote.Signer, []*signednot
 	}
 	now := s.Trust.LogKey(s.id.Origin)
 	if now == nil || !now.Key().Equal(key.Public()) {
-		return nil, nil, fmt.Errorf("%w: %s is not the log's present key in the trust roots: correct the key folder; if a change of the log's key was interrupted, run 'stele log-key switch' again", ErrForeign, s.Config.keyPath(fileLogKey))
+		return nil, nil, fmt.Errorf("%w: %s is not the log's present key in the trust roots: correct the key folder; "+
+			"if a change of the log's key was interrupted, run 'stele log-key switch' again", ErrForeign,
+			s.Config.keyPath(fileLogKey))
 	}
 	return signer, s.Trust.LogKeys(s.id.Origin), nil
 }
@@ -152,8 +158,10 @@ func (s *Stores) certifyNext(key *sm.PublicKey, pass keystore.Secret, now time.T
 	if err != nil {
 		return err
 	}
-	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary, Subject: pki.Name{Country: "CN", Organization: root.Subject().Organization, CommonName: s.id.Origin},
-		NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack), NotAfter: root.NotAfter(), PublicKey: key}, der, rootKey)
+	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary,
+		Subject:   pki.Name{Country: "CN", Organization: root.Subject().Organization, CommonName: s.id.Origin},
+		NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack), NotAfter: root.NotAfter(), PublicKey: key}, der,
+		rootKey)
 	if err != nil {
 		return err
 	}
@@ -200,7 +208,8 @@ func (s *Stores) SwitchLogKey(ctx context.Context, unadmitted bool, now time.Tim
 		return "", err
 	}
 	for _, f := range []struct{ next, now string }{{fileNextNotaryCert, fileNotaryCert}, {fileNextLogKey, fileLogKey}} {
-		if err := promote(c.keyPath(f.next), c.keyPath(f.now), c.keyPath(retiredName(f.now, former.KeyHash()))); err != nil {
+		if err := promote(c.keyPath(f.next), c.keyPath(f.now),
+			c.keyPath(retiredName(f.now, former.KeyHash()))); err != nil {
 			return "", err
 		}
 	}
@@ -219,10 +228,12 @@ func (s *Stores) nextLogKey(former *signednote.Verifier, pass keystore.Secret) (
 			return nil, fmt.Errorf("the log's key: %w", err)
 		}
 		if key.Public().Equal(former.Key()) {
-			return nil, errors.New("there is no next key: make one with 'stele log-key next', and let the chain's members admit it")
+			return nil, errors.New(
+				"there is no next key: make one with 'stele log-key next', and let the chain's members admit it")
 		}
 		if _, err := os.Stat(c.keyPath(retiredName(fileLogKey, former.KeyHash()))); err != nil {
-			return nil, fmt.Errorf("%w: %s is a key that the trust roots do not know, and no switch was interrupted: correct the key folder", ErrForeign, c.keyPath(fileLogKey))
+			return nil, fmt.Errorf("%w: %s is a key that the trust roots do not know, and no switch was interrupted: "+
+				"correct the key folder", ErrForeign, c.keyPath(fileLogKey))
 		}
 	}
 	if err != nil {
@@ -249,7 +260,8 @@ func (s *Stores) admitted(ctx context.Context, next *signednote.Verifier) error 
 		return fmt.Errorf("whether the chain's members have admitted the next key: %w", err)
 	}
 	if !admits(epoch, s.id.Origin, next.Key()) {
-		return errors.New("the chain's members have not admitted the next key: they do so by 'stele node propose --notary-add' with the key that 'stele log-key next' prints. Until then nothing could be anchored")
+		return errors.New("the chain's members have not admitted the next key: they do so by 'stele node propose " +
+			"--notary-add' with the key that 'stele log-key next' prints. Until then nothing could be anchored")
 	}
 	return nil
 }
@@ -266,9 +278,11 @@ func (s *Stores) stopped(ctx context.Context) (release func(), err error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, errors.New("a server of this instance runs, or ended a moment ago without a goodbye: stop all of them; after a crash wait ten seconds")
+		return nil, errors.New("a server of this instance runs, or ended a moment ago without a goodbye: stop all of " +
+			"them; after a crash wait ten seconds")
 	}
-	return func() { _ = s.DB.ReleaseLease(context.WithoutCancel(ctx), batchlog.LeaseName, holder) }, nil // it runs out by itself
+	// it runs out by itself
+	return func() { _ = s.DB.ReleaseLease(context.WithoutCancel(ctx), batchlog.LeaseName, holder) }, nil
 }
 
 // promote gives a file that is there another's place. The other stays under a second name.

@@ -6,13 +6,13 @@ import (
 	"strings"
 
 	"stele/notary"
-	"stele/notary/filing"
-	"stele/notary/stamp"
+	"stele/notary/office/filing"
+	"stele/notary/office/stamp"
 )
 
 // marker stamps the papers of the desk.
 type marker struct {
-	desk   *stamp.Desk
+	desk   *stamp.Stamper
 	public string // where the public page is
 }
 
@@ -34,7 +34,8 @@ func (m marker) order(p filing.Paper, marks json.RawMessage, document filing.Sou
 }
 
 // Mark implements [filing.Marker].
-func (m marker) Mark(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte, error) {
+func (m marker) Mark(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte,
+	error) {
 	o, err := m.order(p, marks, document)
 	if err != nil {
 		return nil, err
@@ -44,7 +45,8 @@ func (m marker) Mark(ctx context.Context, p filing.Paper, marks json.RawMessage,
 }
 
 // Preview implements [filing.Marker].
-func (m marker) Preview(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte, error) {
+func (m marker) Preview(ctx context.Context, p filing.Paper, marks json.RawMessage, document filing.Source) ([]byte,
+	error) {
 	o, err := m.order(p, marks, document)
 	if err != nil {
 		return nil, err

@@ -40,16 +40,28 @@ func age(t time.Time) float64 {
 type progressCollector struct{ in *Instance }
 
 var (
-	descUp       = desc("stele_dependency_up", "Whether what this server depends on answers it.", "dependency")
-	descSince    = desc("stele_dependency_since_timestamp_seconds", "When the dependency went up or down, or this server began to look.", "dependency")
-	descEntries  = desc("stele_log_entries", "Entries of the log by how far they have come: received, logged, anchored.", "state")
-	descUnlogged = desc("stele_log_oldest_seconds", "How long ago the oldest entry was received that is not yet logged, or not anchored; 0 where all are.", "missing")
-	descLease    = desc("stele_sequencer_lease_held", "Whether this server holds the lease of the sequencer.")
-	descDue      = desc("stele_webhook_due_age_seconds", "Age of the oldest webhook delivery that could be sent and was not; receivers that fail do not count.")
-	descBehind   = desc("stele_webhook_outbox_behind", "Outbox rows that the last enabled webhook endpoint has before it.")
-	descUnsealed = desc("stele_audit_unsealed_seconds", "Age of the oldest line of the audit trail that no seal covers; 0 where all are covered.")
-	descNode     = desc("stele_chain_node_up", "Whether a node of the chain answers this server. name is the validator's, empty where it never answered.", "name", "node")
-	descLied     = desc("stele_chain_node_lied_total", "Answers of a node of the chain that did not verify.", "name", "node")
+	descUp    = desc("stele_dependency_up", "Whether what this server depends on answers it.", "dependency")
+	descSince = desc("stele_dependency_since_timestamp_seconds",
+		"When the dependency went up or down, or this server began to look.", "dependency")
+	descEntries = desc("stele_log_entries",
+		"Entries of the log by how far they have come: received, logged, anchored.", "state")
+	descUnlogged = desc("stele_log_oldest_seconds",
+		"How long ago the oldest entry was received that is not yet logged, or not anchored; 0 where all are.",
+		"missing")
+	descLease = desc("stele_sequencer_lease_held", "Whether this server holds the lease of the sequencer.")
+	descDue   = desc("stele_webhook_due_age_seconds",
+		"Age of the oldest webhook delivery that could be sent and was not; receivers that fail do not count.")
+	descBehind = desc("stele_webhook_outbox_behind",
+		"Outbox rows that the last enabled webhook endpoint has before it.")
+	descUnsealed = desc("stele_audit_unsealed_seconds",
+		"Age of the oldest line of the audit trail that no seal covers; 0 where all are covered.")
+	descNode = desc("stele_chain_node_up",
+		"Whether a node of the chain answers this server. name is the validator's, empty where it never answered.",
+		"name", "node")
+	descLied = desc("stele_chain_node_lied_total", "Answers of a node of the chain that did not verify.", "name",
+		"node")
+	descStatus = desc("stele_status_waits_seconds",
+		"How long the log has had entries that no status statement covers; 0 where all are covered.")
 	descTarget   = desc("stele_anchored_entries", "Entries that have evidence of a chain, by chain.", "chain")
 	descChain    = desc("stele_chain_height", "Height of the embedded chain.")
 	descDiskFree = desc("stele_disk_free_bytes", "Room on the file system of a folder.", "folder")
@@ -58,7 +70,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *progressCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descUp, descSince, descEntries, descUnlogged, descLease, descDue, descBehind,
-		descUnsealed, descNode, descLied, descTarget, descChain, descDiskFree} {
+		descUnsealed, descStatus, descNode, descLied, descTarget, descChain, descDiskFree} {
 		ch <- d
 	}
 }
@@ -75,6 +87,7 @@ func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
 		database = database && (s.Up || s.Name != outage.Database)
 	}
 	gauge(ch, descLease, truth(c.in.batch.Leads()))
+	gauge(ch, descStatus, age(c.in.follower.Waits()))
 	c.disks(ch)
 	c.chains(ch)
 	if database {
@@ -85,26 +98,26 @@ func (c *progressCollector) Collect(ch chan<- prometheus.Metric) {
 // rows reads what the database tells.
 func (c *progressCollector) rows(ctx context.Context, ch chan<- prometheus.Metric) {
 	db := c.in.DB
-	if p, err := db.Progress(ctx); err == nil {
+	if p, err := db.Log.Progress(ctx); err == nil {
 		for state, n := range map[string]uint64{"received": p.Received, "logged": p.Logged, "anchored": p.Anchored} {
 			gauge(ch, descEntries, float64(n), state)
 		}
 		for missing, from := range map[string]uint64{"logged": p.Logged, "anchored": p.Anchored} {
-			if since, err := db.EntrySince(ctx, from); err == nil {
+			if since, err := db.Log.EntrySince(ctx, from); err == nil {
 				gauge(ch, descUnlogged, age(since), missing)
 			}
 		}
 	}
 	for _, l := range c.in.loops {
-		if st, err := db.AnchorState(ctx, l.name); err == nil {
+		if st, err := db.Log.AnchorState(ctx, l.name); err == nil {
 			gauge(ch, descTarget, float64(st.Anchored), l.name)
 		}
 	}
-	if due, behind, err := db.DeliveryLag(ctx); err == nil {
+	if due, behind, err := db.Webhooks.DeliveryLag(ctx); err == nil {
 		gauge(ch, descDue, age(due))
 		gauge(ch, descBehind, float64(behind))
 	}
-	if since, err := db.UnsealedSince(ctx); err == nil {
+	if since, err := db.People.UnsealedSince(ctx); err == nil {
 		gauge(ch, descUnsealed, age(since))
 	}
 }
@@ -151,9 +164,11 @@ type slowCollector struct {
 }
 
 var (
-	descExpiry = desc("stele_certificate_not_after_timestamp_seconds", "When a certificate ends: of an agency by its code, of the first trusted root; of the log: when its key ends, where it does.", "kind", "agency")
-	descPapers = desc("stele_papers", "Papers on all desks that wait for a second person, or approved for the log.", "state")
-	descBulks  = desc("stele_bulk_jobs", "Bulk jobs that are not finished, by state.", "state")
+	descExpiry = desc("stele_certificate_not_after_timestamp_seconds", "When a certificate ends: of an agency by its "+
+		"code, of the first trusted root; of the log: when its key ends, where it does.", "kind", "agency")
+	descPapers = desc("stele_papers", "Papers on all desks that wait for a second person, or approved for the log.",
+		"state")
+	descBulks = desc("stele_bulk_jobs", "Bulk jobs that are not finished, by state.", "state")
 )
 
 // Describe implements prometheus.Collector.
@@ -183,7 +198,7 @@ func (c *slowCollector) read(ctx context.Context) (out []prometheus.Metric, err 
 	add := func(d *prometheus.Desc, v float64, labels ...string) {
 		out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
-	certs, err := c.in.DB.SigningCertificates(ctx)
+	certs, err := c.in.DB.Log.SigningCertificates(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +221,7 @@ func (c *slowCollector) read(ctx context.Context) (out []prometheus.Metric, err 
 			add(descExpiry, float64(l.NotAfter.Unix()), "log", "")
 		}
 	}
-	papers, bulks, err := c.in.DB.CountWaiting(ctx)
+	papers, bulks, err := c.in.DB.Office.CountWaiting(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"stele/server/caller"
-	"stele/server/request"
+	"stele/server/http/caller"
+	"stele/server/http/request"
 )
 
 // metrics are those of one server, on a registry of its own. Labels have few values, whatever strangers
@@ -32,15 +32,23 @@ type metrics struct {
 
 func newMetrics(in *Instance, version string) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(),
-		requests: counters("stele_http_requests_total", "Requests by method, route and status.", "method", "route", "status"),
+		requests: counters("stele_http_requests_total", "Requests by method, route and status.", "method", "route",
+			"status"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "stele_http_request_duration_seconds",
-			Help:    "Time from the request's header to the answer's end. waits is yes for requests that were asked to wait, by ?wait= or as a stream of events.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"method", "route", "class", "waits"}),
-		callers: counters("stele_http_callers_refused_total", "Requests refused because a trusted proxy did not say readably who calls, by reason.", "reason"),
-		refused: counters("stele_connections_refused_total", "Connections for which the listener had no room, by what they got: answer 503, or closed without one.", "listener", "answer"),
-		signIns: counters("stele_sign_ins_failed_total", "Refused attempts to sign in to the console, by what was shown.", "by")}
+			Help: "Time from the request's header to the answer's end. waits is yes for requests that were asked " +
+				"to wait, by ?wait= or as a stream of events.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}},
+			[]string{"method", "route", "class", "waits"}),
+		callers: counters("stele_http_callers_refused_total",
+			"Requests refused because a trusted proxy did not say readably who calls, by reason.", "reason"),
+		refused: counters("stele_connections_refused_total",
+			"Connections for which the listener had no room, by what they got: answer 503, or closed without one.",
+			"listener", "answer"),
+		signIns: counters("stele_sign_ins_failed_total",
+			"Refused attempts to sign in to the console, by what was shown.", "by")}
 	m.registry.MustRegister(m.requests, m.duration, m.callers, m.refused, m.signIns, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(version), in.objectTimes, &progressCollector{in}, &slowCollector{in: in}, &guardCollector{in})
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(version), in.objectTimes,
+		&progressCollector{in}, &slowCollector{in: in}, &guardCollector{in})
 	for name, pool := range in.DB.Pools() {
 		m.registry.MustRegister(collectors.NewDBStatsCollector(pool, name))
 	}
@@ -100,7 +108,8 @@ func (m *metrics) measure(next http.Handler) http.Handler {
 		}
 		method := request.Method(r.Method)
 		m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
-		m.duration.WithLabelValues(method, route, strconv.Itoa(status/100)+"xx", waits(r.URL, ww.Header())).Observe(time.Since(start).Seconds())
+		m.duration.WithLabelValues(method, route, strconv.Itoa(status/100)+"xx", waits(r.URL, ww.Header())).Observe(
+			time.Since(start).Seconds())
 	})
 }
 

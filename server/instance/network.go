@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,10 +16,11 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/chainview"
-	"stele/server/chainnet"
+	"stele/notary/outage"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/chainview"
 	"stele/server/clock"
+	"stele/server/remote/chainnet"
 )
 
 // chainNodes are the addresses of chain-nodes.
@@ -116,7 +118,8 @@ func keysOf(c Config, req InitRequest, p *preparation, pass keystore.Secret, now
 		return initKeys(c, req, pass, now)
 	}
 	if p.Origin != req.Origin || p.Organization != req.Organization {
-		return nil, fmt.Errorf("the keys in %s were prepared for the log %s of %s, not for %s of %s", c.Keys, p.Origin, p.Organization, req.Origin, req.Organization)
+		return nil, fmt.Errorf("the keys in %s were prepared for the log %s of %s, not for %s of %s", c.Keys, p.Origin,
+			p.Organization, req.Origin, req.Organization)
 	}
 	return keystore.Load(c.keyPath(fileLogKey), pass)
 }
@@ -132,7 +135,8 @@ func chainOf(c Config, req InitRequest, pass keystore.Secret, logKey *sm.PublicK
 // madeFor refuses a genesis that has another key for a log.
 func madeFor(g anchorproof.Epoch, origin string, key *sm.PublicKey) error {
 	if k := g.Notary(origin); k != nil && !k.Equal(key) {
-		return fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for another instance", origin)
+		return fmt.Errorf("the genesis has another key for the log %s than this instance: it was made for another "+
+			"instance", origin)
 	}
 	return nil
 }
@@ -160,7 +164,8 @@ func (s *Stores) genesis() (anchorproof.Epoch, error) {
 		}
 	}
 	return anchorproof.Epoch{}, fmt.Errorf("%w: the trust roots do not pin the instance's chain %s with epoch 0 %s. "+
-		"If the log was moved, copy trust.json from the server where that was done", ErrForeign, s.id.Chain, s.id.Epoch0)
+		"If the log was moved, copy trust.json from the server where that was done", ErrForeign, s.id.Chain,
+		s.id.Epoch0)
 }
 
 // openNetwork prepares anchoring through nodes elsewhere. That none answers at the moment
@@ -174,11 +179,51 @@ func (in *Instance) openNetwork(ctx context.Context) error {
 		return err
 	}
 	in.clock.Add(clock.Source{Name: "the chain's nodes", Now: in.network.Now})
+	in.outages.Watch(outage.Chain, func(context.Context) error { return in.nodesDown() })
+	in.jobs.add(stageOffice, "chain nodes", in.watchNetwork)
 	return moveHint(in.network.Check(ctx))
 }
 
 // watchNetwork watches the nodes until ctx ends, or until it shows that they are of another chain.
 func (in *Instance) watchNetwork(ctx context.Context) error { return moveHint(in.network.Run(ctx)) }
+
+// nodesDown says why nothing can be anchored on a network, from what is known of its nodes. Before
+// all of them have been asked once it says nothing.
+func (in *Instance) nodesDown() error {
+	nodes := in.network.Nodes()
+	if slices.ContainsFunc(nodes, func(n chainview.Node) bool { return n.Since.IsZero() }) {
+		return nil
+	}
+	up, away := nodesBy(nodes)
+	words := ""
+	switch {
+	case up == 0:
+		words = "no node answers"
+	case chainview.QuorumLost(in.network.Members(), nodes):
+		words = "too few nodes answer for anything to be anchored; away: " + away
+	default:
+		return nil
+	}
+	return outage.Because(words, errors.New(words))
+}
+
+// nodesBy counts the nodes that answer and names those that do not.
+func nodesBy(nodes []chainview.Node) (up int, away string) {
+	var names []string
+	for i, n := range nodes {
+		switch {
+		case n.Reachable:
+			up++
+		case n.Since.IsZero(): // not asked yet
+		case n.Name == "":
+			names = append(names, fmt.Sprintf("number %d of chain-nodes since %s", i+1,
+				n.Since.UTC().Format(time.RFC3339)))
+		default:
+			names = append(names, fmt.Sprintf("%s since %s", n.Name, n.Since.UTC().Format(time.RFC3339)))
+		}
+	}
+	return up, strings.Join(names, ", ")
+}
 
 // chainViews hands out what the explorer shows. A view is shared for a moment: the public
 // asks for it, and the chain's nodes must not feel that. It is safe for concurrent use.

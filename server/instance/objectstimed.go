@@ -21,8 +21,10 @@ func newObjectTimes() *objectTimes {
 	return &objectTimes{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "stele_object_duration_seconds",
 			Help:    "Time of the object store's operations; of open that until the first byte can be read.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"operation"}),
-		errors: counters("stele_object_errors_total", "Operations of the object store that failed; an object that is not there is no failure.", "operation")}
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}},
+			[]string{"operation"}),
+		errors: counters("stele_object_errors_total",
+			"Operations of the object store that failed; an object that is not there is no failure.", "operation")}
 }
 
 // Describe implements prometheus.Collector.
@@ -56,7 +58,8 @@ func unwrapped(s ObjectStore) ObjectStore {
 func (o *objectTimes) done(operation string, start time.Time, err error) {
 	o.duration.WithLabelValues(operation).Observe(time.Since(start).Seconds())
 	failed := o.errors.WithLabelValues(operation) // there is a series before the first failure
-	if err != nil && !errors.Is(err, notary.ErrObjectNotFound) && !errors.Is(err, notary.ErrObjectDiffers) && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, notary.ErrObjectNotFound) && !errors.Is(err, notary.ErrObjectDiffers) &&
+		!errors.Is(err, context.Canceled) {
 		failed.Inc()
 	}
 }

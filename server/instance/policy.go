@@ -14,10 +14,10 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"stele/notary/anchor/bsn"
-	"stele/notary/anchorproof"
-	"stele/notary/gateway"
+	"stele/notary/log/anchor/bsn"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/bsnproof/gateway"
 )
 
 // fileAnchors is the policy's name in the data folder.
@@ -40,18 +40,21 @@ type ChainPolicy struct {
 
 // BSNPolicy is an application behind BSN gateways.
 type BSNPolicy struct {
-	Name        string   `yaml:"name"`         // what people call the chain; stands in reports
-	Gateways    []string `yaml:"gateways"`     // addresses without a path, the preferred one first
-	User        string   `yaml:"user"`         // user code
-	App         string   `yaml:"app"`          // app code
-	Framework   string   `yaml:"framework"`    // fabric, which is the default, or fisco
-	ChainCode   string   `yaml:"chaincode"`    // deployment name of the base chaincode; under fisco the contract's name
-	Contract    string   `yaml:"contract"`     // address of the base contract, under fisco alone
-	UserName    string   `yaml:"user-name"`    // sub-user of transactions; empty for the participant, under fisco for "stele"
-	Key         string   `yaml:"key"`          // file of the application's access key; default bsn-<app>.key in the key folder
-	GatewayKey  string   `yaml:"gateway-key"`  // PEM of the gateway's public key
-	CA          string   `yaml:"ca"`           // PEM of the certificates that the gateways' are issued under; empty for the system's
-	InsecureTLS bool     `yaml:"insecure-tls"` // accept any certificate of a gateway: macs are checked all the same
+	Name      string   `yaml:"name"`      // what people call the chain; stands in reports
+	Gateways  []string `yaml:"gateways"`  // addresses without a path, the preferred one first
+	User      string   `yaml:"user"`      // user code
+	App       string   `yaml:"app"`       // app code
+	Framework string   `yaml:"framework"` // fabric, which is the default, or fisco
+	ChainCode string   `yaml:"chaincode"` // deployment name of the base chaincode; under fisco the contract's name
+	Contract  string   `yaml:"contract"`  // address of the base contract, under fisco alone
+	// sub-user of transactions; empty for the participant, under fisco for "stele"
+	UserName string `yaml:"user-name"`
+	// file of the application's access key; default bsn-<app>.key in the key folder
+	Key        string `yaml:"key"`
+	GatewayKey string `yaml:"gateway-key"` // PEM of the gateway's public key
+	// PEM of the certificates that the gateways' are issued under; empty for the system's
+	CA          string `yaml:"ca"`
+	InsecureTLS bool   `yaml:"insecure-tls"` // accept any certificate of a gateway: macs are checked all the same
 	ChainPolicy `yaml:",inline"`
 }
 
@@ -97,13 +100,16 @@ func (p AnchorPolicy) check() error {
 			return fmt.Errorf("bsn chain %d: %q is no framework: there are fabric and fisco", i+1, b.Framework)
 		}
 		if (b.Contract != "") != b.fisco() {
-			return fmt.Errorf("bsn chain %d: the contract's address belongs to the framework fisco, and is needed there", i+1)
+			return fmt.Errorf(
+				"bsn chain %d: the contract's address belongs to the framework fisco, and is needed there", i+1)
 		}
 		if b.Every < 0 || len(b.Gateways) == 0 || b.User == "" || b.ChainCode == "" {
-			return fmt.Errorf("bsn chain %d: gateways, user and chaincode are needed, and no pause can be negative", i+1)
+			return fmt.Errorf("bsn chain %d: gateways, user and chaincode are needed, and no pause can be negative",
+				i+1)
 		}
 		for _, g := range b.Gateways {
-			if u, err := url.Parse(g); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+			if u, err := url.Parse(g); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+				u.Path != "" || u.RawQuery != "" || u.User != nil {
 				return fmt.Errorf("bsn chain %d: %q is no address such as https://host:17602", i+1, g)
 			}
 		}

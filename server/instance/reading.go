@@ -10,8 +10,8 @@ import (
 	"log/slog"
 
 	"stele/notary"
-	"stele/notary/bulk"
-	"stele/notary/stamp"
+	"stele/notary/office/bulk"
+	"stele/notary/office/stamp"
 	"stele/server/worker"
 )
 

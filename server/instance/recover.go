@@ -14,25 +14,28 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/batchlog"
-	"stele/notary/people"
-	"stele/notary/recovery"
-	"stele/notary/tail"
+	"stele/notary/log/batchlog"
+	"stele/notary/log/recovery"
+	"stele/notary/log/tail"
+	"stele/notary/office/people"
 	"stele/storage/blob/dir"
 	"stele/storage/sqldb"
 )
 
 // exclusive keeps servers of this instance from sequencing for as long as renew is called in time.
-func (s *Stores) exclusive(ctx context.Context, what string) (holder string, renew func(context.Context) error, release func(), err error) {
+func (s *Stores) exclusive(ctx context.Context, what string) (holder string, renew func(context.Context) error,
+	release func(), err error) {
 	holder = fmt.Sprintf("%s/%d", what, os.Getpid())
 	renew = func(ctx context.Context) error {
 		ok, err := s.DB.Lease(ctx, batchlog.LeaseName, holder, switchTime)
 		if err == nil && !ok {
-			err = errors.New("a server of this instance runs, or ended a moment ago without a goodbye: stop all of them; after a crash wait ten seconds")
+			err = errors.New("a server of this instance runs, or ended a moment ago without a goodbye: stop all of " +
+				"them; after a crash wait ten seconds")
 		}
 		return err
 	}
-	release = func() { _ = s.DB.ReleaseLease(context.WithoutCancel(ctx), batchlog.LeaseName, holder) } // it runs out by itself
+	// it runs out by itself
+	release = func() { _ = s.DB.ReleaseLease(context.WithoutCancel(ctx), batchlog.LeaseName, holder) }
 	return holder, renew, release, renew(ctx)
 }
 
@@ -56,27 +59,29 @@ func (s *Stores) RecoverTail(ctx context.Context, dryRun bool, log *slog.Logger)
 		return nil, err
 	}
 	defer release()
-	o := recovery.Options{Sealer: tail.NewSealer(key, s.id.ID), Keys: keys, Roots: s.Trust.Certificates(), DryRun: dryRun, Renew: renew, Log: log}
+	o := recovery.Options{Sealer: tail.NewSealer(key, s.id.ID), Keys: keys, Roots: s.Trust.Certificates(),
+		DryRun: dryRun, Renew: renew, Log: log}
 	if dryRun {
-		return recovery.Run(ctx, s.DB, s.Objects, o)
+		return recovery.Run(ctx, s.DB.Log, s.Objects, o)
 	}
 	if err := s.refence(ctx, &signer.Verifier, keys); err != nil {
 		return nil, err
 	}
-	res, err := recovery.Run(ctx, s.DB, s.Objects, o)
+	res, err := recovery.Run(ctx, s.DB.Log, s.Objects, o)
 	if err != nil {
 		return res, err
 	}
 	if res.Seals, err = s.restoreSeals(ctx); err != nil {
 		return res, err
 	}
-	return res, s.logReceived(ctx, batchlog.Options{Signer: signer, Keys: keys, Holder: holder, Now: time.Now, Log: log})
+	return res, s.logReceived(ctx, batchlog.Options{Signer: signer, Keys: keys, Holder: holder, Now: time.Now,
+		Log: log})
 }
 
 // refence is [Stores.fence] for a database from before a change of the log's key: the trust roots know
 // the key that it names as a former one.
 func (s *Stores) refence(ctx context.Context, own *signednote.Verifier, keys []*signednote.Verifier) error {
-	f, err := s.DB.LogFence(ctx)
+	f, err := s.DB.Log.LogFence(ctx)
 	if err != nil {
 		return fmt.Errorf("read which key is the log's: %w", err)
 	}
@@ -84,7 +89,7 @@ func (s *Stores) refence(ctx context.Context, own *signednote.Verifier, keys []*
 		return signednote.FormatKey(k.Name(), k.Key()) == f.Key && !k.Key().Equal(own.Key())
 	}
 	if slices.ContainsFunc(keys, former) {
-		if _, err := s.DB.MoveLogFence(ctx, f, signednote.FormatKey(own.Name(), own.Key())); err != nil {
+		if _, err := s.DB.Log.MoveLogFence(ctx, f, signednote.FormatKey(own.Name(), own.Key())); err != nil {
 			return fmt.Errorf("note which key is the log's: %w", err)
 		}
 	}
@@ -99,7 +104,7 @@ func (s *Stores) restoreSeals(ctx context.Context) (int, error) {
 		if err != nil {
 			return n, err
 		}
-		if _, err := s.DB.SealIn(ctx, rec.Number); !errors.Is(err, notary.ErrNotFound) {
+		if _, err := s.DB.People.SealIn(ctx, rec.Number); !errors.Is(err, notary.ErrNotFound) {
 			if err != nil {
 				return n, err
 			}
@@ -111,7 +116,7 @@ func (s *Stores) restoreSeals(ctx context.Context) (int, error) {
 		} else if err != nil {
 			return n, err
 		}
-		h, deeds, err := people.ReadSealed(document)
+		h, events, err := people.ReadSealed(document)
 		if err != nil || sm.Sum(document) != rec.SM3 {
 			continue // fsck names it
 		}
@@ -121,9 +126,10 @@ func (s *Stores) restoreSeals(ctx context.Context) (int, error) {
 				title = f.Value
 			}
 		}
-		seal := people.Seal{Trail: h.Trail, Number: h.Seal, AgencyID: rec.AgencyID, First: h.First, Last: h.Last, Deeds: h.Deeds, SM3: rec.SM3,
+		seal := people.TrailSeal{Trail: h.Trail, Number: h.Seal, AgencyID: rec.AgencyID, First: h.First, Last: h.Last,
+			Events: h.Events, SM3: rec.SM3,
 			Title: title, RecordID: rec.ID, Record: rec.Number, CreatedAt: rec.IssuedAt}
-		if err := s.DB.RestoreSeal(ctx, seal, deeds); err != nil {
+		if err := s.DB.People.RestoreSeal(ctx, seal, events); err != nil {
 			return n, fmt.Errorf("seal %d of the audit trail: %w", h.Seal, err)
 		}
 		n++
@@ -137,18 +143,19 @@ func (s *Stores) logReceived(ctx context.Context, o batchlog.Options) error {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	for last := uint64(0); ; {
-		l := batchlog.New(s.DB, s.Objects, s.Tiles, o)
+		l := batchlog.New(s.DB.Log, s.Objects, s.Tiles, o)
 		if err := l.Run(ended); err != nil {
 			return err
 		}
-		head, err := s.DB.Head(ctx)
+		head, err := s.DB.Log.Head(ctx)
 		switch {
 		case err != nil:
 			return err
 		case head.Size == head.Received:
-			return batchlog.New(s.DB, s.Objects, s.Tiles, o).Check(ctx)
+			return batchlog.New(s.DB.Log, s.Objects, s.Tiles, o).Check(ctx)
 		case head.Size == last:
-			return fmt.Errorf("%d entries could not be logged: see the message before; the next start of a server does it, or run this again",
+			return fmt.Errorf("%d entries could not be logged: see the message before; the next start of a server "+
+				"does it, or run this again",
 				head.Received-head.Size)
 		}
 		last = head.Size
@@ -256,7 +263,8 @@ func (s *Stores) missingOriginals(ctx context.Context, out *Rebuilt) error {
 }
 
 func missing(r notary.Record, found *int64) Missing {
-	return Missing{Number: r.Number, Record: r.ID, Object: notary.DocumentKey(r.ID), Agency: r.AgencyID, Size: r.Size, SM3: r.SM3.String(), Found: found}
+	return Missing{Number: r.Number, Record: r.ID, Object: notary.DocumentKey(r.ID), Agency: r.AgencyID, Size: r.Size,
+		SM3: r.SM3.String(), Found: found}
 }
 
 // storedRows reads the records with an original one by one.
@@ -271,7 +279,7 @@ type storedRows struct {
 func (s *storedRows) peek(ctx context.Context) (*notary.Record, error) {
 	if len(s.page) == 0 && !s.ended {
 		var err error
-		if s.page, err = s.db.StoredRecords(ctx, s.after, originalsPage); err != nil {
+		if s.page, err = s.db.Log.StoredRecords(ctx, s.after, originalsPage); err != nil {
 			return nil, err
 		}
 		s.ended = len(s.page) < originalsPage

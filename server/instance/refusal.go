@@ -7,8 +7,8 @@ import (
 	"syscall"
 
 	"stele/notary"
-	"stele/notary/batchlog"
-	"stele/notary/tail"
+	"stele/notary/log/batchlog"
+	"stele/notary/log/tail"
 	"stele/server/clock"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"stele/notary/fsck"
+	"stele/notary/log/fsck"
 )
 
 // UselessAnchor is a row of evidence that no bundle can use.
@@ -23,13 +23,13 @@ func (s *Stores) UselessAnchors(ctx context.Context) ([]UselessAnchor, error) {
 	var out []UselessAnchor
 	waiting := map[string][]int{} // places in out that no later anchor serves yet, by target
 	for after := int64(0); ; {
-		list, err := s.DB.AnchorsFrom(ctx, after, anchorsAtOnce)
+		list, err := s.DB.Log.AnchorsFrom(ctx, after, anchorsAtOnce)
 		if err != nil {
 			return nil, fmt.Errorf("read anchors: %w", err)
 		}
 		for _, a := range list {
 			after = int64(a.Size)
-			if err := fsck.CheckAnchor(ctx, s.DB, s.Trust, a); err != nil {
+			if err := fsck.CheckAnchor(ctx, s.DB.Log, s.Trust, a); err != nil {
 				waiting[a.Target] = append(waiting[a.Target], len(out))
 				out = append(out, UselessAnchor{Target: a.Target, Size: a.Size, Why: err.Error()})
 				continue
@@ -54,7 +54,7 @@ func (s *Stores) DropAnchors(ctx context.Context, list []UselessAnchor) (int, er
 		if a.Serves == 0 {
 			continue
 		}
-		if err := s.DB.DropAnchor(ctx, a.Target, a.Size); err != nil {
+		if err := s.DB.Log.DropAnchor(ctx, a.Target, a.Size); err != nil {
 			return n, fmt.Errorf("anchor of size %d on %s: %w", a.Size, a.Target, err)
 		}
 		n++

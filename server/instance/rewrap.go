@@ -11,7 +11,7 @@ import (
 
 	"stele/crypto/keystore"
 	"stele/notary"
-	"stele/notary/batchlog"
+	"stele/notary/log/batchlog"
 )
 
 // Rewrapped says what [Stores.RewrapKeys] found.
@@ -69,7 +69,7 @@ func (s *Stores) RewrapKeys(ctx context.Context, oldFile, newFile string) (Rewra
 	}
 	for i, path := range files {
 		if i == 1 {
-			if err := s.DB.ResealKeys(ctx, former, rows); err != nil {
+			if err := s.DB.Log.ResealKeys(ctx, former, rows); err != nil {
 				return w.done, err
 			}
 		}
@@ -127,7 +127,8 @@ func (w *rewrapping) rewrapFile(ctx context.Context, path string) ([]byte, bool,
 
 func (w *rewrapping) explain(what string, err error) error {
 	if errors.Is(err, keystore.ErrPassphrase) {
-		return fmt.Errorf("%s is opened neither by the passphrase in the file %s nor by that of %s: nothing more was changed. Name the file with its passphrase as --old", what, w.newFile, w.oldName)
+		return fmt.Errorf("%s is opened neither by the passphrase in the file %s nor by that of %s: nothing more was "+
+			"changed. Name the file with its passphrase as --old", what, w.newFile, w.oldName)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -137,7 +138,7 @@ func (w *rewrapping) explain(what string, err error) error {
 
 // rewrapRows are the database's keys that are under the former passphrase, as they are and under the new one.
 func (w *rewrapping) rewrapRows(ctx context.Context) (from, to []notary.SealedKey, err error) {
-	keys, err := w.stores.DB.SealedKeys(ctx)
+	keys, err := w.stores.DB.Log.SealedKeys(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -180,7 +181,7 @@ func (w *rewrapping) verify(ctx context.Context, files []string) error {
 		}
 		w.done.Files++
 	}
-	keys, err := w.stores.DB.SealedKeys(ctx)
+	keys, err := w.stores.DB.Log.SealedKeys(ctx)
 	if err != nil {
 		return err
 	}

@@ -20,12 +20,12 @@ import (
 
 	"stele/notary"
 	"stele/notary/issue"
-	"stele/notary/lookup"
-	"stele/server/api"
+	"stele/notary/issue/lookup"
 	"stele/server/auth"
-	"stele/server/caller"
-	"stele/server/request"
-	"stele/server/web"
+	"stele/server/http/api"
+	"stele/server/http/caller"
+	"stele/server/http/request"
+	"stele/server/http/web"
 	"stele/ui"
 )
 
@@ -64,8 +64,9 @@ func Listen(in *Instance, version string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.public = &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(in.log.Handler(), slog.LevelDebug)}
+	s.public = &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader,
+		ErrorLog:       slog.NewLogLogger(in.log.Handler(), slog.LevelDebug)}
 	s.public.RegisterOnShutdown(sync.OnceFunc(func() { close(stopping) }))
 	ln, err := net.Listen("tcp", in.Config.Listen)
 	if err != nil {
@@ -75,8 +76,9 @@ func Listen(in *Instance, version string) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	s.ln = m.countedRoom(ln, "public", room{all: in.Config.MaxConnections, perAddress: in.Config.MaxConnectionsPerAddress,
-		exempt: who.Trusts})
+	s.ln = m.countedRoom(ln, "public",
+		room{all: in.Config.MaxConnections, perAddress: in.Config.MaxConnectionsPerAddress,
+			exempt: who.Trusts})
 	metrics := http.NewServeMux()
 	metrics.Handle("/metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	if err := errors.Join(s.listenPrivate(m, "metrics", in.Config.MetricsListen, metrics),
@@ -101,8 +103,10 @@ func (s *Server) listenPrivate(m *metrics, name, address string, h http.Handler)
 	// There is no time-out for writing: a profile takes as long as it was asked to. What is not
 	// taken ends by the listener's rule.
 	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: s.in.Config.ReadTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
-	s.private = append(s.private, private{server, m.countedRoom(ln, name, room{all: privateRoom, perAddress: privateRoom / 2})})
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(),
+			slog.LevelDebug)}
+	s.private = append(s.private,
+		private{server, m.countedRoom(ln, name, room{all: privateRoom, perAddress: privateRoom / 2})})
 	return nil
 }
 
@@ -153,10 +157,8 @@ func (s *Server) Serve(ctx context.Context) error {
 func (s *Server) delay(fail <-chan error) error {
 	now := time.Now()
 	s.in.stopping.Store(&now)
-	wait := time.NewTimer(s.in.Config.StopDelay)
-	defer wait.Stop()
 	select {
-	case <-wait.C:
+	case <-time.After(s.in.Config.StopDelay):
 		return nil
 	case err := <-fail:
 		return err
@@ -174,13 +176,15 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		return nil, err
 	}
 	r.Use(bodyDeadline(c.ReadTimeout))
-	r.Use(m.measure, request.Middleware, in.recoverer, securityHeaders, who.Middleware(caller.Options{Open: api.HealthPaths,
-		Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}), request.Network)
+	r.Use(m.measure, request.Middleware, in.recoverer, securityHeaders,
+		who.Middleware(caller.Options{Open: api.HealthPaths,
+			Refuse: refuseCaller, Count: m.refuse, Now: time.Now, Log: in.log}), request.Network)
 	limits := api.DefaultLimits()
-	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
+	limits.MaxPublicUpload, limits.LookupsPerMin, limits.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute,
+		c.ReadTimeout
 	codes := auth.NewCodes(time.Now)
 	public := publicURL(c)
-	issuer, err := issue.New(in.Trust, in.DB, in.Classes, public)
+	issuer, err := issue.New(in.Trust, in.DB.Office, in.Classes, public)
 	if err != nil {
 		return nil, err
 	}
@@ -192,13 +196,19 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	case !errors.Is(err, ui.ErrNotBuilt): // without it there is no link to it; the public page logs what to do
 		return nil, err
 	}
-	desk := auth.NewDesk(in.DB, time.Now, in.log)
+	desk := auth.NewKeyService(in.DB.People, time.Now, in.log)
 	explore, reader := in.explorer(), in.chainReader()
 	find := &lookup.Lookup{Archive: in.Archive, Moved: in.Progress, Patience: lookup.Patience, Log: in.log}
-	rest, err := api.New(r, api.Config{Lookup: find, Explore: explore, Chain: reader, ChainID: in.id.Chain, Histories: in.histories(reader),
-		Codes: codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB, time.Now), Usage: in.usage, Desk: desk, Claims: in.DB, Agencies: in.DB,
-		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.key, Progress: in.Progress, TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
-		Uploads: in.Uploads, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument, Stopping: stopping, Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+	rest, err := api.New(r, api.Config{Lookup: find, Explore: explore, Chain: reader, ChainID: in.id.Chain,
+		Histories: in.histories(reader),
+		Codes:     codes, Intake: in.Intake, Archive: in.Archive, Keys: auth.NewKeys(in.DB.People, time.Now),
+		Usage: in.usage,
+		Desk:  desk, Claims: in.DB.Log, Agencies: in.DB.Log,
+		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.private.Public(),
+		Progress:  in.Progress,
+		TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
+		Uploads: in.Uploads, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument, Stopping: stopping,
+		Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +218,9 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	}
 	pages := web.DefaultLimits()
 	pages.MaxUpload, pages.ChecksPerMin, pages.ReadTimeout = c.MaxPublicUpload, c.LookupsPerMinute, c.ReadTimeout
-	site, err := web.New(r, web.Config{Lookup: find, Explore: explore, Archive: in.Archive, Codes: codes, Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page, OpenAPI: openAPI,
+	site, err := web.New(r, web.Config{Lookup: find, Explore: explore, Archive: in.Archive, Codes: codes,
+		Issuer: issuer, TrustJSON: in.trust, PublicURL: public, Operator: c.Operator, VerifyPage: page,
+		OpenAPI:  openAPI,
 		Progress: in.Progress, Stopping: stopping, Limits: pages, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err
@@ -251,7 +263,8 @@ func allowing(next http.HandlerFunc) http.HandlerFunc {
 func forReaders(page http.Handler, problem http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept")
-		if strings.HasPrefix(r.URL.Path, "/api/") || !strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html") {
+		if strings.HasPrefix(r.URL.Path, "/api/") || !strings.Contains(strings.ToLower(r.Header.Get("Accept")),
+			"text/html") {
 			problem(w, r)
 			return
 		}

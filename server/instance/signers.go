@@ -12,8 +12,8 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/intake"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
+	"stele/notary/register/intake"
 )
 
 // signers keeps agencies' signers, whose keys take 0.1 s to open, and looks in the database every
@@ -56,9 +56,11 @@ func (s *signers) find(agencyID string) (*intake.Signer, error) {
 		s.known[agencyID] = known
 	}
 	if now.Before(known.notBefore) || !now.Before(known.notAfter) {
-		return nil, notary.Wrap(notary.CodeCertificateExpired, fmt.Errorf("the certificate of agency %s is valid from %s to %s: renew it with 'stele agency renew'",
-			known.Agency.Code, known.notBefore.Format(time.RFC3339), known.notAfter.Format(time.RFC3339)),
-			"The agency's certificate has expired, and nothing can be signed in its name until the operator of this service renews it. Nothing was saved.").After(expiredWait)
+		return nil, notary.Wrap(notary.CodeCertificateExpired,
+			fmt.Errorf("the certificate of agency %s is valid from %s to %s: renew it with 'stele agency renew'",
+				known.Agency.Code, known.notBefore.Format(time.RFC3339), known.notAfter.Format(time.RFC3339)),
+			"The agency's certificate has expired, and nothing can be signed in its name until the operator of this "+
+				"service renews it. Nothing was saved.").After(expiredWait)
 	}
 	return known.Signer, nil
 }
@@ -84,7 +86,7 @@ func (s *signers) forget(agencyID string) {
 func (s *signers) look(agencyID string, known agencySigner, now time.Time) (agencySigner, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
-	state, present, err := s.stores.DB.SigningState(ctx, agencyID)
+	state, present, err := s.stores.DB.Log.SigningState(ctx, agencyID)
 	switch {
 	case err != nil && known.Signer != nil:
 		known.checked = now
@@ -112,11 +114,11 @@ func (s *signers) look(agencyID string, known agencySigner, now time.Time) (agen
 var errUnfit = errors.New("certificate and agency do not fit each other")
 
 func (s *signers) load(ctx context.Context, agencyID string) (agencySigner, error) {
-	ag, err := s.stores.DB.Agency(ctx, agencyID)
+	ag, err := s.stores.DB.Log.Agency(ctx, agencyID)
 	if err != nil {
 		return agencySigner{}, fmt.Errorf("agency %s: %w", agencyID, err)
 	}
-	certs, err := s.stores.DB.CertificateChain(ctx, agencyID)
+	certs, err := s.stores.DB.Log.CertificateChain(ctx, agencyID)
 	if err != nil {
 		return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
 	}
@@ -125,13 +127,16 @@ func (s *signers) load(ctx context.Context, agencyID string) (agencySigner, erro
 		return agencySigner{}, fmt.Errorf("certificate of agency %s: %w", agencyID, err)
 	}
 	if n := cert.Subject(); n.Code != ag.Code || n.Organization != ag.Name {
-		return agencySigner{}, fmt.Errorf("%w: the certificate of agency %s is for %q, the agency is called %q. If the database was "+
-			"restored, what was decided about agencies since must be done again: 'stele agency rename'", errUnfit, ag.Code,
-			n.Organization, ag.Name)
+		return agencySigner{},
+			fmt.Errorf("%w: the certificate of agency %s is for %q, the agency is called %q. If the database was "+
+				"restored, what was decided about agencies since must be done again: 'stele agency rename'", errUnfit,
+				ag.Code,
+				n.Organization, ag.Name)
 	}
-	signer := &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name}, Region: ag.Region,
+	signer := &intake.Signer{AgencyID: agencyID, Agency: statement.Agency{Code: ag.Code, Name: ag.Name},
+		Region:      ag.Region,
 		Certificate: sm.Sum(certs[0]), Key: cert.PublicKey()}
-	if !ag.KeyAtHome {
+	if !ag.ExternalKey {
 		key, err := s.stores.agencyKey(ctx, ag, cert.PublicKey(), s.pass)
 		if err != nil {
 			return agencySigner{}, err
@@ -142,7 +147,8 @@ func (s *signers) load(ctx context.Context, agencyID string) (agencySigner, erro
 }
 
 // agencyKey opens the key of an agency's certificate.
-func (s *Stores) agencyKey(ctx context.Context, a notary.Agency, public *sm.PublicKey, pass keystore.Secret) (*sm.PrivateKey, error) {
+func (s *Stores) agencyKey(ctx context.Context, a notary.Agency, public *sm.PublicKey, pass keystore.Secret) (
+	*sm.PrivateKey, error) {
 	sealed, err := s.sealedKey(ctx, a, public, pass)
 	if err != nil {
 		return nil, err
@@ -159,15 +165,17 @@ func (s *Stores) agencyKey(ctx context.Context, a notary.Agency, public *sm.Publ
 
 // sealedKey finds the sealed key of an agency's certificate. One of before keys were in the
 // database is taken over from its file.
-func (s *Stores) sealedKey(ctx context.Context, a notary.Agency, public *sm.PublicKey, pass keystore.Secret) (notary.SealedKey, error) {
-	k, err := s.DB.SealedKey(ctx, a.ID, public.Bytes())
+func (s *Stores) sealedKey(ctx context.Context, a notary.Agency, public *sm.PublicKey, pass keystore.Secret) (
+	notary.SealedKey, error) {
+	k, err := s.DB.Log.SealedKey(ctx, a.ID, public.Bytes())
 	if !errors.Is(err, notary.ErrNotFound) {
 		return k, err
 	}
 	path := s.Config.keyPath(agencyKeyFile(a.ID))
 	sealed, err := readAgencyKey(path, public, pass)
 	if errors.Is(err, fs.ErrNotExist) {
-		return k, fmt.Errorf("key of agency %s: it is neither in the database nor in %s: bring it back with 'stele agency import-key', "+
+		return k, fmt.Errorf("key of agency %s: it is neither in the database nor in %s: bring it back with 'stele "+
+			"agency import-key', "+
 			"or give the agency another one with 'stele agency rekey'", a.Code, path)
 	}
 	if err != nil {
@@ -176,10 +184,10 @@ func (s *Stores) sealedKey(ctx context.Context, a notary.Agency, public *sm.Publ
 	k = notary.SealedKey{AgencyID: a.ID, Public: public.Bytes(), Sealed: sealed}
 	// A crash after this leaves the key in both places, as does everything else: the file stays until a
 	// person removes it, and nothing reads it again.
-	if err := s.DB.AddSealedKey(ctx, k); err != nil {
+	if err := s.DB.Log.AddSealedKey(ctx, k); err != nil {
 		return k, err
 	}
-	return s.DB.SealedKey(ctx, a.ID, public.Bytes()) // another server may have been first
+	return s.DB.Log.SealedKey(ctx, a.ID, public.Bytes()) // another server may have been first
 }
 
 // readAgencyKey reads a key file as it is, once it is sure that the passphrase opens it and that it

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/upload"
+	"stele/notary/register/upload"
 	"stele/storage/blob/dir"
 	"stele/storage/blob/s3"
 	"stele/storage/sqldb"
@@ -65,8 +65,10 @@ func (c Config) probeDB(ctx context.Context) error {
 func (c Config) s3() (s3.Config, error) {
 	access, err1 := secretFile(c.S3AccessKeyFile)
 	secret, err2 := secretFile(c.S3SecretKeyFile)
-	return s3.Config{PartSize: partSize(c.MaxDocument), Endpoint: c.S3Endpoint, Region: c.S3Region, Bucket: c.S3Bucket, Prefix: c.S3Prefix, TLS: c.S3TLS, PublicEndpoint: c.S3PublicEndpoint, AccessKey: access, SecretKey: secret,
-		Retention: s3.Retention{Mode: c.S3RetentionMode, Days: c.S3RetentionDays, Prefix: notary.DocumentKey("")}}, errors.Join(err1, err2)
+	return s3.Config{PartSize: partSize(c.MaxDocument), Endpoint: c.S3Endpoint, Region: c.S3Region, Bucket: c.S3Bucket,
+			Prefix: c.S3Prefix, TLS: c.S3TLS, PublicEndpoint: c.S3PublicEndpoint, AccessKey: access, SecretKey: secret,
+			Retention: s3.Retention{Mode: c.S3RetentionMode, Days: c.S3RetentionDays, Prefix: notary.DocumentKey("")}},
+		errors.Join(err1, err2)
 }
 
 // partSize is as small as the largest document allows: an upload holds two parts in memory,

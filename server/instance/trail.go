@@ -7,27 +7,26 @@ import (
 	"iter"
 	"time"
 
+	"stele/crypto/keystore"
 	"stele/notary"
-	"stele/notary/erasure"
-	"stele/notary/fsck"
-	"stele/notary/people"
+	"stele/notary/log/fsck"
+	"stele/notary/office/people"
 )
 
-// defaultSealEvery is how long a deed waits for its seal where the configuration says nothing.
+// defaultSealEvery is how long an event waits for its seal where the configuration says nothing.
 const defaultSealEvery = 5 * time.Minute
 
-// openTrail connects the audit trail with the log, and what erases.
-func (in *Instance) openTrail(ctx context.Context) error {
-	in.eraser = erasure.New(in.DB, in.Objects, in.erasureTail(), time.Now, in.log)
+// openTrail connects the audit trail with intake, by which it is entered in the log, and looks whether
+// it can be.
+func (in *Instance) openTrail(ctx context.Context, _ keystore.Secret) error {
 	if in.Config.AuditAgency != "" {
 		if _, err := in.configuredAuditAgency(ctx); err != nil {
 			return err
 		}
 	}
-	in.sealer = people.NewSealer(in.DB, people.SealOptions{Every: in.Config.AuditSealEvery, Signer: in.trailSigner, Agency: in.DB.Agency,
-		Notarize: func(ctx context.Context, agencyID, title, key string, document []byte) (notary.Record, error) {
-			return in.Intake.Trail(ctx, agencyID, title, key, document)
-		}, Log: in.log, Outages: in.outages})
+	in.sealer = people.NewSealer(in.DB.People, people.SealOptions{Every: in.Config.AuditSealEvery,
+		Signer: in.trailSigner, Agency: in.DB.Log.Agency, Notary: in.Intake, Log: in.log, Outages: in.outages})
+	in.jobs.add(stageTrail, "audit trail", in.sealer.Run)
 	return nil
 }
 
@@ -35,7 +34,7 @@ func (in *Instance) openTrail(ctx context.Context) error {
 // key here, the one for all such.
 func (in *Instance) trailSigner(ctx context.Context, trail string) (string, error) {
 	if trail != "" {
-		a, err := in.DB.Agency(ctx, trail)
+		a, err := in.DB.Log.Agency(ctx, trail)
 		if err != nil {
 			return "", fmt.Errorf("agency %s of the audit trail: %w", trail, err)
 		}
@@ -47,7 +46,7 @@ func (in *Instance) trailSigner(ctx context.Context, trail string) (string, erro
 }
 
 // signsTrail reports whether an agency can sign an audit trail now: its key is here, and it may sign.
-func signsTrail(a notary.Agency) bool { return !a.KeyAtHome && a.State == notary.AgencyActive }
+func signsTrail(a notary.Agency) bool { return !a.ExternalKey && a.State == notary.AgencyActive }
 
 // auditAgency is the configured one, else the first whose key is here. Where the configured one is
 // suspended or closed, the trail, which says so, goes on in the name of another.
@@ -57,28 +56,30 @@ func (in *Instance) auditAgency(ctx context.Context) (string, error) {
 			return a.ID, err
 		}
 	}
-	all, err := in.DB.Agencies(ctx)
+	all, err := in.DB.Log.Agencies(ctx)
 	if err != nil {
 		return "", err
 	}
 	var first notary.Agency
 	for _, a := range all {
-		if signsTrail(a) && (first.ID == "" || a.CreatedAt.Before(first.CreatedAt) || a.CreatedAt.Equal(first.CreatedAt) && a.ID < first.ID) {
+		if signsTrail(a) && (first.ID == "" || a.CreatedAt.Before(first.CreatedAt) ||
+			a.CreatedAt.Equal(first.CreatedAt) && a.ID < first.ID) {
 			first = a
 		}
 	}
 	if first.ID == "" {
-		return "", errors.New("there is no agency with a key here, neither suspended nor closed, that could sign the audit trail")
+		return "", errors.New(
+			"there is no agency with a key here, neither suspended nor closed, that could sign the audit trail")
 	}
 	return first.ID, nil
 }
 
 func (in *Instance) configuredAuditAgency(ctx context.Context) (notary.Agency, error) {
-	a, err := in.DB.Agency(ctx, in.Config.AuditAgency)
+	a, err := in.DB.Log.Agency(ctx, in.Config.AuditAgency)
 	if err != nil {
 		return a, fmt.Errorf("audit-agency %q: %w", in.Config.AuditAgency, err)
 	}
-	if a.KeyAtHome {
+	if a.ExternalKey {
 		return a, fmt.Errorf("audit-agency %s keeps its key at home: choose one whose key is here", a.Code)
 	}
 	return a, nil
@@ -86,7 +87,8 @@ func (in *Instance) configuredAuditAgency(ctx context.Context) (notary.Agency, e
 
 // noteKey notes what an API key is about to do.
 func (in *Instance) noteKey(ctx context.Context, key notary.APIKey, act, about, detail, network string) error {
-	return in.people.Note(ctx, people.Deed{AgencyID: key.AgencyID, UserID: key.ID, Login: "key " + key.Name, Act: people.Act(act), About: about, Detail: detail, Network: network})
+	return in.people.Note(ctx, people.AuditEvent{AgencyID: key.AgencyID, UserID: key.ID, Login: "key " + key.Name,
+		Act: people.Action(act), About: about, Detail: detail, Network: network})
 }
 
 // trailPage is how many sealed trails are listed at once.
@@ -97,7 +99,7 @@ func (s *Stores) trailRecords(ctx context.Context) func(first uint64) iter.Seq2[
 	return func(first uint64) iter.Seq2[notary.Record, error] {
 		return func(yield func(notary.Record, error) bool) {
 			for {
-				page, err := s.DB.TrailRecords(ctx, first, trailPage)
+				page, err := s.DB.People.TrailRecords(ctx, first, trailPage)
 				if err != nil {
 					yield(notary.Record{}, err)
 					return
@@ -115,7 +117,7 @@ func (s *Stores) trailRecords(ctx context.Context) func(first uint64) iter.Seq2[
 	}
 }
 
-// mostSealed bounds a sealed document in bytes: 2,000 deeds of some 5 KB.
+// mostSealed bounds a sealed document in bytes: 2,000 events of some 5 KB.
 const mostSealed = 32 << 20
 
 // checkTrail compares the audit trail with what was sealed of it.
@@ -129,7 +131,9 @@ func (s *Stores) checkTrail(ctx context.Context, res *fsck.Result) error {
 	open := func(ctx context.Context, r notary.Record) ([]byte, error) {
 		return s.Objects.Get(ctx, notary.DocumentKey(r.ID), mostSealed)
 	}
-	return people.CheckTrail(ctx, s.DB, s.trailRecords(ctx), open, func(r notary.Record, format string, args ...any) {
-		res.Findings = append(res.Findings, fsck.Finding{What: "trail", Record: r.Number, Index: r.Index, Detail: fmt.Sprintf(format, args...)})
-	})
+	return people.CheckTrail(ctx, s.DB.People, s.trailRecords(ctx), open,
+		func(r notary.Record, format string, args ...any) {
+			res.Findings = append(res.Findings, fsck.Finding{What: "trail", Record: r.Number, Index: r.Index,
+				Detail: fmt.Sprintf(format, args...)})
+		})
 }

@@ -12,8 +12,8 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/seal"
 	"stele/crypto/sm"
-	"stele/notary/webhook"
-	"stele/server/deliver"
+	"stele/notary/office/webhook"
+	"stele/server/remote/deliver"
 )
 
 // sealPurpose separates the key that seals webhooks' secrets from others of the same source.
@@ -28,10 +28,12 @@ type webhooks struct {
 	endpoints  *webhook.Endpoints
 	dispatcher *webhook.Dispatcher
 	sender     *deliver.Sender
-	key        *sm.PublicKey
+	// private signs, and others are derived from it: it is on every server of an instance and stays the
+	// same, and one more key file would have to be carried to each.
+	private *sm.PrivateKey
 }
 
-// openWebhooks loads the key and connects the parts; [Instance.start] runs the dispatcher.
+// openWebhooks loads the key and connects the parts.
 func (in *Instance) openWebhooks(ctx context.Context, pass keystore.Secret) error {
 	key, err := in.webhookKey(ctx, pass)
 	if err != nil {
@@ -45,12 +47,16 @@ func (in *Instance) openWebhooks(ctx context.Context, pass keystore.Secret) erro
 	if err != nil {
 		return err
 	}
-	w := &webhooks{key: key.Public(), sender: deliver.New(policy, time.Now)}
+	w := &webhooks{private: key, sender: deliver.New(policy, time.Now)}
 	opt := webhook.Options{Policy: policy, Box: box, Sign: key.Sign, Now: time.Now}
-	w.dispatcher = webhook.NewDispatcher(in.DB, w.sender.Send, webhook.DispatchOptions{Options: opt, Holder: in.holder, Jitter: rand.Float64, Keep: in.Config.WebhookKeep, Pace: fanOutPace, Log: in.log, Outages: in.outages})
-	w.endpoints = webhook.NewEndpoints(in.DB, in.DB, opt, w.dispatcher.Wake)
+	w.dispatcher = webhook.NewDispatcher(in.DB.Webhooks, w.sender.Send,
+		webhook.DispatchOptions{Options: opt, Holder: in.holder,
+			Jitter: rand.Float64, Keep: in.Config.WebhookKeep, Pace: fanOutPace, Log: in.log, Outages: in.outages})
+	w.endpoints = webhook.NewEndpoints(in.DB.Webhooks, opt, w.dispatcher.Wake)
 	in.webhooks = w
-	return in.openPeople(key)
+	in.jobs.add(stageWebhooks, "webhooks by progress", in.followProgress)
+	in.jobs.addCloser(stageWebhooks, "webhooks", w.dispatcher.Run, func() error { w.sender.Close(); return nil })
+	return nil
 }
 
 func (c Config) webhookPolicy() (webhook.Policy, error) {
@@ -67,12 +73,13 @@ func (c Config) webhookPolicy() (webhook.Policy, error) {
 func (in *Instance) webhookKey(ctx context.Context, pass keystore.Secret) (*sm.PrivateKey, error) {
 	path := in.Config.keyPath(fileWebhookKey)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		known, err := in.DB.HasWebhookKey(ctx)
+		known, err := in.DB.Webhooks.HasWebhookKey(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("read the webhook key's row: %w", err)
 		}
 		if known {
-			return nil, fmt.Errorf("%w: the database knows a webhook key and %s is missing: restore it from a backup, or copy it from another server of this instance", ErrForeign, path)
+			return nil, fmt.Errorf("%w: the database knows a webhook key and %s is missing: restore it from a "+
+				"backup, or copy it from another server of this instance", ErrForeign, path)
 		}
 		if _, err := newKey(in.Config, fileWebhookKey, pass); err != nil && !errors.Is(err, keystore.ErrExists) {
 			return nil, fmt.Errorf("make the webhook key: %w", err)
@@ -82,12 +89,14 @@ func (in *Instance) webhookKey(ctx context.Context, pass keystore.Secret) (*sm.P
 	if err != nil {
 		return nil, fmt.Errorf("the webhook key: %w", err)
 	}
-	same, err := in.DB.ClaimWebhookKey(ctx, key.Public().Bytes())
+	same, err := in.DB.Webhooks.ClaimWebhookKey(ctx, key.Public().Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("read the webhook key's row: %w", err)
 	}
 	if !same {
-		return nil, fmt.Errorf("%w: %s is not the webhook key that the database knows: copy it from another server of this instance", ErrForeign, path)
+		return nil, fmt.Errorf(
+			"%w: %s is not the webhook key that the database knows: copy it from another server of this instance",
+			ErrForeign, path)
 	}
 	return key, nil
 }

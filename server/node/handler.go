@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/chain"
-	"stele/notary/chainview"
-	"stele/notary/checkpoint"
-	"stele/server/chainnet"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/chainview"
+	"stele/notary/proof/checkpoint"
+	"stele/server/remote/chainnet"
 )
 
 // maxListBytes is how long an answer with entries or epochs grows before the rest is left to
@@ -121,7 +121,8 @@ func read(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		fail(w, http.StatusRequestEntityTooLarge, chainnet.CodeRefused, fmt.Sprintf("at most %d bytes are taken", large.Limit))
+		fail(w, http.StatusRequestEntityTooLarge, chainnet.CodeRefused, fmt.Sprintf("at most %d bytes are taken",
+			large.Limit))
 	case err != nil:
 		fail(w, http.StatusBadRequest, chainnet.CodeRefused, "the body broke off")
 	}
@@ -329,8 +330,11 @@ func (n *Node) Status() (chainnet.Status, error) {
 	if err != nil {
 		return chainnet.Status{}, err
 	}
-	out := chainnet.Status{Name: n.member.Name, Chain: s.Chain, Genesis: n.chain.Genesis().Hash().String(), Version: n.version, Now: n.now().UTC(), Height: s.Height, Base: s.Base, Behind: s.Behind(), CatchingUp: s.CatchingUp, Validating: s.Validating,
-		Failed: s.Failed, Headers: s.Headers, Pending: s.Pending, Epoch: s.Epoch, EpochAt: s.EpochAt, Refused: s.Refused, DiskBytes: n.disk()}
+	out := chainnet.Status{Name: n.member.Name, Chain: s.Chain, Genesis: n.chain.Genesis().Hash().String(),
+		Version: n.version, Now: n.now().UTC(), Height: s.Height, Base: s.Base, Behind: s.Behind(),
+		CatchingUp: s.CatchingUp, Validating: s.Validating,
+		Failed: s.Failed, Headers: s.Headers, Pending: s.Pending, Epoch: s.Epoch, EpochAt: s.EpochAt,
+		Refused: s.Refused, DiskBytes: n.disk()}
 	for _, v := range s.Validators {
 		out.Members = append(out.Members, chainnet.Member{Name: v.Name, Power: v.Power})
 	}
@@ -379,7 +383,8 @@ func (n *Node) lastCertified(s chain.Status) (*chainnet.Certified, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &chainnet.Certified{Index: e.Header.Index, Height: e.Header.Height, Time: e.Header.Time(), Cosigned: []string{}, Silent: []string{}}
+		c := &chainnet.Certified{Index: e.Header.Index, Height: e.Header.Height, Time: e.Header.Time(),
+			Cosigned: []string{}, Silent: []string{}}
 		for j, v := range epoch.Validators {
 			if slices.ContainsFunc(e.Cosignatures, func(s anchorproof.Cosignature) bool { return s.Validator == j }) {
 				c.Cosigned = append(c.Cosigned, v.Name)

@@ -14,9 +14,9 @@ import (
 
 	"stele/crypto/keystore"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/chain"
 	"stele/notary/chain/ceremony"
+	"stele/notary/proof/anchorproof"
 )
 
 // A home folder holds
@@ -65,7 +65,8 @@ type keys struct {
 }
 
 // Init makes a member's keys and its public file. The home must hold none.
-func (h Home) Init(name string, power uint64, address string, pass keystore.Secret) (m ceremony.SignedMember, err error) {
+func (h Home) Init(name string, power uint64, address string, pass keystore.Secret) (m ceremony.SignedMember,
+	err error) {
 	if _, err := os.Stat(h.path(fileMember)); err == nil {
 		return m, fmt.Errorf("%s holds a member already: choose another home", h)
 	}
@@ -83,7 +84,8 @@ func (h Home) Init(name string, power uint64, address string, pass keystore.Secr
 		return m, err
 	}
 	m, err = ceremony.SignMember(ceremony.Member{Name: name, Power: power, Address: address, Cosign: k.cosign.Public(),
-		Consensus: [32]byte(k.vote.Public().(ed25519.PublicKey)), Node: [32]byte(k.node.Public().(ed25519.PublicKey))}, k.cosign.Sign, k.vote)
+		Consensus: [32]byte(k.vote.Public().(ed25519.PublicKey)), Node: [32]byte(k.node.Public().(ed25519.PublicKey))},
+		k.cosign.Sign, k.vote)
 	if err != nil {
 		return m, err
 	}
@@ -191,8 +193,11 @@ func (h Home) load(pass keystore.Secret) (m ceremony.SignedMember, k keys, err e
 	if k.node, err = keystore.LoadEd25519(h.path(folderKeys, fileNode), pass); err != nil {
 		return m, k, err
 	}
-	if !k.cosign.Public().Equal(m.Cosign) || !k.vote.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(m.Consensus[:])) || !k.node.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(m.Node[:])) {
-		return m, k, fmt.Errorf("the keys in %s are not those of its %s: restore the folder as a whole", h.path(folderKeys), fileMember)
+	if !k.cosign.Public().Equal(m.Cosign) ||
+		!k.vote.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(m.Consensus[:])) ||
+		!k.node.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(m.Node[:])) {
+		return m, k, fmt.Errorf("the keys in %s are not those of its %s: restore the folder as a whole",
+			h.path(folderKeys), fileMember)
 	}
 	return m, k, nil
 }
@@ -222,7 +227,8 @@ func (h Home) Join(genesis anchorproof.Epoch, peers ceremony.Peers, pass keystor
 }
 
 func (h Home) chainConfig(genesis anchorproof.Epoch, m ceremony.SignedMember, k keys) chain.Config {
-	return chain.Config{Home: h.path(folderChain), Genesis: genesis, ConsensusKey: k.vote, NodeKey: k.node, Cosign: k.cosign.Sign, CosignKey: m.Cosign}
+	return chain.Config{Home: h.path(folderChain), Genesis: genesis, ConsensusKey: k.vote, NodeKey: k.node,
+		Cosign: k.cosign.Sign, CosignKey: m.Cosign}
 }
 
 // addresses are the peers but the node itself, as the engine wants them.
@@ -240,7 +246,8 @@ func addresses(p ceremony.Peers, self ceremony.SignedMember) (out []string) {
 func (h Home) Joined() (genesis anchorproof.Epoch, peers ceremony.Peers, err error) {
 	genesis, err = ReadGenesis(h.path(fileGenesis))
 	if errors.Is(err, fs.ErrNotExist) {
-		return genesis, peers, fmt.Errorf("%s has not joined a chain: run 'stele node join' with the genesis of the ceremony", h)
+		return genesis, peers,
+			fmt.Errorf("%s has not joined a chain: run 'stele node join' with the genesis of the ceremony", h)
 	}
 	if err != nil {
 		return genesis, peers, err
@@ -270,7 +277,8 @@ func (h Home) Sign(p ceremony.Proposal, pass keystore.Secret) (ceremony.Proposal
 // diskBytes is how much room the chain takes.
 func (h Home) diskBytes() int64 {
 	var n int64
-	_ = filepath.WalkDir(h.path(folderChain), func(_ string, d fs.DirEntry, err error) error { // a file that vanishes meanwhile counts nothing
+	// a file that vanishes meanwhile counts nothing
+	_ = filepath.WalkDir(h.path(folderChain), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil
 		}

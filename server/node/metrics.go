@@ -13,22 +13,30 @@ import (
 type collector struct{ n *Node }
 
 var (
-	descHeight    = prometheus.NewDesc("stele_node_height", "Height of the chain at this node.", nil, nil)
-	descBehind    = prometheus.NewDesc("stele_node_behind_blocks", "Blocks that peers have and this node lacks.", nil, nil)
-	descPeers     = prometheus.NewDesc("stele_node_peers", "Nodes of the list of peers by whether they are connected.", []string{"connected"}, nil)
-	descPeer      = prometheus.NewDesc("stele_node_peer_connected", "Whether the node of a member is connected to this one, by the member's name.", []string{"name"}, nil)
-	descHeaders   = prometheus.NewDesc("stele_node_headers", "Anchor headers since the beginning.", nil, nil)
-	descPending   = prometheus.NewDesc("stele_node_pending_headers", "Headers without a quorum of cosignatures.", nil, nil)
-	descEpoch     = prometheus.NewDesc("stele_node_epoch", "Newest accepted epoch.", nil, nil)
-	descRefused   = prometheus.NewDesc("stele_node_refused_total", "What this node refused, by reason.", []string{"reason"}, nil)
+	descHeight = prometheus.NewDesc("stele_node_height", "Height of the chain at this node.", nil, nil)
+	descBehind = prometheus.NewDesc("stele_node_behind_blocks", "Blocks that peers have and this node lacks.", nil,
+		nil)
+	descPeers = prometheus.NewDesc("stele_node_peers", "Nodes of the list of peers by whether they are connected.",
+		[]string{"connected"}, nil)
+	descPeer = prometheus.NewDesc("stele_node_peer_connected",
+		"Whether the node of a member is connected to this one, by the member's name.", []string{"name"}, nil)
+	descHeaders = prometheus.NewDesc("stele_node_headers", "Anchor headers since the beginning.", nil, nil)
+	descPending = prometheus.NewDesc("stele_node_pending_headers", "Headers without a quorum of cosignatures.", nil,
+		nil)
+	descEpoch   = prometheus.NewDesc("stele_node_epoch", "Newest accepted epoch.", nil, nil)
+	descRefused = prometheus.NewDesc("stele_node_refused_total", "What this node refused, by reason.",
+		[]string{"reason"}, nil)
 	descDisk      = prometheus.NewDesc("stele_node_disk_bytes", "What the chain takes on disk.", nil, nil)
-	descCertified = prometheus.NewDesc("stele_node_last_cosigned_timestamp_seconds", "Time of the newest header that has its quorum.", nil, nil)
-	descSilent    = prometheus.NewDesc("stele_node_silent_validators", "Members that are not in the certificate of the newest header that has one.", nil, nil)
+	descCertified = prometheus.NewDesc("stele_node_last_cosigned_timestamp_seconds",
+		"Time of the newest header that has its quorum.", nil, nil)
+	descSilent = prometheus.NewDesc("stele_node_silent_validators",
+		"Members that are not in the certificate of the newest header that has one.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descHeight, descBehind, descPeers, descPeer, descHeaders, descPending, descEpoch, descRefused, descDisk, descCertified, descSilent} {
+	for _, d := range []*prometheus.Desc{descHeight, descBehind, descPeers, descPeer, descHeaders, descPending,
+		descEpoch, descRefused, descDisk, descCertified, descSilent} {
 		ch <- d
 	}
 }
@@ -52,7 +60,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	connected := map[bool]int{}
 	for _, p := range s.Peers {
 		connected[p.Connected]++
-		if slices.ContainsFunc(c.n.peers.List, func(m ceremony.Peer) bool { return m.Name == p.Name }) { // strangers get no series
+		// strangers get no series
+		if slices.ContainsFunc(c.n.peers.List, func(m ceremony.Peer) bool { return m.Name == p.Name }) {
 			up := 0.0
 			if p.Connected {
 				up = 1
@@ -73,6 +82,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 
 func (n *Node) metrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(&collector{n}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(&collector{n}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }

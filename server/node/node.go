@@ -18,7 +18,7 @@ import (
 	"stele/crypto/keystore"
 	"stele/notary/chain"
 	"stele/notary/chain/ceremony"
-	"stele/server/chainnet"
+	"stele/server/remote/chainnet"
 )
 
 // Options are what a running node needs beside its home.
@@ -70,7 +70,9 @@ type Node struct {
 // Start runs the node of a home that has joined a chain.
 func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.APIListen != "" && len(o.APIToken) < minToken {
-		return nil, fmt.Errorf("the interface for servers needs a token of at least %d characters: name its file with --api-token-file", minToken)
+		return nil, fmt.Errorf(
+			"the interface for servers needs a token of at least %d characters: name its file with --api-token-file",
+			minToken)
 	}
 	genesis, peers, err := o.Home.Joined()
 	if err != nil {
@@ -81,7 +83,8 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	c := o.Home.chainConfig(genesis, m, k)
-	c.Peers, c.ListenAddress, c.TimeoutCommit, c.Log = addresses(peers, m), o.P2PListen, o.TimeoutCommit, o.Log.With("part", "chain")
+	c.Peers, c.ListenAddress, c.TimeoutCommit, c.Log = addresses(peers, m), o.P2PListen, o.TimeoutCommit,
+		o.Log.With("part", "chain")
 	c.RetainBlocks = o.RetainBlocks
 	if c.ListenAddress == "" {
 		_, port, err := net.SplitHostPort(m.Address)
@@ -90,7 +93,8 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		}
 		c.ListenAddress = net.JoinHostPort("0.0.0.0", port)
 	}
-	n := &Node{home: o.Home, member: m, peers: peers, version: o.Version, now: o.Now, log: o.Log, stopping: make(chan struct{}), failed: make(chan error, 4)}
+	n := &Node{home: o.Home, member: m, peers: peers, version: o.Version, now: o.Now, log: o.Log,
+		stopping: make(chan struct{}), failed: make(chan error, 4)}
 	if n.chain, err = chain.Start(context.WithoutCancel(ctx), c); err != nil {
 		return nil, err
 	}
@@ -148,7 +152,8 @@ func (n *Node) serve(address string, h http.Handler) error {
 }
 
 func (n *Node) run(ln net.Listener, h http.Handler) {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	s := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
 	n.servers = append(n.servers, s)
 	go func() {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,12 +16,13 @@ import (
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchor"
 	"stele/notary/chain/ceremony"
-	"stele/notary/chainview"
-	"stele/notary/checkpoint"
-	"stele/server/chainnet"
+	"stele/notary/log/anchor"
+	"stele/notary/proof/chainview"
+	"stele/notary/proof/checkpoint"
 	"stele/server/node"
+	"stele/server/remote/chainnet"
+	"stele/storage/storagetest/freeport"
 )
 
 func fatalIfErr(t testing.TB, err error) {
@@ -30,14 +30,6 @@ func fatalIfErr(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // The whole of a lone member: home, start, interface with its token, metrics, restart.
@@ -49,14 +41,15 @@ func TestNode(t *testing.T) {
 	verifier, err := signednote.NewVerifier("log.example/a", logKey.Public())
 	fatalIfErr(t, err)
 	home := node.Home(t.TempDir())
-	m, err := home.Init("city", 1, freeAddress(t), pass)
+	m, err := home.Init("city", 1, freeport.Address(t), pass)
 	fatalIfErr(t, err)
 	if _, err := home.Init("city", 1, "127.0.0.1:1", pass); err == nil {
 		t.Error("a home was made twice")
 	}
 	genesis, peers, err := ceremony.Genesis("egov-test", []ceremony.SignedMember{m}, []*signednote.Verifier{verifier})
 	fatalIfErr(t, err)
-	options := node.Options{Home: home, Passphrase: pass, APIListen: freeAddress(t), APIToken: strings.Repeat("t", 22), MetricsListen: freeAddress(t), P2PListen: "127.0.0.1:0",
+	options := node.Options{Home: home, Passphrase: pass, APIListen: freeport.Address(t),
+		APIToken: strings.Repeat("t", 22), MetricsListen: freeport.Address(t), P2PListen: "127.0.0.1:0",
 		Version: "test", Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	if _, err := node.Start(t.Context(), options); err == nil || !strings.Contains(err.Error(), "has not joined") {
 		t.Errorf("started without a genesis: %v", err)
@@ -166,7 +159,8 @@ func anchorOne(t *testing.T, o node.Options, key *sm.PrivateKey) {
 		t.Error(err)
 	}
 	st, err := socket.Status(t.Context())
-	if err != nil || st.Refused["two_roots"] == 0 || !st.Validating || st.Last == nil || fmt.Sprint(st.Last.Cosigned) != "[city]" || st.DiskBytes == 0 {
+	if err != nil || st.Refused["two_roots"] == 0 || !st.Validating || st.Last == nil ||
+		fmt.Sprint(st.Last.Cosigned) != "[city]" || st.DiskBytes == 0 {
 		t.Errorf("%+v, %v", st, err)
 	}
 	v, err := target.View(t.Context())
@@ -192,7 +186,8 @@ func metrics(t *testing.T, address string) {
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	fatalIfErr(t, err)
-	for _, want := range []string{`stele_node_refused_total{reason="two_roots"}`, "stele_node_height ", "stele_node_disk_bytes "} {
+	for _, want := range []string{`stele_node_refused_total{reason="two_roots"}`, "stele_node_height ",
+		"stele_node_disk_bytes "} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s", want)
 		}

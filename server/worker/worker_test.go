@@ -142,7 +142,8 @@ func TestLimits(t *testing.T) {
 	if _, err := p.Do(t.Context(), "a", "eat", "", none, &said); !errors.Is(err, worker.ErrMemory) {
 		t.Errorf("a task that eats: %v", err)
 	}
-	if _, err := p.Do(t.Context(), "a", "dig", "", none, &said); !errors.Is(err, worker.ErrFailed) && !errors.Is(err, worker.ErrMemory) {
+	if _, err := p.Do(t.Context(), "a", "dig", "", none, &said); !errors.Is(err, worker.ErrFailed) &&
+		!errors.Is(err, worker.ErrMemory) {
 		t.Errorf("a task whose stack grows: %v", err)
 	}
 	ctx, leave := context.WithCancel(t.Context())
@@ -176,7 +177,9 @@ func TestChildHasNothing(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for _, name := range got.Files {
-		known := strings.HasPrefix(name, "/dev/") || strings.HasPrefix(name, "/proc/") || strings.HasPrefix(name, "/sys/") // of the runtime
+		// of the runtime
+		known := strings.HasPrefix(name, "/dev/") || strings.HasPrefix(name, "/proc/") ||
+			strings.HasPrefix(name, "/sys/")
 		if strings.HasPrefix(name, "/") && !known {
 			t.Errorf("%s is open", name)
 		}
@@ -265,7 +268,8 @@ func TestManyWords(t *testing.T) {
 	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 16<<20 {
 		t.Errorf("%d MiB were kept", (after.TotalAlloc-before.TotalAlloc)>>20)
 	}
-	if !errors.Is(err, worker.ErrFailed) || !strings.HasSuffix(err.Error(), "the end of many words") || len(err.Error()) > 64<<10 {
+	if !errors.Is(err, worker.ErrFailed) || !strings.HasSuffix(err.Error(), "the end of many words") ||
+		len(err.Error()) > 64<<10 {
 		t.Errorf("%.200q", err)
 	}
 }
@@ -274,7 +278,8 @@ func TestManyWords(t *testing.T) {
 // children itself; a document is not broken because of it.
 func TestToldToStop(t *testing.T) {
 	var s string
-	if _, err := pool(t, worker.Options{}).Do(t.Context(), "a", "told to stop", "", none, &s); err != nil || s != "went on" {
+	if _, err := pool(t, worker.Options{}).Do(t.Context(), "a", "told to stop", "", none, &s); err != nil ||
+		s != "went on" {
 		t.Errorf("%q, %v", s, err)
 	}
 }
@@ -283,7 +288,8 @@ func TestToldToStop(t *testing.T) {
 func TestNoChild(t *testing.T) {
 	p := worker.New(worker.Options{Command: []string{filepath.Join(t.TempDir(), "gone")}, Tasks: tasks})
 	var s string
-	if _, err := p.Do(t.Context(), "a", "shout", "", none, &s); !errors.Is(err, worker.ErrStart) || errors.Is(err, worker.ErrFailed) {
+	if _, err := p.Do(t.Context(), "a", "shout", "", none, &s); !errors.Is(err, worker.ErrStart) ||
+		errors.Is(err, worker.ErrFailed) {
 		t.Errorf("%v", err)
 	}
 }

@@ -48,17 +48,18 @@ func TestBody(t *testing.T) {
 		size int64
 		want error // nil for a whole body
 	}{
-		"unknown size":      {strings.NewReader("12345"), -1, nil},
-		"exact":             {strings.NewReader("12345"), 5, nil},
-		"exact, data+EOF":   {iotest.DataErrReader(strings.NewReader("12345")), 5, nil},
-		"byte by byte":      {iotest.OneByteReader(strings.NewReader("12345")), 5, nil},
-		"empty":             {strings.NewReader(""), 0, nil},
-		"short":             {strings.NewReader("1234"), 5, blob.ErrSize},
-		"long":              {strings.NewReader("123456"), 5, blob.ErrSize},
-		"not empty":         {strings.NewReader("1"), 0, blob.ErrSize},
-		"cut, unknown size": {io.MultiReader(strings.NewReader("123"), iotest.ErrReader(io.ErrUnexpectedEOF)), -1, io.ErrUnexpectedEOF},
-		"fails":             {io.MultiReader(strings.NewReader("123"), iotest.ErrReader(gone)), 5, gone},
-		"fails at the end":  {io.MultiReader(strings.NewReader("12345"), iotest.ErrReader(gone)), 5, gone},
+		"unknown size":    {strings.NewReader("12345"), -1, nil},
+		"exact":           {strings.NewReader("12345"), 5, nil},
+		"exact, data+EOF": {iotest.DataErrReader(strings.NewReader("12345")), 5, nil},
+		"byte by byte":    {iotest.OneByteReader(strings.NewReader("12345")), 5, nil},
+		"empty":           {strings.NewReader(""), 0, nil},
+		"short":           {strings.NewReader("1234"), 5, blob.ErrSize},
+		"long":            {strings.NewReader("123456"), 5, blob.ErrSize},
+		"not empty":       {strings.NewReader("1"), 0, blob.ErrSize},
+		"cut, unknown size": {io.MultiReader(strings.NewReader("123"), iotest.ErrReader(io.ErrUnexpectedEOF)), -1,
+			io.ErrUnexpectedEOF},
+		"fails":            {io.MultiReader(strings.NewReader("123"), iotest.ErrReader(gone)), 5, gone},
+		"fails at the end": {io.MultiReader(strings.NewReader("12345"), iotest.ErrReader(gone)), 5, gone},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := blob.NewBody(t.Context(), c.r, c.size)

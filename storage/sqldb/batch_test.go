@@ -6,7 +6,7 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/intake"
+	"stele/notary/register/intake"
 	"stele/storage/storagetest"
 )
 
@@ -20,7 +20,8 @@ func TestRefusedSignerTakesNothing(t *testing.T) {
 		former.Entry.Certificate = sm.Sum([]byte("one that has ended"))
 		keyed[0].Entry.Certificate = former.Entry.Certificate
 		keyed[0].Idempotency, keyed[1].Idempotency = "key", "key"
-		out, err := s.DB.Receive(t.Context(), []*intake.Item{former, s.Revocation(t, rec, "a mistake"), keyed[0], keyed[1]})
+		out, err := s.DB.Log.Receive(t.Context(), []*intake.Item{former, s.Revocation(t, rec, "a mistake"), keyed[0],
+			keyed[1]})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"stele/crypto/merkle"
+	"stele/notary"
 )
 
 // hosts turns a URL that lists several servers (postgres://user@a:5432,b:5432/name) into the form
@@ -115,7 +116,7 @@ type servers struct {
 
 // look compares what a new connection leads to with what was seen. That the server cannot say who
 // it is, as with some providers, makes each connection one to a server that is not known.
-func (db *DB) look(ctx context.Context, c driver.Conn) error {
+func (db *conn) look(ctx context.Context, c driver.Conn) error {
 	mark, err := db.high.taken()
 	if err != nil || !db.guarded.Load() {
 		return err
@@ -136,12 +137,12 @@ func (db *DB) look(ctx context.Context, c driver.Conn) error {
 	var published Seen
 	if ask := db.published.Load(); !known && ask != nil {
 		if published, err = (*ask)(ctx); err != nil {
-			return fmt.Errorf("another database server answers, and cannot be compared with the published log now: %w", err)
+			return fmt.Errorf("another database server answers, and cannot be compared with the published log now: %w",
+				err)
 		}
 	}
-	var row logRow
-	err = pool.GetContext(ctx, &row, `SELECT `+logColumns+` FROM log`)
-	if errors.Is(err, sql.ErrNoRows) && mark.Root == nil {
+	row, err := logRows.one(ctx, pool, "")
+	if errors.Is(err, notary.ErrNotFound) && mark.Root == nil {
 		return nil // no instance yet
 	}
 	if err != nil {
@@ -166,7 +167,8 @@ func (s *servers) known(now dbServer) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now.System != "" && now.System == s.newest.System && now.Timeline < s.newest.Timeline {
-		return false, fmt.Errorf("%w: it is of timeline %d, and one of timeline %d has taken over from it", errOtherServer,
+		return false, fmt.Errorf("%w: it is of timeline %d, and one of timeline %d has taken over from it",
+			errOtherServer,
 			now.Timeline, s.newest.Timeline)
 	}
 	return now.System != "" && now == s.compared, nil
@@ -189,12 +191,13 @@ func (r logRow) seen() Seen {
 }
 
 // holds compares the database with a state that was seen: it must be as long, and have that root.
-func (db *DB) holds(ctx context.Context, q sqlx.QueryerContext, row logRow, seen Seen) error {
+func (db *conn) holds(ctx context.Context, q sqlx.QueryerContext, row logRow, seen Seen) error {
 	if seen == (Seen{}) {
 		return nil
 	}
 	if uint64(row.Received) < seen.Received {
-		return db.high.trip(fmt.Sprintf("it has %d received entries, and %d were answered", row.Received, seen.Received))
+		return db.high.trip(fmt.Sprintf("it has %d received entries, and %d were answered", row.Received,
+			seen.Received))
 	}
 	if uint64(row.Size) < seen.Size {
 		return db.high.trip(fmt.Sprintf("it has %d logged entries, and %d are published", row.Size, seen.Size))
@@ -230,7 +233,7 @@ type Weakness struct {
 
 // Weaknesses are those of the server that was connected to last; none with SQLite, where this
 // program sets what counts.
-func (db *DB) Weaknesses() []Weakness {
+func (db *conn) Weaknesses() []Weakness {
 	db.servers.mu.Lock()
 	s := db.servers.compared
 	db.servers.mu.Unlock()

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -10,8 +9,8 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"stele/notary"
-	"stele/notary/archive"
-	"stele/notary/statement"
+	"stele/notary/issue/archive"
+	"stele/notary/proof/statement"
 )
 
 // dayOf is the day of a time in Beijing, counted from 1970; as the migration counts it.
@@ -49,49 +48,42 @@ func countDays(ctx context.Context, tx *sqlx.Tx, rows []*row) error {
 }
 
 func addToDay(ctx context.Context, tx *sqlx.Tx, k agencyDay, records, bytes int64) error {
-	if _, err := tx.ExecContext(ctx, `INSERT INTO agency_days (agency_id, day, records, bytes) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (agency_id, day) DO UPDATE SET records = agency_days.records + $3, bytes = agency_days.bytes + $4`, k.agency, k.day, records, bytes); err != nil {
-		return fmt.Errorf("count a day: %w", err)
-	}
-	return nil
+	return run(ctx, tx, "count a day", `INSERT INTO agency_days (agency_id, day, records, bytes) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (agency_id, day) DO UPDATE SET records = agency_days.records + $3, bytes = agency_days.bytes + $4`,
+		k.agency, k.day, records, bytes)
 }
 
 // Days implements console.Statistics: how many records an agency registered on each of the
 // days that end with the one of a time, in Beijing.
-func (db *DB) Days(ctx context.Context, agencyID string, until time.Time, n int) ([]int64, error) {
+func (db *Log) Days(ctx context.Context, agencyID string, until time.Time, n int) ([]int64, error) {
 	last := dayOf(until)
-	var rows []struct {
-		Day     int64 `db:"day"`
-		Records int64 `db:"records"`
-	}
-	if err := db.read.SelectContext(ctx, &rows, `SELECT day, records FROM agency_days WHERE agency_id = $1 AND day > $2 AND day <= $3`, agencyID, last-int64(n), last); err != nil {
-		return nil, fmt.Errorf("read the days: %w", err)
-	}
+	type day struct{ day, records int64 }
+	days, err := list(ctx, db.read, "read the days", func(d *day) []any { return []any{&d.day, &d.records} },
+		`SELECT day, records FROM agency_days WHERE agency_id = $1 AND day > $2 AND day <= $3`, agencyID,
+		last-int64(n), last)
 	out := make([]int64, n)
-	for _, r := range rows {
-		out[int64(n)-1-(last-r.Day)] = r.Records
+	for _, d := range days {
+		out[int64(n)-1-(last-d.day)] = d.records
 	}
-	return out, nil
+	return out, err
 }
 
 // KeptBytes implements console.Statistics: the size of all originals of an agency that are kept.
-func (db *DB) KeptBytes(ctx context.Context, agencyID string) (int64, error) {
-	var n int64
-	err := db.read.GetContext(ctx, &n, `SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM agency_days WHERE agency_id = $1`, agencyID)
-	return n, err
+func (db *Log) KeptBytes(ctx context.Context, agencyID string) (int64, error) {
+	return value[int64](ctx, db.read, "count an agency's bytes",
+		`SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM agency_days WHERE agency_id = $1`, agencyID)
 }
 
 // WaitingSince implements console.Statistics: when the first record was received that is not
 // anchored; zero where there is none.
-func (db *DB) WaitingSince(ctx context.Context) (time.Time, error) {
-	var at int64
-	err := db.read.GetContext(ctx, &at, `SELECT coalesce((SELECT received_at FROM records WHERE idx >= (SELECT anchored FROM log) ORDER BY idx LIMIT 1), 0)`)
-	return fromMicros(at), err
+func (db *Log) WaitingSince(ctx context.Context) (time.Time, error) {
+	return db.oldest(ctx,
+		`SELECT received_at FROM records WHERE idx >= (SELECT anchored FROM log) ORDER BY idx LIMIT 1`)
 }
 
 // Tally implements console.Statistics: what a filter selects, counted by state and standing,
 // the newest ones up to a number. Texts are compared one by one, so they are counted less far.
-func (db *DB) Tally(ctx context.Context, f archive.Filter, most int) (archive.Tally, error) {
+func (db *Log) Tally(ctx context.Context, f archive.Filter, most int) (archive.Tally, error) {
 	p, err := db.Progress(ctx)
 	if err != nil {
 		return archive.Tally{}, err
@@ -106,24 +98,26 @@ func (db *DB) Tally(ctx context.Context, f archive.Filter, most int) (archive.Ta
 		t.More = len(records) > most
 		return t, err
 	}
-	where, args, ok, err := db.recordsWhere(ctx, f)
-	if err != nil || !ok {
+	w, err := db.recordsWhere(ctx, f)
+	if err != nil {
 		return t, err
 	}
-	args = append(args, most+1, int64(p.Anchored), int64(p.Logged))
-	n := len(args)
-	var rows []struct {
-		State    string `db:"state"`
-		Standing string `db:"standing"`
-		N        int    `db:"n"`
+	type count struct {
+		state    notary.State
+		standing notary.Standing
+		n        int
 	}
-	q := fmt.Sprintf(`SELECT state, standing, count(*) AS n FROM (SELECT CASE WHEN idx < $%d THEN 'anchored' WHEN idx < $%d THEN 'logged' ELSE 'received' END AS state, standing FROM records%s
-		ORDER BY idx DESC LIMIT $%d) AS found GROUP BY state, standing`, n-1, n, where, n-2)
-	if err := db.read.SelectContext(ctx, &rows, q, args...); err != nil {
-		return t, fmt.Errorf("count records: %w", err)
+	args := append([]any{int64(p.Anchored), int64(p.Logged)}, w.args...)
+	counts, err := list(ctx, db.read, "count records",
+		func(c *count) []any { return []any{&c.state, &c.standing, &c.n} },
+		`SELECT state, standing, count(*) FROM (SELECT CASE WHEN idx < ? THEN 'anchored' WHEN idx < ? THEN 'logged'
+		ELSE 'received' END AS state, standing FROM records`+w.sql()+`
+		ORDER BY idx DESC LIMIT ?) AS found GROUP BY state, standing`, append(args, most+1)...)
+	if err != nil {
+		return t, err
 	}
-	for _, r := range rows {
-		t.Add(notary.State(r.State), notary.Standing(r.Standing), r.N)
+	for _, c := range counts {
+		t.Add(c.state, c.standing, c.n)
 	}
 	all := 0
 	for _, n := range slices.Collect(maps.Values(t.States)) {

@@ -29,7 +29,7 @@ import (
 
 	"stele/crypto/closed"
 	"stele/notary"
-	"stele/notary/batchlog"
+	"stele/notary/log/batchlog"
 )
 
 //go:embed migrations/*.sql
@@ -48,8 +48,33 @@ const (
 	migrationTries   = 600 // a second apart: how long a server waits for another one's migration
 )
 
-// DB is a database with Stele's schema. It is safe for concurrent use.
+// DB is a database with Stele's schema: one handle for each capability over one set of connections. It is
+// safe for concurrent use, and so are its parts.
 type DB struct {
+	*conn
+	Log      *Log
+	Office   *Office
+	People   *People
+	Webhooks *Webhooks
+}
+
+type (
+	// Log keeps what is notarized: agencies, records, entries, checkpoints, anchors, and the uploads,
+	// prepared statements and erasures on the way to them and away.
+	Log struct{ *conn }
+	// Office keeps the work of an agency's people: classes, submissions, bulk jobs, seals, searches.
+	Office struct{ *conn }
+	// People keeps who may do what and what they did: users, sessions, keys, the audit trail.
+	People struct{ *conn }
+	// Webhooks keeps events, endpoints and deliveries.
+	Webhooks struct{ *conn }
+)
+
+func newDB(c *conn) *DB { return &DB{c, &Log{c}, &Office{c}, &People{c}, &Webhooks{c}} }
+
+// conn is what the capabilities share: connections, transactions, leases, and the guards against another
+// schema and against a database that went back. It has no rows of its own.
+type conn struct {
 	write    *sqlx.DB // SQLite: one connection, since there is one writer anyway
 	read     *sqlx.DB
 	postgres bool
@@ -81,7 +106,7 @@ func Open(ctx context.Context, dbURL, password string, now func() time.Time) (*D
 
 // guard begins to compare what connections lead to with what was seen. The connections that there
 // are were not looked at, and are given up.
-func (db *DB) guard() {
+func (db *conn) guard() {
 	db.guarded.Store(true)
 	if db.postgres {
 		db.write.SetMaxIdleConns(0)
@@ -108,17 +133,20 @@ func Init(ctx context.Context, dbURL, password string, now func() time.Time) (*D
 }
 
 // checkEmpty refuses a database that holds anything: an instance, or another program's tables.
-func (db *DB) checkEmpty(ctx context.Context, dbURL string) error {
+func (db *conn) checkEmpty(ctx context.Context, dbURL string) error {
 	v, err := db.version(ctx)
 	if err != nil {
 		return fmt.Errorf("read the schema version of %s: %w", redact(dbURL), err)
 	}
 	if v > 0 {
-		return fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL), v)
+		return fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL),
+			v)
 	}
-	q := `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'goose_db_version' AND name NOT LIKE 'sqlite_%'`
+	q := `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'goose_db_version' AND name NOT ` +
+		`LIKE 'sqlite_%'`
 	if db.postgres {
-		q = `SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name <> 'goose_db_version'`
+		q = `SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name <> ` +
+			`'goose_db_version'`
 	}
 	var n int
 	if err := db.write.GetContext(ctx, &n, q); err != nil {
@@ -145,13 +173,15 @@ func Probe(ctx context.Context, dbURL, password string) error {
 	}
 	defer db.Close()
 	if v, err := db.version(ctx); err != nil || v > 0 {
-		return errors.Join(err, fmt.Errorf("the database %s is in use already (schema version %d): choose an empty one", redact(dbURL), v))
+		return errors.Join(err, fmt.Errorf("the database %s is in use already (schema version %d): choose an "+
+			"empty one", redact(dbURL), v))
 	}
 	return nil
 }
 
 // connect opens a database. patience is how long a statement may take on PostgreSQL, 0 for any time.
-func connect(ctx context.Context, dbURL, password string, create bool, patience time.Duration, now func() time.Time) (*DB, error) {
+func connect(ctx context.Context, dbURL, password string, create bool, patience time.Duration, now func() time.Time) (
+	*DB, error) {
 	if path, ok := strings.CutPrefix(dbURL, "sqlite:"); ok {
 		return connectSQLite(path, create, now)
 	}
@@ -178,7 +208,7 @@ func connect(ctx context.Context, dbURL, password string, create bool, patience 
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", redact(dbURL), err)
 	}
-	db := &DB{postgres: true, now: now, schema: migrations, high: newHighWater()}
+	db := newDB(&conn{postgres: true, now: now, schema: migrations, high: newHighWater()})
 	pool := sqlx.NewDb(sql.OpenDB(watched{connector, db}), "postgres")
 	db.write, db.read = pool, pool
 	pool.SetMaxOpenConns(maxConnections)
@@ -193,7 +223,8 @@ func connect(ctx context.Context, dbURL, password string, create bool, patience 
 
 func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
-		return nil, fmt.Errorf("there is no database at %s: run 'stele init' for a new instance, or correct the configured path", path)
+		return nil, fmt.Errorf(
+			"there is no database at %s: run 'stele init' for a new instance, or correct the configured path", path)
 	}
 	if create {
 		if err := makeFile(path); err != nil {
@@ -207,8 +238,11 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	// have been answered. The write-ahead log is copied into the database every 32 MiB instead
 	// of every 4: under a flood the copying costs more than the writing. What is deleted is
 	// overwritten: attributes can be erased for ever.
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(" + fmt.Sprint(busyTimeout.Milliseconds()) +
-		")&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8192)&_pragma=cache_size(-32000)&_pragma=secure_delete(1)&_txlock=immediate"
+	pragmas := []string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)",
+		"foreign_keys(1)",
+		"synchronous(FULL)", "wal_autocheckpoint(8192)", "cache_size(-32000)", "secure_delete(1)"}
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=immediate&_pragma=" + strings.Join(pragmas,
+		"&_pragma=")
 	write, err := sqlx.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", path, err)
@@ -221,7 +255,7 @@ func connectSQLite(path string, create bool, now func() time.Time) (*DB, error) 
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{write: write, read: read, path: path, now: now, schema: migrations, high: newHighWater()}, nil
+	return newDB(&conn{write: write, read: read, path: path, now: now, schema: migrations, high: newHighWater()}), nil
 }
 
 // makeFile makes an empty file for a database, closed to other accounts. SQLite gives the files
@@ -238,7 +272,7 @@ func makeFile(path string) error {
 }
 
 // Close closes the connections. Transactions under way are rolled back.
-func (db *DB) Close() error {
+func (db *conn) Close() error {
 	if db.read == db.write {
 		return db.write.Close()
 	}
@@ -246,7 +280,7 @@ func (db *DB) Close() error {
 }
 
 // Ping checks that the database answers.
-func (db *DB) Ping(ctx context.Context) error { return db.read.PingContext(ctx) }
+func (db *conn) Ping(ctx context.Context) error { return db.read.PingContext(ctx) }
 
 // redact returns a database URL without its password.
 func redact(dbURL string) string {
@@ -260,7 +294,7 @@ func redact(dbURL string) string {
 	return u.Redacted()
 }
 
-func (db *DB) provider() (*goose.Provider, error) {
+func (db *conn) provider() (*goose.Provider, error) {
 	dir, err := fs.Sub(db.schema, "migrations")
 	if err != nil {
 		return nil, err
@@ -277,7 +311,7 @@ func (db *DB) provider() (*goose.Provider, error) {
 
 // migrate brings the schema up to this program's version. Servers that start together are
 // serialized by a lock on PostgreSQL.
-func (db *DB) migrate(ctx context.Context) error {
+func (db *conn) migrate(ctx context.Context) error {
 	p, err := db.provider()
 	if err != nil {
 		return err
@@ -288,10 +322,11 @@ func (db *DB) migrate(ctx context.Context) error {
 	return nil
 }
 
-func (db *DB) version(ctx context.Context) (int64, error) {
+func (db *conn) version(ctx context.Context) (int64, error) {
 	q := `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'goose_db_version'`
 	if db.postgres {
-		q = `SELECT count(*) FROM information_schema.tables WHERE table_name = 'goose_db_version' AND table_schema = current_schema()`
+		q = `SELECT count(*) FROM information_schema.tables WHERE table_name = 'goose_db_version' AND table_schema = ` +
+			`current_schema()`
 	}
 	var n int
 	if err := db.write.GetContext(ctx, &n, q); err != nil || n == 0 {
@@ -307,7 +342,7 @@ func (db *DB) version(ctx context.Context) (int64, error) {
 // tx runs f in a transaction of the write side. An error of f rolls back, as does the end of
 // ctx before the commit; an error of the commit leaves the outcome open unless the server
 // itself said no.
-func (db *DB) tx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
+func (db *conn) tx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
 	if err := db.WentBackError(); err != nil {
 		return err
 	}
@@ -361,68 +396,61 @@ func Temporary(err error) bool {
 	if se := new(sqlite.Error); errors.As(err, &se) {
 		return slices.Contains([]int{sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}, se.Code()&0xff)
 	}
-	return errors.Is(err, ErrServersRun) || errors.Is(err, errOtherServer) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+	return errors.Is(err, ErrServersRun) || errors.Is(err, errOtherServer) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-func notFound(err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return notary.ErrNotFound
-	}
-	return err
 }
 
 // lockLog reads the log's row and keeps others from changing it until the transaction ends.
 // SQLite's transactions are immediate: they hold the one write lock already.
-func (db *DB) lockLog(ctx context.Context, tx *sqlx.Tx) (logRow, error) {
-	q := `SELECT ` + logColumns + ` FROM log`
-	if db.postgres {
-		q += ` FOR UPDATE`
+func (db *conn) lockLog(ctx context.Context, tx *sqlx.Tx) (logRow, error) {
+	r, err := db.readLog(ctx, tx, db.forUpdate())
+	if err != nil {
+		return r, fmt.Errorf("lock the log: %w", err)
 	}
-	return db.readLog(ctx, tx, q)
+	return r, nil
+}
+
+// forUpdate is how a row is locked: not at all on SQLite, which has one writer.
+func (db *conn) forUpdate() string {
+	if db.postgres {
+		return ` FOR UPDATE`
+	}
+	return ""
 }
 
 // readLog reads the log's row and compares it with what was seen before.
-func (db *DB) readLog(ctx context.Context, q sqlx.QueryerContext, query string) (r logRow, err error) {
+func (db *conn) readLog(ctx context.Context, q handle, lock string) (logRow, error) {
 	mark, err := db.high.taken()
 	if err != nil {
-		return r, err
+		return logRow{}, err
 	}
-	if err := sqlx.GetContext(ctx, q, &r, query); err != nil {
-		return r, notFound(err)
+	r, err := logRows.one(ctx, q, lock)
+	if err != nil {
+		return r, err
 	}
 	return r, db.high.saw(mark, r)
 }
 
-const logColumns = `origin, received, size, root, note, anchored, events, key, key_generation`
-
 type logRow struct {
-	Origin   string `db:"origin"`
-	Received int64  `db:"received"`
-	Size     int64  `db:"size"`
-	Root     []byte `db:"root"`
-	Note     string `db:"note"`
-	Anchored int64  `db:"anchored"`
-	Events   int64  `db:"events"`
+	Origin   string
+	Received int64
+	Size     int64
+	Root     []byte
+	Note     []byte
+	Anchored int64
+	Events   int64
 
-	Key        string `db:"key"`
-	Generation int64  `db:"key_generation"`
+	Key        string
+	Generation int64
 }
+
+var logRows = newTable("log", func(r *logRow) []column {
+	return []column{{"origin", &r.Origin}, {"received", &r.Received}, {"size", &r.Size}, {"root", &r.Root},
+		{"note", text{&r.Note}}, {"anchored", &r.Anchored}, {"events", &r.Events}, {"key", &r.Key},
+		{"key_generation", &r.Generation}}
+})
 
 func (r logRow) fence() batchlog.Fence {
 	return batchlog.Fence{Key: r.Key, Generation: uint64(r.Generation)}
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(us int64) time.Time {
-	if us == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(us).UTC()
 }

@@ -10,27 +10,26 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/jmoiron/sqlx"
 
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/erasure"
+	"stele/notary/register/erasure"
 )
 
-var _ erasure.Store = (*DB)(nil)
+var _ erasure.Store = (*Log)(nil)
 
 // Erase implements [erasure.Store].
-func (db *DB) Erase(ctx context.Context, e erasure.Erasure, all bool) (notary.Record, error) {
+func (db *Log) Erase(ctx context.Context, e erasure.Erasure, all bool) (notary.Record, error) {
 	var rec notary.Record
 	err := db.tx(ctx, func(tx *sqlx.Tx) error {
 		// The log's row first, as whoever writes records: counts of days are changed under it.
 		if _, err := db.lockLog(ctx, tx); err != nil {
-			return fmt.Errorf("lock the log: %w", err)
+			return err
 		}
 		var err error
-		if rec, err = findRecord(ctx, tx, `idx = $1`, int64(e.Index)); err != nil {
+		if rec, err = records.one(ctx, tx, ` WHERE idx = $1`, int64(e.Index)); err != nil {
 			return err
 		}
 		for i, f := range rec.Fields {
@@ -50,19 +49,18 @@ func (db *DB) Erase(ctx context.Context, e erasure.Erasure, all bool) (notary.Re
 		if err := forget(ctx, tx, rec); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO erasures (id, record_idx, at, by_whom, names, document, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			e.ID, int64(e.Index), micros(e.At), e.By, strings.Join(e.Names, " "), e.Document, e.Reason)
-		return err
+		return erasures.add(ctx, tx, "note an erasure", e, "", nil)
 	})
 	return rec, err
 }
 
+var erasures = newTable("erasures", func(e *erasure.Erasure) []column {
+	return []column{{"id", &e.ID}, {"record_idx", &e.Index}, {"at", moment{&e.At}}, {"by_whom", &e.By},
+		{"names", names(&e.Names)}, {"document", &e.Document}, {"reason", &e.Reason}}
+})
+
 // forget writes a record without what was erased, and removes what else remembers it.
 func forget(ctx context.Context, tx *sqlx.Tx, rec notary.Record) error {
-	fields, err := encodeFields(rec.Fields)
-	if err != nil {
-		return err
-	}
 	// The digest of a request is one over its attributes without a salt: short ones could be
 	// guessed from it. A random one in its place makes the key stand for a request that nobody sends.
 	var nothing sm.Digest
@@ -71,38 +69,30 @@ func forget(ctx context.Context, tx *sqlx.Tx, rec notary.Record) error {
 		what, q string
 		args    []any
 	}{
-		{"the record", `UPDATE records SET fields = $1, reference = $2, stored = $3 WHERE idx = $4`, []any{fields, rec.Reference, rec.Stored, int64(rec.Index)}},
-		{"prepared statements", `DELETE FROM prepared WHERE agency_id = $1 AND item LIKE $2`, []any{rec.AgencyID, `%"` + rec.ID + `"%`}},
-		{"the paper that it was", `UPDATE papers SET title = '', file_name = '', reference = '', fields = '{}', maker = '{}', checker = '{}', remark = '' WHERE agency_id = $1 AND record = $2 AND kind = 'issue'`, []any{rec.AgencyID, rec.ID}},
-		{"digests of requests", `UPDATE idempotency SET request_hash = $1 WHERE record_idx = $2`, []any{nothing[:], int64(rec.Index)}},
-		{"receivers' answers", `UPDATE delivery_attempts SET answer = $1 WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = delivery_attempts.endpoint_id AND d.event_id = delivery_attempts.event_id AND d.record_idx = $2)`,
+		{"the record", `UPDATE records SET fields = $1, reference = $2, stored = $3 WHERE idx = $4`,
+			[]any{fields{&rec.Fields}, rec.Reference, rec.Stored, int64(rec.Index)}},
+		{"prepared statements", `DELETE FROM prepared WHERE agency_id = $1 AND item LIKE $2`,
+			[]any{rec.AgencyID, `%"` + rec.ID + `"%`}},
+		{"the paper that it was", `UPDATE papers SET title = '', file_name = '', reference = '', fields = '{}', ` +
+			`maker = '{}', checker = '{}', remark = '' WHERE agency_id = $1 AND record = $2 AND kind = 'issue'`,
+			[]any{rec.AgencyID, rec.ID}},
+		{"digests of requests", `UPDATE idempotency SET request_hash = $1 WHERE record_idx = $2`,
+			[]any{nothing[:], int64(rec.Index)}},
+		{"receivers' answers", `UPDATE delivery_attempts SET answer = $1 WHERE EXISTS (SELECT 1 FROM deliveries d ` +
+			`WHERE d.endpoint_id = delivery_attempts.endpoint_id AND d.event_id = delivery_attempts.event_id AND ` +
+			`d.record_idx = $2)`,
 			[]any{[]byte{}, int64(rec.Index)}},
 	} {
-		if _, err := tx.ExecContext(ctx, step.q, step.args...); err != nil {
-			return fmt.Errorf("erase %s: %w", step.what, err)
+		if err := run(ctx, tx, "erase "+step.what, step.q, step.args...); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // Erasures implements [erasure.Store].
-func (db *DB) Erasures(ctx context.Context, index uint64) ([]erasure.Erasure, error) {
-	var rows []struct {
-		ID       string `db:"id"`
-		At       int64  `db:"at"`
-		By       string `db:"by_whom"`
-		Names    string `db:"names"`
-		Document bool   `db:"document"`
-		Reason   string `db:"reason"`
-	}
-	if err := db.read.SelectContext(ctx, &rows, `SELECT id, at, by_whom, names, document, reason FROM erasures WHERE record_idx = $1 ORDER BY id`, int64(index)); err != nil {
-		return nil, fmt.Errorf("read erasures: %w", err)
-	}
-	out := make([]erasure.Erasure, len(rows))
-	for i, r := range rows {
-		out[i] = erasure.Erasure{ID: r.ID, Index: index, At: fromMicros(r.At), By: r.By, Names: strings.Fields(r.Names), Document: r.Document, Reason: r.Reason}
-	}
-	return out, nil
+func (db *Log) Erasures(ctx context.Context, index uint64) ([]erasure.Erasure, error) {
+	return erasures.list(ctx, db.read, "read erasures", ` WHERE record_idx = $1 ORDER BY id`, int64(index))
 }
 
 // mostScrubbed is the size in bytes of a database file up to which it is searched, and written
@@ -110,14 +100,15 @@ func (db *DB) Erasures(ctx context.Context, index uint64) ([]erasure.Erasure, er
 const mostScrubbed = 2 << 30
 
 // errUnscrubbed asks the operator to do what would stop the service here.
-var errUnscrubbed = errors.New("the database file is too large to be searched while the service runs: run VACUUM in it at a quiet hour")
+var errUnscrubbed = errors.New(
+	"the database file is too large to be searched while the service runs: run VACUUM in it at a quiet hour")
 
 // Scrub implements [erasure.Store]. SQLite overwrites what is deleted (secure_delete); left are
 // the write-ahead log, which is emptied, and copies of rows that pages keep in their unused
 // parts when rows move between pages: where those hold a needle, the file is written anew.
 // PostgreSQL reuses the room of old rows in its own time, and nothing short of VACUUM FULL,
 // which locks the table, would hurry it.
-func (db *DB) Scrub(ctx context.Context, needles [][]byte) error {
+func (db *Log) Scrub(ctx context.Context, needles [][]byte) error {
 	if db.postgres {
 		return nil
 	}
@@ -126,7 +117,8 @@ func (db *DB) Scrub(ctx context.Context, needles [][]byte) error {
 	}
 	var encoded [][]byte
 	for _, n := range needles {
-		encoded = append(encoded, []byte(base64.StdEncoding.EncodeToString(n)), n) // as records have it, and as papers do
+		// as records have it, and as papers do
+		encoded = append(encoded, []byte(base64.StdEncoding.EncodeToString(n)), n)
 	}
 	found, err := fileHolds(db.path, encoded)
 	if err != nil || !found {
@@ -140,9 +132,10 @@ func (db *DB) Scrub(ctx context.Context, needles [][]byte) error {
 
 // emptyWAL copies the write-ahead log into the database and cuts it to nothing. Readers and
 // other processes may hold it for a moment.
-func (db *DB) emptyWAL(ctx context.Context) error {
+func (db *conn) emptyWAL(ctx context.Context) error {
 	var busy, frames, done int
-	if err := db.write.QueryRowxContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &done); err != nil {
+	if err := db.write.QueryRowxContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames,
+		&done); err != nil {
 		return fmt.Errorf("empty the write-ahead log: %w", err)
 	}
 	if busy != 0 {

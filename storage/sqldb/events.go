@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jmoiron/sqlx"
-
 	"stele/notary"
-	"stele/notary/webhook"
+	"stele/notary/office/webhook"
 )
 
 // factRows is how many outbox rows are looked at in one go.
@@ -31,26 +29,26 @@ type fact struct {
 }
 
 type outboxRow struct {
-	ID    int64  `db:"id"`
-	Kind  string `db:"kind"`
-	First int64  `db:"first_idx"`
-	Last  int64  `db:"last_idx"`
-	At    int64  `db:"at"`
+	ID    int64
+	Kind  string
+	First int64
+	Last  int64
+	At    int64
 }
 
 // outboxFrom reads the rows from one on: they are the same for every endpoint and agency.
-func outboxFrom(ctx context.Context, q sqlx.QueryerContext, first uint64) ([]outboxRow, error) {
-	var rows []outboxRow
-	if err := sqlx.SelectContext(ctx, q, &rows, `SELECT id, kind, first_idx, last_idx, at FROM outbox WHERE id >= $1 ORDER BY id LIMIT $2`, int64(first), factRows); err != nil {
-		return nil, fmt.Errorf("read the outbox: %w", err)
-	}
-	return rows, nil
+func outboxFrom(ctx context.Context, q handle, first uint64) ([]outboxRow, error) {
+	return list(ctx, q, "read the outbox",
+		func(r *outboxRow) []any { return []any{&r.ID, &r.Kind, &r.First, &r.Last, &r.At} },
+		`SELECT id, kind, first_idx, last_idx, at FROM outbox WHERE id >= $1 ORDER BY id LIMIT $2`, int64(first),
+		factRows)
 }
 
 // facts selects the events of an agency in some rows of the outbox, and returns the place
 // after the last that was looked at. Rows of one kind cover entries without gaps, in order:
 // one question for each kind finds the records, whatever the number of rows.
-func facts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, webhook.Cursor, error) {
+func facts(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) ([]fact, webhook.Cursor,
+	error) {
 	if len(rows) == 0 {
 		return nil, sel.From, nil
 	}
@@ -63,7 +61,7 @@ func facts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows [
 	for _, source := range []struct {
 		rows  []outboxRow
 		wants bool
-		read  func(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error)
+		read  func(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) ([]fact, error)
 	}{
 		{byKind[kindReceived], sel.Wants(webhook.RecordRevoked) || sel.Wants(webhook.RecordSuperseded), standingFacts},
 		{byKind[kindLogged], sel.Wants(webhook.RecordLogged), recordFacts},
@@ -87,7 +85,8 @@ func facts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows [
 		all = append(all, found...)
 	}
 	all = slices.DeleteFunc(all, func(f fact) bool {
-		return f.Before(sel.From) || !f.Before(next) || !sel.Wants(f.kind) || f.recordIdx >= 0 && !sel.WantsClass(f.class)
+		return f.Before(sel.From) || !f.Before(next) || !sel.Wants(f.kind) || f.recordIdx >= 0 &&
+			!sel.WantsClass(f.class)
 	})
 	slices.SortFunc(all, func(a, b fact) int {
 		if a.Before(b.Cursor) {
@@ -124,49 +123,52 @@ func rowOf(rows []outboxRow, idx int64) outboxRow {
 	return rows[i]
 }
 
+// change is a record and the entry that changed it: its own, or the one that withdrew or replaced it.
+type change struct {
+	record, by int64
+	standing   notary.Standing
+	class      string
+}
+
+func (c *change) columns() []any { return []any{&c.record, &c.by, &c.standing, &c.class} }
+
 // recordFacts are the agency's records that the rows cover.
-func recordFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error) {
-	var found []struct {
-		Idx   int64  `db:"idx"`
-		Class string `db:"class"`
-	}
-	err := sqlx.SelectContext(ctx, q, &found, `SELECT idx, class FROM records WHERE agency_id = $1 AND class <> '`+notary.TrailClass+`' AND idx >= $2 AND idx <= $3 ORDER BY idx LIMIT $4`,
+func recordFacts(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) ([]fact, error) {
+	found, err := list(ctx, q, "read records", (*change).columns, `SELECT idx, idx, standing, class FROM records
+		WHERE agency_id = $1 AND class <> '`+notary.TrailClass+`' AND idx >= $2 AND idx <= $3 ORDER BY idx LIMIT $4`,
 		sel.AgencyID, firstIndex(sel, rows), rows[len(rows)-1].Last, sel.Limit)
 	out := make([]fact, len(found))
-	for i, r := range found {
-		row := rowOf(rows, r.Idx)
-		out[i] = fact{webhook.Cursor{Row: uint64(row.ID), Index: uint64(r.Idx)}, webhook.Kind(row.Kind), r.Idx, r.Class, row.At}
+	for i, c := range found {
+		row := rowOf(rows, c.by)
+		out[i] = fact{webhook.Cursor{Row: uint64(row.ID), Index: uint64(c.by)}, webhook.Kind(row.Kind), c.record,
+			c.class, row.At}
 	}
 	return out, err
 }
 
 // standingFacts are the agency's records that entries in the rows have withdrawn or replaced.
 // An entry does this to one record at most, so its index names the event.
-func standingFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error) {
-	var found []struct {
-		Idx      int64  `db:"idx"`
-		By       int64  `db:"standing_idx"`
-		Standing string `db:"standing"`
-		Class    string `db:"class"`
-	}
-	err := sqlx.SelectContext(ctx, q, &found, `SELECT idx, standing_idx, standing, class FROM records
-		WHERE agency_id = $1 AND standing <> 'valid' AND standing_idx >= $2 AND standing_idx <= $3 ORDER BY standing_idx LIMIT $4`,
+func standingFacts(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) ([]fact, error) {
+	found, err := list(ctx, q, "read records", (*change).columns,
+		`SELECT idx, standing_idx, standing, class FROM records WHERE agency_id = $1 AND standing <> 'valid'
+		AND standing_idx >= $2 AND standing_idx <= $3 ORDER BY standing_idx LIMIT $4`,
 		sel.AgencyID, firstIndex(sel, rows), rows[len(rows)-1].Last, sel.Limit)
 	out := make([]fact, len(found))
-	for i, r := range found {
-		row, kind := rowOf(rows, r.By), webhook.RecordRevoked
-		if r.Standing == string(notary.Superseded) {
+	for i, c := range found {
+		row, kind := rowOf(rows, c.by), webhook.RecordRevoked
+		if c.standing == notary.Superseded {
 			kind = webhook.RecordSuperseded
 		}
-		out[i] = fact{webhook.Cursor{Row: uint64(row.ID), Index: uint64(r.By)}, kind, r.Idx, r.Class, row.At}
+		out[i] = fact{webhook.Cursor{Row: uint64(row.ID), Index: uint64(c.by)}, kind, c.record, c.class, row.At}
 	}
 	return out, err
 }
 
 // noticeFacts are the agency's notices among the rows.
-func noticeFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, rows []outboxRow) ([]fact, error) {
-	var found []int64
-	err := sqlx.SelectContext(ctx, q, &found, `SELECT outbox_id FROM webhook_notices WHERE agency_id = $1 AND outbox_id >= $2 AND outbox_id <= $3 ORDER BY outbox_id LIMIT $4`,
+func noticeFacts(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) ([]fact, error) {
+	found, err := list(ctx, q, "read notices", itself[int64],
+		`SELECT outbox_id FROM webhook_notices WHERE agency_id = $1 AND outbox_id >= $2 AND outbox_id <= $3
+		ORDER BY outbox_id LIMIT $4`,
 		sel.AgencyID, rows[0].ID, rows[len(rows)-1].ID, sel.Limit)
 	out := make([]fact, 0, len(found))
 	for _, id := range found {
@@ -179,8 +181,8 @@ func noticeFacts(ctx context.Context, q sqlx.QueryerContext, sel webhook.Query, 
 	return out, err
 }
 
-// Events implements [webhook.DeliveryStore].
-func (db *DB) Events(ctx context.Context, sel webhook.Query) ([]webhook.Event, webhook.Cursor, error) {
+// Events implements [webhook.Store].
+func (db *Webhooks) Events(ctx context.Context, sel webhook.Query) ([]webhook.Event, webhook.Cursor, error) {
 	rows, err := outboxFrom(ctx, db.read, sel.From.Row)
 	if err != nil {
 		return nil, sel.From, err
@@ -212,56 +214,56 @@ type subject struct {
 }
 
 // fill reads agencies, records and notices of events.
-func (db *DB) fill(ctx context.Context, q sqlx.QueryerContext, events map[*webhook.Event]subject) error {
-	agencies, records := map[string]notary.Agency{}, map[int64]*notary.Record{}
-	var wanted []int64
+func (db *conn) fill(ctx context.Context, q handle, events map[*webhook.Event]subject) error {
+	of, wanted := map[string]notary.Agency{}, []int64{}
 	for e, s := range events {
-		agencies[s.agency] = notary.Agency{}
+		of[s.agency] = notary.Agency{}
 		if e.Kind != webhook.EndpointDisabled && e.Kind != webhook.UploadFailed && e.Kind != webhook.ApprovalRequested {
 			wanted = append(wanted, s.record)
-		}
-		if e.Kind != webhook.EndpointDisabled && e.Kind != webhook.UploadFailed && e.Kind != webhook.ApprovalRequested {
 			continue
 		}
 		c, err := webhook.ParseCursor(e.ID)
 		if err != nil {
 			return fmt.Errorf("event %q: %w", e.ID, err)
 		}
-		var n webhook.Notice
-		if err := q.QueryRowxContext(ctx, `SELECT endpoint_id, url, reason FROM webhook_notices WHERE outbox_id = $1`, int64(c.Row)).Scan(&n.Subject, &n.URL, &n.Reason); err != nil {
+		n, err := one(ctx, q, func(n *webhook.Notice) []any { return []any{&n.Subject, &n.URL, &n.Reason} },
+			`SELECT endpoint_id, url, reason FROM webhook_notices WHERE outbox_id = $1`, int64(c.Row))
+		if err != nil {
 			return fmt.Errorf("read the notice of event %s: %w", e.ID, err)
 		}
 		e.Notice = &n
 	}
-	for id := range agencies {
-		var r agencyRow
-		if err := sqlx.GetContext(ctx, q, &r, selectAgency+` WHERE id = $1`, id); err != nil {
-			return fmt.Errorf("agency of an event: %w", notFound(err))
-		}
-		agencies[id] = r.agency()
-	}
-	slices.Sort(wanted)
-	for part := range slices.Chunk(slices.Compact(wanted), 500) {
-		list, err := recordsAt(ctx, q, part)
+	for id := range of {
+		a, err := agencies.one(ctx, q, ` WHERE id = $1`, id)
 		if err != nil {
-			return err
+			return fmt.Errorf("agency of an event: %w", err)
 		}
-		for i := range list {
-			records[int64(list[i].Index)] = &list[i]
-		}
+		of[id] = a
 	}
+	records, err := recordsAt(ctx, q, wanted)
 	for e, s := range events {
-		e.Agency, e.Record = agencies[s.agency], records[s.record]
+		e.Agency, e.Record = of[s.agency], records[s.record]
 	}
-	return nil
+	return err
 }
 
-// recordsAt reads records by index. The numbers are ours: they stand in the question itself.
-func recordsAt(ctx context.Context, q sqlx.QueryerContext, idx []int64) ([]notary.Record, error) {
-	var rows []recordRow
-	list := strings.Trim(fmt.Sprint(idx), "[]")
-	if err := sqlx.SelectContext(ctx, q, &rows, selectRecord+` WHERE idx IN (`+strings.ReplaceAll(list, " ", ",")+`)`); err != nil {
-		return nil, fmt.Errorf("read records by index: %w", err)
+// recordsAt reads records by index.
+func recordsAt(ctx context.Context, q handle, idx []int64) (map[int64]*notary.Record, error) {
+	idx = slices.Compact(slices.Sorted(slices.Values(idx)))
+	out := make(map[int64]*notary.Record, len(idx))
+	for part := range slices.Chunk(idx, 500) {
+		l, err := records.list(ctx, q, "read records by index", ` WHERE idx IN (`+numbersSQL(part)+`)`)
+		if err != nil {
+			return nil, err
+		}
+		for i := range l {
+			out[int64(l[i].Index)] = &l[i]
+		}
 	}
-	return toRecords(rows)
+	return out, nil
+}
+
+// numbersSQL are numbers for a question. They are ours: they stand in the question itself.
+func numbersSQL(numbers []int64) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(numbers), "[]"), " ", ",")
 }

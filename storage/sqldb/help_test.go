@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"stele/crypto/merkle"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/checkpoint"
 	"stele/storage/storagetest"
 )
 

@@ -106,10 +106,10 @@ func higher(a, b logRow) logRow {
 
 // WentBack is closed when the database was found to hold less than it did: the process must end.
 // [DB.WentBackError] says what was found.
-func (db *DB) WentBack() <-chan struct{} { return db.high.tripped }
+func (db *conn) WentBack() <-chan struct{} { return db.high.tripped }
 
 // WentBackError is nil while the database holds all that was seen of it.
-func (db *DB) WentBackError() error {
+func (db *conn) WentBackError() error {
 	_, err := db.high.taken()
 	return err
 }
@@ -117,6 +117,6 @@ func (db *DB) WentBackError() error {
 // CompareWith sets where the log's published state is read, for comparison with a database server
 // that this process has not talked to before. published may fail for a while; until it answers, that
 // server is not used.
-func (db *DB) CompareWith(published func(context.Context) (Seen, error)) {
+func (db *conn) CompareWith(published func(context.Context) (Seen, error)) {
 	db.published.Store(&published)
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"stele/notary/intake"
+	"stele/notary/register/intake"
 	"stele/storage/storagetest"
 )
 
@@ -22,10 +22,11 @@ func BenchmarkIdempotent(b *testing.B) {
 			for i := range items {
 				it := *first
 				used[i], unused[i] = fmt.Sprint("key ", i), fmt.Sprint("another ", i)
-				it.Record.ID, it.Record.Number, it.Idempotency = fmt.Sprint("record ", i), fmt.Sprint("number ", i), used[i]
+				it.Record.ID, it.Record.Number, it.Idempotency = fmt.Sprint("record ", i), fmt.Sprint("number ", i),
+					used[i]
 				items[i] = &it
 			}
-			_, err := s.DB.Receive(b.Context(), items)
+			_, err := s.DB.Log.Receive(b.Context(), items)
 			fatalIfErr(b, err)
 			for what, c := range map[string]struct {
 				keys []string
@@ -35,7 +36,7 @@ func BenchmarkIdempotent(b *testing.B) {
 					for b.Loop() {
 						found := 0
 						for _, k := range c.keys {
-							one, err := s.DB.FindIdempotent(b.Context(), s.Agency.ID, k)
+							one, err := s.DB.Log.FindIdempotent(b.Context(), s.Agency.ID, k)
 							fatalIfErr(b, err)
 							found += len(one)
 						}
@@ -46,7 +47,7 @@ func BenchmarkIdempotent(b *testing.B) {
 				})
 				b.Run(what+"/together", func(b *testing.B) {
 					for b.Loop() {
-						all, err := s.DB.FindIdempotent(b.Context(), s.Agency.ID, c.keys...)
+						all, err := s.DB.Log.FindIdempotent(b.Context(), s.Agency.ID, c.keys...)
 						fatalIfErr(b, err)
 						if len(all) != c.want {
 							b.Fatalf("%d keys, want %d", len(all), c.want)

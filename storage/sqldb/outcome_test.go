@@ -110,26 +110,26 @@ func TestCommitOnABrokenConnection(t *testing.T) {
 			items := s.Items(t, 2)
 			items[0].Idempotency = "k"
 			p.mode.Store(c.mode)
-			_, err := db.Receive(t.Context(), items)
+			_, err := db.Log.Receive(t.Context(), items)
 			if !errors.Is(err, notary.ErrUnknownOutcome) || p.broke.Load() != 1 {
 				t.Fatalf("got %v, %d commits were broken", err, p.broke.Load())
 			}
 			p.mode.Store(pass)
-			out, err := db.Receive(t.Context(), items[:1]) // on a new connection
+			out, err := db.Log.Receive(t.Context(), items[:1]) // on a new connection
 			fatalIfErr(t, err)
 			if out[0].Replay != c.persisted || out[0].Err != nil {
 				t.Errorf("got %+v, want a replay: %t", out[0], c.persisted)
 			}
 			// The same for the head: one server's answer is lost, both look, one goes on.
-			head, err := db.Head(t.Context())
+			head, err := db.Log.Head(t.Context())
 			fatalIfErr(t, err)
 			cp, note := checkpointOf(t, s, 1)
 			p.mode.Store(c.mode)
-			if err := db.Advance(t.Context(), head, cp, note); !errors.Is(err, notary.ErrUnknownOutcome) {
+			if err := db.Log.Advance(t.Context(), head, cp, note); !errors.Is(err, notary.ErrUnknownOutcome) {
 				t.Fatalf("Advance: got %v", err)
 			}
 			p.mode.Store(pass)
-			now, err := db.Head(t.Context())
+			now, err := db.Log.Head(t.Context())
 			fatalIfErr(t, err)
 			if (now.Size == 1) != c.persisted {
 				t.Errorf("the head is at %d, want the write to have happened: %t", now.Size, c.persisted)
@@ -143,13 +143,14 @@ func TestBackendKilledAtCommit(t *testing.T) {
 	s := storagetest.NewSiteOn(t, storagetest.StartPostgres(t), storagetest.NewDir(t))
 	fatalIfErr(t, s.DB.Exec(t.Context(), `CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		IF NEW.number LIKE '%-00000003-_' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$`))
-	fatalIfErr(t, s.DB.Exec(t.Context(), `CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON records DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()`))
+	fatalIfErr(t, s.DB.Exec(t.Context(), `CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON records DEFERRABLE `+
+		`INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()`))
 	s.Receive(t, 3)
 	doomed := s.Items(t, 1)
-	if _, err := s.DB.Receive(t.Context(), doomed); !errors.Is(err, notary.ErrUnknownOutcome) {
+	if _, err := s.DB.Log.Receive(t.Context(), doomed); !errors.Is(err, notary.ErrUnknownOutcome) {
 		t.Errorf("got %v", err)
 	}
-	if p, err := s.DB.Progress(t.Context()); err != nil || p.Received != 3 {
+	if p, err := s.DB.Log.Progress(t.Context()); err != nil || p.Received != 3 {
 		t.Errorf("received %d, %v", p.Received, err)
 	}
 	s.Receive(t, 2) // the pool has other connections
@@ -158,9 +159,12 @@ func TestBackendKilledAtCommit(t *testing.T) {
 // A refusal by a server that is well is no unknown outcome: it says that nothing was done.
 func TestCommitRefused(t *testing.T) {
 	s := storagetest.NewSiteOn(t, storagetest.StartPostgres(t), storagetest.NewDir(t))
-	fatalIfErr(t, s.DB.Exec(t.Context(), `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$`))
-	fatalIfErr(t, s.DB.Exec(t.Context(), `CREATE CONSTRAINT TRIGGER refuses AFTER INSERT ON records DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`))
-	if _, err := s.DB.Receive(t.Context(), s.Items(t, 1)); err == nil || errors.Is(err, notary.ErrUnknownOutcome) {
+	fatalIfErr(t,
+		s.DB.Exec(t.Context(), `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE `+
+			`EXCEPTION 'refused'; END $$`))
+	fatalIfErr(t, s.DB.Exec(t.Context(), `CREATE CONSTRAINT TRIGGER refuses AFTER INSERT ON records DEFERRABLE `+
+		`INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`))
+	if _, err := s.DB.Log.Receive(t.Context(), s.Items(t, 1)); err == nil || errors.Is(err, notary.ErrUnknownOutcome) {
 		t.Errorf("got %v", err)
 	}
 	fatalIfErr(t, s.DB.Exec(t.Context(), `DROP TRIGGER refuses ON records`))
@@ -173,7 +177,7 @@ func TestServerCrash(t *testing.T) {
 	s := storagetest.NewSiteOn(t, server.Database(t), storagetest.NewDir(t))
 	s.Receive(t, 5)
 	server.Kill(t)
-	if _, err := s.DB.Receive(t.Context(), s.Items(t, 1)); err == nil || errors.Is(err, notary.ErrUnknownOutcome) {
+	if _, err := s.DB.Log.Receive(t.Context(), s.Items(t, 1)); err == nil || errors.Is(err, notary.ErrUnknownOutcome) {
 		t.Errorf("got %v from a server that is away", err)
 	}
 	if err := s.DB.Ping(t.Context()); err == nil {
@@ -181,7 +185,7 @@ func TestServerCrash(t *testing.T) {
 	}
 	server.Start(t)
 	s.Receive(t, 2)
-	if p, err := s.DB.Progress(t.Context()); err != nil || p.Received != 7 {
+	if p, err := s.DB.Log.Progress(t.Context()); err != nil || p.Received != 7 {
 		t.Errorf("received %d, %v", p.Received, err)
 	}
 }
@@ -206,7 +210,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 		defer cancel()
 		items, done := s.Items(t, 1), make(chan error, 1)
 		go func() {
-			_, err := s.DB.Receive(ctx, items)
+			_, err := s.DB.Log.Receive(ctx, items)
 			done <- err
 		}()
 		<-ctx.Done()
@@ -222,7 +226,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		s.Receive(t, 1)
-		if p, err := s.DB.Progress(t.Context()); err != nil || p.Received != 1 {
+		if p, err := s.DB.Log.Progress(t.Context()); err != nil || p.Received != 1 {
 			t.Errorf("received %d, %v", p.Received, err)
 		}
 	})
@@ -235,20 +239,20 @@ func TestSQLiteFullDisk(t *testing.T) {
 	fatalIfErr(t, s.DB.Exec(t.Context(), `PRAGMA max_page_count = 1`)) // as large as it is now
 	var err error
 	for range 200 { // pages that are there already may take some
-		if _, err = s.DB.Receive(t.Context(), s.Items(t, 20)); err != nil {
+		if _, err = s.DB.Log.Receive(t.Context(), s.Items(t, 20)); err != nil {
 			break
 		}
 	}
 	if err == nil || errors.Is(err, notary.ErrUnknownOutcome) {
 		t.Fatalf("got %v on a full disk", err)
 	}
-	before, err := s.DB.Progress(t.Context())
+	before, err := s.DB.Log.Progress(t.Context())
 	fatalIfErr(t, err)
 	fatalIfErr(t, s.DB.Exec(t.Context(), `PRAGMA max_page_count = 1000000`))
 	s.Receive(t, 1)
-	after, err := s.DB.Progress(t.Context())
+	after, err := s.DB.Log.Progress(t.Context())
 	fatalIfErr(t, err)
-	list, err := s.DB.Entries(t.Context(), 0, after.Received+1)
+	list, err := s.DB.Log.Entries(t.Context(), 0, after.Received+1)
 	if err != nil || after.Received != before.Received+1 || uint64(len(list)) != after.Received {
 		t.Errorf("received %d, then %d, %d entries, %v", before.Received, after.Received, len(list), err)
 	}

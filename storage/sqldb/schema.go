@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"stele/notary/batchlog"
+	"stele/notary/log/batchlog"
 )
 
 // ErrSchema means that the database's schema and this program do not fit each other. No later try
@@ -34,6 +34,16 @@ var ErrServersRun = errors.New("a server of this instance runs, or ended a momen
 
 const errNoInstance = schemaError("the database holds no Stele instance: " +
 	"run 'stele init' for a new one, or correct the configured URL")
+
+// lastWithAll is the last commit that knows the steps before the first migration of this program.
+const lastWithAll = "e1d2c7fe450e"
+
+func tooOld(have, first int64) error {
+	return schemaErrorf("the database has schema version %d, from before the first release, and this program "+
+		"upgrades from "+
+		"version %d on: nothing was changed; after a backup run 'stele migrate' of commit %s, then this program's",
+		have, first, lastWithAll)
+}
 
 // Migration is a step of the schema from one version to the next.
 type Migration struct {
@@ -71,13 +81,14 @@ func beside(text []byte) (bool, error) {
 		case "stopped":
 			return false, nil
 		}
-		return false, fmt.Errorf("%q: want %q or %q", strings.TrimSpace(line), serversLine+" may run", serversLine+" stopped")
+		return false, fmt.Errorf("%q: want %q or %q", strings.TrimSpace(line), serversLine+" may run",
+			serversLine+" stopped")
 	}
 	return false, nil
 }
 
 // known lists the migrations that this program knows, oldest first.
-func (db *DB) known() ([]Migration, error) {
+func (db *conn) known() ([]Migration, error) {
 	p, err := db.provider()
 	if err != nil {
 		return nil, err
@@ -98,7 +109,7 @@ func (db *DB) known() ([]Migration, error) {
 }
 
 // plan compares the schema with this program's. A schema that is newer is refused.
-func (db *DB) plan(ctx context.Context) (Plan, error) {
+func (db *conn) plan(ctx context.Context) (Plan, error) {
 	have, err := db.version(ctx)
 	if err != nil {
 		return Plan{}, fmt.Errorf("read the schema version: %w", err)
@@ -111,8 +122,11 @@ func (db *DB) plan(ctx context.Context) (Plan, error) {
 	switch {
 	case p.Have == 0:
 		return p, errNoInstance
+	case p.Have < known[0].Version:
+		return p, tooOld(p.Have, known[0].Version)
 	case p.Have > p.Want:
-		return p, schemaErrorf("the database has schema version %d, this program knows %d: nothing was changed; use the newer program",
+		return p, schemaErrorf(
+			"the database has schema version %d, this program knows %d: nothing was changed; use the newer program",
 			p.Have, p.Want)
 	}
 	for _, m := range known {
@@ -125,7 +139,7 @@ func (db *DB) plan(ctx context.Context) (Plan, error) {
 
 // checkSchema refuses a database that this program cannot use: one that lacks a migration, or one
 // that a later program has changed so that this one would do harm.
-func (db *DB) checkSchema(ctx context.Context) error {
+func (db *conn) checkSchema(ctx context.Context) error {
 	have, err := db.version(ctx)
 	if err != nil {
 		return fmt.Errorf("read the schema version: %w", err)
@@ -138,8 +152,11 @@ func (db *DB) checkSchema(ctx context.Context) error {
 	switch {
 	case have == 0:
 		return errNoInstance
+	case have < known[0].Version:
+		return tooOld(have, known[0].Version)
 	case have < want:
-		return schemaErrorf("the database has schema version %d, this program needs %d: run 'stele migrate' after a backup", have, want)
+		return schemaErrorf(
+			"the database has schema version %d, this program needs %d: run 'stele migrate' after a backup", have, want)
 	case have > want:
 		return db.Compatible(ctx)
 	}
@@ -148,7 +165,7 @@ func (db *DB) checkSchema(ctx context.Context) error {
 
 // Compatible returns an [ErrSchema] if a migration has made the database one that this program must
 // not use any more. Servers ask from time to time.
-func (db *DB) Compatible(ctx context.Context) error {
+func (db *conn) Compatible(ctx context.Context) error {
 	known, err := db.known()
 	if err != nil {
 		return err
@@ -158,7 +175,8 @@ func (db *DB) Compatible(ctx context.Context) error {
 		return fmt.Errorf("read which programs may use the database: %w", err)
 	}
 	if knows := known[len(known)-1].Version; knows < least {
-		return schemaErrorf("the database was migrated for programs that know schema version %d, this program knows %d: use the newer program",
+		return schemaErrorf("the database was migrated for programs that know schema version %d, this program knows "+
+			"%d: use the newer program",
 			least, knows)
 	}
 	return nil
@@ -192,7 +210,7 @@ func Migrate(ctx context.Context, dbURL, password string) (Plan, error) {
 	return db.upgrade(ctx)
 }
 
-func (db *DB) upgrade(ctx context.Context) (Plan, error) {
+func (db *conn) upgrade(ctx context.Context) (Plan, error) {
 	p, err := db.plan(ctx)
 	if err != nil || len(p.Pending) == 0 {
 		return p, err
@@ -212,7 +230,7 @@ const aloneFor = 10 * time.Second
 
 // stopped makes sure that no server sequences, and keeps it so until release is called. A crash leaves
 // the lease, which runs out.
-func (db *DB) stopped(ctx context.Context) (release func(), err error) {
+func (db *conn) stopped(ctx context.Context) (release func(), err error) {
 	holder := fmt.Sprintf("migrate/%d", os.Getpid())
 	ok, err := db.Lease(ctx, batchlog.LeaseName, holder, aloneFor)
 	if err != nil {

@@ -4,12 +4,11 @@ import (
 	"errors"
 	"io/fs"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"stele/notary/batchlog"
+	"stele/notary/log/batchlog"
 	"stele/storage/sqldb"
 	"stele/storage/storagetest"
 )
@@ -46,15 +45,20 @@ func TestLaterSchema(t *testing.T) {
 		fatalIfErr(t, open(t, url))
 		fatalIfErr(t, s.DB.Compatible(t.Context()))
 		s.Receive(t, 3)
-		wantRefusal(t, migrate(t, url), "has schema version 90, this program knows "+now, "nothing was changed", "newer program")
+		wantRefusal(t, migrate(t, url), "has schema version 90, this program knows "+now, "nothing was changed",
+			"newer program")
 		next, _ = later(t, url, additive, breaking)
 		fatalIfErr(t, next.Upgrade(t.Context()))
 		fatalIfErr(t, next.CheckSchema(t.Context()))
-		for what, err := range map[string]error{"opening": open(t, url), "a server that runs": s.DB.Compatible(t.Context())} {
-			if !errors.Is(err, sqldb.ErrSchema) {
-				t.Errorf("%s: %v", what, err)
-			}
-			wantRefusal(t, err, "migrated for programs that know schema version 91, this program knows "+now, "newer program")
+		for what, err := range map[string]error{"opening": open(t, url),
+			"a server that runs": s.DB.Compatible(t.Context())} {
+			t.Run(what, func(t *testing.T) {
+				if !errors.Is(err, sqldb.ErrSchema) {
+					t.Errorf("%s: %v", what, err)
+				}
+				wantRefusal(t, err, "migrated for programs that know schema version 91, this program knows "+now,
+					"newer program")
+			})
 		}
 		wantRefusal(t, migrate(t, url), "has schema version 91, this program knows "+now)
 	})
@@ -97,7 +101,7 @@ func TestMigrationsSayWhatServersDo(t *testing.T) {
 	wantRefusal(t, next.Upgrade(t.Context()), "00090_later", "may run", "stopped")
 }
 
-// Each migration since the rule says what servers do. One beside which they run takes nothing away, or
+// Each migration says what servers do. One beside which they run takes nothing away, or
 // says from which program on nobody misses that.
 func TestMigrationsKeepTheRule(t *testing.T) {
 	names, err := fs.Glob(sqldb.Migrations, "migrations/*.sql")
@@ -107,19 +111,16 @@ func TestMigrationsKeepTheRule(t *testing.T) {
 	for _, name := range names {
 		text, err := fs.ReadFile(sqldb.Migrations, name)
 		fatalIfErr(t, err)
-		version, err := strconv.Atoi(strings.TrimPrefix(name, "migrations/")[:5])
-		fatalIfErr(t, err)
-		if version < 22 {
-			continue
-		}
 		what := says.FindSubmatch(text)
 		if what == nil {
 			t.Errorf("%s: no line %q or %q, see CONTRIBUTING.md", name, "-- servers: may run", "-- servers: stopped")
 			continue
 		}
 		up, _, _ := strings.Cut(string(text), "-- +goose Down")
-		if found := takes.FindString(up); string(what[1]) == "may run" && found != "" && !strings.Contains(up, "UPDATE compatibility") {
-			t.Errorf("%s says that servers may run beside it, and holds %s without raising what programs must know", name, found)
+		if found := takes.FindString(up); string(what[1]) == "may run" && found != "" &&
+			!strings.Contains(up, "UPDATE compatibility") {
+			t.Errorf("%s says that servers may run beside it, and holds %s without raising what programs must know",
+				name, found)
 		}
 	}
 }

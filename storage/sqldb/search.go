@@ -2,13 +2,12 @@ package sqldb
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 
 	"stele/notary"
-	"stele/notary/archive"
+	"stele/notary/issue/archive"
 )
 
 // A text is looked for in the column of attributes as it is stored, with LIKE: there is no
@@ -23,12 +22,13 @@ const (
 )
 
 // searchRecords lists the records that a filter with a text selects.
-func (db *DB) searchRecords(ctx context.Context, f archive.Filter, where string, args []any) ([]notary.Record, error) {
+func (db *conn) searchRecords(ctx context.Context, f archive.Filter, w where) ([]notary.Record, error) {
 	out := []notary.Record{}
-	where += fmt.Sprintf(` AND idx < $%d`, len(args)+1) // a text is a condition, so there is one before
 	before := int64(1<<63 - 1)
 	for page := searchPage; ; page = min(2*page, maxSearchPage) {
-		found, err := db.selectRecords(ctx, where, append(slices.Clone(args), before), page)
+		next := where{slices.Clone(w.conditions), slices.Clone(w.args)}
+		next.and("idx < ?", before)
+		found, err := db.newest(ctx, next, page)
 		if err != nil {
 			return nil, err
 		}
@@ -45,23 +45,29 @@ func (db *DB) searchRecords(ctx context.Context, f archive.Filter, where string,
 	}
 }
 
-// textCondition is what every record fulfils which has a text among its attributes or in one
-// more column. arg takes an argument and returns its number.
-func (db *DB) textCondition(arg func(any) int, text string, columns ...string) string {
-	like := "LIKE" // SQLite's knows no case among the letters of ASCII
+// textCondition adds what every record fulfils which has a text, unless that is empty, in one of some columns.
+func (db *conn) textCondition(w *where, text string, columns ...string) {
+	if text == "" {
+		return
+	}
+	if !storable(text) {
+		w.and("1 = 0")
+		return
+	}
+	like := " LIKE ?" // SQLite's knows no case among the letters of ASCII
 	if db.postgres {
-		like = "ILIKE"
+		like = " ILIKE ?"
 	}
 	folded := archive.Fold(text)
-	patterns := slices.Compact([]string{pattern(folded, narrow), pattern(folded, wide), pattern(folded, wideCapital)})
 	var parts []string
-	for _, p := range patterns {
-		n := arg(p)
+	var args []any
+	for _, p := range slices.Compact([]string{pattern(folded, narrow), pattern(folded, wide),
+		pattern(folded, wideCapital)}) {
 		for _, column := range columns {
-			parts = append(parts, fmt.Sprintf("%s %s $%d", column, like, n))
+			parts, args = append(parts, column+like), append(args, p)
 		}
 	}
-	return "(" + strings.Join(parts, " OR ") + ")"
+	w.and("("+strings.Join(parts, " OR ")+")", args...)
 }
 
 func narrow(r rune) rune { return r }

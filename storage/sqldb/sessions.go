@@ -2,55 +2,36 @@ package sqldb
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
 	"stele/crypto/sm"
-	"stele/notary/people"
+	"stele/notary/office/people"
 )
 
-type sessionRow struct {
-	Digest    []byte `db:"digest"`
-	UserID    string `db:"user_id"`
-	Data      []byte `db:"data"`
-	Address   string `db:"address"`
-	Agent     string `db:"agent"`
-	CreatedAt int64  `db:"created_at"`
-	SeenAt    int64  `db:"seen_at"`
-	ExpiresAt int64  `db:"expires_at"`
-}
-
-const selectSession = `SELECT digest, user_id, data, address, agent, created_at, seen_at, expires_at FROM sessions`
-
-func (r sessionRow) session() people.Session {
-	return people.Session{Digest: sm.Digest(r.Digest), UserID: r.UserID, Data: r.Data, Address: r.Address, Agent: r.Agent, CreatedAt: fromMicros(r.CreatedAt),
-		SeenAt: fromMicros(r.SeenAt), ExpiresAt: fromMicros(r.ExpiresAt)}
-}
+var sessions = newTable("sessions", func(s *people.Session) []column {
+	return []column{{"digest", digest(&s.Digest)}, {"user_id", &s.UserID}, {"data", &s.Data}, {"address", &s.Address},
+		{"agent", &s.Agent}, {"created_at", moment{&s.CreatedAt}}, {"seen_at", moment{&s.SeenAt}},
+		{"expires_at", moment{&s.ExpiresAt}}}
+})
 
 // AddSession implements [people.SessionStore].
-func (db *DB) AddSession(ctx context.Context, s people.Session) error {
+func (db *People) AddSession(ctx context.Context, s people.Session) error {
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
-		now := micros(db.now())
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, now); err != nil {
-			return fmt.Errorf("remove ended sessions: %w", err)
+		s.CreatedAt = db.now()
+		s.SeenAt = s.CreatedAt
+		if err := run(ctx, tx, "remove ended sessions", `DELETE FROM sessions WHERE expires_at <= $1`,
+			micros(s.CreatedAt)); err != nil {
+			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO sessions (digest, user_id, data, address, agent, created_at, seen_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $6, $7)`,
-			s.Digest[:], s.UserID, s.Data, s.Address, s.Agent, now, micros(s.ExpiresAt)); err != nil {
-			return fmt.Errorf("add session: %w", err)
-		}
-		return nil
+		return sessions.add(ctx, tx, "add session", s, "", nil)
 	})
 }
 
 // FindSession implements [people.SessionStore].
-func (db *DB) FindSession(ctx context.Context, digest sm.Digest) (people.Session, error) {
-	var r sessionRow
-	if err := db.read.GetContext(ctx, &r, selectSession+` WHERE digest = $1 AND expires_at > $2`, digest[:], micros(db.now())); err != nil {
-		return people.Session{}, notFound(err)
-	}
-	return r.session(), nil
+func (db *People) FindSession(ctx context.Context, digest sm.Digest) (people.Session, error) {
+	return sessions.one(ctx, db.read, ` WHERE digest = $1 AND expires_at > $2`, digest[:], micros(db.now()))
 }
 
 // seenEvery is how exact the time is at which a session was seen last: a page that changes
@@ -58,30 +39,21 @@ func (db *DB) FindSession(ctx context.Context, digest sm.Digest) (people.Session
 const seenEvery = time.Minute
 
 // TouchSession implements [people.SessionStore].
-func (db *DB) TouchSession(ctx context.Context, digest sm.Digest, data []byte, expiresAt time.Time) error {
+func (db *People) TouchSession(ctx context.Context, digest sm.Digest, data []byte, expiresAt time.Time) error {
 	now := db.now()
-	if _, err := db.write.ExecContext(ctx, `UPDATE sessions SET data = $2, expires_at = $3, seen_at = $4 WHERE digest = $1 AND (data <> $2 OR seen_at < $5)`,
-		digest[:], data, micros(expiresAt), micros(now), micros(now.Add(-seenEvery))); err != nil {
-		return fmt.Errorf("touch session: %w", err)
-	}
-	return nil
+	return run(ctx, db.write, "touch session", `UPDATE sessions SET data = $2, expires_at = $3, seen_at = $4 WHERE `+
+		`digest = $1 AND (data <> $2 OR seen_at < $5)`,
+		digest[:], data, micros(expiresAt), micros(now), micros(now.Add(-seenEvery)))
 }
 
 // Sessions implements [people.SessionStore].
-func (db *DB) Sessions(ctx context.Context, userID string) ([]people.Session, error) {
-	var rows []sessionRow
-	if err := db.read.SelectContext(ctx, &rows, selectSession+` WHERE user_id = $1 AND expires_at > $2 ORDER BY seen_at DESC, digest`, userID, micros(db.now())); err != nil {
-		return nil, fmt.Errorf("list sessions: %w", err)
-	}
-	out := make([]people.Session, len(rows))
-	for i, r := range rows {
-		out[i] = r.session()
-	}
-	return out, nil
+func (db *People) Sessions(ctx context.Context, userID string) ([]people.Session, error) {
+	return sessions.list(ctx, db.read, "list sessions",
+		` WHERE user_id = $1 AND expires_at > $2 ORDER BY seen_at DESC, digest`, userID, micros(db.now()))
 }
 
 // EndSessions implements [people.SessionStore].
-func (db *DB) EndSessions(ctx context.Context, userID string, only, keep *sm.Digest) error {
+func (db *People) EndSessions(ctx context.Context, userID string, only, keep *sm.Digest) error {
 	q, args := `DELETE FROM sessions WHERE user_id = $1`, []any{userID}
 	switch {
 	case only != nil:
@@ -89,8 +61,5 @@ func (db *DB) EndSessions(ctx context.Context, userID string, only, keep *sm.Dig
 	case keep != nil:
 		q, args = q+` AND digest <> $2`, append(args, keep[:])
 	}
-	if _, err := db.write.ExecContext(ctx, q, args...); err != nil {
-		return fmt.Errorf("end sessions: %w", err)
-	}
-	return nil
+	return run(ctx, db.write, "end sessions", q, args...)
 }

@@ -3,47 +3,45 @@ package sqldb
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
-	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/intake"
-	"stele/notary/people"
-	"stele/notary/recovery"
-	"stele/notary/statement"
-	"stele/notary/tail"
+	"stele/notary/log/recovery"
+	"stele/notary/log/tail"
+	"stele/notary/office/people"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
+	"stele/notary/register/intake"
 )
 
 var (
-	_ tail.Store     = (*DB)(nil)
-	_ recovery.Store = (*DB)(nil)
+	_ tail.Store     = (*Log)(nil)
+	_ recovery.Store = (*Log)(nil)
 )
 
 // Stretch implements [tail.Store].
-func (db *DB) Stretch(ctx context.Context, first, end uint64) (tail.Stretch, error) {
+func (db *Log) Stretch(ctx context.Context, first, end uint64) (tail.Stretch, error) {
 	s := tail.Stretch{Format: tail.Format, First: first, Uses: []tail.Use{}}
-	var rows []struct {
-		Idx         int64          `db:"idx"`
-		RecordIdx   int64          `db:"record_idx"`
-		Statement   string         `db:"statement"`
-		Signature   []byte         `db:"signature"`
-		Certificate []byte         `db:"certificate"`
-		KeyUse      string         `db:"key_use"`
-		AgencyID    sql.NullString `db:"agency_id"`
+	type entry struct {
+		tail.Entry
+		index, record int64
+		agency        *string
 	}
-	err := db.read.SelectContext(ctx, &rows, `SELECT e.idx, e.record_idx, e.statement, e.signature, e.certificate, e.key_use, c.agency_id
+	rows, err := list(ctx, db.read, "read entries", func(e *entry) []any {
+		return []any{&e.index, &e.record, &e.Statement, &e.Signature, &e.Certificate, &e.KeyUse, &e.agency}
+	}, `SELECT e.idx, e.record_idx, e.statement, e.signature, e.certificate, e.key_use, c.agency_id
 		FROM entries e LEFT JOIN certificates c ON c.fingerprint = e.certificate WHERE e.idx >= $1 AND e.idx < $2 ORDER BY e.idx`,
 		int64(first), int64(end))
 	if err != nil {
-		return s, fmt.Errorf("read entries: %w", err)
+		return s, err
 	}
 	if uint64(len(rows)) != end-first {
 		return s, fmt.Errorf("entries %d to %d have gaps; run stele fsck", first, end)
@@ -62,122 +60,96 @@ func (db *DB) Stretch(ctx context.Context, first, end uint64) (tail.Stretch, err
 	about := make([]int64, len(rows))
 	uses := map[string]bool{}
 	for i, r := range rows {
-		if !r.AgencyID.Valid || len(r.Certificate) != sm.DigestSize {
-			return s, fmt.Errorf("the certificate of entry %d is not there; run stele fsck", r.Idx)
+		if status.Is([]byte(r.Statement)) {
+			s.Entries = append(s.Entries, r.Entry)
+			about[i] = r.record
+			continue
 		}
-		e := tail.Entry{Statement: r.Statement, Signature: r.Signature, Certificate: r.Certificate, AgencyID: r.AgencyID.String, KeyUse: r.KeyUse}
-		if rec, ok := byIndex[r.Idx]; ok {
-			e.Record = tail.FromRecord(rec)
+		if r.agency == nil || len(r.Certificate) != sm.DigestSize {
+			return s, fmt.Errorf("the certificate of entry %d is not there; run stele fsck", r.index)
 		}
-		s.Entries = append(s.Entries, e)
-		about[i], uses[r.KeyUse] = r.RecordIdx, true
+		r.AgencyID = *r.agency
+		if rec, ok := byIndex[r.index]; ok {
+			r.Record = tail.FromRecord(rec)
+		}
+		s.Entries = append(s.Entries, r.Entry)
+		about[i], uses[r.KeyUse] = r.record, true
 	}
 	if err := db.tailKeys(ctx, &s, about, byIndex); err != nil {
 		return s, err
 	}
-	return s, db.tailUses(ctx, &s, uses)
+	used, err := listIn(ctx, db.read, "read audit rows", keyUses.into, keyUses.query+` WHERE id IN (?) ORDER BY id`,
+		slices.Collect(maps.Keys(uses)))
+	s.Uses = append(s.Uses, used...)
+	return s, err
 }
+
+var keyUses = newTable("key_uses", func(u *tail.Use) []column {
+	return []column{{"id", &u.ID}, {"agency_id", &u.AgencyID}, {"certificate", &u.Certificate}, {"purpose", &u.Purpose},
+		{"count", &u.Count}, {"statements", &u.Statements}, {"at", &u.At}}
+})
 
 // tailKeys adds the idempotency keys of the records that entries are about. The one under which a record
 // was withdrawn is not that of its first entry: where the withdrawal is not restored it must not be taken
 // for done. After an erasure nobody can tell the keys apart; such a key then stands for no request.
-func (db *DB) tailKeys(ctx context.Context, s *tail.Stretch, about []int64, records map[int64]notary.Record) error {
+func (db *conn) tailKeys(ctx context.Context, s *tail.Stretch, about []int64, records map[int64]notary.Record) error {
 	at := map[int64][]int{}
 	for i, idx := range about {
 		at[idx] = append(at[idx], i)
 	}
-	var keys []struct {
-		Key         string `db:"key"`
-		RequestHash []byte `db:"request_hash"`
-		RecordIdx   int64  `db:"record_idx"`
+	type use struct {
+		tail.Key
+		record int64
 	}
-	// The numbers are ours: they stand in the question itself.
-	list := strings.ReplaceAll(strings.Trim(fmt.Sprint(about), "[]"), " ", ",")
-	if err := db.read.SelectContext(ctx, &keys, `SELECT key, request_hash, record_idx FROM idempotency WHERE record_idx IN (`+list+`)
-		ORDER BY created_at, key`); err != nil {
-		return fmt.Errorf("read idempotency keys: %w", err)
+	keys, err := list(ctx, db.read, "read idempotency keys",
+		func(u *use) []any { return []any{&u.Key.Key, &u.RequestHash, &u.record} },
+		`SELECT key, request_hash, record_idx FROM idempotency WHERE record_idx IN (`+numbersSQL(about)+`)
+		ORDER BY created_at, key`)
+	if err != nil {
+		return err
 	}
 	for _, k := range keys {
-		rec := records[k.RecordIdx]
+		rec := records[k.record]
 		hash := intake.RevocationHash(rec.ID, rec.Reason)
 		ofRevocation := rec.Standing == notary.Revoked && bytes.Equal(k.RequestHash, hash[:])
-		for _, i := range at[k.RecordIdx] {
+		for _, i := range at[k.record] {
 			if ofRevocation && s.Entries[i].Record != nil {
 				continue
 			}
-			s.Entries[i].Keys = append(s.Entries[i].Keys, tail.Key{Key: k.Key, RequestHash: k.RequestHash})
+			s.Entries[i].Keys = append(s.Entries[i].Keys, k.Key)
 		}
 	}
 	return nil
 }
 
-func (db *DB) tailUses(ctx context.Context, s *tail.Stretch, ids map[string]bool) error {
-	var list []string
-	for id := range ids {
-		list = append(list, id)
-	}
-	return db.eachChunk(list, func(chunk any, n int) error {
-		var rows []struct {
-			ID          string `db:"id"`
-			AgencyID    string `db:"agency_id"`
-			Certificate []byte `db:"certificate"`
-			Purpose     string `db:"purpose"`
-			Count       int    `db:"count"`
-			Statements  []byte `db:"statements"`
-			At          int64  `db:"at"`
-		}
-		if err := db.read.SelectContext(ctx, &rows, `SELECT id, agency_id, certificate, purpose, count, statements, at FROM key_uses WHERE id `+
-			db.in(n)+` ORDER BY id`, db.args(chunk)...); err != nil {
-			return fmt.Errorf("read audit rows: %w", err)
-		}
-		for _, r := range rows {
-			s.Uses = append(s.Uses, tail.Use{ID: r.ID, AgencyID: r.AgencyID, Certificate: r.Certificate, Purpose: r.Purpose, Count: r.Count,
-				Statements: r.Statements, At: r.At})
-		}
-		return nil
-	})
-}
-
 // ErasuresSince implements [tail.Store].
-func (db *DB) ErasuresSince(ctx context.Context, since time.Time) ([]tail.Erased, error) {
-	var rows []struct {
-		ID       string `db:"id"`
-		Idx      int64  `db:"record_idx"`
-		At       int64  `db:"at"`
-		By       string `db:"by_whom"`
-		Names    string `db:"names"`
-		Document bool   `db:"document"`
-		Reason   string `db:"reason"`
-		All      bool   `db:"bare"`
-	}
-	err := db.read.SelectContext(ctx, &rows, `SELECT e.id, e.record_idx, e.at, e.by_whom, e.names, e.document, e.reason, r.reference = '' AS bare
+func (db *Log) ErasuresSince(ctx context.Context, since time.Time) ([]tail.Erased, error) {
+	return list(ctx, db.read, "read erasures", func(e *tail.Erased) []any {
+		return []any{&e.ID, &e.Index, &e.At, &e.By, names(&e.Names), &e.Document, &e.Reason, &e.All}
+	}, `SELECT e.id, e.record_idx, e.at, e.by_whom, e.names, e.document, e.reason, r.reference = ''
 		FROM erasures e JOIN records r ON r.idx = e.record_idx WHERE e.at >= $1 ORDER BY e.id`, micros(since))
-	out := make([]tail.Erased, len(rows))
-	for i, r := range rows {
-		out[i] = tail.Erased{ID: r.ID, Index: uint64(r.Idx), At: r.At, By: r.By, Names: strings.Fields(r.Names), Document: r.Document,
-			All: r.All, Reason: r.Reason}
-	}
-	return out, err
 }
 
 // SkipEvents implements [recovery.Store].
-func (db *DB) SkipEvents(ctx context.Context, n uint64) error {
-	_, err := db.write.ExecContext(ctx, `UPDATE log SET events = events + $1`, int64(n))
-	return err
+func (db *Log) SkipEvents(ctx context.Context, n uint64) error {
+	return run(ctx, db.write, "skip events", `UPDATE log SET events = events + $1`, int64(n))
 }
 
 // Restore implements [recovery.Store].
-func (db *DB) Restore(ctx context.Context, s tail.Stretch) error {
+func (db *Log) Restore(ctx context.Context, s tail.Stretch) error {
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
 		log, err := db.lockLog(ctx, tx)
 		if err != nil {
-			return fmt.Errorf("lock the log: %w", err)
+			return err
 		}
 		if log.Received != int64(s.First) {
-			return fmt.Errorf("%w: entry %d was to be restored, the database has %d", recovery.ErrMoved, s.First, log.Received)
+			return fmt.Errorf("%w: entry %d was to be restored, the database has %d", recovery.ErrMoved, s.First,
+				log.Received)
 		}
-		if err := db.restoreUses(ctx, tx, s.Uses); err != nil {
-			return err
+		for _, u := range s.Uses {
+			if err := keyUses.add(ctx, tx, "restore an audit row", u, ` ON CONFLICT DO NOTHING`, nil); err != nil {
+				return err
+			}
 		}
 		for rest := s.Entries; len(rest) > 0; {
 			n, err := db.restoreSome(ctx, tx, log.Received+int64(len(s.Entries)-len(rest)), rest)
@@ -187,45 +159,50 @@ func (db *DB) Restore(ctx context.Context, s tail.Stretch) error {
 			rest = rest[n:]
 		}
 		n := int64(len(s.Entries))
-		if _, err := tx.ExecContext(ctx, `UPDATE log SET received = received + $1, events = events + 1`, n); err != nil {
-			return fmt.Errorf("advance the log: %w", err)
+		if err := advance(ctx, tx, n); err != nil {
+			return err
 		}
 		return db.event(ctx, tx, log.Events, kindReceived, log.Received, log.Received+n-1)
 	})
 }
 
 // restoreSome inserts entries up to one that withdraws or replaces what an entry before it made, and
-// returns how many: those are looked up among the rows.
-func (db *DB) restoreSome(ctx context.Context, tx *sqlx.Tx, first int64, entries []tail.Entry) (int, error) {
+// returns how many: those are looked up among the rows. A status statement is inserted by itself.
+func (db *conn) restoreSome(ctx context.Context, tx *sqlx.Tx, first int64, entries []tail.Entry) (int, error) {
 	var rows []*row
 	var items []*intake.Item
 	made := map[string]bool{}
 	for i, e := range entries {
+		if status.Is([]byte(e.Statement)) {
+			if i == 0 {
+				return 1, addStatus(ctx, tx, first, e.Logged())
+			}
+			break
+		}
 		it, err := e.Item()
 		if err != nil {
 			return 0, err
 		}
-		if made[affected(it)] {
+		if made[it.Affected()] {
 			break
 		}
 		made[it.Record.Number] = true
 		items = append(items, it)
 		rows = append(rows, &row{Item: it, at: i, index: first + int64(i)})
 	}
-	targets, err := db.targets(ctx, tx, items)
+	targets, err := targetsOf(ctx, tx, items)
 	if err != nil {
 		return 0, err
 	}
 	for _, r := range rows {
-		number := affected(r.Item)
+		number := r.Affected()
 		if number == "" {
 			continue
 		}
-		if err := standingError(targets[number], r.Item); err != nil {
+		r.replaces = targets[number]
+		if err := r.replaces.Take(r.Item); err != nil {
 			return 0, fmt.Errorf("entry %d: %w", r.index, err)
 		}
-		targets[number].Standing = "taken"
-		r.replaces = targets[number]
 	}
 	if err := db.insert(ctx, tx, rows); err != nil {
 		return 0, err
@@ -247,26 +224,15 @@ func (db *DB) restoreSome(ctx context.Context, tx *sqlx.Tx, first int64, entries
 	return len(rows), nil
 }
 
-func (db *DB) restoreKeys(ctx context.Context, tx *sqlx.Tx, r *row, keys []tail.Key) error {
+func (db *conn) restoreKeys(ctx context.Context, tx *sqlx.Tx, r *row, keys []tail.Key) error {
 	about := r.index
 	if r.Action != statement.Issue {
-		about = r.replaces.Idx
+		about = int64(r.replaces.Index)
 	}
 	for _, k := range keys {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO idempotency (agency_id, key, request_hash, record_idx, created_at) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT DO NOTHING`, r.Record.AgencyID, k.Key, k.RequestHash, about, micros(db.now())); err != nil {
-			return fmt.Errorf("restore an idempotency key: %w", err)
-		}
-	}
-	return nil
-}
-
-func (db *DB) restoreUses(ctx context.Context, tx *sqlx.Tx, uses []tail.Use) error {
-	for _, u := range uses {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO key_uses (id, agency_id, certificate, purpose, count, statements, at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-			u.ID, u.AgencyID, u.Certificate, u.Purpose, u.Count, u.Statements, u.At); err != nil {
-			return fmt.Errorf("restore an audit row: %w", err)
+		if err := run(ctx, tx, "restore an idempotency key", insertSQL("idempotency", idempotencyColumns, 1)+
+			` ON CONFLICT DO NOTHING`, r.Record.AgencyID, k.Key, k.RequestHash, about, micros(db.now())); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -283,68 +249,55 @@ func skipNumber(ctx context.Context, tx *sqlx.Tx, number string) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO number_blocks (region, year, next) VALUES ($1, $2, $3) ON CONFLICT (region, year) DO UPDATE
-		SET next = CASE WHEN number_blocks.next < $4 THEN $3 ELSE number_blocks.next END`, number[:6], year, serial+1+numbersBeyond, serial+1)
-	if err != nil {
-		return fmt.Errorf("skip certificate numbers: %w", err)
-	}
-	return nil
+	return run(ctx, tx, "skip certificate numbers",
+		`INSERT INTO number_blocks (region, year, next) VALUES ($1, $2, $3) ON CONFLICT (region, year) DO UPDATE
+		SET next = CASE WHEN number_blocks.next < $4 THEN $3 ELSE number_blocks.next END`, number[:6], year,
+		serial+1+numbersBeyond, serial+1)
 }
 
 // RestoreAgency implements [recovery.Store]. The last certificate of an agency that is restored is the
 // one that signs, whatever the clock says.
-func (db *DB) RestoreAgency(ctx context.Context, a notary.Agency, chain [][]byte) error {
+func (db *Log) RestoreAgency(ctx context.Context, a notary.Agency, chain [][]byte) error {
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO agencies (id, code, name, region, key_at_home, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (id) DO NOTHING`, a.ID, a.Code, a.Name, a.Region, a.KeyAtHome, micros(a.CreatedAt)); err != nil {
-			return fmt.Errorf("restore an agency: %w", err)
+		if err := addAgency(ctx, tx, a, ` ON CONFLICT (id) DO NOTHING`); err != nil {
+			return err
 		}
-		fp := sm.Sum(chain[0])
-		var last int64
-		if err := tx.GetContext(ctx, &last, `SELECT COALESCE(MAX(created_at), 0) FROM certificates WHERE agency_id = $1`, a.ID); err != nil {
-			return fmt.Errorf("read the agency's certificates: %w", err)
+		last, err := value[int64](ctx, tx, "read the agency's certificates",
+			`SELECT COALESCE(MAX(created_at), 0) FROM certificates WHERE agency_id = $1`, a.ID)
+		if err != nil {
+			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO certificates (fingerprint, agency_id, chain, created_at) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (fingerprint) DO NOTHING`, fp[:], a.ID, string(pki.EncodePEM(chain...)), max(last+1, micros(db.now()))); err != nil {
-			return fmt.Errorf("restore a certificate: %w", err)
-		}
-		return nil
+		return certificates.add(ctx, tx, "restore a certificate", certificate{notary.Certificate{
+			Fingerprint: sm.Sum(chain[0]), Chain: chain, CreatedAt: fromMicros(max(last+1, micros(db.now())))}, a.ID},
+			` ON CONFLICT (fingerprint) DO NOTHING`, nil)
 	})
 }
 
 // HasErasure implements [recovery.Store].
-func (db *DB) HasErasure(ctx context.Context, id string) (bool, error) {
-	var n int
-	err := db.read.GetContext(ctx, &n, `SELECT count(*) FROM erasures WHERE id = $1`, id)
+func (db *Log) HasErasure(ctx context.Context, id string) (bool, error) {
+	n, err := value[int](ctx, db.read, "look for an erasure", `SELECT count(*) FROM erasures WHERE id = $1`, id)
 	return n > 0, err
 }
 
 // StoredRecords lists the records whose originals are kept, in the order of their ids, those after one.
-func (db *DB) StoredRecords(ctx context.Context, after string, limit int) ([]notary.Record, error) {
-	var rows []recordRow
-	if err := db.read.SelectContext(ctx, &rows, selectRecord+` WHERE stored AND id > $1 ORDER BY id LIMIT $2`, after, limit); err != nil {
-		return nil, fmt.Errorf("list stored records: %w", err)
-	}
-	return toRecords(rows)
+func (db *Log) StoredRecords(ctx context.Context, after string, limit int) ([]notary.Record, error) {
+	return records.list(ctx, db.read, "list stored records", ` WHERE stored AND id > $1 ORDER BY id LIMIT $2`, after,
+		limit)
 }
 
 // RestoreSeal writes the rows of a stretch of the audit trail that a record of the log holds, where they
 // are missing, and that they are sealed.
-func (db *DB) RestoreSeal(ctx context.Context, s people.Seal, deeds []people.Deed) error {
+func (db *People) RestoreSeal(ctx context.Context, s people.TrailSeal, events []people.AuditEvent) error {
 	return db.tx(ctx, func(tx *sqlx.Tx) error {
-		for _, d := range deeds {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO audit (`+auditColumns+`, seal) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-				ON CONFLICT (id) DO UPDATE SET seal = $13`, d.ID, micros(d.At), d.AgencyID, d.UserID, d.Login, string(d.Role), string(d.Act), d.About,
-				d.Detail, d.Network, d.Outcome, sql.NullString{String: d.Form, Valid: d.Form != ""}, s.Number); err != nil {
-				return fmt.Errorf("restore a deed: %w", err)
+		for _, e := range events {
+			e.Seal = s.Number
+			if err := auditEvents.add(ctx, tx, "restore an event", e,
+				` ON CONFLICT (id) DO UPDATE SET seal = excluded.seal`, nil); err != nil {
+				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO audit_seals (`+sealColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9, $10, $11)
-			ON CONFLICT (trail, number) DO UPDATE SET record_id = $9, record_number = $10, document = NULL`,
-			s.Trail, s.Number, s.AgencyID, s.First, s.Last, s.Deeds, s.SM3[:], s.Title, s.RecordID, s.Record, micros(s.CreatedAt))
-		if err != nil {
-			return fmt.Errorf("restore a seal: %w", err)
-		}
-		return nil
+		s.Document = nil
+		return trailSeals.add(ctx, tx, "restore a seal", s, ` ON CONFLICT (trail, number) DO UPDATE
+			SET record_id = excluded.record_id, record_number = excluded.record_number, document = NULL`, nil)
 	})
 }

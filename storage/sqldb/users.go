@@ -2,117 +2,74 @@ package sqldb
 
 import (
 	"context"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
 
 	"stele/crypto/sm"
-	"stele/notary"
-	"stele/notary/people"
+	"stele/notary/office/people"
 )
 
 var (
-	_ people.UserStore    = (*DB)(nil)
-	_ people.SessionStore = (*DB)(nil)
-	_ people.Trail        = (*DB)(nil)
+	_ people.UserStore    = (*People)(nil)
+	_ people.SessionStore = (*People)(nil)
+	_ people.AuditLog     = (*People)(nil)
 )
 
-type userRow struct {
-	ID         string `db:"id"`
-	AgencyID   string `db:"agency_id"`
-	Login      string `db:"login"`
-	Name       string `db:"name"`
-	Role       string `db:"role"`
-	Password   string `db:"password"`
-	Initial    bool   `db:"initial"`
-	Factor     []byte `db:"factor"`
-	FactorStep int64  `db:"factor_step"`
-	Recovery   string `db:"recovery"`
-	CreatedAt  int64  `db:"created_at"`
-	DisabledAt int64  `db:"disabled_at"`
-	SignedInAt int64  `db:"signed_in_at"`
-	Passkeys   int    `db:"passkeys"`
-	Linked     bool   `db:"linked"`
-}
+var users = newTable("users", func(u *people.User) []column {
+	return []column{{"id", &u.ID}, {"agency_id", &u.AgencyID}, {"login", &u.Login}, {"name", &u.Name},
+		{"role", &u.Role}, {"password", &u.Password}, {"initial", &u.Initial}, {"factor", &u.Factor},
+		{"factor_step", &u.FactorStep}, {"recovery", digests(&u.Recovery)}, {"created_at", moment{&u.CreatedAt}},
+		{"disabled_at", moment{&u.DisabledAt}}, {"signed_in_at", moment{&u.SignedInAt}},
+		{"(SELECT count(*) FROM passkeys WHERE user_id = users.id)", computed{&u.Passkeys}},
+		{"EXISTS (SELECT 1 FROM identities WHERE user_id = users.id)", computed{&u.Linked}}}
+})
 
-const userColumns = `id, agency_id, login, name, role, password, initial, factor, factor_step, recovery, created_at, disabled_at, signed_in_at`
-
-const selectUser = `SELECT ` + userColumns + `, (SELECT count(*) FROM passkeys WHERE user_id = users.id) AS passkeys,
-	EXISTS (SELECT 1 FROM identities WHERE user_id = users.id) AS linked FROM users`
-
-func rowOfUser(u people.User) userRow {
-	codes := make([]string, len(u.Recovery))
-	for i, d := range u.Recovery {
-		codes[i] = d.String()
-	}
-	return userRow{ID: u.ID, AgencyID: u.AgencyID, Login: u.Login, Name: u.Name, Role: string(u.Role), Password: u.Password, Initial: u.Initial, Factor: u.Factor,
-		FactorStep: u.FactorStep, Recovery: strings.Join(codes, " "), CreatedAt: micros(u.CreatedAt), DisabledAt: micros(u.DisabledAt), SignedInAt: micros(u.SignedInAt)}
-}
-
-func (r userRow) user() (people.User, error) {
-	u := people.User{ID: r.ID, AgencyID: r.AgencyID, Login: r.Login, Name: r.Name, Role: people.Role(r.Role), Password: r.Password, Initial: r.Initial, Factor: r.Factor,
-		FactorStep: r.FactorStep, CreatedAt: fromMicros(r.CreatedAt), DisabledAt: fromMicros(r.DisabledAt), SignedInAt: fromMicros(r.SignedInAt),
-		Passkeys: r.Passkeys, Linked: r.Linked}
-	for _, text := range strings.Fields(r.Recovery) {
-		d, err := hex.DecodeString(text)
-		if err != nil || len(d) != sm.DigestSize {
-			return u, errors.New("the row of a user is damaged")
-		}
-		u.Recovery = append(u.Recovery, sm.Digest(d))
-	}
-	return u, nil
+// digests are words in hex; nil for none.
+func digests(l *[]sm.Digest) coded {
+	return coded{
+		func() (string, error) {
+			out := make([]string, len(*l))
+			for i, d := range *l {
+				out[i] = d.String()
+			}
+			return strings.Join(out, " "), nil
+		},
+		func(s string) error {
+			*l = nil
+			for _, w := range strings.Fields(s) {
+				d, err := sm.ParseDigest(w)
+				if err != nil {
+					return err
+				}
+				*l = append(*l, d)
+			}
+			return nil
+		}}
 }
 
 // AddUser implements [people.UserStore].
-func (db *DB) AddUser(ctx context.Context, u people.User) error {
-	res, err := db.write.NamedExecContext(ctx, `INSERT INTO users (`+userColumns+`) VALUES (:id, :agency_id, :login, :name, :role, :password, :initial, :factor, :factor_step,
-		:recovery, :created_at, :disabled_at, :signed_in_at) ON CONFLICT (login) DO NOTHING`, rowOfUser(u))
-	if err != nil {
-		return fmt.Errorf("add user: %w", err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, people.ErrLoginTaken)
-	}
-	return nil
+func (db *People) AddUser(ctx context.Context, u people.User) error {
+	return users.add(ctx, db.write, "add user", u, ` ON CONFLICT (login) DO NOTHING`, people.ErrLoginTaken)
 }
 
 // FindUser implements [people.UserStore].
-func (db *DB) FindUser(ctx context.Context, idOrLogin string) (people.User, error) {
+func (db *People) FindUser(ctx context.Context, idOrLogin string) (people.User, error) {
 	return findUser(ctx, db.read, idOrLogin, "")
 }
 
-func findUser(ctx context.Context, q sqlx.QueryerContext, idOrLogin, lock string) (people.User, error) {
-	var r userRow
-	if !storable(idOrLogin) {
-		return people.User{}, notary.ErrNotFound
-	}
-	if err := sqlx.GetContext(ctx, q, &r, selectUser+` WHERE id = $1 OR login = $1`+lock, idOrLogin); err != nil {
-		return people.User{}, notFound(err)
-	}
-	return r.user()
+func findUser(ctx context.Context, q handle, idOrLogin, lock string) (people.User, error) {
+	return users.one(ctx, q, ` WHERE id = $1 OR login = $1`+lock, idOrLogin)
 }
 
 // Users implements [people.UserStore].
-func (db *DB) Users(ctx context.Context, agencyID string) ([]people.User, error) {
-	var rows []userRow
-	if err := db.read.SelectContext(ctx, &rows, selectUser+` WHERE $1 = '' OR agency_id = $1 ORDER BY agency_id, login`, agencyID); err != nil {
-		return nil, fmt.Errorf("list users: %w", err)
-	}
-	out := make([]people.User, len(rows))
-	for i, r := range rows {
-		var err error
-		if out[i], err = r.user(); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+func (db *People) Users(ctx context.Context, agencyID string) ([]people.User, error) {
+	return users.list(ctx, db.read, "list users", ` WHERE $1 = '' OR agency_id = $1 ORDER BY agency_id, login`,
+		agencyID)
 }
 
 // ChangeUser implements [people.UserStore].
-func (db *DB) ChangeUser(ctx context.Context, id string, change func(*people.User) error) (people.User, error) {
+func (db *People) ChangeUser(ctx context.Context, id string, change func(*people.User) error) (people.User, error) {
 	var u people.User
 	err := db.tx(ctx, func(tx *sqlx.Tx) (err error) {
 		u, err = db.changeUser(ctx, tx, id, change)
@@ -121,7 +78,8 @@ func (db *DB) ChangeUser(ctx context.Context, id string, change func(*people.Use
 	return u, err
 }
 
-func (db *DB) changeUser(ctx context.Context, tx *sqlx.Tx, id string, change func(*people.User) error) (people.User, error) {
+func (db *conn) changeUser(ctx context.Context, tx *sqlx.Tx, id string, change func(*people.User) error) (people.User,
+	error) {
 	u, err := findUser(ctx, tx, id, db.forUpdate())
 	if err != nil {
 		return u, err
@@ -130,19 +88,17 @@ func (db *DB) changeUser(ctx context.Context, tx *sqlx.Tx, id string, change fun
 	if err := change(&u); err != nil {
 		return u, err
 	}
-	if _, err := tx.NamedExecContext(ctx, `UPDATE users SET name = :name, role = :role, password = :password, initial = :initial, factor = :factor, factor_step = :factor_step,
-		recovery = :recovery, disabled_at = :disabled_at, signed_in_at = :signed_in_at WHERE id = :id`, rowOfUser(u)); err != nil {
-		return u, fmt.Errorf("change user: %w", err)
+	if err := users.update(ctx, tx, "change user", u,
+		"name role password initial factor factor_step recovery disabled_at signed_in_at", "id"); err != nil {
+		return u, err
 	}
 	if before.Passkeys > 0 && u.Passkeys == 0 {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM passkeys WHERE user_id = $1`, u.ID); err != nil {
-			return u, fmt.Errorf("remove passkeys: %w", err)
+		if err := run(ctx, tx, "remove passkeys", `DELETE FROM passkeys WHERE user_id = $1`, u.ID); err != nil {
+			return u, err
 		}
 	}
 	if before.Linked && !u.Linked {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM identities WHERE user_id = $1`, u.ID); err != nil {
-			return u, fmt.Errorf("remove identity: %w", err)
-		}
+		return u, run(ctx, tx, "remove identity", `DELETE FROM identities WHERE user_id = $1`, u.ID)
 	}
 	return u, nil
 }

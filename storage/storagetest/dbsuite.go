@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"stele/notary"
-	"stele/notary/intake"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
+	"stele/notary/register/intake"
 	"stele/storage/sqldb"
 )
 
@@ -17,19 +17,33 @@ import (
 // where they declare their interfaces. fresh returns the URL of a new, empty database.
 func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 	for name, test := range map[string]func(t *testing.T, s *Site){
-		"ReceiveOrder": testReceiveOrder, "ReceiveIdempotent": testReceiveIdempotent, "ReceiveIdempotentRace": testReceiveIdempotentRace,
-		"ReceiveStandings": testReceiveStandings, "ReceiveStandingRace": testReceiveStandingRace, "ReceiveAnyText": testReceiveAnyText,
-		"ReceiveAllOrNothing": testReceiveAllOrNothing, "ReceiveCancelled": testReceiveCancelled, "ReceiveMany": testReceiveMany,
-		"FindRecord": testFindRecord, "ListRecords": testListRecords, "ExistingRecords": testExistingRecords, "Evidence": testEvidence,
-		"KeyUse": testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "AgencyEnds": testAgencyEnds, "Seals": testSeals, "SealBook": testSealBook, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims, "Prepared": testPrepared,
-		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Fence": testFence, "MoveChain": testMoveChain, "Lease": testLease, "SaveEvidence": testSaveEvidence,
-		"SaveEvidenceRace": testSaveEvidenceRace, "RequiredChains": testRequiredChains, "Marks": testMarks, "Entries": testEntries,
-		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim, "WebhookShare": testWebhookShare,
-		"Uploads": testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord, "UploadLimit": testUploadLimit,
+		"ReceiveOrder": testReceiveOrder, "ReceiveIdempotent": testReceiveIdempotent,
+		"ReceiveIdempotentRace": testReceiveIdempotentRace,
+		"ReceiveStandings":      testReceiveStandings, "ReceiveStandingRace": testReceiveStandingRace,
+		"ReceiveAnyText":      testReceiveAnyText,
+		"ReceiveAllOrNothing": testReceiveAllOrNothing, "ReceiveCancelled": testReceiveCancelled,
+		"ReceiveMany": testReceiveMany,
+		"FindRecord":  testFindRecord, "ListRecords": testListRecords, "ExistingRecords": testExistingRecords,
+		"Evidence": testEvidence,
+		"KeyUse":   testKeyUse, "Numbers": testNumbers, "Agencies": testAgencies, "AgencyEnds": testAgencyEnds,
+		"Seals": testSeals, "SealBook": testSealBook, "Keys": testKeys, "KeyUsage": testKeyUsage, "Claims": testClaims,
+		"Prepared": testPrepared,
+		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Fence": testFence,
+		"MoveChain": testMoveChain, "Lease": testLease, "SaveEvidence": testSaveEvidence,
+		"SaveEvidenceRace": testSaveEvidenceRace, "RequiredChains": testRequiredChains, "Marks": testMarks,
+		"Entries":          testEntries,
+		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim,
+		"WebhookShare": testWebhookShare,
+		"Uploads":      testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord,
+		"UploadLimit":   testUploadLimit,
 		"WebhookReplay": testWebhookReplay, "WebhookDisabled": testWebhookDisabled, "WebhookBounds": testWebhookBounds,
-		"Classes": testClasses, "Papers": testPapers, "PaperRace": testPaperRace, "Bulk": testBulk, "BulkRace": testBulkRace,
-		"Users": testUsers, "Sessions": testSessions, "Trail": testTrail, "TrailSealed": testTrailSealed, "TrailOfSuspended": testTrailOfSuspended, "TrailTampered": testTrailTampered, "Erase": testErase, "Search": testSearch,
-		"Invitations": testInvitations, "Passkeys": testPasskeys, "Identities": testIdentities, "Attempts": testAttempts,
+		"Classes": testClasses, "Papers": testPapers, "PaperRace": testPaperRace, "Bulk": testBulk,
+		"BulkRace": testBulkRace,
+		"Users":    testUsers, "Sessions": testSessions, "Trail": testTrail, "TrailSealed": testTrailSealed,
+		"TrailOfSuspended": testTrailOfSuspended, "TrailTampered": testTrailTampered, "Erase": testErase,
+		"Search":      testSearch,
+		"Invitations": testInvitations, "Passkeys": testPasskeys, "Identities": testIdentities,
+		"Attempts": testAttempts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, NewSiteOn(t, fresh(t), NewDir(t))) })
 	}
@@ -40,7 +54,7 @@ func (s *Site) another(t testing.TB) *sqldb.DB { return OpenDatabase(t, s.URL, s
 
 func mustReceive(t *testing.T, db *sqldb.DB, items ...*intake.Item) []intake.Outcome {
 	t.Helper()
-	out, err := db.Receive(t.Context(), items)
+	out, err := db.Log.Receive(t.Context(), items)
 	fatalIfErr(t, err)
 	if len(out) != len(items) {
 		t.Fatalf("%d outcomes for %d items", len(out), len(items))
@@ -66,9 +80,9 @@ func wantCode(t *testing.T, err error, want notary.Code) {
 
 func wantReceived(t *testing.T, db *sqldb.DB, want uint64) {
 	t.Helper()
-	p, err := db.Progress(t.Context())
+	p, err := db.Log.Progress(t.Context())
 	fatalIfErr(t, err)
-	entries, err := db.Entries(t.Context(), 0, want+1)
+	entries, err := db.Log.Entries(t.Context(), 0, want+1)
 	fatalIfErr(t, err)
 	if p.Received != want || len(entries) != int(want) {
 		t.Errorf("received is %d with %d entries, want %d", p.Received, len(entries), want)
@@ -91,13 +105,14 @@ func testReceiveOrder(t *testing.T, s *Site) {
 	errs := together(callers, func(n int) error {
 		for b := range batches {
 			batch := work[n*batches+b]
-			out, err := dbs[n%2].Receive(t.Context(), batch)
+			out, err := dbs[n%2].Log.Receive(t.Context(), batch)
 			if err != nil {
 				return err
 			}
 			for i, o := range out {
 				if o.Err != nil || o.Replay || o.Index != out[0].Index+uint64(i) || got[o.Index] != nil {
-					return fmt.Errorf("outcome %d is %+v, the first %+v, there already: %t", i, o, out[0], got[o.Index] != nil)
+					return fmt.Errorf("outcome %d is %+v, the first %+v, there already: %t", i, o, out[0],
+						got[o.Index] != nil)
 				}
 				got[o.Index] = batch[i]
 			}
@@ -106,13 +121,13 @@ func testReceiveOrder(t *testing.T, s *Site) {
 	})
 	stop()
 	fatalIfErr(t, errors.Join(append(errs, <-watched)...))
-	entries, err := s.DB.Entries(t.Context(), 0, uint64(len(got)))
+	entries, err := s.DB.Log.Entries(t.Context(), 0, uint64(len(got)))
 	fatalIfErr(t, err)
 	for i, it := range got {
 		if it == nil || string(entries[i].Encode()) != string(it.Entry.Encode()) {
 			t.Fatalf("entry %d is not the one that got this index", i)
 		}
-		rec, err := s.DB.FindRecord(t.Context(), "", it.Record.Number)
+		rec, err := s.DB.Log.FindRecord(t.Context(), "", it.Record.Number)
 		fatalIfErr(t, err)
 		wantRecord(t, rec, it.Record, uint64(i))
 	}
@@ -123,11 +138,11 @@ func testReceiveOrder(t *testing.T, s *Site) {
 // watchReceived looks at the log from outside while it grows.
 func watchReceived(ctx context.Context, db *sqldb.DB) error {
 	for ctx.Err() == nil {
-		p, err := db.Progress(context.WithoutCancel(ctx))
+		p, err := db.Log.Progress(context.WithoutCancel(ctx))
 		if err != nil {
 			return err
 		}
-		entries, err := db.Entries(context.WithoutCancel(ctx), 0, p.Received)
+		entries, err := db.Log.Entries(context.WithoutCancel(ctx), 0, p.Received)
 		if err != nil || uint64(len(entries)) != p.Received {
 			return fmt.Errorf("%d received, %d entries to be seen, %w", p.Received, len(entries), err)
 		}
@@ -153,7 +168,8 @@ func wantEvents(t *testing.T, s *Site, kind string, n int) {
 		First int64  `db:"first_idx"`
 		Last  int64  `db:"last_idx"`
 	}
-	fatalIfErr(t, Raw(t, s.URL).SelectContext(t.Context(), &rows, `SELECT id, kind, first_idx, last_idx FROM outbox ORDER BY id`))
+	fatalIfErr(t, Raw(t, s.URL).SelectContext(t.Context(), &rows,
+		`SELECT id, kind, first_idx, last_idx FROM outbox ORDER BY id`))
 	next, count := int64(0), 0
 	for i, r := range rows {
 		if r.ID != int64(i) {
@@ -215,13 +231,13 @@ func testReceiveIdempotent(t *testing.T, s *Site) {
 	other := keyed(items[6], "a") // another agency's keys are its own
 	s.Foreign(t, other)
 	freshIndex(t, mustReceive(t, s.DB, other)[0])
-	used, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, "a", "b", "c", "a") // two of three, once each
+	used, err := s.DB.Log.FindIdempotent(t.Context(), s.Agency.ID, "a", "b", "c", "a") // two of three, once each
 	if err != nil || len(used) != 2 {
 		t.Errorf("the keys were used for %v: %v", used, err)
 	}
 	wantRecord(t, used["a"].Record, first.Record, index)
 	wantRecord(t, used["b"].Record, items[3].Record, index+1)
-	if none, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID); err != nil || len(none) != 0 {
+	if none, err := s.DB.Log.FindIdempotent(t.Context(), s.Agency.ID); err != nil || len(none) != 0 {
 		t.Errorf("no keys were used for %v: %v", none, err)
 	}
 	wantReceived(t, s.DB, 3)
@@ -230,7 +246,7 @@ func testReceiveIdempotent(t *testing.T, s *Site) {
 // usedKey is what a key was used for.
 func usedKey(t *testing.T, db *sqldb.DB, agencyID, key string) intake.Prior {
 	t.Helper()
-	used, err := db.FindIdempotent(t.Context(), agencyID, key)
+	used, err := db.Log.FindIdempotent(t.Context(), agencyID, key)
 	fatalIfErr(t, err)
 	p, ok := used[key]
 	if !ok {
@@ -249,7 +265,7 @@ func testReceiveIdempotentRace(t *testing.T, s *Site) {
 		as(it, keyed(items[0], "a"))
 	}
 	errs := together(senders, func(n int) error {
-		out, err := dbs[n%2].Receive(t.Context(), items[n:n+1])
+		out, err := dbs[n%2].Log.Receive(t.Context(), items[n:n+1])
 		if err == nil {
 			outcomes[n] = out[0]
 		}
@@ -287,7 +303,8 @@ func testReceiveStandings(t *testing.T, s *Site) {
 	if freshIndex(t, out[0]) != 6 || freshIndex(t, out[3]) != 7 {
 		t.Errorf("got %+v and %+v", out[0], out[3])
 	}
-	for i, want := range map[int]notary.Code{1: notary.CodeConflict, 2: notary.CodeConflict, 4: notary.CodeConflict, 5: notary.CodeNotFound,
+	for i, want := range map[int]notary.Code{1: notary.CodeConflict, 2: notary.CodeConflict, 4: notary.CodeConflict,
+		5: notary.CodeNotFound,
 		6: notary.CodeInvalid, 7: notary.CodeNotFound, 8: notary.CodeInvalid, 9: notary.CodeNotFound} {
 		wantCode(t, out[i].Err, want)
 	}
@@ -297,20 +314,23 @@ func testReceiveStandings(t *testing.T, s *Site) {
 	wantCode(t, mustReceive(t, s.another(t), s.Revocation(t, recs[0], "x"))[0].Err, notary.CodeConflict)
 	wantCode(t, mustReceive(t, s.another(t), s.Replacement(t, recs[1]))[0].Err, notary.CodeConflict)
 
-	revoked, err := s.DB.FindRecord(t.Context(), "", recs[0].ID)
+	revoked, err := s.DB.Log.FindRecord(t.Context(), "", recs[0].ID)
 	fatalIfErr(t, err)
-	if revoked.Standing != notary.Revoked || revoked.StandingIndex != 6 || revoked.Reason != "reason" || revoked.StandingAt.IsZero() || revoked.StandingBy != "" {
+	if revoked.Standing != notary.Revoked || revoked.StandingIndex != 6 || revoked.Reason != "reason" ||
+		revoked.StandingAt.IsZero() || revoked.StandingBy != "" {
 		t.Errorf("revoked: %+v", revoked)
 	}
-	used, err := s.DB.FindIdempotent(t.Context(), s.Agency.ID, "revoke 0")
+	used, err := s.DB.Log.FindIdempotent(t.Context(), s.Agency.ID, "revoke 0")
 	p := used["revoke 0"]
 	fatalIfErr(t, err)
 	wantRecord(t, p.Record, revoked, revoked.Index)
-	replaced, err := s.DB.FindRecord(t.Context(), "", recs[1].ID)
+	replaced, err := s.DB.Log.FindRecord(t.Context(), "", recs[1].ID)
 	fatalIfErr(t, err)
-	by, err := s.DB.FindRecord(t.Context(), "", replaced.StandingBy)
+	by, err := s.DB.Log.FindRecord(t.Context(), "", replaced.StandingBy)
 	fatalIfErr(t, err)
-	if replaced.Standing != notary.Superseded || replaced.StandingIndex != 7 || by.Index != 7 || by.Supersedes != recs[1].Number || replaced.Reason != "a better copy" || by.Reason != "" || !by.IssuedAt.Equal(replaced.StandingAt) {
+	if replaced.Standing != notary.Superseded || replaced.StandingIndex != 7 || by.Index != 7 ||
+		by.Supersedes != recs[1].Number || replaced.Reason != "a better copy" || by.Reason != "" ||
+		!by.IssuedAt.Equal(replaced.StandingAt) {
 		t.Errorf("replaced: %+v by %+v", replaced, by)
 	}
 	// What replaced a record can be withdrawn, and what was withdrawn stays so.
@@ -335,7 +355,7 @@ func testReceiveStandingRace(t *testing.T, s *Site) {
 	}
 	outcomes := make([]intake.Outcome, len(items))
 	errs := together(len(items), func(n int) error {
-		out, err := dbs[n%2].Receive(t.Context(), items[n:n+1])
+		out, err := dbs[n%2].Log.Receive(t.Context(), items[n:n+1])
 		if err == nil {
 			outcomes[n] = out[0]
 		}
@@ -349,9 +369,10 @@ func testReceiveStandingRace(t *testing.T, s *Site) {
 			continue
 		}
 		winners++
-		got, err := s.DB.FindRecord(t.Context(), "", rec.ID)
+		got, err := s.DB.Log.FindRecord(t.Context(), "", rec.ID)
 		fatalIfErr(t, err)
-		if want := items[n]; got.StandingIndex != 1 || want.Action == statement.Revoke && got.Reason != want.Record.Reason || want.Action == statement.Issue && got.StandingBy != want.Record.Number {
+		if want := items[n]; got.StandingIndex != 1 || want.Action == statement.Revoke &&
+			got.Reason != want.Record.Reason || want.Action == statement.Issue && got.StandingBy != want.Record.Number {
 			t.Errorf("winner is %d, the row says %+v", n, got)
 		}
 	}

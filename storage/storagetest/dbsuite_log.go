@@ -11,9 +11,9 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/notary"
-	"stele/notary/anchorproof"
-	"stele/notary/batchlog"
-	"stele/notary/checkpoint"
+	"stele/notary/log/batchlog"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 	"stele/storage/sqldb"
 )
 
@@ -29,25 +29,25 @@ func (s *Site) signed(t testing.TB, size uint64, root string) (checkpoint.Checkp
 // advance moves the head to a checkpoint of any root.
 func (s *Site) advance(t testing.TB, size uint64) checkpoint.Checkpoint {
 	t.Helper()
-	head, err := s.DB.Head(t.Context())
+	head, err := s.DB.Log.Head(t.Context())
 	fatalIfErr(t, err)
 	c, note := s.signed(t, size, "root")
-	fatalIfErr(t, s.DB.Advance(t.Context(), head, c, note))
+	fatalIfErr(t, s.DB.Log.Advance(t.Context(), head, c, note))
 	return c
 }
 
 func testInstance(t *testing.T, s *Site) {
-	head, err := s.DB.Head(t.Context())
+	head, err := s.DB.Log.Head(t.Context())
 	fatalIfErr(t, err)
 	if head.Origin != s.World.Origin() || head.Size != 0 || head.Received != 0 || head.Root != merkle.EmptyRoot() {
 		t.Errorf("the first head is %+v", head)
 	}
-	before, err := s.DB.Instance(t.Context())
+	before, err := s.DB.Log.Instance(t.Context())
 	fatalIfErr(t, err)
-	if err := s.DB.InitInstance(t.Context(), sqldb.Instance{ID: "another"}, head); err == nil {
+	if err := s.DB.Log.InitInstance(t.Context(), sqldb.Instance{ID: "another"}, head); err == nil {
 		t.Error("a second instance was made in the same database")
 	}
-	if in, err := s.another(t).Instance(t.Context()); err != nil || in != before {
+	if in, err := s.another(t).Log.Instance(t.Context()); err != nil || in != before {
 		t.Errorf("got %+v, %v", in, err)
 	}
 	if _, err := sqldb.Init(t.Context(), s.URL, "", s.Now); err == nil {
@@ -57,13 +57,14 @@ func testInstance(t *testing.T, s *Site) {
 
 func testAdvance(t *testing.T, s *Site) {
 	s.Receive(t, 5)
-	head, err := s.DB.Head(t.Context())
+	head, err := s.DB.Log.Head(t.Context())
 	fatalIfErr(t, err)
 	c, note := s.signed(t, 3, "root")
-	fatalIfErr(t, s.DB.Advance(t.Context(), head, c, note))
-	next, err := s.another(t).Head(t.Context())
+	fatalIfErr(t, s.DB.Log.Advance(t.Context(), head, c, note))
+	next, err := s.another(t).Log.Head(t.Context())
 	fatalIfErr(t, err)
-	if want := (batchlog.Head{Origin: c.Origin, Received: 5, Size: 3, Root: c.Root, Note: note, Fence: head.Fence}); fmt.Sprint(next) != fmt.Sprint(want) {
+	if want := (batchlog.Head{Origin: c.Origin, Received: 5, Size: 3, Root: c.Root, Note: note,
+		Fence: head.Fence}); fmt.Sprint(next) != fmt.Sprint(want) {
 		t.Fatalf("got %v, want %v", next, want)
 	}
 	otherRoot := next
@@ -81,15 +82,15 @@ func testAdvance(t *testing.T, s *Site) {
 		"nowhere":                 {next, 3, nil},
 	} {
 		c, note := s.signed(t, a.size, name)
-		err := s.DB.Advance(t.Context(), a.from, c, note)
+		err := s.DB.Log.Advance(t.Context(), a.from, c, note)
 		if err == nil || a.want != nil && !errors.Is(err, a.want) || errors.Is(err, notary.ErrUnknownOutcome) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if now, err := s.DB.Head(t.Context()); err != nil || fmt.Sprint(now) != fmt.Sprint(next) {
+		if now, err := s.DB.Log.Head(t.Context()); err != nil || fmt.Sprint(now) != fmt.Sprint(next) {
 			t.Errorf("%s: the head has changed to %v, %v", name, now, err)
 		}
 	}
-	if list, err := s.DB.CheckpointsFrom(t.Context(), -1, 10); err != nil || len(list) != 2 {
+	if list, err := s.DB.Log.CheckpointsFrom(t.Context(), -1, 10); err != nil || len(list) != 2 {
 		t.Errorf("%d checkpoints, %v", len(list), err)
 	}
 	wantEvents(t, s, "record.logged", 1)
@@ -99,16 +100,18 @@ func testAdvance(t *testing.T, s *Site) {
 
 // testMoveChain: the present chain and the links that lead to it change together, from where they stand.
 func testMoveChain(t *testing.T, s *Site) {
-	before, err := s.DB.Instance(t.Context())
+	before, err := s.DB.Log.Instance(t.Context())
 	fatalIfErr(t, err)
-	fatalIfErr(t, s.another(t).MoveChain(t.Context(), before.Chain, "the second", []byte("a link")))
-	if err := s.DB.MoveChain(t.Context(), before.Chain, "the third", []byte("another link")); !errors.Is(err, sqldb.ErrChainMoved) {
+	fatalIfErr(t, s.another(t).Log.MoveChain(t.Context(), before.Chain, "the second", []byte("a link")))
+	if err := s.DB.Log.MoveChain(t.Context(), before.Chain, "the third", []byte("another link")); !errors.Is(err,
+		sqldb.ErrChainMoved) {
 		t.Errorf("moved from where it no longer is: %v", err)
 	}
-	fatalIfErr(t, s.DB.MoveChain(t.Context(), "the second", "the third", []byte("the next link")))
-	now, err := s.another(t).Instance(t.Context())
-	links, err2 := s.DB.ChainLinks(t.Context())
-	if err != nil || err2 != nil || now.ID != before.ID || now.Chain != "the third" || fmt.Sprintf("%s", links) != "[a link the next link]" {
+	fatalIfErr(t, s.DB.Log.MoveChain(t.Context(), "the second", "the third", []byte("the next link")))
+	now, err := s.another(t).Log.Instance(t.Context())
+	links, err2 := s.DB.Log.ChainLinks(t.Context())
+	if err != nil || err2 != nil || now.ID != before.ID || now.Chain != "the third" ||
+		fmt.Sprintf("%s", links) != "[a link the next link]" {
 		t.Errorf("%+v, %s, %v, %v", now, links, err, err2)
 	}
 }
@@ -116,27 +119,28 @@ func testMoveChain(t *testing.T, s *Site) {
 // testFence: from the moment that another key is the log's nobody advances who has not seen it.
 func testFence(t *testing.T, s *Site) {
 	s.Receive(t, 5)
-	before, err := s.DB.Head(t.Context())
+	before, err := s.DB.Log.Head(t.Context())
 	fatalIfErr(t, err)
-	if f, err := s.another(t).LogFence(t.Context()); err != nil || f != before.Fence || f.Key == "" || f.Generation != 0 {
+	if f, err := s.another(t).Log.LogFence(t.Context()); err != nil || f != before.Fence || f.Key == "" ||
+		f.Generation != 0 {
 		t.Fatalf("the first fence is %+v, %v", f, err)
 	}
-	after, err := s.another(t).MoveLogFence(t.Context(), before.Fence, "another key")
+	after, err := s.another(t).Log.MoveLogFence(t.Context(), before.Fence, "another key")
 	if err != nil || after != (batchlog.Fence{Key: "another key", Generation: 1}) {
 		t.Fatalf("%+v, %v", after, err)
 	}
-	if _, err := s.DB.MoveLogFence(t.Context(), before.Fence, "a third key"); !errors.Is(err, batchlog.ErrFenced) {
+	if _, err := s.DB.Log.MoveLogFence(t.Context(), before.Fence, "a third key"); !errors.Is(err, batchlog.ErrFenced) {
 		t.Errorf("moved from where it no longer stands: %v", err)
 	}
 	c, note := s.signed(t, 3, "root")
-	if err := s.DB.Advance(t.Context(), before, c, note); !errors.Is(err, batchlog.ErrFenced) {
+	if err := s.DB.Log.Advance(t.Context(), before, c, note); !errors.Is(err, batchlog.ErrFenced) {
 		t.Errorf("advanced under a former key: %v", err)
 	}
-	now, err := s.DB.Head(t.Context())
+	now, err := s.DB.Log.Head(t.Context())
 	if err != nil || now.Fence != after || now.Size != 0 {
 		t.Errorf("%+v, %v", now, err)
 	}
-	fatalIfErr(t, s.DB.Advance(t.Context(), now, c, note))
+	fatalIfErr(t, s.DB.Log.Advance(t.Context(), now, c, note))
 }
 
 // testAdvanceRace: of many that advance the same head, on two handles, one wins.
@@ -145,16 +149,17 @@ func testAdvanceRace(t *testing.T, s *Site) {
 	s.Receive(t, 40)
 	dbs := []*sqldb.DB{s.DB, s.another(t)}
 	for round := range 4 {
-		head, err := s.DB.Head(t.Context())
+		head, err := s.DB.Log.Head(t.Context())
 		fatalIfErr(t, err)
 		var marks [racers]checkpoint.Checkpoint
 		var notes [racers][]byte
 		for n := range racers {
 			marks[n], notes[n] = s.signed(t, head.Size+1+uint64(n%3), fmt.Sprint(round, n))
 		}
-		errs := together(racers, func(n int) error { return dbs[n%2].Advance(t.Context(), head, marks[n], notes[n]) })
+		errs := together(racers,
+			func(n int) error { return dbs[n%2].Log.Advance(t.Context(), head, marks[n], notes[n]) })
 		won := wantOneWinner(t, errs, batchlog.ErrLostRace)
-		now, err := s.DB.Head(t.Context())
+		now, err := s.DB.Log.Head(t.Context())
 		fatalIfErr(t, err)
 		if now.Size != marks[won].Size || now.Root != marks[won].Root || string(now.Note) != string(notes[won]) {
 			t.Errorf("round %d: %d won with %+v, the head is %+v", round, won, marks[won], now)
@@ -190,9 +195,9 @@ func testLease(t *testing.T, s *Site) {
 
 func wantAnchored(t *testing.T, s *Site, target string, want, wantTarget uint64) {
 	t.Helper()
-	p, err := s.DB.Progress(t.Context())
+	p, err := s.DB.Log.Progress(t.Context())
 	fatalIfErr(t, err)
-	st, err := s.DB.AnchorState(t.Context(), target)
+	st, err := s.DB.Log.AnchorState(t.Context(), target)
 	fatalIfErr(t, err)
 	if p.Anchored != want || st.Anchored != wantTarget {
 		t.Errorf("anchored is %d, on %s %d; want %d and %d", p.Anchored, target, st.Anchored, want, wantTarget)
@@ -207,7 +212,7 @@ func testSaveEvidence(t *testing.T, s *Site) {
 	onA := []string{"a"}
 	save := func(target string, size uint64, evidence string, required []string) {
 		t.Helper()
-		fatalIfErr(t, s.DB.SaveEvidence(t.Context(), target, size, json.RawMessage(evidence), required))
+		fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), target, size, json.RawMessage(evidence), required))
 	}
 	save("a", 4, `{"n":1}`, onA)
 	wantAnchored(t, s, "a", 4, 4)
@@ -220,11 +225,11 @@ func testSaveEvidence(t *testing.T, s *Site) {
 	save("a", 6, `{"n":6}`, onA)
 	wantAnchored(t, s, "a", 6, 6)
 	wantAnchored(t, s, "c", 6, 0)
-	if err := s.DB.SaveEvidence(t.Context(), "a", 5, json.RawMessage(`{}`), onA); err == nil {
+	if err := s.DB.Log.SaveEvidence(t.Context(), "a", 5, json.RawMessage(`{}`), onA); err == nil {
 		t.Error("evidence for a size that was never a checkpoint")
 	}
 	wantAnchored(t, s, "a", 6, 6)
-	list, err := s.DB.AnchorsFrom(t.Context(), 0, 100)
+	list, err := s.DB.Log.AnchorsFrom(t.Context(), 0, 100)
 	fatalIfErr(t, err)
 	var got []string
 	for _, a := range list {
@@ -249,19 +254,19 @@ func testRequiredChains(t *testing.T, s *Site) {
 		size     uint64
 		anchored uint64
 	}{{"a", 2, 0}, {"b", 4, 2}, {"c", 6, 2}, {"a", 6, 4}, {"b", 2, 4}, {"b", 6, 6}} {
-		fatalIfErr(t, s.DB.SaveEvidence(t.Context(), step.target, step.size, json.RawMessage(`{}`), both))
-		if p, err := s.DB.Progress(t.Context()); err != nil || p.Anchored != step.anchored {
+		fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), step.target, step.size, json.RawMessage(`{}`), both))
+		if p, err := s.DB.Log.Progress(t.Context()); err != nil || p.Anchored != step.anchored {
 			t.Errorf("after %+v: anchored %d, %v", step, p.Anchored, err)
 		}
 	}
 	wantEvents(t, s, "record.anchored", 3)
 	s.advance(t, 8)
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 8, json.RawMessage(`{}`), both))
+	fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), "a", 8, json.RawMessage(`{}`), both))
 	wantAnchored(t, s, "a", 6, 8)
-	fatalIfErr(t, s.DB.SettleAnchored(t.Context(), []string{"a"}))
+	fatalIfErr(t, s.DB.Log.SettleAnchored(t.Context(), []string{"a"}))
 	wantAnchored(t, s, "a", 8, 8)
-	fatalIfErr(t, s.DB.SettleAnchored(t.Context(), both))
-	fatalIfErr(t, s.DB.SettleAnchored(t.Context(), []string{"d"}))
+	fatalIfErr(t, s.DB.Log.SettleAnchored(t.Context(), both))
+	fatalIfErr(t, s.DB.Log.SettleAnchored(t.Context(), []string{"d"}))
 	wantAnchored(t, s, "b", 8, 6)
 }
 
@@ -274,7 +279,8 @@ func testSaveEvidenceRace(t *testing.T, s *Site) {
 	dbs := []*sqldb.DB{s.DB, s.another(t)}
 	errs := together(8, func(n int) error {
 		for _, size := range []uint64{1, uint64(n + 1), 8} {
-			if err := dbs[n%2].SaveEvidence(t.Context(), "a", size, json.RawMessage(`{}`), []string{"a"}); err != nil {
+			if err := dbs[n%2].Log.SaveEvidence(t.Context(), "a", size, json.RawMessage(`{}`),
+				[]string{"a"}); err != nil {
 				return err
 			}
 		}
@@ -292,12 +298,12 @@ func testMarks(t *testing.T, s *Site) {
 		s.advance(t, size)
 		sizes = append(sizes, size)
 		for _, target := range []string{"a", "b", "c"} {
-			fatalIfErr(t, s.DB.SaveEvidence(t.Context(), target, size, json.RawMessage(`{}`), []string{"a"}))
+			fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), target, size, json.RawMessage(`{}`), []string{"a"}))
 		}
 	}
 	var got []uint64
 	for after := int64(-1); ; {
-		list, err := s.DB.CheckpointsFrom(t.Context(), after, 2)
+		list, err := s.DB.Log.CheckpointsFrom(t.Context(), after, 2)
 		fatalIfErr(t, err)
 		if len(list) == 0 {
 			break
@@ -316,7 +322,7 @@ func testMarks(t *testing.T, s *Site) {
 	for _, limit := range []int{1, 2, 3, 4, 100} {
 		n := 0
 		for after := int64(0); ; {
-			list, err := s.DB.AnchorsFrom(t.Context(), after, limit)
+			list, err := s.DB.Log.AnchorsFrom(t.Context(), after, limit)
 			fatalIfErr(t, err)
 			if n += len(list); len(list) < limit {
 				break
@@ -328,11 +334,11 @@ func testMarks(t *testing.T, s *Site) {
 		}
 	}
 	for size, want := range map[uint64]uint64{0: 0, 1: 1, 2: 3, 9: 9} {
-		if c, note, err := s.DB.CheckpointAt(t.Context(), size); err != nil || c.Size != want || len(note) == 0 {
+		if c, note, err := s.DB.Log.CheckpointAt(t.Context(), size); err != nil || c.Size != want || len(note) == 0 {
 			t.Errorf("checkpoint at %d: %+v, %v", size, c, err)
 		}
 	}
-	_, _, err := s.DB.CheckpointAt(t.Context(), 10)
+	_, _, err := s.DB.Log.CheckpointAt(t.Context(), 10)
 	wantErr(t, err, notary.ErrNotFound)
 }
 
@@ -342,12 +348,13 @@ func testEvidence(t *testing.T, s *Site) {
 	for _, size := range []uint64{2, 4, 6} {
 		s.advance(t, size)
 	}
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "b", 6, json.RawMessage(`{"b":6}`), nil))
+	fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), "b", 6, json.RawMessage(`{"b":6}`), nil))
 	s.Pass(time.Second)
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 6, json.RawMessage(`{"a":6}`), []string{"a"}))
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "a", 2, json.RawMessage(`{"a":2}`), []string{"a"}))
-	for i, want := range []string{`2[{"a":2}]+6{"b":6}`, `2[{"a":2}]+6{"b":6}`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, ""} {
-		st, err := s.DB.Evidence(t.Context(), uint64(i), 0)
+	fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), "a", 6, json.RawMessage(`{"a":6}`), []string{"a"}))
+	fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), "a", 2, json.RawMessage(`{"a":2}`), []string{"a"}))
+	for i, want := range []string{`2[{"a":2}]+6{"b":6}`, `2[{"a":2}]+6{"b":6}`, `6[{"b":6} {"a":6}]`,
+		`6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, `6[{"b":6} {"a":6}]`, ""} {
+		st, err := s.DB.Log.Evidence(t.Context(), uint64(i), 0)
 		fatalIfErr(t, err)
 		if string(st.Entry.Encode()) != string(items[i].Entry.Encode()) || len(st.Certificates) != 2 {
 			t.Errorf("entry %d is another one", i)
@@ -368,12 +375,12 @@ func testEvidence(t *testing.T, s *Site) {
 	}
 	// The chain that proves itself says which checkpoint it is, however early others were.
 	s.advance(t, 7)
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), anchorproof.Kind, 7, json.RawMessage(`{"e":7}`), nil))
-	st, err := s.DB.Evidence(t.Context(), 0, 0)
+	fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), anchorproof.Kind, 7, json.RawMessage(`{"e":7}`), nil))
+	st, err := s.DB.Log.Evidence(t.Context(), 0, 0)
 	if err != nil || st.Anchored.Size != 7 || len(st.Anchored.Anchors) != 1 || len(st.Anchored.Later) != 0 {
 		t.Errorf("%+v, %v", st.Anchored, err)
 	}
-	_, err = s.DB.Evidence(t.Context(), 7, 0)
+	_, err = s.DB.Log.Evidence(t.Context(), 7, 0)
 	wantErr(t, err, notary.ErrNotFound)
 }
 
@@ -381,23 +388,23 @@ func testEvidence(t *testing.T, s *Site) {
 func testEntries(t *testing.T, s *Site) {
 	s.Receive(t, 9)
 	for _, c := range []struct{ first, end, want uint64 }{{0, 9, 9}, {3, 5, 2}, {8, 20, 1}, {9, 20, 0}, {4, 4, 0}} {
-		if list, err := s.DB.Entries(t.Context(), c.first, c.end); err != nil || uint64(len(list)) != c.want {
+		if list, err := s.DB.Log.Entries(t.Context(), c.first, c.end); err != nil || uint64(len(list)) != c.want {
 			t.Errorf("%+v: %d entries, %v", c, len(list), err)
 		}
 	}
 	raw := Raw(t, s.URL)
 	MustExec(t, raw, 1, `DELETE FROM entries WHERE idx = 5`)
-	if list, err := s.DB.Entries(t.Context(), 3, 9); err != nil || len(list) != 2 {
+	if list, err := s.DB.Log.Entries(t.Context(), 3, 9); err != nil || len(list) != 2 {
 		t.Errorf("over a gap: %d entries, %v", len(list), err)
 	}
 	MustExec(t, raw, 1, `UPDATE entries SET certificate = $1 WHERE idx = 4`, []byte{1})
-	_, err := s.DB.Entries(t.Context(), 3, 9)
+	_, err := s.DB.Log.Entries(t.Context(), 3, 9)
 	if damaged := new(batchlog.DamagedEntryError); !errors.As(err, &damaged) || damaged.Index != 4 {
 		t.Errorf("got %v for a damaged row", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.DB.Entries(ctx, 0, 3); err == nil {
+	if _, err := s.DB.Log.Entries(ctx, 0, 3); err == nil {
 		t.Error("a cancelled context gave entries")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/intake"
-	"stele/notary/people"
+	"stele/notary/office/people"
+	"stele/notary/register/intake"
 )
 
 // trailSite is a site whose audit trail is sealed by intake itself, over stores that can fail.
@@ -22,7 +22,7 @@ type trailSite struct {
 	objects *Faulty
 	seals   *faultySeals
 	intake  *intake.Intake
-	deeds   int
+	events  int
 }
 
 // faultySeals fails one call of a kind: before it does anything, or after it has done it.
@@ -41,16 +41,17 @@ func (f *faultySeals) fault(method string, after bool) error {
 }
 
 // BeginSeal implements people.SealStore.
-func (f *faultySeals) BeginSeal(ctx context.Context, trail string, most int, make func(*people.Seal, []people.Deed) (people.Seal, error)) (people.Seal, error) {
+func (f *faultySeals) BeginSeal(ctx context.Context, trail string, most int,
+	make func(*people.TrailSeal, []people.AuditEvent) (people.TrailSeal, error)) (people.TrailSeal, error) {
 	if err := f.fault("BeginSeal", false); err != nil {
-		return people.Seal{}, err
+		return people.TrailSeal{}, err
 	}
 	s, err := f.SealStore.BeginSeal(ctx, trail, most, make)
 	return s, errors.Join(err, f.fault("BeginSeal", true))
 }
 
 // FinishSeal implements people.SealStore.
-func (f *faultySeals) FinishSeal(ctx context.Context, s people.Seal) error {
+func (f *faultySeals) FinishSeal(ctx context.Context, s people.TrailSeal) error {
 	if err := f.fault("FinishSeal", false); err != nil {
 		return err
 	}
@@ -58,15 +59,17 @@ func (f *faultySeals) FinishSeal(ctx context.Context, s people.Seal) error {
 }
 
 func newTrailSite(t *testing.T, s *Site) *trailSite {
-	ts := &trailSite{Site: s, db: NewFaultyDB(s.DB), objects: NewFaulty(s.Objects), seals: &faultySeals{SealStore: s.DB}}
+	ts := &trailSite{Site: s, db: NewFaultyDB(s.DB), objects: NewFaulty(s.Objects),
+		seals: &faultySeals{SealStore: s.DB.People}}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	ts.intake = intake.New(ctx, ts.db, ts.objects, intake.Options{Signers: ts.signerOf, Prepared: s.DB, Limits: intake.DefaultLimits(), Now: s.Now, Log: Discard})
+	ts.intake = intake.New(ctx, ts.db, ts.objects, intake.Options{Signers: ts.signerOf,
+		Limits: intake.DefaultLimits(), Now: s.Now, Log: Discard})
 	t.Cleanup(func() { stop(); ts.intake.Wait() })
 	return ts
 }
 
 func (ts *trailSite) signerOf(agencyID string) (*intake.Signer, error) {
-	state, _, err := ts.DB.SigningState(context.Background(), agencyID)
+	state, _, err := ts.DB.Log.SigningState(context.Background(), agencyID)
 	if err == nil {
 		err = state.Refusal()
 	}
@@ -75,21 +78,24 @@ func (ts *trailSite) signerOf(agencyID string) (*intake.Signer, error) {
 
 // sealer is one as another server, or this one after a crash, has it.
 func (ts *trailSite) sealer() *people.Sealer {
-	return people.NewSealer(ts.seals, people.SealOptions{Every: time.Hour, Signer: func(context.Context, string) (string, error) {
-		if _, err := ts.signerOf(ts.Agency.ID); err != nil {
-			return "other", nil
-		}
-		return ts.Agency.ID, nil
-	}, Agency: ts.DB.Agency, Notarize: ts.intake.Trail, Log: Discard})
+	return people.NewSealer(ts.seals,
+		people.SealOptions{Every: time.Hour, Signer: func(context.Context, string) (string, error) {
+			if _, err := ts.signerOf(ts.Agency.ID); err != nil {
+				return "other", nil
+			}
+			return ts.Agency.ID, nil
+		}, Agency: ts.DB.Log.Agency, Notary: ts.intake, Log: Discard})
 }
 
-// do adds n deeds to a trail.
+// do adds n events to a trail.
 func (ts *trailSite) do(t *testing.T, trail string, n int) {
 	t.Helper()
 	for range n {
-		ts.deeds++
-		fatalIfErr(t, ts.DB.Note(t.Context(), people.Deed{ID: fmt.Sprintf("deed-%04d", ts.deeds), At: ts.Now(), AgencyID: trail, UserID: "u", Login: "zhang", Role: people.Admin, Act: "key_create",
-			About: "k", Detail: "name=窗口<1>", Network: "192.0.2.1", Form: fmt.Sprint("form ", ts.deeds)}))
+		ts.events++
+		fatalIfErr(t, ts.DB.People.Note(t.Context(), people.AuditEvent{ID: fmt.Sprintf("deed-%04d", ts.events),
+			At:       ts.Now(),
+			AgencyID: trail, UserID: "u", Login: "zhang", Role: people.Admin, Act: "key_create",
+			About: "k", Detail: "name=窗口<1>", Network: "192.0.2.1", Form: fmt.Sprint("form ", ts.events)}))
 	}
 }
 
@@ -99,7 +105,7 @@ func (ts *trailSite) findings(t *testing.T) []string {
 	var out []string
 	records := func(first uint64) iter.Seq2[notary.Record, error] {
 		return func(yield func(notary.Record, error) bool) {
-			all, err := ts.DB.TrailRecords(t.Context(), first, 100)
+			all, err := ts.DB.People.TrailRecords(t.Context(), first, 100)
 			fatalIfErr(t, err)
 			for _, r := range all {
 				if !yield(r, nil) {
@@ -111,7 +117,8 @@ func (ts *trailSite) findings(t *testing.T) []string {
 	open := func(ctx context.Context, r notary.Record) ([]byte, error) {
 		return ts.Objects.Get(ctx, notary.DocumentKey(r.ID), 1<<20)
 	}
-	fatalIfErr(t, people.CheckTrail(t.Context(), ts.DB, records, open, func(r notary.Record, format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }))
+	fatalIfErr(t, people.CheckTrail(t.Context(), ts.DB.People, records, open,
+		func(r notary.Record, format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }))
 	return out
 }
 
@@ -133,16 +140,16 @@ func testTrailOfSuspended(t *testing.T, s *Site) {
 		if err := ts.sealer().Seal(t.Context()); err == nil {
 			t.Fatal("nothing broke off")
 		}
-		fatalIfErr(t, s.DB.SetAgencyState(t.Context(), "agency", notary.AgencySuspended))
+		fatalIfErr(t, s.DB.Log.SetAgencyState(t.Context(), "agency", notary.AgencySuspended))
 		fatalIfErr(t, ts.sealer().Seal(t.Context()))
-		seals, err := s.DB.TrailSeals(t.Context(), "agency", 0, 1)
+		seals, err := s.DB.People.TrailSeals(t.Context(), "agency", 0, 1)
 		fatalIfErr(t, err)
-		rec, err := s.DB.FindRecord(t.Context(), "", seals[0].Record)
+		rec, err := s.DB.Log.FindRecord(t.Context(), "", seals[0].Record)
 		fatalIfErr(t, err)
 		if seals[0].AgencyID != by || rec.AgencyID != by {
 			t.Errorf("sealed by %s, the record is of %s, want %s", seals[0].AgencyID, rec.AgencyID, by)
 		}
-		fatalIfErr(t, s.DB.SetAgencyState(t.Context(), "agency", notary.AgencyActive))
+		fatalIfErr(t, s.DB.Log.SetAgencyState(t.Context(), "agency", notary.AgencyActive))
 	}
 	ts.wantWhole(t)
 }
@@ -160,7 +167,8 @@ func testTrailSealed(t *testing.T, s *Site) {
 		{"before the seal is begun", func() { ts.seals.fail, ts.seals.after = "BeginSeal", false }},
 		{"after it was begun", func() { ts.seals.fail, ts.seals.after = "BeginSeal", true }},
 		{"the document is not stored", func() { ts.objects.Inject(Fault{Op: OpCreate, Mode: Fail}) }},
-		{"the document is stored, the answer is lost", func() { ts.objects.Inject(Fault{Op: OpCreate, Mode: FailPersisted}) }},
+		{"the document is stored, the answer is lost",
+			func() { ts.objects.Inject(Fault{Op: OpCreate, Mode: FailPersisted}) }},
 		{"no record", func() { ts.db.Inject(Fault{Op: OpReceive, Mode: Fail}) }},
 		{"a record, the answer is lost", func() { ts.db.Inject(Fault{Op: OpReceive, Mode: FailPersisted}) }},
 		{"before the seal is finished", func() { ts.seals.fail, ts.seals.after = "FinishSeal", false }},
@@ -179,26 +187,27 @@ func testTrailSealed(t *testing.T, s *Site) {
 		ts.do(t, "agency", 1) // what comes meanwhile is the next seal's, or this one's where it was not begun
 		fatalIfErr(t, ts.sealer().Seal(t.Context()))
 		ts.wantWhole(t)
-		seals, err := s.DB.TrailSeals(t.Context(), "agency", 0, 100)
+		seals, err := s.DB.People.TrailSeals(t.Context(), "agency", 0, 100)
 		fatalIfErr(t, err)
-		records, err := s.DB.TrailRecords(t.Context(), 0, 100)
+		records, err := s.DB.People.TrailRecords(t.Context(), 0, 100)
 		fatalIfErr(t, err)
-		others, err := s.DB.TrailSeals(t.Context(), "", 0, 100)
+		others, err := s.DB.People.TrailSeals(t.Context(), "", 0, 100)
 		fatalIfErr(t, err)
 		if len(records) != len(seals)+len(others) || len(seals) == 0 || seals[0].Number != int64(len(seals)) {
-			t.Fatalf("%s: %d records of %d and %d seals, the last has number %d", c.name, len(records), len(seals), len(others), seals[0].Number)
+			t.Fatalf("%s: %d records of %d and %d seals, the last has number %d", c.name, len(records), len(seals),
+				len(others), seals[0].Number)
 		}
 		n := 0
 		for _, x := range append(seals, others...) {
-			if n += x.Deeds; x.RecordID == "" || len(x.Document) > 0 {
+			if n += x.Events; x.RecordID == "" || len(x.Document) > 0 {
 				t.Errorf("%s: seal %d is not finished: %+v", c.name, x.Number, x)
 			}
 		}
-		if sealed = n; n != ts.deeds {
-			t.Errorf("%s: %d of %d deeds are sealed", c.name, n, ts.deeds)
+		if sealed = n; n != ts.events {
+			t.Errorf("%s: %d of %d events are sealed", c.name, n, ts.events)
 		}
 	}
-	if trails, err := s.DB.OpenTrails(t.Context()); err != nil || len(trails) != 0 || sealed == 0 {
+	if trails, err := s.DB.People.OpenTrails(t.Context()); err != nil || len(trails) != 0 || sealed == 0 {
 		t.Errorf("trails are open: %q, %v", trails, err)
 	}
 	// A server that stops seals what there is.
@@ -206,7 +215,7 @@ func testTrailSealed(t *testing.T, s *Site) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	fatalIfErr(t, ts.sealer().Run(ctx))
-	if trails, err := s.DB.OpenTrails(t.Context()); err != nil || len(trails) != 0 {
+	if trails, err := s.DB.People.OpenTrails(t.Context()); err != nil || len(trails) != 0 {
 		t.Errorf("after the end trails are open: %q, %v", trails, err)
 	}
 	// Two servers at once: one seal of each stretch, whoever makes it.
@@ -218,15 +227,15 @@ func testTrailSealed(t *testing.T, s *Site) {
 	s.Sequence(t)
 	s.WantClean(t)
 	// No list of the agency's, and no event, has them.
-	if _, err := s.DB.FindRecord(t.Context(), "agency", "x"); !errors.Is(err, notary.ErrNotFound) {
+	if _, err := s.DB.Log.FindRecord(t.Context(), "agency", "x"); !errors.Is(err, notary.ErrNotFound) {
 		t.Error(err)
 	}
-	records, err := s.DB.TrailRecords(t.Context(), 0, 1)
+	records, err := s.DB.People.TrailRecords(t.Context(), 0, 1)
 	fatalIfErr(t, err)
-	if _, err := s.DB.FindRecord(t.Context(), "agency", records[0].Number); !errors.Is(err, notary.ErrNotFound) {
+	if _, err := s.DB.Log.FindRecord(t.Context(), "agency", records[0].Number); !errors.Is(err, notary.ErrNotFound) {
 		t.Errorf("an agency finds a seal among its records: %v", err)
 	}
-	if _, err := s.DB.FindRecord(t.Context(), "", records[0].Number); err != nil {
+	if _, err := s.DB.Log.FindRecord(t.Context(), "", records[0].Number); err != nil {
 		t.Errorf("the public does not find a seal: %v", err)
 	}
 }
@@ -243,21 +252,33 @@ func testTrailTampered(t *testing.T, s *Site) {
 	ts.wantWhole(t)
 	raw := Raw(t, s.URL)
 	late, early := s.Now().UnixMicro(), s.Now().Add(-2*time.Hour).UnixMicro()
-	insert := `INSERT INTO audit (id, at, agency_id, user_id, login, role, act, about, detail, network, outcome, seal) VALUES ('%s', %d, 'agency', 'u', 'wang', 'clerk', 'x', '', '', '', '', %d)`
+	insert := `INSERT INTO audit (id, at, agency_id, user_id, login, role, act, about, detail, network, outcome, ` +
+		`seal) VALUES ('%s', %d, 'agency', 'u', 'wang', 'clerk', 'x', '', '', '', '', %d)`
 	for name, c := range map[string]struct {
 		change, undo string
 		want         []string
 	}{
-		"detail":                 {`UPDATE audit SET detail = 'name=other' WHERE id = 'deed-0002'`, `UPDATE audit SET detail = 'name=窗口<1>' WHERE id = 'deed-0002'`, []string{"deed-0002", "changed", "name=other"}},
-		"time":                   {`UPDATE audit SET at = at + 1 WHERE id = 'deed-0009'`, `UPDATE audit SET at = at - 1 WHERE id = 'deed-0009'`, []string{"deed-0009", "changed"}},
-		"agency":                 {`UPDATE audit SET agency_id = 'other' WHERE id = 'deed-0005'`, `UPDATE audit SET agency_id = 'agency' WHERE id = 'deed-0005'`, []string{"deed-0005", "changed"}},
-		"form":                   {`UPDATE audit SET form = NULL WHERE id = 'deed-0001'`, `UPDATE audit SET form = 'form 1' WHERE id = 'deed-0001'`, []string{"deed-0001", "changed"}},
-		"moved":                  {`UPDATE audit SET seal = 3 WHERE id = 'deed-0001'`, `UPDATE audit SET seal = 1 WHERE id = 'deed-0001'`, []string{"deed-0001", "inserted"}},
-		"free":                   {`UPDATE audit SET seal = 0 WHERE id = 'deed-0001'`, `UPDATE audit SET seal = 1 WHERE id = 'deed-0001'`, []string{"deed-0001", "seal 0"}},
-		"inserted into a seal":   {fmt.Sprintf(insert, "deed-0004x", late, 2), `DELETE FROM audit WHERE id = 'deed-0004x'`, []string{"deed-0004x", "inserted"}},
-		"inserted among earlier": {fmt.Sprintf(insert, "deed-0004y", early, 0), `DELETE FROM audit WHERE id = 'deed-0004y'`, []string{"deed-0004y", "inserted afterwards"}},
-		"inserted with no seal":  {fmt.Sprintf(insert, "deed-9", late, 77), `DELETE FROM audit WHERE id = 'deed-9'`, []string{"deed-9", "seal 77"}},
-		"seal's row":             {`UPDATE audit_seals SET deeds = 2 WHERE number = 2`, `UPDATE audit_seals SET deeds = 3 WHERE number = 2`, []string{"row of seal 2"}},
+		"detail": {`UPDATE audit SET detail = 'name=other' WHERE id = 'deed-0002'`,
+			`UPDATE audit SET detail = 'name=窗口<1>' WHERE id = 'deed-0002'`,
+			[]string{"deed-0002", "changed", "name=other"}},
+		"time": {`UPDATE audit SET at = at + 1 WHERE id = 'deed-0009'`,
+			`UPDATE audit SET at = at - 1 WHERE id = 'deed-0009'`, []string{"deed-0009", "changed"}},
+		"agency": {`UPDATE audit SET agency_id = 'other' WHERE id = 'deed-0005'`,
+			`UPDATE audit SET agency_id = 'agency' WHERE id = 'deed-0005'`, []string{"deed-0005", "changed"}},
+		"form": {`UPDATE audit SET form = NULL WHERE id = 'deed-0001'`,
+			`UPDATE audit SET form = 'form 1' WHERE id = 'deed-0001'`, []string{"deed-0001", "changed"}},
+		"moved": {`UPDATE audit SET seal = 3 WHERE id = 'deed-0001'`,
+			`UPDATE audit SET seal = 1 WHERE id = 'deed-0001'`, []string{"deed-0001", "inserted"}},
+		"free": {`UPDATE audit SET seal = 0 WHERE id = 'deed-0001'`,
+			`UPDATE audit SET seal = 1 WHERE id = 'deed-0001'`, []string{"deed-0001", "seal 0"}},
+		"inserted into a seal": {fmt.Sprintf(insert, "deed-0004x", late, 2),
+			`DELETE FROM audit WHERE id = 'deed-0004x'`, []string{"deed-0004x", "inserted"}},
+		"inserted among earlier": {fmt.Sprintf(insert, "deed-0004y", early, 0),
+			`DELETE FROM audit WHERE id = 'deed-0004y'`, []string{"deed-0004y", "inserted afterwards"}},
+		"inserted with no seal": {fmt.Sprintf(insert, "deed-9", late, 77), `DELETE FROM audit WHERE id = 'deed-9'`,
+			[]string{"deed-9", "seal 77"}},
+		"seal's row": {`UPDATE audit_seals SET deeds = 2 WHERE number = 2`,
+			`UPDATE audit_seals SET deeds = 3 WHERE number = 2`, []string{"row of seal 2"}},
 	} {
 		MustExec(t, raw, 1, c.change)
 		got := strings.Join(ts.findings(t), "\n")
@@ -270,20 +291,23 @@ func testTrailTampered(t *testing.T, s *Site) {
 	}
 	ts.wantWhole(t)
 	MustExec(t, raw, 1, `DELETE FROM audit WHERE id = 'deed-0008'`)
-	if got := ts.findings(t); len(got) != 1 || !strings.Contains(got[0], "deed-0008") || !strings.Contains(got[0], "deleted") {
-		t.Errorf("a deed was deleted: %q", got)
+	if got := ts.findings(t); len(got) != 1 || !strings.Contains(got[0], "deed-0008") ||
+		!strings.Contains(got[0], "deleted") {
+		t.Errorf("an event was deleted: %q", got)
 	}
 	// The last seal with all its rows: the log still has it.
 	MustExec(t, raw, 2, `DELETE FROM audit WHERE seal = 3`)
 	MustExec(t, raw, 1, `DELETE FROM audit_seals WHERE number = 3`)
-	if got := strings.Join(ts.findings(t), "\n"); !strings.Contains(got, "row of seal 3") || strings.Count(got, "was deleted") != 3 {
+	if got := strings.Join(ts.findings(t), "\n"); !strings.Contains(got, "row of seal 3") ||
+		strings.Count(got, "was deleted") != 3 {
 		t.Errorf("a seal was deleted: %s", got)
 	}
 	// And its document.
-	records, err := s.DB.TrailRecords(t.Context(), 0, 10)
+	records, err := s.DB.People.TrailRecords(t.Context(), 0, 10)
 	fatalIfErr(t, err)
 	fatalIfErr(t, s.Objects.Delete(t.Context(), notary.DocumentKey(records[2].ID)))
-	if _, err := s.Objects.Create(t.Context(), notary.DocumentKey(records[2].ID), io.LimitReader(strings.NewReader("another"), 7), 7); err != nil {
+	if _, err := s.Objects.Create(t.Context(), notary.DocumentKey(records[2].ID),
+		io.LimitReader(strings.NewReader("another"), 7), 7); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(ts.findings(t), "\n"); !strings.Contains(got, "not the one notarized") {

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -8,9 +9,9 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/office/webhook"
 	"stele/notary/proof/prooftest"
-	"stele/notary/upload"
-	"stele/notary/webhook"
+	"stele/notary/register/upload"
 	"stele/storage/sqldb"
 )
 
@@ -19,8 +20,9 @@ const forLong = 24 * time.Hour
 
 func (s *Site) addUpload(t *testing.T, id string, size int64) upload.Upload {
 	t.Helper()
-	u := upload.Upload{ID: id, AgencyID: s.Agency.ID, Size: size, Metadata: map[string]string{"filename": "文书.pdf"}, ExpiresAt: s.Now().Add(forLong)}
-	fatalIfErr(t, s.DB.AddUpload(t.Context(), u, 100))
+	u := upload.Upload{ID: id, AgencyID: s.Agency.ID, Size: size, Metadata: map[string]string{"filename": "文书.pdf"},
+		ExpiresAt: s.Now().Add(forLong)}
+	fatalIfErr(t, s.DB.Log.AddUpload(t.Context(), u, nil, 100))
 	return u
 }
 
@@ -28,44 +30,65 @@ func (s *Site) addUpload(t *testing.T, id string, size int64) upload.Upload {
 func testUploads(t *testing.T, s *Site) {
 	ctx := t.Context()
 	u := s.addUpload(t, "u", 10)
-	got, err := s.DB.FindUpload(ctx, s.Agency.ID, "u")
+	got, err := s.DB.Log.FindUpload(ctx, s.Agency.ID, "u")
 	if fatalIfErr(t, err); !reflect.DeepEqual(got, u) {
 		t.Errorf("got %+v, want %+v", got, u)
 	}
 	for _, id := range []string{"nobody", "u\x00", "\xff"} {
-		_, err = s.DB.FindUpload(ctx, s.Agency.ID, id)
+		_, err = s.DB.Log.FindUpload(ctx, s.Agency.ID, id)
 		wantErr(t, err, notary.ErrNotFound)
-		wantErr(t, s.DB.DropUpload(ctx, s.Agency.ID, id), notary.ErrNotFound)
+		wantErr(t, s.DB.Log.DropUpload(ctx, s.Agency.ID, id), notary.ErrNotFound)
 	}
-	_, err = s.DB.FindUpload(ctx, "other", "u")
+	_, err = s.DB.Log.FindUpload(ctx, "other", "u")
 	wantErr(t, err, notary.ErrNotFound)
-	_, err = s.DB.LeaseUpload(ctx, "other", "u", "a", s.Now().Add(time.Minute), s.Now())
+	_, err = s.DB.Log.LeaseUpload(ctx, "other", "u", "a", s.Now().Add(time.Minute), s.Now())
 	wantErr(t, err, notary.ErrNotFound)
-	wantErr(t, s.DB.DropUpload(ctx, "other", "u"), notary.ErrNotFound)
+	wantErr(t, s.DB.Log.DropUpload(ctx, "other", "u"), notary.ErrNotFound)
 	s.addUpload(t, "v", 10)
-	fatalIfErr(t, s.DB.DropUpload(ctx, s.Agency.ID, "v"))
-	exist, err := s.another(t).ExistingUploads(ctx, []string{"u", "v", "w"})
-	if fatalIfErr(t, err); !reflect.DeepEqual(exist, map[string]bool{"u": true}) {
-		t.Errorf("%v exist", exist)
+	fatalIfErr(t, s.DB.Log.DropUpload(ctx, s.Agency.ID, "v"))
+	for id, want := range map[string]error{"u": nil, "v": notary.ErrNotFound, "w": notary.ErrNotFound} {
+		if _, err := s.another(t).Log.FindUpload(ctx, s.Agency.ID, id); !errors.Is(err, want) {
+			t.Errorf("%s: %v", id, err)
+		}
 	}
-	if n, err := s.DB.DropExpired(ctx); err != nil || n != 0 {
-		t.Errorf("%d expired early: %v", n, err)
+	whole := upload.Part{Size: 10, Key: "doc/direct"}
+	fatalIfErr(t, s.DB.Log.AddUpload(ctx, upload.Upload{ID: "direct", AgencyID: s.Agency.ID, Size: 10, Direct: true,
+		ExpiresAt: s.Now().Add(forLong + time.Second)}, &whole, 100))
+	if parts, err := s.DB.Log.UploadParts(ctx, "direct"); err != nil ||
+		!reflect.DeepEqual(parts, []upload.Part{whole}) {
+		t.Errorf("of a direct upload: %v %v", parts, err)
+	}
+	_, err = s.DB.Log.LeaseUpload(ctx, s.Agency.ID, "u", "a", s.Now().Add(time.Minute), s.Now())
+	fatalIfErr(t, err)
+	for i, key := range []string{"doc/a", "upload/u.of-before"} {
+		p := upload.Part{Offset: int64(i), Size: 1, Key: key}
+		fatalIfErr(t, s.DB.Log.AddPart(ctx, "u", "a", p, s.Now(), s.Now()))
+	}
+	wantKept(t, s, map[string]bool{"doc/a": true, "upload/u.of-before": true, "doc/direct": true, "doc/b": false})
+	if ended, err := s.DB.Log.DropExpired(ctx); err != nil || len(ended) != 0 {
+		t.Errorf("%v expired early: %v", ended, err)
 	}
 	s.Pass(forLong)
-	_, err = s.DB.FindUpload(ctx, s.Agency.ID, "u")
+	_, err = s.DB.Log.FindUpload(ctx, s.Agency.ID, "u")
 	wantErr(t, err, notary.ErrNotFound)
-	_, err = s.DB.LeaseUpload(ctx, s.Agency.ID, "u", "a", s.Now().Add(time.Minute), s.Now().Add(forLong))
+	_, err = s.DB.Log.LeaseUpload(ctx, s.Agency.ID, "u", "a", s.Now().Add(time.Minute), s.Now().Add(forLong))
 	wantErr(t, err, notary.ErrNotFound)
-	if n, err := s.DB.DropExpired(ctx); err != nil || n != 1 {
-		t.Errorf("%d expired: %v", n, err)
+	ended, err := s.DB.Log.DropExpired(ctx)
+	if want := []upload.Ended{{AgencyID: s.Agency.ID, Keys: []string{"doc/a", "upload/u.of-before"}}}; err != nil ||
+		!reflect.DeepEqual(ended, want) {
+		t.Errorf("expired are %v, want %v: %v", ended, want, err)
 	}
+	wantKept(t, s, map[string]bool{"doc/a": false, "upload/u.of-before": false, "doc/direct": true})
 	for _, wants := range [][]webhook.Kind{nil, {webhook.UploadFailed}} { // the agency is told, once
-		events, _, err := s.DB.Events(ctx, webhook.Query{AgencyID: s.Agency.ID, Kinds: wants, Limit: 10})
-		if err != nil || len(events) != 1 || events[0].Kind != webhook.UploadFailed || events[0].Notice.Subject != "u" || events[0].Notice.Reason != webhook.ReasonExpired {
+		events, _, err := s.DB.Webhooks.Events(ctx, webhook.Query{AgencyID: s.Agency.ID, Kinds: wants, Limit: 10})
+		if err != nil || len(events) != 1 || events[0].Kind != webhook.UploadFailed ||
+			events[0].Notice.Subject != "u" || events[0].Notice.Reason != webhook.ReasonExpired {
 			t.Errorf("events %+v, %v", events, err)
 		}
 	}
-	if events, _, err := s.DB.Events(ctx, webhook.Query{AgencyID: s.Agency.ID, Kinds: []webhook.Kind{webhook.EndpointDisabled}, Limit: 10}); err != nil || len(events) != 0 {
+	if events, _, err := s.DB.Webhooks.Events(ctx,
+		webhook.Query{AgencyID: s.Agency.ID, Kinds: []webhook.Kind{webhook.EndpointDisabled}, Limit: 10}); err != nil ||
+		len(events) != 0 {
 		t.Errorf("events of another kind: %+v, %v", events, err)
 	}
 }
@@ -75,10 +98,11 @@ func testUploadLease(t *testing.T, s *Site) {
 	ctx, other := t.Context(), s.another(t)
 	s.addUpload(t, "u", 10)
 	lease := func(db *sqldb.DB, holder string) (upload.Upload, error) {
-		return db.LeaseUpload(ctx, s.Agency.ID, "u", holder, s.Now().Add(time.Minute), s.Now())
+		return db.Log.LeaseUpload(ctx, s.Agency.ID, "u", holder, s.Now().Add(time.Minute), s.Now())
 	}
 	add := func(db *sqldb.DB, holder string, at, size int64) error {
-		return db.AddPart(ctx, "u", holder, upload.Part{Offset: at, Size: size, Key: fmt.Sprint(holder, at)}, s.Now().Add(time.Minute), s.Now().Add(2*forLong))
+		return db.Log.AddPart(ctx, "u", holder, upload.Part{Offset: at, Size: size, Key: fmt.Sprint(holder, at)},
+			s.Now().Add(time.Minute), s.Now().Add(2*forLong))
 	}
 	_, err := lease(s.DB, "a")
 	fatalIfErr(t, err)
@@ -96,27 +120,28 @@ func testUploadLease(t *testing.T, s *Site) {
 		t.Errorf("at %d", got.Offset)
 	}
 	wantErr(t, add(s.DB, "a", 5, 1), upload.ErrLost)
-	wantErr(t, s.DB.RenewUpload(ctx, "u", "a", s.Now().Add(time.Hour), s.Now()), upload.ErrLost)
-	fatalIfErr(t, s.DB.ReleaseUpload(ctx, "u", "a")) // of somebody else: nothing
+	wantErr(t, s.DB.Log.RenewUpload(ctx, "u", "a", s.Now().Add(time.Hour), s.Now()), upload.ErrLost)
+	fatalIfErr(t, s.DB.Log.ReleaseUpload(ctx, "u", "a")) // of somebody else: nothing
 	_, err = lease(s.DB, "a")
 	wantErr(t, err, upload.ErrBusy)
 	fatalIfErr(t, add(other, "b", 5, 5))
-	fatalIfErr(t, other.RenewUpload(ctx, "u", "b", s.Now().Add(time.Hour), s.Now()))
+	fatalIfErr(t, other.Log.RenewUpload(ctx, "u", "b", s.Now().Add(time.Hour), s.Now()))
 	s.Pass(2 * time.Minute)
 	_, err = lease(s.DB, "a")
 	wantErr(t, err, upload.ErrBusy)
-	fatalIfErr(t, other.ReleaseUpload(ctx, "u", "b"))
+	fatalIfErr(t, other.Log.ReleaseUpload(ctx, "u", "b"))
 	got, err = lease(s.DB, "a")
 	if fatalIfErr(t, err); got.Offset != 10 || got.ExpiresAt.Before(s.Now().Add(forLong)) {
 		t.Errorf("%+v", got) // parts keep an upload from expiring
 	}
-	parts, err := s.DB.UploadParts(ctx, "u")
-	if want := []upload.Part{{Size: 4, Key: "a0"}, {Offset: 4, Size: 1, Key: "a4"}, {Offset: 5, Size: 5, Key: "b5"}}; err != nil || !reflect.DeepEqual(parts, want) {
+	parts, err := s.DB.Log.UploadParts(ctx, "u")
+	if want := []upload.Part{{Size: 4, Key: "a0"}, {Offset: 4, Size: 1, Key: "a4"},
+		{Offset: 5, Size: 5, Key: "b5"}}; err != nil || !reflect.DeepEqual(parts, want) {
 		t.Errorf("%v %v, want %v", parts, err, want)
 	}
-	fatalIfErr(t, s.DB.DropUpload(ctx, s.Agency.ID, "u"))
+	fatalIfErr(t, s.DB.Log.DropUpload(ctx, s.Agency.ID, "u"))
 	wantErr(t, add(s.DB, "a", 10, 0), upload.ErrLost)
-	if parts, err := s.DB.UploadParts(ctx, "u"); err != nil || len(parts) != 0 {
+	if parts, err := s.DB.Log.UploadParts(ctx, "u"); err != nil || len(parts) != 0 {
 		t.Errorf("%v %v", parts, err)
 	}
 }
@@ -136,12 +161,12 @@ func testUploadRecord(t *testing.T, s *Site) {
 	wantCode(t, out[2].Err, notary.CodeConflict)
 	wantCode(t, out[3].Err, notary.CodeConflict) // the same request
 	wantReceived(t, s.DB, 2)
-	exist, err := s.DB.ExistingUploads(t.Context(), []string{"u"})
-	if fatalIfErr(t, err); exist["u"] {
-		t.Error("the upload is still there")
-	}
+	_, err := s.DB.Log.FindUpload(t.Context(), s.Agency.ID, "u")
+	wantErr(t, err, notary.ErrNotFound)
 	s.AddAgency(t, "other", s.World.NewAgency(prooftest.USCC("12420100MB1234567"), "甲局"))
-	fatalIfErr(t, s.DB.AddUpload(t.Context(), upload.Upload{ID: "theirs", AgencyID: "other", ExpiresAt: s.Now().Add(forLong)}, 1))
+	fatalIfErr(t,
+		s.DB.Log.AddUpload(t.Context(), upload.Upload{ID: "theirs", AgencyID: "other", ExpiresAt: s.Now().Add(forLong)},
+			nil, 1))
 	items[4].Upload = "theirs"
 	wantCode(t, mustReceive(t, s.DB, items[4])[0].Err, notary.CodeConflict)
 	wantReceived(t, s.DB, 2)
@@ -153,7 +178,8 @@ func testUploadLimit(t *testing.T, s *Site) {
 	dbs := []*sqldb.DB{s.DB, s.another(t)}
 	added := 0
 	for _, err := range together(callers, func(n int) error {
-		return dbs[n%2].AddUpload(t.Context(), upload.Upload{ID: fmt.Sprint("u", n), AgencyID: s.Agency.ID, Size: 1, ExpiresAt: s.Now().Add(forLong)}, most)
+		return dbs[n%2].Log.AddUpload(t.Context(), upload.Upload{ID: fmt.Sprint("u", n), AgencyID: s.Agency.ID, Size: 1,
+			ExpiresAt: s.Now().Add(forLong)}, nil, most)
 	}) {
 		if err == nil {
 			added++
@@ -165,5 +191,9 @@ func testUploadLimit(t *testing.T, s *Site) {
 		t.Errorf("%d uploads, at most %d", added, most)
 	}
 	s.Pass(2 * forLong)
-	fatalIfErr(t, s.DB.AddUpload(t.Context(), upload.Upload{ID: "new", AgencyID: s.Agency.ID, ExpiresAt: s.Now().Add(forLong)}, 1)) // those that expired do not count
+	// those that expired do not count
+	fatalIfErr(t,
+		s.DB.Log.AddUpload(t.Context(), upload.Upload{ID: "new", AgencyID: s.Agency.ID,
+			ExpiresAt: s.Now().Add(forLong)},
+			nil, 1))
 }

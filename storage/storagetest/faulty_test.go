@@ -24,7 +24,9 @@ var writeAll = map[storagetest.Op]func(ctx context.Context, s storagetest.Store)
 		_, err := s.Create(ctx, "w", strings.NewReader("new"), -1)
 		return err
 	},
-	storagetest.OpPutOnce: func(ctx context.Context, s storagetest.Store) error { return s.PutOnce(ctx, "w", []byte("new")) },
+	storagetest.OpPutOnce: func(ctx context.Context, s storagetest.Store) error {
+		return s.PutOnce(ctx, "w", []byte("new"))
+	},
 	storagetest.OpPutOnceAll: func(ctx context.Context, s storagetest.Store) error {
 		return s.PutOnceAll(ctx, map[string][]byte{"v": []byte("new"), "w": []byte("new")})
 	},
@@ -36,7 +38,8 @@ var writeAll = map[storagetest.Op]func(ctx context.Context, s storagetest.Store)
 
 func keysOf(t *testing.T, s storagetest.Store) (keys []string) {
 	t.Helper()
-	if err := s.List(t.Context(), "", func(o notary.Object) error { keys = append(keys, o.Key); return nil }); err != nil {
+	if err := s.List(t.Context(), "",
+		func(o notary.Object) error { keys = append(keys, o.Key); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return keys
@@ -82,7 +85,8 @@ func TestFaultyCallsAndPrefix(t *testing.T) {
 		key  string
 		want error
 	}{
-		{"tile/1", notary.ErrObjectNotFound}, {"doc/1", notary.ErrObjectNotFound}, {"tile/2", gone}, {"tile/3", notary.ErrObjectNotFound},
+		{"tile/1", notary.ErrObjectNotFound}, {"doc/1", notary.ErrObjectNotFound}, {"tile/2", gone},
+		{"tile/3", notary.ErrObjectNotFound},
 	} {
 		if _, err := f.Get(t.Context(), c.key, 1); !errors.Is(err, c.want) {
 			t.Errorf("call %d: got %v, want %v", n, err, c.want)

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/anchor"
-	"stele/notary/archive"
-	"stele/notary/batchlog"
-	"stele/notary/checkpoint"
-	"stele/notary/intake"
-	"stele/notary/statement"
+	"stele/notary/issue/archive"
+	"stele/notary/log/anchor"
+	"stele/notary/log/batchlog"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
+	"stele/notary/register/intake"
 	"stele/storage/sqldb"
 )
 
@@ -27,7 +27,7 @@ const (
 	OpReserveNumbers Op = "ReserveNumbers"
 	OpFindIdempotent Op = "FindIdempotent"
 	OpFindRecord     Op = "FindRecord"
-	OpExisting       Op = "ExistingRecords"
+	OpKept           Op = "KeptObjects"
 	OpHead           Op = "Head"
 	OpEntries        Op = "Entries"
 	OpAdvance        Op = "Advance"
@@ -37,17 +37,17 @@ const (
 	OpEvidence       Op = "Evidence"
 )
 
-// FaultyDB wraps a database and makes calls fail as told; what is not named above passes.
+// FaultyDB wraps the log's part of a database and makes calls fail as told; what is not named above passes.
 // A call that is told to fail after it was done answers [notary.ErrUnknownOutcome] where
 // the fault names no other error, as the database itself does. Prefixes of faults are not
 // looked at. It is safe for concurrent use.
 type FaultyDB struct {
-	*sqldb.DB
+	*sqldb.Log
 	faults *Faulty
 }
 
 // NewFaultyDB wraps db. Nothing fails before Inject.
-func NewFaultyDB(db *sqldb.DB) *FaultyDB { return &FaultyDB{DB: db, faults: NewFaulty(nil)} }
+func NewFaultyDB(db *sqldb.DB) *FaultyDB { return &FaultyDB{Log: db.Log, faults: NewFaulty(nil)} }
 
 // Inject is [Faulty.Inject].
 func (f *FaultyDB) Inject(fault Fault) *Injected {
@@ -82,65 +82,72 @@ func faultyErr(ctx context.Context, f *FaultyDB, op Op, do func() error) error {
 
 // Receive implements intake.Store.
 func (f *FaultyDB) Receive(ctx context.Context, batch []*intake.Item) ([]intake.Outcome, error) {
-	return faulty(ctx, f, OpReceive, func() ([]intake.Outcome, error) { return f.DB.Receive(ctx, batch) })
+	return faulty(ctx, f, OpReceive, func() ([]intake.Outcome, error) { return f.Log.Receive(ctx, batch) })
 }
 
 // NoteKeyUse implements intake.Store.
 func (f *FaultyDB) NoteKeyUse(ctx context.Context, u intake.KeyUse) error {
-	return faultyErr(ctx, f, OpNoteKeyUse, func() error { return f.DB.NoteKeyUse(ctx, u) })
+	return faultyErr(ctx, f, OpNoteKeyUse, func() error { return f.Log.NoteKeyUse(ctx, u) })
 }
 
 // ReserveNumbers implements intake.Store.
 func (f *FaultyDB) ReserveNumbers(ctx context.Context, region string, year, n int) (uint64, error) {
-	return faulty(ctx, f, OpReserveNumbers, func() (uint64, error) { return f.DB.ReserveNumbers(ctx, region, year, n) })
+	return faulty(ctx, f, OpReserveNumbers,
+		func() (uint64, error) { return f.Log.ReserveNumbers(ctx, region, year, n) })
 }
 
 // FindIdempotent implements intake.Store.
-func (f *FaultyDB) FindIdempotent(ctx context.Context, agencyID string, keys ...string) (map[string]intake.Prior, error) {
-	return faulty(ctx, f, OpFindIdempotent, func() (map[string]intake.Prior, error) { return f.DB.FindIdempotent(ctx, agencyID, keys...) })
+func (f *FaultyDB) FindIdempotent(ctx context.Context, agencyID string, keys ...string) (map[string]intake.Prior,
+	error) {
+	return faulty(ctx, f, OpFindIdempotent, func() (map[string]intake.Prior, error) {
+		return f.Log.FindIdempotent(ctx, agencyID, keys...)
+	})
 }
 
 // FindRecord implements intake.Store.
 func (f *FaultyDB) FindRecord(ctx context.Context, agencyID, idOrNumber string) (notary.Record, error) {
-	return faulty(ctx, f, OpFindRecord, func() (notary.Record, error) { return f.DB.FindRecord(ctx, agencyID, idOrNumber) })
+	return faulty(ctx, f, OpFindRecord,
+		func() (notary.Record, error) { return f.Log.FindRecord(ctx, agencyID, idOrNumber) })
 }
 
-// ExistingRecords implements intake.Rows.
-func (f *FaultyDB) ExistingRecords(ctx context.Context, ids []string) (map[string]bool, error) {
-	return faulty(ctx, f, OpExisting, func() (map[string]bool, error) { return f.DB.ExistingRecords(ctx, ids) })
+// KeptObjects implements staging.Rows.
+func (f *FaultyDB) KeptObjects(ctx context.Context, keys []string) (map[string]bool, error) {
+	return faulty(ctx, f, OpKept, func() (map[string]bool, error) { return f.Log.KeptObjects(ctx, keys) })
 }
 
 // Head implements batchlog.Store.
 func (f *FaultyDB) Head(ctx context.Context) (batchlog.Head, error) {
-	return faulty(ctx, f, OpHead, func() (batchlog.Head, error) { return f.DB.Head(ctx) })
+	return faulty(ctx, f, OpHead, func() (batchlog.Head, error) { return f.Log.Head(ctx) })
 }
 
 // Entries implements batchlog.Store.
 func (f *FaultyDB) Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error) {
-	return faulty(ctx, f, OpEntries, func() ([]statement.Entry, error) { return f.DB.Entries(ctx, first, end) })
+	return faulty(ctx, f, OpEntries, func() ([]statement.Entry, error) { return f.Log.Entries(ctx, first, end) })
 }
 
 // Advance implements batchlog.Store.
 func (f *FaultyDB) Advance(ctx context.Context, from batchlog.Head, to checkpoint.Checkpoint, note []byte) error {
-	return faultyErr(ctx, f, OpAdvance, func() error { return f.DB.Advance(ctx, from, to, note) })
+	return faultyErr(ctx, f, OpAdvance, func() error { return f.Log.Advance(ctx, from, to, note) })
 }
 
 // Lease implements batchlog.Store.
 func (f *FaultyDB) Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error) {
-	return faulty(ctx, f, OpLease, func() (bool, error) { return f.DB.Lease(ctx, name, holder, ttl) })
+	return faulty(ctx, f, OpLease, func() (bool, error) { return f.Log.Lease(ctx, name, holder, ttl) })
 }
 
 // Evidence implements archive.Store.
 func (f *FaultyDB) Evidence(ctx context.Context, index, least uint64) (archive.Stored, error) {
-	return faulty(ctx, f, OpEvidence, func() (archive.Stored, error) { return f.DB.Evidence(ctx, index, least) })
+	return faulty(ctx, f, OpEvidence, func() (archive.Stored, error) { return f.Log.Evidence(ctx, index, least) })
 }
 
 // AnchorState implements anchor.Store.
 func (f *FaultyDB) AnchorState(ctx context.Context, target string) (anchor.State, error) {
-	return faulty(ctx, f, OpAnchorState, func() (anchor.State, error) { return f.DB.AnchorState(ctx, target) })
+	return faulty(ctx, f, OpAnchorState, func() (anchor.State, error) { return f.Log.AnchorState(ctx, target) })
 }
 
 // SaveEvidence implements anchor.Store.
-func (f *FaultyDB) SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage, required []string) error {
-	return faultyErr(ctx, f, OpSaveEvidence, func() error { return f.DB.SaveEvidence(ctx, target, size, evidence, required) })
+func (f *FaultyDB) SaveEvidence(ctx context.Context, target string, size uint64, evidence json.RawMessage,
+	required []string) error {
+	return faultyErr(ctx, f, OpSaveEvidence,
+		func() error { return f.Log.SaveEvidence(ctx, target, size, evidence, required) })
 }

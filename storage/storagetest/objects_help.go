@@ -136,7 +136,8 @@ func wantObject(t *testing.T, s Store, key, version string, want []byte) {
 	if string(got) != string(want) {
 		t.Errorf("%s holds %.40q, want %.40q", key, got, want)
 	}
-	if object.Key != key || object.Size != int64(len(want)) || object.ModTime.IsZero() || version != "" && object.Version != version {
+	if object.Key != key || object.Size != int64(len(want)) || object.ModTime.IsZero() || version != "" &&
+		object.Version != version {
 		t.Errorf("opened %+v, want key %s, version %q and %d bytes", object, key, version, len(want))
 	}
 	whole, err := s.Get(t.Context(), key, int64(len(want)))

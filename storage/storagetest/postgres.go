@@ -21,6 +21,8 @@ import (
 	"testing"
 
 	_ "github.com/lib/pq" // the driver that creates databases
+
+	"stele/storage/storagetest/freeport"
 )
 
 // Postgres is a PostgreSQL server of its own on the loopback interface. Its methods are
@@ -46,6 +48,7 @@ var (
 // installed fails the test: nothing is skipped.
 func StartPostgres(t testing.TB) (dsn string) {
 	t.Helper()
+	needsServer(t)
 	p, err := sharedPostgres()
 	fatalIfErr(t, err)
 	return p.Database(t)
@@ -55,6 +58,7 @@ func StartPostgres(t testing.TB) (dsn string) {
 // would measure nothing without.
 func StartDurablePostgres(t testing.TB) (dsn string) {
 	t.Helper()
+	needsServer(t)
 	p, err := sharedPostgresSync()
 	fatalIfErr(t, err)
 	return p.Database(t)
@@ -64,6 +68,7 @@ func StartDurablePostgres(t testing.TB) (dsn string) {
 // kill and start again.
 func NewPostgres(t testing.TB) *Postgres {
 	t.Helper()
+	needsServer(t)
 	p, err := newPostgres(true)
 	fatalIfErr(t, err)
 	t.Cleanup(func() {
@@ -119,12 +124,13 @@ func (p *Postgres) Standby(t testing.TB) *Postgres {
 	s := &Postgres{bin: p.bin, dir: dir, password: p.password, durable: p.durable}
 	s.attr, err = postgresAccount(dir)
 	fatalIfErr(t, err)
-	copied := s.command("pg_basebackup", "-D", filepath.Join(dir, "data"), "-d", p.dsn("postgres"), "-R", "-X", "stream",
+	copied := s.command("pg_basebackup", "-D", filepath.Join(dir, "data"), "-d", p.dsn("postgres"), "-R", "-X",
+		"stream",
 		"-c", "fast", "--no-sync")
 	if out, err := copied.CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
-	s.port, err = freePort()
+	s.port, err = freeport.Get()
 	fatalIfErr(t, err)
 	fatalIfErr(t, s.start())
 	t.Cleanup(func() {
@@ -197,7 +203,7 @@ func newPostgres(durable bool) (*Postgres, error) {
 		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
-		if p.port, err = freePort(); err != nil {
+		if p.port, err = freeport.Get(); err != nil {
 			return nil, err
 		}
 		if err = p.start(); err == nil || !errors.Is(err, errExited) || attempt == 3 {
@@ -228,7 +234,7 @@ func (p *Postgres) initCluster() error {
 // start starts the server and waits until it answers.
 func (p *Postgres) start() error {
 	args := []string{"-D", filepath.Join(p.dir, "data"), "-p", strconv.Itoa(p.port), "-k", p.dir,
-		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=64MB"}
+		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=500", "-c", "shared_buffers=64MB"}
 	if !p.durable {
 		args = append(args, "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 	}
@@ -287,7 +293,8 @@ func postgresBin() (string, error) {
 			n, _ := strconv.Atoi(strings.Split(path, "/")[4])
 			return n
 		}
-		return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(version(a), version(b)) })), nil
+		return filepath.Dir(
+			slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(version(a), version(b)) })), nil
 	}
 	path, err := exec.LookPath("initdb")
 	if err != nil {

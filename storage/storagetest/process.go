@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -75,6 +72,14 @@ func startProcess(cmd *exec.Cmd, onParentDeath syscall.Signal, launch Launch) (*
 	return p, nil
 }
 
+// needsServer skips a test that starts a server in the quick tier (go test -short): it says so by name.
+func needsServer(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: no servers are started")
+	}
+}
+
 // errExited: the server ended while it was waited for, most often because another
 // program took its port meanwhile.
 var errExited = errors.New("the server has exited")
@@ -103,12 +108,10 @@ func (p *process) waitReady(ready func() error) error {
 // stop sends sig and waits for the end.
 func (p *process) stop(sig syscall.Signal) error {
 	p.cmd.Process.Signal(sig)
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
 	select {
 	case <-p.exited:
 		return nil
-	case <-limit.C:
+	case <-time.After(stopLimit):
 		p.cmd.Process.Kill()
 		<-p.exited
 		return fmt.Errorf("still there %v after %v, killed\n%s", stopLimit, sig, p.output)
@@ -137,21 +140,6 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.buf.String()
-}
-
-// freePort returns a port of the loopback interface that nobody listens on. It lies below
-// the range that the kernel gives to outgoing connections, so that one which a stopped
-// server comes back to is not taken by some client meanwhile.
-func freePort() (int, error) {
-	const low, high = 20000, 32000
-	for range 200 {
-		port := low + rand.IntN(high-low)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, fmt.Errorf("no free port between %d and %d on 127.0.0.1", low, high)
 }
 
 // serverDir makes a folder for a server. It is removed when the test binary ends, even by

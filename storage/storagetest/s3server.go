@@ -18,6 +18,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"stele/storage/storagetest/freeport"
 )
 
 // S3Server is a kind of S3 server that Stele is tested with.
@@ -41,7 +43,8 @@ var miniO = kind(S3Server{Name: "MinIO", program: "minio", health: "/minio/healt
 		return []string{"server", "--quiet", "--address", address, filepath.Join(dir, "data")}
 	},
 	env: func(user, secret string) []string {
-		return []string{"MINIO_ROOT_USER=" + user, "MINIO_ROOT_PASSWORD=" + secret, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
+		return []string{"MINIO_ROOT_USER=" + user, "MINIO_ROOT_PASSWORD=" + secret, "MINIO_BROWSER=off",
+			"MINIO_UPDATE=off",
 			"MINIO_CALLHOME_ENABLE=off"}
 	}})
 
@@ -76,6 +79,7 @@ func (k *S3Server) Locked(t testing.TB) Bucket { return k.bucket(t, true) }
 
 func (k *S3Server) bucket(t testing.TB, locked bool) Bucket {
 	t.Helper()
+	needsServer(t)
 	p, err := k.shared()
 	fatalIfErr(t, err)
 	return p.Bucket(t, locked)
@@ -84,6 +88,7 @@ func (k *S3Server) bucket(t testing.TB, locked bool) Bucket {
 // Over starts a server for this test alone, with its data in a folder.
 func (k *S3Server) Over(t testing.TB, dir string) *S3Process {
 	t.Helper()
+	needsServer(t)
 	p, err := k.launch(dir)
 	fatalIfErr(t, err)
 	t.Cleanup(func() { p.process.stop(syscall.SIGKILL) })
@@ -130,7 +135,8 @@ func (p *S3Process) Bucket(t testing.TB, locked bool) Bucket {
 	fatalIfErr(t, err)
 	b := Bucket{Endpoint: p.address, Region: "us-east-1", AccessKey: p.user, SecretKey: p.secret,
 		Name: fmt.Sprintf("bucket-%d", p.bucketsSoFar.Add(1))}
-	fatalIfErr(t, client.MakeBucket(context.WithoutCancel(t.Context()), b.Name, minio.MakeBucketOptions{ObjectLocking: locked}))
+	fatalIfErr(t, client.MakeBucket(context.WithoutCancel(t.Context()), b.Name,
+		minio.MakeBucketOptions{ObjectLocking: locked}))
 	return b
 }
 
@@ -172,7 +178,7 @@ func (k *S3Server) launch(dir string) (*S3Process, error) {
 	}
 	p := &S3Process{kind: k, program: program, dir: dir, user: "stele", secret: rand.Text()}
 	for attempt := 0; ; attempt++ {
-		port, err := freePort()
+		port, err := freeport.Get()
 		if err != nil {
 			return nil, err
 		}

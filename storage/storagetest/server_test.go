@@ -40,7 +40,8 @@ func TestPostgresFreshDatabases(t *testing.T) {
 
 func TestPostgresDurable(t *testing.T) {
 	var fsync string
-	if err := mustOpenDB(t, storagetest.StartDurablePostgres(t)).QueryRow("SHOW fsync").Scan(&fsync); err != nil || fsync != "on" {
+	if err := mustOpenDB(t, storagetest.StartDurablePostgres(t)).QueryRow("SHOW fsync").Scan(&fsync); err != nil ||
+		fsync != "on" {
 		t.Fatalf("fsync %q, %v", fsync, err)
 	}
 }

@@ -11,12 +11,13 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/batchlog"
-	"stele/notary/checkpoint"
-	"stele/notary/fsck"
-	"stele/notary/intake"
+	"stele/notary/log/batchlog"
+	"stele/notary/log/fsck"
+	"stele/notary/proof/checkpoint"
 	"stele/notary/proof/prooftest"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
+	"stele/notary/register/intake"
 	"stele/storage/sqldb"
 )
 
@@ -57,19 +58,23 @@ func NewSiteOn(t testing.TB, url string, objects Store) *Site {
 	head, err := batchlog.FirstCheckpoint(s.LogKey)
 	fatalIfErr(t, err)
 	fatalIfErr(t, s.Objects.PutOnce(t.Context(), batchlog.CheckpointKey, head.Note))
-	fatalIfErr(t, s.DB.InitInstance(t.Context(), sqldb.Instance{ID: "site", Chain: w.Chain.Genesis.Hash().String()}, head))
+	fatalIfErr(t, s.DB.Log.InitInstance(t.Context(), sqldb.Instance{ID: "site", Chain: w.Chain.Genesis.Hash().String()},
+		head))
 	s.Agency, s.Signer = s.AddAgency(t, "agency", w.Agency)
 	s.KeyUse = "use"
-	fatalIfErr(t, s.DB.NoteKeyUse(t.Context(), intake.KeyUse{ID: s.KeyUse, AgencyID: s.Agency.ID, Certificate: s.Signer.Certificate, Purpose: "statement", Count: 1, At: s.Now()}))
+	fatalIfErr(t, s.DB.Log.NoteKeyUse(t.Context(), intake.KeyUse{ID: s.KeyUse, AgencyID: s.Agency.ID,
+		Certificate: s.Signer.Certificate, Purpose: "statement", Count: 1, At: s.Now()}))
 	return s
 }
 
 // AddAgency adds an agency of the world to the database.
 func (s *Site) AddAgency(t testing.TB, id string, a prooftest.Agency) (notary.Agency, *intake.Signer) {
 	t.Helper()
-	row := notary.Agency{ID: id, Code: a.Code, Name: a.Name, Region: "420100", CreatedAt: s.Now(), State: notary.AgencyActive}
-	fatalIfErr(t, s.DB.AddAgency(t.Context(), row, a.Certificates, nil))
-	s.signers[id] = &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region, Certificate: sm.Sum(a.Certificates[0]), Key: a.Key.PrivateKey.Public(), Sign: a.Key.PrivateKey.Sign}
+	row := notary.Agency{ID: id, Code: a.Code, Name: a.Name, Region: "420100", CreatedAt: s.Now(),
+		State: notary.AgencyActive}
+	fatalIfErr(t, s.DB.Log.AddAgency(t.Context(), row, a.Certificates, nil))
+	s.signers[id] = &intake.Signer{AgencyID: id, Agency: a.Agency, Region: row.Region,
+		Certificate: sm.Sum(a.Certificates[0]), Key: a.Key.PrivateKey.Public(), Sign: a.Key.PrivateKey.Sign}
 	return row, s.signers[id]
 }
 
@@ -119,9 +124,11 @@ func (s *Site) newItem(t testing.TB, i int) intake.Item {
 	fatalIfErr(t, err)
 	at := s.World.Now.Add(time.Duration(i) * time.Millisecond)
 	salt := sm.Sum(fmt.Appendf(nil, "salt %d", i))
-	rec := notary.Record{ID: fmt.Sprintf("record-%d", i), AgencyID: "agency", Number: number, Code: "0123ABCD", SM3: sm.Sum(fmt.Appendf(nil, "document %d", i)),
-		Size: uint64(i), MediaType: "application/pdf", Class: "general", IssuedAt: at, ReceivedAt: at, Standing: notary.Valid,
-		Fields: []notary.Field{{Name: "title", Salt: salt[:statement.SaltSize], Value: fmt.Sprintf("文书 %d", i)}}}
+	rec := notary.Record{ID: fmt.Sprintf("record-%d", i), AgencyID: "agency", Number: number, Code: "0123ABCD",
+		SM3:  sm.Sum(fmt.Appendf(nil, "document %d", i)),
+		Size: uint64(i), MediaType: "application/pdf", Class: "general", IssuedAt: at, ReceivedAt: at,
+		Standing: notary.Valid,
+		Fields:   []notary.Field{{Name: "title", Salt: salt[:statement.SaltSize], Value: fmt.Sprintf("文书 %d", i)}}}
 	return s.Sign(t, rec, statement.Statement{Action: statement.Issue})
 }
 
@@ -133,7 +140,8 @@ func (s *Site) Sign(t testing.TB, rec notary.Record, st statement.Statement) int
 		st.Document = statement.Document{SM3: rec.SM3, Size: rec.Size, MediaType: rec.MediaType}
 		st.Class, st.Supersedes, st.IssuedAt = rec.Class, rec.Supersedes, rec.IssuedAt
 		for _, f := range rec.Fields {
-			st.Fields = append(st.Fields, statement.Field{Name: f.Name, Commitment: statement.Commitment(f.Salt, f.Name, f.Value)})
+			st.Fields = append(st.Fields, statement.Field{Name: f.Name, Commitment: statement.Commitment(f.Salt, f.Name,
+				f.Value)})
 		}
 	}
 	encoded, err := st.Encode()
@@ -173,7 +181,7 @@ func (s *Site) Receive(t testing.TB, n int) []notary.Record {
 // ReceiveItems receives items that must all be accepted.
 func (s *Site) ReceiveItems(t testing.TB, items ...*intake.Item) []notary.Record {
 	t.Helper()
-	out, err := s.DB.Receive(t.Context(), items)
+	out, err := s.DB.Log.Receive(t.Context(), items)
 	fatalIfErr(t, err)
 	recs := make([]notary.Record, len(items))
 	for i, o := range out {
@@ -204,8 +212,8 @@ func (s *Site) Sequence(t testing.TB) batchlog.Head {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	fatalIfErr(t, s.Log(s.DB, s.Objects, batchlog.Options{}).Run(ctx))
-	head, err := s.DB.Head(t.Context())
+	fatalIfErr(t, s.Log(s.DB.Log, s.Objects, batchlog.Options{}).Run(ctx))
+	head, err := s.DB.Log.Head(t.Context())
 	fatalIfErr(t, err)
 	if head.Size != head.Received {
 		t.Fatalf("%d of %d entries were logged", head.Size, head.Received)
@@ -213,22 +221,42 @@ func (s *Site) Sequence(t testing.TB) batchlog.Head {
 	return head
 }
 
+// Status enters a status statement, as the server that sequences does, and returns its index.
+func (s *Site) Status(t testing.TB) uint64 {
+	t.Helper()
+	head, err := s.DB.Log.Head(t.Context())
+	fatalIfErr(t, err)
+	index, err := s.DB.Log.AppendStatus(t.Context(), 0, head.Received, head.Fence,
+		func(all []statement.Entry) (statement.Entry, map[string]status.Tally, error) {
+			var state status.State
+			for _, e := range all {
+				state.Add(e.Statement, e.LeafHash())
+			}
+			text, err := state.Snapshot().Statement(s.World.Origin()).Encode()
+			fatalIfErr(t, err)
+			sig, err := s.LogKey.Sign(text)
+			return status.Entry(text, sig, signednote.FormatKey(s.LogKey.Name(), s.LogKey.Key())), state.Changed(), err
+		})
+	fatalIfErr(t, err)
+	return index
+}
+
 // Anchor commits the log's newest checkpoint on the world's chain and stores the evidence.
 func (s *Site) Anchor(t testing.TB) checkpoint.Checkpoint {
 	t.Helper()
-	head, err := s.DB.Head(t.Context())
+	head, err := s.DB.Log.Head(t.Context())
 	fatalIfErr(t, err)
 	c, err := checkpoint.ParseUnsafe(head.Note)
 	fatalIfErr(t, err)
 	evidence := prooftest.Encode(s.World.Chain.Evidence(s.Now(), []checkpoint.Checkpoint{c}, 0))
-	fatalIfErr(t, s.DB.SaveEvidence(t.Context(), "stele/egov/v1", c.Size, evidence, []string{"stele/egov/v1"}))
+	fatalIfErr(t, s.DB.Log.SaveEvidence(t.Context(), "stele/egov/v1", c.Size, evidence, []string{"stele/egov/v1"}))
 	return c
 }
 
 // Fsck checks everything the site holds.
 func (s *Site) Fsck(t testing.TB) *fsck.Result {
 	t.Helper()
-	res, err := fsck.Check(t.Context(), s.DB, s.DB, s.Objects, s.World.Trust(), fsck.Options{})
+	res, err := fsck.Check(t.Context(), s.DB.Log, s.Objects, s.World.Trust(), fsck.Options{})
 	fatalIfErr(t, err)
 	return res
 }

@@ -35,5 +35,6 @@ func NewS3(t testing.TB) Store {
 // Config is how the adapter reaches the bucket, with the smallest part size: documents of
 // several parts need not be large.
 func (b Bucket) Config() s3.Config {
-	return s3.Config{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Name, AccessKey: b.AccessKey, SecretKey: b.SecretKey, PartSize: 5 << 20}
+	return s3.Config{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Name, AccessKey: b.AccessKey,
+		SecretKey: b.SecretKey, PartSize: 5 << 20}
 }

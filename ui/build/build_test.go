@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"stele/ui/fill"
 )
 
 // TestSameSourcesSameBytes builds everything once more, with other settings of the
@@ -29,13 +31,17 @@ func TestSameSourcesSameBytes(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, name := range []string{loaderFile, verifierFile + ".gz", verifierFile + ".br", scanFile + ".gz", scanFile + ".br", pageFile + ".gz"} {
+	for _, name := range []string{loaderFile, verifierFile + ".gz", verifierFile + ".br", scanFile + ".gz",
+		scanFile + ".br", pageFile + ".gz"} {
 		a, err := os.ReadFile(filepath.Join(first, name))
-		fatalIfErr(t, err)
+		if err != nil {
+			t.Fatalf("%v; run: make generate", err)
+		}
 		b, err := os.ReadFile(filepath.Join(second, name))
 		fatalIfErr(t, err)
 		if !bytes.Equal(a, b) {
-			t.Errorf("%s differs from what is embedded: run make generate; if it still does, it differs from one build to the next", name)
+			t.Errorf("%s differs from what is embedded: run make generate; if it still does, it differs from one "+
+				"build to the next", name)
 		}
 	}
 	for _, name := range []string{verifierFile, scanFile} {
@@ -46,7 +52,13 @@ func TestSameSourcesSameBytes(t *testing.T) {
 			}
 		}
 	}
-	demandSelfContained(t, unpacked(t, filepath.Join(first, pageFile+".gz")))
+	verifier, err := os.ReadFile(filepath.Join(first, verifierFile+".gz"))
+	fatalIfErr(t, err)
+	page, ok := fill.WithVerifier([]byte(unpacked(t, filepath.Join(first, pageFile+".gz"))), verifier)
+	if !ok {
+		t.Error("the page has no place for the verifier")
+	}
+	demandSelfContained(t, string(page))
 }
 
 func unpacked(t *testing.T, name string) string {
@@ -65,7 +77,8 @@ func unpacked(t *testing.T, name string) string {
 // and no address of the service.
 func demandSelfContained(t *testing.T, page string) {
 	t.Helper()
-	for _, bad := range []string{"/api/v1", "/static/", "sourceMappingURL", "EventSource(", "XMLHttpRequest", "sendBeacon"} {
+	for _, bad := range []string{"/api/v1", "/static/", "sourceMappingURL", "EventSource(", "XMLHttpRequest",
+		"sendBeacon"} {
 		if strings.Contains(page, bad) {
 			t.Errorf("the page holds %q", bad)
 		}
@@ -76,10 +89,13 @@ func demandSelfContained(t *testing.T, page string) {
 }
 
 func TestInlineTextsStayInside(t *testing.T) {
-	for text, fine := range map[string]bool{"a < b": true, `"<\/script>"`: true, "x</SCRIPT >": false, "<!-- x": false} {
-		if err := endsElement(text, "</script"); (err == nil) != fine {
-			t.Errorf("%s: %v", text, err)
-		}
+	for text, fine := range map[string]bool{"a < b": true, `"<\/script>"`: true, "x</SCRIPT >": false,
+		"<!-- x": false} {
+		t.Run(text, func(t *testing.T) {
+			if err := endsElement(text, "</script"); (err == nil) != fine {
+				t.Errorf("%s: %v", text, err)
+			}
+		})
 	}
 }
 

@@ -26,8 +26,10 @@ import (
 func pack(out, name string, data []byte) error {
 	sum := sha256.Sum256(data)
 	digest := []byte(hex.EncodeToString(sum[:]) + "\n")
-	mark, gzName, brName := filepath.Join(out, "."+name+".sha256"), filepath.Join(out, name+".gz"), filepath.Join(out, name+".br")
-	if known, err := os.ReadFile(mark); err != nil || !bytes.Equal(known, digest) || !exists(gzName) || !exists(brName) {
+	mark, gzName, brName := filepath.Join(out, "."+name+".sha256"), filepath.Join(out, name+".gz"),
+		filepath.Join(out, name+".br")
+	if known, err := os.ReadFile(mark); err != nil || !bytes.Equal(known, digest) || !exists(gzName) ||
+		!exists(brName) {
 		for _, old := range []string{mark, brName} {
 			if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err

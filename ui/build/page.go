@@ -13,9 +13,12 @@ import (
 	"text/template"
 
 	"github.com/evanw/esbuild/pkg/api"
+
+	"stele/ui/fill"
 )
 
-// offlinePage makes verify.html: page, styles, scripts, texts and verifier in one file. The
+// offlinePage makes verify.html: page, styles, scripts, texts and verifier in one file; what is kept has
+// a mark in the place of the verifier, which the program has besides. The
 // scripts are the modules of the public page, put together and left readable; what they need
 // beside each other is inside them, so that the hash in the page's policy covers all of it.
 func offlinePage(ui, gen string) error {
@@ -31,16 +34,26 @@ func offlinePage(ui, gen string) error {
 	if err != nil {
 		return err
 	}
-	page, err := template.ParseFiles(filepath.Join(ui, "build", "verify.html.tmpl"), filepath.Join(ui, "templates", "part_icons.html"))
+	page, err := template.ParseFiles(filepath.Join(ui, "build", "verify.html.tmpl"),
+		filepath.Join(ui, "templates", "part_icons.html"))
 	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
-	err = page.Execute(&b, map[string]string{"Icon": base64.StdEncoding.EncodeToString(icon), "Styles": styles, "StylesHash": cspHash(styles), "Script": script, "ScriptHash": cspHash(script)})
+	err = page.Execute(&b, map[string]string{"Icon": base64.StdEncoding.EncodeToString(icon), "Styles": styles,
+		"StylesHash": cspHash(styles), "Script": script, "ScriptHash": cspHash(script)})
 	if err != nil {
 		return err
 	}
-	return compress(filepath.Join(gen, pageFile+".gz"), b.Bytes(), gzipBest)
+	verifier, err := os.ReadFile(filepath.Join(gen, verifierFile+".gz"))
+	if err != nil {
+		return err
+	}
+	data, ok := fill.WithoutVerifier(b.Bytes(), verifier)
+	if !ok {
+		return errors.New("the verifier is not in the page, or not once")
+	}
+	return compress(filepath.Join(gen, pageFile+".gz"), data, gzipBest)
 }
 
 // cspHash names the text of an inline element in a Content-Security-Policy (level 3, section
@@ -83,15 +96,19 @@ func offlineScript(ui, gen string) (string, error) {
 		return "", err
 	}
 	js := filepath.Join(ui, "static", "js")
-	worker, err := bundle(ui, api.BuildOptions{Stdin: &api.StdinOptions{Contents: "import 'built:loader';\nimport './worker.js';\n", ResolveDir: js},
-		Plugins: []api.Plugin{built(map[string]part{"built:loader": {file: filepath.Join(gen, loaderFile), loader: api.LoaderJS}})}})
+	worker, err := bundle(ui,
+		api.BuildOptions{Stdin: &api.StdinOptions{Contents: "import 'built:loader';\nimport './worker.js';\n",
+			ResolveDir: js},
+			Plugins: []api.Plugin{
+				built(map[string]part{"built:loader": {file: filepath.Join(gen, loaderFile), loader: api.LoaderJS}})}})
 	if err != nil {
 		return "", err
 	}
-	return bundle(ui, api.BuildOptions{EntryPoints: []string{filepath.Join(js, "offline.js")}, Plugins: []api.Plugin{built(map[string]part{
-		"built:worker":   {text: worker, loader: api.LoaderText},
-		"built:verifier": {text: string(wasm), loader: api.LoaderBinary},
-	})}})
+	return bundle(ui, api.BuildOptions{EntryPoints: []string{filepath.Join(js, "offline.js")},
+		Plugins: []api.Plugin{built(map[string]part{
+			"built:worker":   {text: worker, loader: api.LoaderText},
+			"built:verifier": {text: string(wasm), loader: api.LoaderBinary},
+		})}})
 }
 
 // part is what a name that begins with "built:" means to a script: a text, or a file.
@@ -126,7 +143,8 @@ func built(parts map[string]part) api.Plugin {
 // bundle makes one script of modules. Paths in its comments are relative to ui, so that the
 // place of the working copy does not show.
 func bundle(ui string, o api.BuildOptions) (string, error) {
-	o.Bundle, o.Format, o.Charset, o.AbsWorkingDir, o.LogLevel = true, api.FormatIIFE, api.CharsetUTF8, ui, api.LogLevelWarning
+	o.Bundle, o.Format, o.Charset, o.AbsWorkingDir, o.LogLevel = true, api.FormatIIFE, api.CharsetUTF8, ui,
+		api.LogLevelWarning
 	result := api.Build(o)
 	if len(result.Errors) > 0 || len(result.OutputFiles) != 1 {
 		return "", fmt.Errorf("the scripts cannot be put together: %d errors", len(result.Errors))

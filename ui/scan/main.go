@@ -25,7 +25,8 @@ func main() {
 }
 
 func read(_ js.Value, args []js.Value) any {
-	if len(args) != 3 || !args[0].InstanceOf(js.Global().Get("Uint8ClampedArray")) || args[1].Type() != js.TypeNumber || args[2].Type() != js.TypeNumber {
+	if len(args) != 3 || !args[0].InstanceOf(js.Global().Get("Uint8ClampedArray")) || args[1].Type() != js.TypeNumber ||
+		args[2].Type() != js.TypeNumber {
 		return ""
 	}
 	n := args[0].Length()

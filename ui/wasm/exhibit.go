@@ -33,13 +33,14 @@ func showExhibit(_ js.Value, args []js.Value) any {
 	if !ok || json.Unmarshal([]byte(args[3].String()), &texts) != nil {
 		return noExhibit
 	}
-	page, err := exhibit.Show(proof.VerifyFile(trust, file, bundle), trust, bundle, func(key string, pairs ...string) string {
-		text, ok := texts[key]
-		if !ok {
-			return "[" + key + "]"
-		}
-		return fill.Places(text, pairs...)
-	})
+	page, err := exhibit.Show(proof.VerifyFile(trust, file, bundle), trust, bundle,
+		func(key string, pairs ...string) string {
+			text, ok := texts[key]
+			if !ok {
+				return "[" + key + "]"
+			}
+			return fill.Places(text, pairs...)
+		})
 	if err != nil {
 		return noExhibit
 	}

@@ -29,7 +29,8 @@ func newFast() (f *fast) {
 	wasm, bytes := js.Global().Get("WebAssembly"), js.Global().Get("Uint8Array")
 	exports := wasm.Get("Instance").New(wasm.Get("Module").New(copyOut(kernel.Module()))).Get("exports")
 	memory := exports.Get("memory").Get("buffer")
-	f = &fast{compress: exports.Get("compress"), state: bytes.New(memory, 0, sm.DigestSize), room: bytes.New(memory, kernel.Data, kernel.Room)}
+	f = &fast{compress: exports.Get("compress"), state: bytes.New(memory, 0, sm.DigestSize),
+		room: bytes.New(memory, kernel.Data, kernel.Room)}
 	for _, size := range []int{0, 3, 55, 56, 63, 64, 119, 120, 128, 1000, 100_000} {
 		message := make([]byte, size)
 		for i := range message {

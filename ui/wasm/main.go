@@ -20,6 +20,11 @@
 //	                                         "open", "cause", "attention", "replacedBy"}], see
 //	                                         [proof.Place]; reports is JSON text, a list of
 //	                                         what verify returned; null if it is not
+//	stele.words(texts, findings, about)      what was found about one file in words, as JSON text, see
+//	                                         [words.Result]; texts is a JSON object, the catalogue;
+//	                                         findings is JSON text, a list in the order of rank, see
+//	                                         [words.Finding]; about is what is known besides, see
+//	                                         [words.About]; null if one of them is not
 //	stele.extract(bytes)                     the bundle inside a certificate, a Uint8Array; false
 //	                                         for one that was cut off or saved anew since it
 //	                                         was issued; null for whatever is no certificate
@@ -70,6 +75,7 @@ func main() {
 		"sm3Discard":  js.FuncOf(h.discard),
 		"verify":      js.FuncOf(verify),
 		"rank":        js.FuncOf(rank),
+		"words":       js.FuncOf(say),
 		"extract":     js.FuncOf(extract),
 		"looksPacked": js.FuncOf(looksPacked),
 		"unpack":      js.FuncOf(h.unpack),

@@ -24,6 +24,7 @@ import (
 	"stele/notary/proof/prooftest/packages"
 	"stele/notary/proof/prooftest/vectors"
 	"stele/ui/fill"
+	"stele/ui/words"
 )
 
 const (
@@ -50,7 +51,8 @@ func answers(t *testing.T, packed string) func(v any) {
 	}
 	var stderr bytes.Buffer
 	loader := filepath.Join(strings.TrimSpace(string(goroot)), "lib", "wasm", "wasm_exec.js")
-	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", loader, program, vectorsDir, textsFile, packed)
+	run := exec.CommandContext(t.Context(), "node", "testdata/driver.js", loader, program, vectorsDir, textsFile,
+		packed)
 	run.Stderr = &stderr
 	out, err := run.Output()
 	if err != nil {
@@ -92,7 +94,8 @@ func TestInNode(t *testing.T) {
 	if next(&speed); speed["fast"] != 1 {
 		t.Error("the hash does not run on the kernel")
 	}
-	t.Logf("hash %.0f MB/s, verify %.1f ms at first, %.1f ms later", speed["hashMBps"], speed["verifyFirstMs"], speed["verifyLaterMs"])
+	t.Logf("hash %.0f MB/s, verify %.1f ms at first, %.1f ms later", speed["hashMBps"], speed["verifyFirstMs"],
+		speed["verifyLaterMs"])
 	checkHashes(t, next)
 	checkMisuse(t, next)
 
@@ -100,7 +103,7 @@ func TestInNode(t *testing.T) {
 	fatalIfErr(t, err)
 	var reports []*proof.Report
 	for _, v := range set.Index.Vectors {
-		var got struct{ Name, Report, Exhibit string }
+		var got struct{ Name, Report, Words, Exhibit string }
 		next(&got)
 		want, err := set.Report(v)
 		fatalIfErr(t, err)
@@ -108,6 +111,9 @@ func TestInNode(t *testing.T) {
 			t.Errorf("%s: the reports differ\nwasm   %s\nnative %s", v.Name, got.Report, want.JSON())
 		}
 		reports = append(reports, want)
+		if said := wordsOf(t, want, len(reports)%2 == 0); got.Words != said {
+			t.Errorf("%s: the words differ\nwasm   %s\nnative %s", v.Name, got.Words, said)
+		}
 		if page := exhibitOf(t, want, set.Files[v.Trust], set.Files[v.Bundle]); got.Exhibit != page {
 			t.Errorf("%s: the exhibits differ\nwasm   %s\nnative %s", v.Name, got.Exhibit, page)
 		}
@@ -117,6 +123,25 @@ func TestInNode(t *testing.T) {
 		t.Error("the browser ranks the reports of all vectors in another order")
 	}
 	checkPackages(t, next, len(good)+len(bad), good, bad)
+}
+
+// wordsOf is what the driver asks for: a report twice, with all that may be known besides.
+func wordsOf(t *testing.T, r *proof.Report, alone bool) string {
+	t.Helper()
+	text, err := os.ReadFile(textsFile)
+	fatalIfErr(t, err)
+	texts := map[string]string{}
+	fatalIfErr(t, json.Unmarshal(text, &texts))
+	f := words.Finding{Report: r, Stands: true}
+	if r.Verdict == proof.Unverifiable {
+		f.Why = r.Cause()
+	}
+	out, err := json.Marshal(words.PutHere(words.New("zh-CN", texts), []words.Finding{f, f}, words.About{
+		File: &words.File{Name: "a file", Size: 5}, At: "2026-11-30T00:00:00Z",
+		Trust: &words.Trust{SM3: "00", Own: true},
+		Hint:  "resaved", Alone: alone}))
+	fatalIfErr(t, err)
+	return string(out)
 }
 
 // somePackages are packages with originals of many sizes, since the hash works in blocks, and
@@ -193,7 +218,9 @@ func exhibitOf(t *testing.T, r *proof.Report, trust, bundle []byte) string {
 	fatalIfErr(t, json.Unmarshal(data, &texts))
 	roots, err := proof.ParseTrust(trust)
 	if err == nil {
-		if page, err := exhibit.Show(r, roots, bundle, func(key string, pairs ...string) string { return fill.Places(texts[key], pairs...) }); err == nil {
+		if page, err := exhibit.Show(r, roots, bundle, func(key string, pairs ...string) string {
+			return fill.Places(texts[key], pairs...)
+		}); err == nil {
 			return string(page.JSON())
 		}
 	}
@@ -203,16 +230,21 @@ func exhibitOf(t *testing.T, r *proof.Report, trust, bundle []byte) string {
 // TestSelfTestIsTheVector also reads the program's sources, which the go command does not
 // know to be this test's: a change to them must not find an old result in its cache.
 func TestSelfTestIsTheVector(t *testing.T) {
-	for own, vector := range map[string]string{"trust.json": "trust-solo.json", "bundle.json": "genuine-solo.json", "document.pdf": "document.pdf"} {
-		a, err := os.ReadFile(filepath.Join("selftest", own))
-		fatalIfErr(t, err)
-		b, err := os.ReadFile(filepath.Join(vectorsDir, vector))
-		fatalIfErr(t, err)
-		if !bytes.Equal(a, b) {
-			t.Errorf("selftest/%s is not %s: copy it", own, vector)
-		}
+	for own, vector := range map[string]string{"trust.json": "trust-solo.json", "bundle.json": "genuine-solo.json",
+		"document.pdf": "document.pdf"} {
+		t.Run(own, func(t *testing.T) {
+			a, err := os.ReadFile(filepath.Join("selftest", own))
+			fatalIfErr(t, err)
+			b, err := os.ReadFile(filepath.Join(vectorsDir, vector))
+			fatalIfErr(t, err)
+			if !bytes.Equal(a, b) {
+				t.Errorf("selftest/%s is not %s: copy it", own, vector)
+			}
+		})
 	}
-	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "package.go", "rank.go", "selftest.go",
+	for _, source := range []string{"main.go", "hash.go", "kernel/kernel.go", "exhibit.go", "package.go", "rank.go",
+		"words.go",
+		"selftest.go",
 		"testdata/driver.js"} {
 		if _, err := os.ReadFile(source); err != nil {
 			t.Error(err)
@@ -241,15 +273,19 @@ func checkHashes(t *testing.T, next func(any)) {
 func checkMisuse(t *testing.T, next func(any)) {
 	var got map[string]any
 	next(&got)
-	for name, want := range map[string]any{"updateUnknown": false, "updateText": false, "updateNothing": false, "updateHandle": false, "discarded": true, "discardedTwice": false,
+	for name, want := range map[string]any{"updateUnknown": false, "updateText": false, "updateNothing": false,
+		"updateHandle": false, "discarded": true, "discardedTwice": false,
 		"digestUnknown": nil, "digestNothing": nil, "first": true, "second": nil} {
-		if v, there := got[name]; !there || v != want {
-			t.Errorf("%s: %v, want %v", name, v, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if v, there := got[name]; !there || v != want {
+				t.Errorf("%s: %v, want %v", name, v, want)
+			}
+		})
 	}
 	for range 7 {
 		var r proof.Report
-		if next(&r); r.Verdict != proof.Unverifiable || r.Steps == nil || len(r.Steps) != 0 || !strings.HasPrefix(r.Summary, "This could not be checked now: ") {
+		if next(&r); r.Verdict != proof.Unverifiable || r.Steps == nil || len(r.Steps) != 0 ||
+			!strings.HasPrefix(r.Summary, "This could not be checked now: ") {
 			t.Errorf("arguments that cannot be used: %s", r.JSON())
 		}
 	}
@@ -263,8 +299,13 @@ func checkMisuse(t *testing.T, next func(any)) {
 	if next(&ranked); len(ranked) != 5 || slices.ContainsFunc(ranked, func(v any) bool { return v != nil }) {
 		t.Errorf("reports that cannot be ranked: %v", ranked)
 	}
+	var said []any
+	if next(&said); len(said) != 7 || slices.ContainsFunc(said, func(v any) bool { return v != nil }) {
+		t.Errorf("findings that cannot be put into words: %v", said)
+	}
 	var oversize, text proof.Report
-	if next(&oversize); oversize.Verdict != proof.Invalid || !strings.Contains(oversize.Summary, "at most 1048576 bytes") {
+	if next(&oversize); oversize.Verdict != proof.Invalid ||
+		!strings.Contains(oversize.Summary, "at most 1048576 bytes") {
 		t.Errorf("oversize bundle: %s", oversize.JSON())
 	}
 	if next(&text); text.Verdict != proof.Unverifiable || text.Number == "" {

@@ -75,7 +75,8 @@ func TestSignaturesAgreeWithTjfoc(t *testing.T) {
 		key, err := sm.NewPrivateKey(scalars().Draw(t, "scalar"))
 		fatalIfErr(t, err)
 		other := tjfocKey(key)
-		point := append([]byte{4}, append(other.X.FillBytes(make([]byte, 32)), other.Y.FillBytes(make([]byte, 32))...)...)
+		point := append([]byte{4}, append(other.X.FillBytes(make([]byte, 32)),
+			other.Y.FillBytes(make([]byte, 32))...)...)
 		if !bytes.Equal(point, key.Public().Bytes()) {
 			t.Fatalf("public keys differ: %x and %x", key.Public().Bytes(), point)
 		}
@@ -109,7 +110,8 @@ func TestBadSignaturesAreRefusedByBoth(t *testing.T) {
 		_, err = asn1.Unmarshal(sig, &v)
 		fatalIfErr(t, err)
 		signer := key
-		switch rapid.SampledFrom([]string{"r", "s", "r+n", "s+n", "r=0", "s=0", "r=n", "s=n", "-r", "r+s=n", "message", "key"}).Draw(t, "fault") {
+		switch rapid.SampledFrom([]string{"r", "s", "r+n", "s+n", "r=0", "s=0", "r=n", "s=n", "-r", "r+s=n", "message",
+			"key"}).Draw(t, "fault") {
 		case "r":
 			v.R = new(big.Int).Xor(v.R, new(big.Int).Lsh(big.NewInt(1), uint(rapid.IntRange(0, 254).Draw(t, "bit"))))
 		case "s":

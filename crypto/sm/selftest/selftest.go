@@ -73,7 +73,8 @@ func current() implementation {
 }
 
 func run(im implementation) error {
-	for _, check := range []func(implementation) error{checkDigests, checkDigestsAgree, checkVector, checkSignaturesAgree} {
+	for _, check := range []func(implementation) error{checkDigests, checkDigestsAgree, checkVector,
+		checkSignaturesAgree} {
 		if err := check(im); err != nil {
 			return err
 		}

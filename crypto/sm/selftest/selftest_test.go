@@ -86,7 +86,9 @@ func TestEveryFailureIsFound(t *testing.T) {
 			im.otherSign = func(*tjsm2.PrivateKey, []byte) ([]byte, error) { return nil, broken }
 		}, "second implementation: broken"},
 		"second sign signs something else": {func(im *implementation) {
-			im.otherSign = func(k *tjsm2.PrivateKey, m []byte) ([]byte, error) { return right.otherSign(k, append(m, 0)) }
+			im.otherSign = func(k *tjsm2.PrivateKey, m []byte) ([]byte, error) {
+				return right.otherSign(k, append(m, 0))
+			}
 		}, "we refuse"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"stele/crypto/signednote"
-	"stele/notary/anchorproof"
+	"stele/notary/proof/anchorproof"
 )
 
 // Genesis puts epoch 0 together, members in the order of their names so that everybody who
@@ -14,12 +14,15 @@ import (
 func Genesis(chainID string, members []SignedMember, logs []*signednote.Verifier) (anchorproof.Epoch, Peers, error) {
 	e := anchorproof.Epoch{Chain: chainID}
 	p := Peers{Chain: chainID}
-	members = slices.SortedFunc(slices.Values(members), func(a, b SignedMember) int { return strings.Compare(a.Name, b.Name) })
+	members = slices.SortedFunc(slices.Values(members),
+		func(a, b SignedMember) int { return strings.Compare(a.Name, b.Name) })
 	for _, m := range members {
 		e.Validators = append(e.Validators, m.Validator())
 		p.List = append(p.List, m.Peer())
 	}
-	logs = slices.SortedFunc(slices.Values(logs), func(a, b *signednote.Verifier) int { return strings.Compare(a.Name(), b.Name()) })
+	logs = slices.SortedFunc(slices.Values(logs), func(a, b *signednote.Verifier) int {
+		return strings.Compare(a.Name(), b.Name())
+	})
 	for _, l := range logs {
 		e.Notaries = append(e.Notaries, anchorproof.Notary{Origin: l.Name(), Key: l.Key()})
 	}
@@ -74,7 +77,8 @@ func (p Peers) check() error {
 		if err := checkAddress(q.Address); err != nil {
 			return err
 		}
-		if !signednote.ValidName(q.Name) || len(q.ID) != nodeIDDigits || strings.Trim(q.ID, "0123456789abcdef") != "" || seen["name "+q.Name] || seen["id "+q.ID] {
+		if !signednote.ValidName(q.Name) || len(q.ID) != nodeIDDigits || strings.Trim(q.ID, "0123456789abcdef") != "" ||
+			seen["name "+q.Name] || seen["id "+q.ID] {
 			return fmt.Errorf("%w peers: the name or id of %q is invalid or occurs twice", ErrFormat, q.Name)
 		}
 		seen["name "+q.Name], seen["id "+q.ID] = true, true

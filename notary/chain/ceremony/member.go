@@ -19,9 +19,9 @@ import (
 
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/canonical"
 	"stele/notary/chain"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/canonical"
 )
 
 // ErrFormat is wrapped when a file is not the one spelling of a value.
@@ -73,7 +73,8 @@ func (m Member) Text() string {
 	if m.Cosign != nil {
 		cosign = m.Cosign.Bytes()
 	}
-	return fmt.Sprintf("%s\nname %s\npower %d\nconsensus %x\ncosign %x\nnode %x\naddress %s\n", memberMagic, m.Name, m.Power, m.Consensus, cosign, m.Node, m.Address)
+	return fmt.Sprintf("%s\nname %s\npower %d\nconsensus %x\ncosign %x\nnode %x\naddress %s\n", memberMagic, m.Name,
+		m.Power, m.Consensus, cosign, m.Node, m.Address)
 }
 
 // Validator is the member's line in an epoch.
@@ -90,7 +91,8 @@ func (m Member) Peer() Peer {
 func (m Member) check() error {
 	switch {
 	case !signednote.ValidName(m.Name):
-		return fmt.Errorf("%w member: a name is 1 to 128 printable ASCII characters without space and plus sign", ErrFormat)
+		return fmt.Errorf("%w member: a name is 1 to 128 printable ASCII characters without space and plus sign",
+			ErrFormat)
 	case m.Power == 0 || m.Power > anchorproof.MaxPower:
 		return fmt.Errorf("%w member: power must be 1 to %d", ErrFormat, anchorproof.MaxPower)
 	case m.Cosign == nil:
@@ -103,7 +105,8 @@ func (m Member) check() error {
 func checkAddress(a string) error {
 	host, port, err := net.SplitHostPort(a)
 	n, err2 := strconv.ParseUint(port, 10, 16)
-	if err != nil || err2 != nil || n == 0 || strconv.FormatUint(n, 10) != port || !signednote.ValidName(host) || strings.ContainsAny(a, ",@/") || len(a) > maxAddress {
+	if err != nil || err2 != nil || n == 0 || strconv.FormatUint(n, 10) != port || !signednote.ValidName(host) ||
+		strings.ContainsAny(a, ",@/") || len(a) > maxAddress {
 		return fmt.Errorf("%w address %q: want host:port", ErrFormat, a)
 	}
 	return nil
@@ -180,7 +183,8 @@ func parseMemberText(text string) (m Member, err error) {
 	consensus, err2 := hex.DecodeString(v[2])
 	point, err3 := hex.DecodeString(v[3])
 	node, err4 := hex.DecodeString(v[4])
-	if err := errors.Join(err, err2, err3, err4); err != nil || len(consensus) != len(m.Consensus) || len(node) != len(m.Node) {
+	if err := errors.Join(err, err2, err3, err4); err != nil || len(consensus) != len(m.Consensus) ||
+		len(node) != len(m.Node) {
 		return m, fmt.Errorf("%w member: power or keys", ErrFormat)
 	}
 	m.Power, m.Consensus, m.Node = power, [32]byte(consensus), [32]byte(node)

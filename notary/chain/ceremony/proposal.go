@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"stele/crypto/signednote"
-	"stele/notary/anchorproof"
-	"stele/notary/canonical"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/canonical"
 )
 
 // MaxProposalSize is the longest proposal file in bytes: two epochs, as JSON strings.
@@ -50,12 +50,15 @@ func Propose(current anchorproof.Epoch, c Change) (Proposal, error) {
 		Validators: slices.Clone(current.Validators), Notaries: slices.Clone(current.Notaries)}
 	var err error
 	for _, name := range c.Leave {
-		if next.Validators, err = without(next.Validators, func(v anchorproof.Validator) bool { return v.Name == name }, "member "+name); err != nil {
+		if next.Validators, err = without(next.Validators, func(v anchorproof.Validator) bool { return v.Name == name },
+			"member "+name); err != nil {
 			return Proposal{}, err
 		}
 	}
 	for _, m := range c.Join {
-		next.Validators = put(next.Validators, m.Validator(), func(v anchorproof.Validator) bool { return v.Name == m.Name })
+		next.Validators = put(next.Validators, m.Validator(), func(v anchorproof.Validator) bool {
+			return v.Name == m.Name
+		})
 	}
 	for name, power := range c.Power {
 		i := slices.IndexFunc(next.Validators, func(v anchorproof.Validator) bool { return v.Name == name })
@@ -65,12 +68,14 @@ func Propose(current anchorproof.Epoch, c Change) (Proposal, error) {
 		next.Validators[i].Power = power
 	}
 	for _, origin := range c.Expel {
-		if next.Notaries, err = without(next.Notaries, func(n anchorproof.Notary) bool { return n.Origin == origin }, "log "+origin); err != nil {
+		if next.Notaries, err = without(next.Notaries, func(n anchorproof.Notary) bool { return n.Origin == origin },
+			"log "+origin); err != nil {
 			return Proposal{}, err
 		}
 	}
 	for _, l := range c.Admit {
-		next.Notaries = put(next.Notaries, anchorproof.Notary{Origin: l.Name(), Key: l.Key()}, func(n anchorproof.Notary) bool { return n.Origin == l.Name() })
+		next.Notaries = put(next.Notaries, anchorproof.Notary{Origin: l.Name(), Key: l.Key()},
+			func(n anchorproof.Notary) bool { return n.Origin == l.Name() })
 	}
 	if err := next.Check(); err != nil {
 		return Proposal{}, err
@@ -100,13 +105,15 @@ func put[T any](in []T, v T, same func(T) bool) []T {
 
 // Changes says in lines what the next epoch changes, for whoever is to sign it.
 func (p Proposal) Changes() []string {
-	return append(compareLines("validator", p.Current, p.Next.Epoch), compareLines("notary", p.Current, p.Next.Epoch)...)
+	return append(compareLines("validator", p.Current, p.Next.Epoch),
+		compareLines("notary", p.Current, p.Next.Epoch)...)
 }
 
 // compareLines lists the lines of one kind that are gone (-) and new (+).
 func compareLines(kind string, a, b anchorproof.Epoch) (out []string) {
 	lines := func(e anchorproof.Epoch) []string {
-		return slices.DeleteFunc(strings.Split(e.Text(), "\n"), func(l string) bool { return !strings.HasPrefix(l, kind+" ") })
+		return slices.DeleteFunc(strings.Split(e.Text(), "\n"),
+			func(l string) bool { return !strings.HasPrefix(l, kind+" ") })
 	}
 	old, next := lines(a), lines(b)
 	for _, l := range old {
@@ -124,23 +131,28 @@ func compareLines(kind string, a, b anchorproof.Epoch) (out []string) {
 
 // Sign adds the signatures that the holder of these keys owes: as a present member, as a
 // newcomer, or as both (a member whose keys change signs with the old home and with the new).
-func (p Proposal) Sign(cosign func([]byte) ([]byte, error), own anchorproof.Validator, consensus ed25519.PrivateKey) (Proposal, error) {
+func (p Proposal) Sign(cosign func([]byte) ([]byte, error), own anchorproof.Validator, consensus ed25519.PrivateKey) (
+	Proposal, error) {
 	text := []byte(p.Next.Text())
 	sig, err := cosign(text)
 	if err != nil {
 		return p, err
 	}
 	q := Proposal{Current: p.Current, Next: anchorproof.SignedEpoch{Epoch: p.Next.Epoch}}
-	if i := slices.IndexFunc(p.Current.Validators, func(v anchorproof.Validator) bool { return v.Key.Equal(own.Key) }); i >= 0 {
+	if i := slices.IndexFunc(p.Current.Validators, func(v anchorproof.Validator) bool {
+		return v.Key.Equal(own.Key)
+	}); i >= 0 {
 		q.Next.Signatures = append(q.Next.Signatures, anchorproof.Cosignature{Validator: i, Signature: sig})
 	}
 	for _, i := range p.Current.Newcomers(p.Next.Epoch) {
 		if v := p.Next.Validators[i]; v.Key.Equal(own.Key) && v.ConsensusKey == own.ConsensusKey {
-			q.Next.Joins = append(q.Next.Joins, anchorproof.Join{Validator: i, SM2: sig, Ed25519: ed25519.Sign(consensus, text)})
+			q.Next.Joins = append(q.Next.Joins, anchorproof.Join{Validator: i, SM2: sig,
+				Ed25519: ed25519.Sign(consensus, text)})
 		}
 	}
 	if len(q.Next.Signatures)+len(q.Next.Joins) == 0 {
-		return p, errors.New("these keys are neither a present member's nor a newcomer's: there is nothing for them to sign")
+		return p, errors.New(
+			"these keys are neither a present member's nor a newcomer's: there is nothing for them to sign")
 	}
 	return p.Merge(q)
 }
@@ -187,7 +199,9 @@ func (p Proposal) Missing() (out []string) {
 		}
 	}
 	if !p.Current.IsQuorum(power) {
-		out = append(out, fmt.Sprintf("present members: power %d of %d has signed, more than two thirds are needed; %s have not", power, p.Current.Total(), strings.Join(silent, ", ")))
+		out = append(out,
+			fmt.Sprintf("present members: power %d of %d has signed, more than two thirds are needed; %s have not",
+				power, p.Current.Total(), strings.Join(silent, ", ")))
 	}
 	for _, i := range p.Current.Newcomers(p.Next.Epoch) {
 		if !slices.ContainsFunc(p.Next.Joins, func(j anchorproof.Join) bool { return j.Validator == i }) {

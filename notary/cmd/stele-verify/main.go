@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"stele/notary/verifier"
+	"stele/notary/cmd/verifier"
 )
 
 func main() {

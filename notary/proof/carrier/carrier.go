@@ -56,7 +56,8 @@ func Sniff(head []byte) Kind {
 var (
 	// ErrForeign: a PDF, but none that Write made, nor anything that looks like one.
 	ErrForeign = errors.New("this PDF is no certificate as it was issued: it may be the document itself, " +
-		"or a certificate that another program saved anew (the attached bundle can be taken out with a PDF reader then)")
+		"or a certificate that another program saved anew (the attached bundle can be taken out with a PDF " +
+		"reader then)")
 	// ErrResaved: begins as a certificate does, or speaks of the attachment, and is not as it was issued.
 	ErrResaved = errors.New("this certificate was saved anew by another program after it was issued, or cut off: " +
 		"take the attached bundle out with a PDF reader, or use the certificate as it was issued")
@@ -73,12 +74,15 @@ const (
 // The objects that Write adds, and the trailer. Verbs are filled in with decimal numbers
 // and a name of [A-Za-z0-9.-]; everything else is literal, which is what makes reading easy.
 const (
-	catalogFormat = "1 0 obj\n<</Type/Catalog/Pages 2 0 R/Lang(zh-CN)/PageMode/UseNone/ViewerPreferences<</DisplayDocTitle true>>" +
+	catalogFormat = "1 0 obj\n<</Type/Catalog/Pages 2 0 " +
+		"R/Lang(zh-CN)/PageMode/UseNone/ViewerPreferences<</DisplayDocTitle true>>" +
 		"/Names<</EmbeddedFiles<</Names[(%[1]s) %[2]d 0 R]>>>>/AF[%[2]d 0 R]>>\nendobj\n"
 	infoFormat = "%d 0 obj\n%s\nendobj\n"
-	fileFormat = "%[1]d 0 obj\n<</Type/Filespec/F(%[2]s)/UF(%[2]s)/AFRelationship/Data/Desc(Evidence, format stele/bundle/v1)/EF<</F %[3]d 0 R/UF %[3]d 0 R>>>>\nendobj\n"
-	dataFormat = "%[1]d 0 obj\n<</Type/EmbeddedFile/Subtype/application#2Fjson/Params<</Size %[2]d>>/Length %[2]d>>\nstream\n"
-	dataEnd    = "\nendstream\nendobj\n"
+	fileFormat = "%[1]d 0 obj\n<</Type/Filespec/F(%[2]s)/UF(%[2]s)/AFRelationship/Data/Desc(Evidence, format " +
+		"stele/bundle/v1)/EF<</F %[3]d 0 R/UF %[3]d 0 R>>>>\nendobj\n"
+	dataFormat = "%[1]d 0 obj\n<</Type/EmbeddedFile/Subtype/application#2Fjson/Params<</Size %[2]d>>/Length " +
+		"%[2]d>>\nstream\n"
+	dataEnd = "\nendstream\nendobj\n"
 
 	xrefFormat    = "xref\n0 %d\n0000000000 65535 f \n"
 	entryFormat   = "%010d 00000 n \n"
@@ -94,7 +98,8 @@ func Write(objects [][]byte, info, id, name string, bundle []byte) ([]byte, erro
 	case len(bundle) == 0 || len(bundle) > MaxBundle:
 		return nil, fmt.Errorf("a bundle has 1 to %d bytes", MaxBundle)
 	case !validName(name):
-		return nil, fmt.Errorf("the attachment's name %q must have 1 to %d of A-Z, a-z, 0-9, dot and hyphen", name, maxName)
+		return nil, fmt.Errorf("the attachment's name %q must have 1 to %d of A-Z, a-z, 0-9, dot and hyphen", name,
+			maxName)
 	case !validID(id):
 		return nil, errors.New("the identifier must have 32 hexadecimal digits")
 	case len(objects) == 0 || len(objects)+5 > maxObjects:
@@ -145,7 +150,9 @@ func (l layout) trailer(xref int) string {
 }
 
 func validName(s string) bool {
-	return s != "" && len(s) <= maxName && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-") == "" && !strings.HasPrefix(s, ".")
+	return s != "" && len(s) <= maxName &&
+		strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-") == "" &&
+		!strings.HasPrefix(s, ".")
 }
 
 func validID(s string) bool { return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == "" }

@@ -32,7 +32,8 @@ func write(t testing.TB, bundle string) []byte {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for _, bundle := range []string{"{}", `{"format":"stele/bundle/v1"}`, "endstream\nendobj\n%%EOF\nstartxref\n0\n%%EOF\n", strings.Repeat("x", proof.MaxBundleSize)} {
+	for _, bundle := range []string{"{}", `{"format":"stele/bundle/v1"}`,
+		"endstream\nendobj\n%%EOF\nstartxref\n0\n%%EOF\n", strings.Repeat("x", proof.MaxBundleSize)} {
 		pdf := write(t, bundle)
 		gotName, got, err := carrier.Extract(pdf)
 		if err != nil || gotName != name || string(got) != bundle {
@@ -56,18 +57,22 @@ func TestWriteRefuses(t *testing.T) {
 		"large bundle": func() ([]byte, error) {
 			return carrier.Write(objects, "", id, name, make([]byte, carrier.MaxBundle+1))
 		},
-		"name":         func() ([]byte, error) { return carrier.Write(objects, "", id, "a)b", []byte("{}")) },
-		"hidden name":  func() ([]byte, error) { return carrier.Write(objects, "", id, "..", []byte("{}")) },
-		"id":           func() ([]byte, error) { return carrier.Write(objects, "", "0>", name, []byte("{}")) },
-		"no objects":   func() ([]byte, error) { return carrier.Write(nil, "", id, name, []byte("{}")) },
-		"many objects": func() ([]byte, error) { return carrier.Write(make([][]byte, 5000), "", id, name, []byte("{}")) },
+		"name":        func() ([]byte, error) { return carrier.Write(objects, "", id, "a)b", []byte("{}")) },
+		"hidden name": func() ([]byte, error) { return carrier.Write(objects, "", id, "..", []byte("{}")) },
+		"id":          func() ([]byte, error) { return carrier.Write(objects, "", "0>", name, []byte("{}")) },
+		"no objects":  func() ([]byte, error) { return carrier.Write(nil, "", id, name, []byte("{}")) },
+		"many objects": func() ([]byte, error) {
+			return carrier.Write(make([][]byte, 5000), "", id, name, []byte("{}"))
+		},
 		"large": func() ([]byte, error) {
 			return carrier.Write([][]byte{make([]byte, carrier.MaxSize)}, "", id, name, []byte("{}"))
 		},
 	} {
-		if b, err := f(); err == nil || b != nil {
-			t.Errorf("%s was accepted", what)
-		}
+		t.Run(what, func(t *testing.T) {
+			if b, err := f(); err == nil || b != nil {
+				t.Errorf("%s was accepted", what)
+			}
+		})
 	}
 }
 
@@ -80,7 +85,8 @@ func TestDamaged(t *testing.T) {
 			t.Fatalf("accepted the first %d bytes", n)
 		}
 	}
-	free := []string{"2 0 obj\n<</Type/Pages/Count 1/Kids[3 0 R]>>\nendobj\n", "3 0 obj\n" + page + "\nendobj\n", "4 0 obj\n<</Title(x)>>\nendobj\n", "{}"}
+	free := []string{"2 0 obj\n<</Type/Pages/Count 1/Kids[3 0 R]>>\nendobj\n", "3 0 obj\n" + page + "\nendobj\n",
+		"4 0 obj\n<</Title(x)>>\nendobj\n", "{}"}
 	for n := range len(pdf) {
 		for _, bit := range []byte{1, 0x20, 0x80} {
 			bad := slices.Clone(pdf)
@@ -102,7 +108,8 @@ func TestDamaged(t *testing.T) {
 
 func TestForeignAndResaved(t *testing.T) {
 	pdf := write(t, "{}")
-	update := fmt.Sprintf("6 0 obj\n<</Type/EmbeddedFile/Length 2>>\nstream\n[]\nendstream\nendobj\nxref\n6 1\n%010d 00000 n \ntrailer\n<</Size 7/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n", len(pdf), len(pdf)+70)
+	update := fmt.Sprintf("6 0 obj\n<</Type/EmbeddedFile/Length 2>>\nstream\n[]\nendstream\nendobj\nxref\n6 1\n%010d "+
+		"00000 n \ntrailer\n<</Size 7/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n", len(pdf), len(pdf)+70)
 	for what, tc := range map[string]struct {
 		pdf  []byte
 		want error
@@ -121,9 +128,11 @@ func TestForeignAndResaved(t *testing.T) {
 		"two in one":   {append(slices.Clone(pdf), pdf...), carrier.ErrResaved},
 		"large":        {make([]byte, carrier.MaxSize+1), carrier.ErrTooLarge},
 	} {
-		if _, _, err := carrier.Extract(tc.pdf); !errors.Is(err, tc.want) {
-			t.Errorf("%s: %v", what, err)
-		}
+		t.Run(what, func(t *testing.T) {
+			if _, _, err := carrier.Extract(tc.pdf); !errors.Is(err, tc.want) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
 }
 
@@ -172,21 +181,26 @@ func TestHostile(t *testing.T) {
 		"many objects":        {"xref\n0 7", "xref\n0 4000000000"},
 		"offset of itself":    {"startxref\n", "startxref\n0"},
 	} {
-		bad := strings.Replace(pdf, r[0], r[1], 1)
-		if bad == pdf {
-			t.Fatalf("%s: nothing was replaced", what)
-		}
-		if _, _, err := carrier.Extract([]byte(bad)); !errors.Is(err, carrier.ErrResaved) {
-			t.Errorf("%s: %v", what, err)
-		}
+		t.Run(what, func(t *testing.T) {
+			bad := strings.Replace(pdf, r[0], r[1], 1)
+			if bad == pdf {
+				t.Fatalf("%s: nothing was replaced", what)
+			}
+			if _, _, err := carrier.Extract([]byte(bad)); !errors.Is(err, carrier.ErrResaved) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
 }
 
 func TestSniff(t *testing.T) {
-	for head, want := range map[string]carrier.Kind{"%PDF-1.7": carrier.PDF, "PK\x03\x04": carrier.Zip, "PK\x05\x06": carrier.Zip, `{"format"`: carrier.Other, "": carrier.Other, "PK": carrier.Other} {
-		if got := carrier.Sniff([]byte(head)); got != want {
-			t.Errorf("%q: %d", head, got)
-		}
+	for head, want := range map[string]carrier.Kind{"%PDF-1.7": carrier.PDF, "PK\x03\x04": carrier.Zip,
+		"PK\x05\x06": carrier.Zip, `{"format"`: carrier.Other, "": carrier.Other, "PK": carrier.Other} {
+		t.Run(head, func(t *testing.T) {
+			if got := carrier.Sniff([]byte(head)); got != want {
+				t.Errorf("%q: %d", head, got)
+			}
+		})
 	}
 }
 

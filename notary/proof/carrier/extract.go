@@ -34,7 +34,8 @@ func Extract(pdf []byte) (name string, bundle []byte, err error) {
 	}
 	start := len(l.data(size))
 	if string(t.object(1)) != l.catalog() || string(t.object(t.count-2)) != l.file() ||
-		len(data) != start+size+len(dataEnd) || string(data[:start]) != l.data(size) || string(data[start+size:]) != dataEnd {
+		len(data) != start+size+len(dataEnd) || string(data[:start]) != l.data(size) ||
+		string(data[start+size:]) != dataEnd {
 		return "", nil, ErrResaved
 	}
 	at := t.offsets[t.count-1] + start
@@ -85,14 +86,16 @@ func readTable(pdf []byte) (table, bool) {
 	for i := 1; i < t.count; i++ {
 		line := string(rest[first+i*entrySize : first+(i+1)*entrySize])
 		at, err := strconv.Atoi(line[:10])
-		if err != nil || strings.Trim(line[:10], "0123456789") != "" || line[10:] != " 00000 n \n" || at <= previous || at >= t.end {
+		if err != nil || strings.Trim(line[:10], "0123456789") != "" || line[10:] != " 00000 n \n" || at <= previous ||
+			at >= t.end {
 			return t, false
 		}
 		t.offsets[i], previous = at, at
 	}
 	l := layout{objects: t.count}
 	l.id, ok = between(rest[trailer:], "/ID[<", ">")
-	return t, ok && t.offsets[1] == len(head) && validID(l.id) && string(rest[trailer:]) == l.trailer(t.end) && t.framed()
+	return t, ok && t.offsets[1] == len(head) && validID(l.id) && string(rest[trailer:]) == l.trailer(t.end) &&
+		t.framed()
 }
 
 // framed reports whether every object begins with its number and ends where the next begins.

@@ -177,12 +177,14 @@ func TestOtherZipFiles(t *testing.T) {
 		"no table":            append([]byte("PK\x05\x06"), make([]byte, 18)...),
 		"table of nonsense":   append([]byte("PK\x03\x04PK\x05\x06"), bytes.Repeat([]byte{0xff}, 18)...),
 	} {
-		if looks(t, data) || scanned(data, 7) || scanned(data, len(data)+1) {
-			t.Errorf("%s looks like a package", what)
-		}
-		if _, _, err := read(data); err == nil {
-			t.Errorf("%s is read", what)
-		}
+		t.Run(what, func(t *testing.T) {
+			if looks(t, data) || scanned(data, 7) || scanned(data, len(data)+1) {
+				t.Errorf("%s looks like a package", what)
+			}
+			if _, _, err := read(data); err == nil {
+				t.Errorf("%s is read", what)
+			}
+		})
 	}
 	if !looks(t, inner) || !scanned(inner, 100) {
 		t.Error("a package does not look like one")

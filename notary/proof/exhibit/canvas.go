@@ -25,7 +25,8 @@ func (c *canvas) put(format string, args ...any) {
 // element is the finished picture. Nothing else in it can be a zero byte: see escape.
 func (c *canvas) element(height int, title, description string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" class="proof-picture" viewBox="0 0 %d %d" role="img" focusable="false"><title>%s</title><desc>%s</desc>`,
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" class="proof-picture" viewBox="0 0 %d %d" role="img" `+
+		`focusable="false"><title>%s</title><desc>%s</desc>`,
 		width, height, escape(title), escape(description))
 	for _, m := range c.marks {
 		for i, part := range strings.Split(m, "\x00") {
@@ -65,8 +66,10 @@ func (c *canvas) line(x1, y1, x2, y2 int) {
 func (c *canvas) broken(x, from, to int) {
 	const bend, gap = 10, 5
 	half := (from + to) / 2
-	c.put(`<path class="pp-line" d="M%d %dV%dL%d %d"/>`, x, turned(from), turned(half-gap-bend/2), x-bend, turned(half-gap+bend/2))
-	c.put(`<path class="pp-line" d="M%d %dV%dL%d %d"/>`, x, turned(to), turned(half+gap+bend/2), x+bend, turned(half+gap-bend/2))
+	c.put(`<path class="pp-line" d="M%d %dV%dL%d %d"/>`, x, turned(from), turned(half-gap-bend/2), x-bend,
+		turned(half-gap+bend/2))
+	c.put(`<path class="pp-line" d="M%d %dV%dL%d %d"/>`, x, turned(to), turned(half+gap+bend/2), x+bend,
+		turned(half+gap-bend/2))
 }
 
 // dots stand for what is left out.
@@ -84,7 +87,8 @@ func (c *canvas) box(x, y, w, h int) {
 func (c *canvas) sheet(x, y, w, h int) {
 	const corner = 14
 	top := turned(y + h)
-	c.put(`<path class="pp-box" d="M%d %dH%dL%d %dV%dH%dZ"/>`, x, top, x+w-corner, x+w, turned(y+h-corner), turned(y), x)
+	c.put(`<path class="pp-box" d="M%d %dH%dL%d %dV%dH%dZ"/>`, x, top, x+w-corner, x+w, turned(y+h-corner), turned(y),
+		x)
 	c.put(`<path class="pp-fold" d="M%d %dV%dH%d"/>`, x+w-corner, top, turned(y+h-corner), x+w)
 }
 
@@ -94,11 +98,13 @@ func (c *canvas) circle(x, y, r int, class string) {
 
 // square is a node; half is half of its side.
 func (c *canvas) square(x, y, half int, class string) {
-	c.put(`<rect class="pp-node %s" x="%d" y="%d" width="%d" height="%d"/>`, class, x-half, turned(y+half), 2*half, 2*half)
+	c.put(`<rect class="pp-node %s" x="%d" y="%d" width="%d" height="%d"/>`, class, x-half, turned(y+half), 2*half,
+		2*half)
 }
 
 func (c *canvas) cross(x, y, r int) {
-	c.put(`<path class="pp-cross" d="M%d %dL%d %dM%d %dL%d %d"/>`, x-r, turned(y-r), x+r, turned(y+r), x-r, turned(y+r), x+r, turned(y-r))
+	c.put(`<path class="pp-cross" d="M%d %dL%d %dM%d %dL%d %d"/>`, x-r, turned(y-r), x+r, turned(y+r), x-r, turned(y+r),
+		x+r, turned(y-r))
 }
 
 // mark tells how a step ended by its shape: a tick, a cross, a question mark.
@@ -110,7 +116,8 @@ func (c *canvas) mark(x, y int, status proof.Status) {
 	case proof.Failed:
 		c.cross(x, y, 4)
 	default:
-		c.put(`<path class="pp-tick" d="M%d %da3 3 0 1 1 4.500 2.600c-1 .6-1.500 1.200-1.500 2.200M%d %dv.1"/>`, x-3, turned(y+2), x, turned(y-6))
+		c.put(`<path class="pp-tick" d="M%d %da3 3 0 1 1 4.500 2.600c-1 .6-1.500 1.200-1.500 2.200M%d %dv.1"/>`, x-3,
+			turned(y+2), x, turned(y-6))
 	}
 }
 
@@ -121,7 +128,8 @@ func (c *canvas) text(x, y int, class, anchor, s string, room int) {
 	if class == "pp-mono" || class == "pp-soft" {
 		letter = 12
 	}
-	c.put(`<text class="pp-text %s" text-anchor="%s" x="%d" y="%d">%s</text>`, class, anchor, x, turned(y), escape(cut(s, letter, room)))
+	c.put(`<text class="pp-text %s" text-anchor="%s" x="%d" y="%d">%s</text>`, class, anchor, x, turned(y),
+		escape(cut(s, letter, room)))
 }
 
 // cut shortens a text to what room there is for letters of this size; narrow ones take 0.6

@@ -118,7 +118,8 @@ func (s *script) String() string { return s.b.String() + endOfScript + "\n" }
 
 // documentCommands compare the person's file with the statement.
 func documentCommands(sec *Section) string {
-	s := newScript("DOCUMENT=document.bin # the name of your file\n"+`sum=$(openssl dgst -sm3 -r "$DOCUMENT" | cut -c1-64)`, "check", "sm3")
+	s := newScript("DOCUMENT=document.bin # the name of your file\n"+
+		`sum=$(openssl dgst -sm3 -r "$DOCUMENT" | cut -c1-64)`, "check", "sm3")
 	s.files(sec, "statement.json")
 	s.line(`check document "$sum" "$(grep -o '"sm3":"[^"]*"' statement.json | head -n 1 | cut -d'"' -f4)"`)
 	s.line(`check statement "$(sm3 statement.json)" %s`, sm.Sum(sec.Evidence.Statement))
@@ -128,7 +129,8 @@ func documentCommands(sec *Section) string {
 func signatureCommands(sec *Section) string {
 	s := newScript("", "check", "verify")
 	s.files(sec, "statement.json", "signature.der", "signer.pem")
-	s.line(`check certificate "$(openssl x509 -in signer.pem -outform DER | openssl dgst -sm3 -r | cut -c1-64)" %s`, sm.Sum(sec.Evidence.Certificates[0]))
+	s.line(`check certificate "$(openssl x509 -in signer.pem -outform DER | openssl dgst -sm3 -r | cut -c1-64)" %s`,
+		sm.Sum(sec.Evidence.Certificates[0]))
 	s.line("verify -certin -inkey signer.pem -in statement.json -sigfile signature.der")
 	return s.String()
 }
@@ -157,15 +159,19 @@ func certificateCommands(sec *Section) string {
 	}
 	s.files(sec, names...)
 	for _, l := range sec.Links {
-		s.line("openssl verify -vfyopt distid:%s -partial_chain -attime %d -CAfile %s %s", sm.UserID, sec.At, l.Issuer, l.Subject)
+		s.line("openssl verify -vfyopt distid:%s -partial_chain -attime %d -CAfile %s %s", sm.UserID, sec.At, l.Issuer,
+			l.Subject)
 		if sec.Vouched != 0 { // the signature is not older for all anybody else knows
-			s.line("openssl verify -vfyopt distid:%s -partial_chain -attime %d -CAfile %s %s", sm.UserID, sec.Vouched, l.Issuer, l.Subject)
+			s.line("openssl verify -vfyopt distid:%s -partial_chain -attime %d -CAfile %s %s", sm.UserID, sec.Vouched,
+				l.Issuer, l.Subject)
 		}
 	}
 	ders := sec.Evidence.Certificates
-	s.line(`check 'trusted root' "$(openssl x509 -in %s -outform DER | openssl dgst -sm3 -r | cut -c1-64)" %s`, names[len(names)-1], sm.Sum(ders[len(ders)-1]))
+	s.line(`check 'trusted root' "$(openssl x509 -in %s -outform DER | openssl dgst -sm3 -r | cut -c1-64)" %s`,
+		names[len(names)-1], sm.Sum(ders[len(ders)-1]))
 	// The holder by its credit code, which cannot hold anything that a terminal acts on.
-	s.line(`holder=$(openssl x509 -in signer.pem -noout -subject -nameopt RFC2253 | grep -o 'serialNumber=[0-9A-Z]*' | cut -d= -f2)`)
+	s.line(`holder=$(openssl x509 -in signer.pem -noout -subject -nameopt RFC2253 | grep -o 'serialNumber=[0-9A-Z]*' ` +
+		`| cut -d= -f2)`)
 	s.line(`check agency "$holder" "$(grep -o '"agency":{"code":"[^"]*"' statement.json | head -n 1 | cut -d'"' -f6)"`)
 	s.line(`check statement "$(openssl dgst -sm3 -r statement.json | cut -c1-64)" %s`, sm.Sum(sec.Evidence.Statement))
 	return s.String()
@@ -177,7 +183,8 @@ func length(n int) string { return fmt.Sprintf(`\%03o\%03o`, n>>8, n&255) }
 func entryCommands(sec *Section) string {
 	s := newScript("", "check", "sm3")
 	s.files(sec, "statement.json", "signature.der", "signer.pem")
-	s.line("{ printf '%s'; cat statement.json; printf '%s'; cat signature.der", length(sec.StatementLen), length(sec.SigLen))
+	s.line("{ printf '%s'; cat statement.json; printf '%s'; cat signature.der", length(sec.StatementLen),
+		length(sec.SigLen))
 	s.line("  openssl x509 -in signer.pem -outform DER | openssl dgst -sm3 -binary; } > entry.bin")
 	s.line("{ printf '\\000'; cat entry.bin; } > leaf.bin")
 	s.line(`check leaf "$(sm3 leaf.bin)" %s`, sec.Leaf)
@@ -190,7 +197,8 @@ func inclusionCommands(sec *Section) string {
 	s.climb(base64.StdEncoding.EncodeToString(sec.Leaf[:]), sec.Path)
 	s.line(`check root "$node" "$(sed -n 3p checkpoint.txt)"`)
 	s.line(`check size "$(sed -n 2p checkpoint.txt)" %d`, sec.Size)
-	s.line(`check checkpoint "$(openssl dgst -sm3 -r checkpoint.txt | cut -c1-64)" %s`, sm.Sum([]byte(sec.Checkpoint.Text())))
+	s.line(`check checkpoint "$(openssl dgst -sm3 -r checkpoint.txt | cut -c1-64)" %s`,
+		sm.Sum([]byte(sec.Checkpoint.Text())))
 	return s.String()
 }
 
@@ -208,7 +216,8 @@ func headerCommands(sec *Section, a *Anchor) string {
 	s.line("{ printf '\\000'; cat checkpoint.txt; } | openssl dgst -sm3 -binary > leaf.bin")
 	s.climb(`"$(openssl base64 -in leaf.bin)"`, a.Path)
 	s.line(`raw "$node" > root.bin`)
-	s.line(`check 'anchors root' "$(od -An -v -tx1 root.bin | tr -d ' \n')" "$(grep '^anchors ' %s | cut -d' ' -f3)"`, header)
+	s.line(`check 'anchors root' "$(od -An -v -tx1 root.bin | tr -d ' \n')" "$(grep '^anchors ' %s | cut -d' ' -f3)"`,
+		header)
 	s.line(`check header "$(sm3 %s)" %s`, header, sm.Sum([]byte(a.Evidence.Header.Text())))
 	return s.String()
 }
@@ -292,7 +301,8 @@ func epochCommands(sec *Section, a *Anchor) string {
 		names, words := voters(a, before, signatures, who)
 		names[0] = fmt.Sprintf("%sepoch-%d/epoch.txt", a.Name, e.Number) // the one before is there
 		s.epochFiles(sec, a, e, names)
-		s.line(`check 'epoch %d follows' "$(grep '^previous ' %s.txt)" "previous $(sm3 %s.txt)"`, e.Number, name, epochName(a, before.Number))
+		s.line(`check 'epoch %d follows' "$(grep '^previous ' %s.txt)" "previous $(sm3 %s.txt)"`, e.Number, name,
+			epochName(a, before.Number))
 		s.line("votes %s %s.txt%s", epochName(a, before.Number), name, words)
 	}
 	return s.String()
@@ -303,7 +313,8 @@ func epochCommands(sec *Section, a *Anchor) string {
 func laterCommands(sec *Section, number string) string {
 	s := newScript("", "check")
 	s.files(sec, "statement.json")
-	s.line(`if grep -qE '"action":"revoke","number":"%s"|"supersedes":"%s"' statement.json; then echo 'speaks of this record: OK'; else echo DIFFERS; exit 1; fi`, number, number)
+	s.line(`if grep -qE '"action":"revoke","number":"%s"|"supersedes":"%s"' statement.json; then echo 'speaks of `+
+		`this record: OK'; else echo DIFFERS; exit 1; fi`, number, number)
 	s.line(`check statement "$(openssl dgst -sm3 -r statement.json | cut -c1-64)" %s`, sm.Sum(sec.Evidence.Statement))
 	return s.String()
 }

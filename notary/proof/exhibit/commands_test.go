@@ -11,11 +11,11 @@ import (
 	"testing"
 
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/exhibit"
 	"stele/notary/proof/prooftest"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
 )
 
 // run pastes commands into a shell in a fresh folder beside the document.
@@ -31,6 +31,9 @@ func run(t testing.TB, dir, commands string, document []byte) (string, error) {
 
 func needOpenSSL(t testing.TB) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: the commands start openssl some thousand times")
+	}
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Fatal("this test needs the openssl command, version 3.0 or later: install the package openssl")
 	}
@@ -54,7 +57,8 @@ func TestCommands(t *testing.T) {
 	needOpenSSL(t)
 	words := texts(t, "en")
 	for name, s := range holding(t) {
-		if strings.HasPrefix(name, "attested") && !slices.Contains([]string{"attested-fabric-secp256r1", "attested-fisco-later"}, name) {
+		if strings.HasPrefix(name, "attested") &&
+			!slices.Contains([]string{"attested-fabric-secp256r1", "attested-fisco-later"}, name) {
 			continue // the others differ from these in what no command looks at
 		}
 		// Those of the certificate profile differ in their certificates alone. OpenSSL refuses some
@@ -71,7 +75,8 @@ func TestCommands(t *testing.T) {
 			}
 			t.Run(name+"/"+part.Key, func(t *testing.T) {
 				out, err := run(t, t.TempDir(), part.Commands, document)
-				if err != nil || !strings.Contains(out, "OK") && !strings.Contains(out, "Signature Verified Successfully") {
+				if err != nil || !strings.Contains(out, "OK") &&
+					!strings.Contains(out, "Signature Verified Successfully") {
 					t.Errorf("%v\n%s\n%s", err, out, part.Commands)
 				}
 			})
@@ -98,7 +103,8 @@ func TestCommandsNotice(t *testing.T) {
 					t.Errorf("%s: %s: change %d is not noticed\n%s\n%s", name, part.Key, i, out, changed)
 				}
 			}
-			if out, err := run(t, t.TempDir(), part.Commands, append([]byte("x"), document...)); part.Key == "statement" && err == nil {
+			if out, err := run(t, t.TempDir(), part.Commands,
+				append([]byte("x"), document...)); part.Key == "statement" && err == nil {
 				t.Errorf("%s: another document is not noticed\n%s", name, out)
 			}
 		}
@@ -129,7 +135,8 @@ func changes(commands string) []string {
 		case strings.HasSuffix(line, "<<'END'"):
 			start = i + 1
 		case line == "END":
-			if n := i - start; n > 0 && !strings.HasPrefix(lines[start], "left ") && !strings.HasPrefix(lines[start], "right ") {
+			if n := i - start; n > 0 && !strings.HasPrefix(lines[start], "left ") &&
+				!strings.HasPrefix(lines[start], "right ") {
 				middle := start + n/2
 				change(middle, len(lines[middle])/2)
 			}
@@ -148,13 +155,16 @@ func changes(commands string) []string {
 func hostile(t testing.TB) shown {
 	t.Helper()
 	const shell = "'$(touch${IFS}owned)`touch${IFS}owned`\";touch${IFS}owned;'"
-	w := prooftest.New(prooftest.Options{Seed: "hostile", Origin: "log" + shell, Validators: 1, Neighbours: 2, Entries: 5})
-	w.Agency = w.NewAgency(prooftest.USCC("91350100M000100Y4"), "STELE END '; touch owned; $(touch owned)`touch owned` </title></svg><script>alert(1)</script>")
+	w := prooftest.New(prooftest.Options{Seed: "hostile", Origin: "log" + shell, Validators: 1, Neighbours: 2,
+		Entries: 5})
+	w.Agency = w.NewAgency(prooftest.USCC("91350100M000100Y4"),
+		"STELE END '; touch owned; $(touch owned)`touch owned` </title></svg><script>alert(1)</script>")
 	var members []prooftest.Member
 	for _, name := range []string{"v" + shell, "--help", "</text><script>alert(1)</script>", "-rf/"} {
 		members = append(members, prooftest.NewMember("hostile", name, 10))
 	}
-	w.Chain = prooftest.NewChain("hostile", "`touch${IFS}owned`$(touch${IFS}owned)<b>&amp;", members, anchorproof.Notary{Origin: w.Origin(), Key: w.LogKey.Public()})
+	w.Chain = prooftest.NewChain("hostile", "`touch${IFS}owned`$(touch${IFS}owned)<b>&amp;", members,
+		anchorproof.Notary{Origin: w.Origin(), Key: w.LogKey.Public()})
 	w.Chain.HandOver(members, []anchorproof.Notary{{Origin: w.Origin(), Key: w.LogKey.Public()}}, 0, 1, 2)
 	document := []byte("a document")
 	record, fields := w.Draft(document)

@@ -55,7 +55,9 @@ func holding(t testing.TB) map[string]shown {
 	for _, v := range set.Index.Vectors {
 		r, err := set.Report(v)
 		fatalIfErr(t, err)
-		if len(r.Steps) == 0 || slices.ContainsFunc(r.Steps, func(s proof.Step) bool { return s.AgainstEvidence() || s.LeavesOpen() && s.Name != proof.StepAnchor }) {
+		if len(r.Steps) == 0 || slices.ContainsFunc(r.Steps, func(s proof.Step) bool {
+			return s.AgainstEvidence() || s.LeavesOpen() && s.Name != proof.StepAnchor
+		}) {
 			continue
 		}
 		trust, err := proof.ParseTrust(set.Files[v.Trust])

@@ -14,9 +14,9 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/statement"
 )
 
 // Kinds of values: how a page shows them. All are copied as they stand.
@@ -36,10 +36,11 @@ type Value struct {
 
 // Part is one thing that is signed or hashed: its values, and the commands that check it.
 type Part struct {
-	Key      string  `json:"key"`   // stable, for links and tests
-	Title    string  `json:"title"` // in words
-	Values   []Value `json:"values"`
-	Commands string  `json:"commands,omitempty"` // for a POSIX shell with OpenSSL 3; empty where there is nothing to compute
+	Key    string  `json:"key"`   // stable, for links and tests
+	Title  string  `json:"title"` // in words
+	Values []Value `json:"values"`
+	// for a POSIX shell with OpenSSL 3; empty where there is nothing to compute
+	Commands string `json:"commands,omitempty"`
 }
 
 // Page is an exhibit in the reader's language.
@@ -127,7 +128,8 @@ func digestOf(label string, d sm.Digest) Value { return hexOf(label, d[:]) }
 
 func (t *teller) statement(x *Exhibit, s *Section) {
 	w := t.words
-	values := []Value{block(w("exhibit.statement.text"), string(s.Evidence.Statement)), digestOf(w("exhibit.statement.sm3"), sm.Sum(s.Evidence.Statement)),
+	values := []Value{block(w("exhibit.statement.text"), string(s.Evidence.Statement)),
+		digestOf(w("exhibit.statement.sm3"), sm.Sum(s.Evidence.Statement)),
 		text(w("exhibit.statement.issued"), utc(s.Statement.IssuedAt))}
 	commands := ""
 	switch {
@@ -145,8 +147,10 @@ func utc(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z
 
 func (t *teller) signature(s *Section) {
 	w := t.words
-	t.part("signature", "", w("exhibit.signature.title"), []Value{base64Of(w("exhibit.signature.base64"), s.Evidence.Signature),
-		hexOf(w("exhibit.signature.hex"), s.Evidence.Signature), text(w("exhibit.signature.user_id"), sm.UserID)}, signatureCommands(s))
+	t.part("signature", "", w("exhibit.signature.title"),
+		[]Value{base64Of(w("exhibit.signature.base64"), s.Evidence.Signature),
+			hexOf(w("exhibit.signature.hex"), s.Evidence.Signature), text(w("exhibit.signature.user_id"), sm.UserID)},
+		signatureCommands(s))
 }
 
 func (t *teller) certificates(s *Section) {
@@ -154,9 +158,11 @@ func (t *teller) certificates(s *Section) {
 	var values []Value
 	for i, der := range s.Evidence.Certificates {
 		n := strconv.Itoa(i + 1)
-		values = append(values, block(w("exhibit.certificates.pem", "n", n), string(pki.EncodePEM(der))), digestOf(w("exhibit.certificates.sm3", "n", n), sm.Sum(der)))
+		values = append(values, block(w("exhibit.certificates.pem", "n", n), string(pki.EncodePEM(der))),
+			digestOf(w("exhibit.certificates.sm3", "n", n), sm.Sum(der)))
 		if c, err := pki.Parse(der); err == nil { // take has parsed it
-			values = append(values, text(w("exhibit.certificates.valid", "n", n), utc(c.NotBefore())+" – "+utc(c.NotAfter())))
+			values = append(values, text(w("exhibit.certificates.valid", "n", n), utc(c.NotBefore())+" – "+
+				utc(c.NotAfter())))
 		}
 	}
 	t.part("certificates", "", w("exhibit.certificates.title"), values, certificateCommands(s))
@@ -172,7 +178,8 @@ func (t *teller) fields(x *Exhibit, s *Section) {
 	w := t.words
 	var values []Value
 	for _, f := range shown {
-		values = append(values, block(w("exhibit.fields.value", "name", f.Name), f.Value), hexOf(w("exhibit.fields.salt", "name", f.Name), f.Salt),
+		values = append(values, block(w("exhibit.fields.value", "name", f.Name), f.Value),
+			hexOf(w("exhibit.fields.salt", "name", f.Name), f.Salt),
 			digestOf(w("exhibit.fields.commitment", "name", f.Name), statement.Commitment(f.Salt, f.Name, f.Value)))
 	}
 	commands := fieldCommands(s, len(shown), func(i int) []byte {
@@ -183,12 +190,14 @@ func (t *teller) fields(x *Exhibit, s *Section) {
 
 func (t *teller) entry(s *Section) {
 	w := t.words
-	t.part("entry", "", w("exhibit.entry.title"), []Value{base64Of(w("exhibit.entry.base64"), entryBytes(s.Evidence)), digestOf(w("exhibit.entry.leaf"), s.Leaf)}, entryCommands(s))
+	t.part("entry", "", w("exhibit.entry.title"), []Value{base64Of(w("exhibit.entry.base64"), entryBytes(s.Evidence)),
+		digestOf(w("exhibit.entry.leaf"), s.Leaf)}, entryCommands(s))
 }
 
 func (t *teller) inclusion(s *Section) {
 	w := t.words
-	values := []Value{text(w("exhibit.inclusion.index"), strconv.FormatUint(s.Index, 10)), text(w("exhibit.inclusion.size"), strconv.FormatUint(s.Size, 10)),
+	values := []Value{text(w("exhibit.inclusion.index"), strconv.FormatUint(s.Index, 10)),
+		text(w("exhibit.inclusion.size"), strconv.FormatUint(s.Size, 10)),
 		digestOf(w("exhibit.entry.leaf"), s.Leaf)}
 	values = append(values, t.siblings(s.Path)...)
 	values = append(values, digestOf(w("exhibit.inclusion.root"), s.Checkpoint.Root))
@@ -213,8 +222,9 @@ func (t *teller) checkpoint(s *Section) {
 	if !s.LogPinned {
 		key = "exhibit.checkpoint.key_vouched"
 	}
-	t.part("checkpoint", "", w("exhibit.checkpoint.title"), []Value{block(w("exhibit.checkpoint.note"), string(s.Evidence.Log.Checkpoint)),
-		block(w(key), signednote.FormatKey(s.LogKey.Name(), s.LogKey.Key()))}, checkpointCommands(s))
+	t.part("checkpoint", "", w("exhibit.checkpoint.title"),
+		[]Value{block(w("exhibit.checkpoint.note"), string(s.Evidence.Log.Checkpoint)),
+			block(w(key), signednote.FormatKey(s.LogKey.Name(), s.LogKey.Key()))}, checkpointCommands(s))
 }
 
 func (t *teller) anchor(s *Section, a *Anchor) {
@@ -228,19 +238,22 @@ func (t *teller) anchor(s *Section, a *Anchor) {
 		return w("exhibit.of_chain", "title", w(key), "chain", h.Chain)
 	}
 	leaf := merkle.LeafHash([]byte(s.Checkpoint.Text()))
-	values := []Value{block(w("exhibit.header.text"), h.Text()), text(w("exhibit.header.time"), utc(h.Time())), text(w("exhibit.header.position"), strconv.FormatUint(a.Evidence.Position, 10)),
+	values := []Value{block(w("exhibit.header.text"), h.Text()), text(w("exhibit.header.time"), utc(h.Time())),
+		text(w("exhibit.header.position"), strconv.FormatUint(a.Evidence.Position, 10)),
 		digestOf(w("exhibit.header.leaf"), leaf)}
 	values = append(values, t.siblings(a.Path)...)
 	values = append(values, digestOf(w("exhibit.header.root"), h.Anchors))
 	t.part("header", of, title("exhibit.header.title"), values, headerCommands(s, a))
 
 	last := a.Epochs[len(a.Epochs)-1]
-	t.part("cosignatures", of, title("exhibit.cosignatures.title"), t.votes(last.Epoch, a.Evidence.Cosignatures), cosignatureCommands(s, a))
+	t.part("cosignatures", of, title("exhibit.cosignatures.title"), t.votes(last.Epoch, a.Evidence.Cosignatures),
+		cosignatureCommands(s, a))
 
 	values = nil
 	for i, e := range a.Epochs {
 		n := strconv.FormatUint(e.Number, 10)
-		values = append(values, block(w("exhibit.epochs.text", "n", n), e.Text()), digestOf(w("exhibit.epochs.sm3", "n", n), e.Hash()))
+		values = append(values, block(w("exhibit.epochs.text", "n", n), e.Text()),
+			digestOf(w("exhibit.epochs.sm3", "n", n), e.Hash()))
 		if i > 0 {
 			values = append(values, t.votes(a.Epochs[i-1].Epoch, e.Signatures)...)
 		}
@@ -253,9 +266,11 @@ func (t *teller) attested(s *Section, a *Attested) {
 	w := t.words
 	values := []Value{block(w("exhibit.gateway.key"), string(a.Key))}
 	for _, answer := range a.Answers {
-		values = append(values, block(w("exhibit.gateway.answer", "name", answer.Name), answer.Text), base64Of(w("exhibit.gateway.mac", "name", answer.Name), answer.Mac))
+		values = append(values, block(w("exhibit.gateway.answer", "name", answer.Name), answer.Text),
+			base64Of(w("exhibit.gateway.mac", "name", answer.Name), answer.Mac))
 	}
-	t.part("", strings.TrimSuffix(a.Name, "/"), w("exhibit.gateway.title", "gateway", a.Gateway), values, gatewayCommands(s, a))
+	t.part("", strings.TrimSuffix(a.Name, "/"), w("exhibit.gateway.title", "gateway", a.Gateway), values,
+		gatewayCommands(s, a))
 }
 
 // votes are the signatures of an epoch's validators, and who gave none.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strconv"
 
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 )
 
 // Picture draws the way from the document, at the bottom, over the agency's statement, the
@@ -75,7 +75,8 @@ func newDrawing(r *proof.Report, x *Exhibit, words Words) *drawing {
 		if s.Status == proof.Passed && held < len(r.Anchors) {
 			a.report = &r.Anchors[held]
 			held++
-			if i := slices.IndexFunc(d.own.Anchors, func(o Anchor) bool { return o.Evidence.Header.Chain == a.report.Chain }); i >= 0 {
+			if i := slices.IndexFunc(d.own.Anchors,
+				func(o Anchor) bool { return o.Evidence.Header.Chain == a.report.Chain }); i >= 0 {
 				a.evidence = &d.own.Anchors[i]
 			}
 			a.validators = a.members()
@@ -96,7 +97,9 @@ func (a *anchored) members() []validator {
 		return out
 	}
 	for i, v := range a.evidence.Epochs[len(a.evidence.Epochs)-1].Validators {
-		signed := slices.ContainsFunc(a.evidence.Evidence.Cosignatures, func(c anchorproof.Cosignature) bool { return c.Validator == i })
+		signed := slices.ContainsFunc(a.evidence.Evidence.Cosignatures, func(c anchorproof.Cosignature) bool {
+			return c.Validator == i
+		})
 		out = append(out, validator{v.Name, signed})
 	}
 	return out
@@ -148,7 +151,9 @@ func (d *drawing) document() {
 		label = w("picture.document_absent")
 	}
 	sm3 := d.own.Statement.Document.SM3.String()
-	if i := slices.IndexFunc(d.report.Steps, func(s proof.Step) bool { return s.Name == proof.StepDocument && len(s.Compared) == 2 }); i >= 0 {
+	if i := slices.IndexFunc(d.report.Steps, func(s proof.Step) bool {
+		return s.Name == proof.StepDocument && len(s.Compared) == 2
+	}); i >= 0 {
 		sm3 = d.report.Steps[i].Compared[0].Value // the file's own
 	}
 	c.open(status, d.named(label, sm3))
@@ -208,7 +213,8 @@ func (d *drawing) path() {
 				hidden := len(path) - lowestLevels - upperLevels
 				c.open(status, d.words("picture.folded", "n", strconv.Itoa(hidden)))
 				c.dots(middle, d.y, d.y+levelRise)
-				c.text(middle+20, d.y+levelRise/2-5, "pp-soft", "start", d.words("picture.folded", "n", strconv.Itoa(hidden)), middle-margin-20)
+				c.text(middle+20, d.y+levelRise/2-5, "pp-soft", "start",
+					d.words("picture.folded", "n", strconv.Itoa(hidden)), middle-margin-20)
 				c.close()
 				d.y += levelRise
 			}
@@ -261,7 +267,8 @@ func (d *drawing) checkpoint() {
 	c.open(status, d.named(w("picture.checkpoint"), d.own.Checkpoint.Root.String()))
 	c.box(margin, d.y, width-2*margin, boxHeight)
 	c.text(middle, d.y+28, "pp-strong", "middle", w("picture.checkpoint"), width-2*margin-80)
-	c.text(middle, d.y+11, "", "middle", w("picture.checkpoint_size", "size", strconv.FormatUint(d.own.Size, 10)), width-2*margin-80)
+	c.text(middle, d.y+11, "", "middle", w("picture.checkpoint_size", "size", strconv.FormatUint(d.own.Size, 10)),
+		width-2*margin-80)
 	c.mark(width-margin-24, d.y+boxHeight/2, status)
 	c.close()
 	d.y += boxHeight
@@ -282,7 +289,8 @@ func (d *drawing) blocks() {
 		for i := range d.anchors {
 			if i == shownAnchors {
 				d.y += 24
-				d.canvas.text(middle, d.y, "pp-soft", "middle", w("picture.more_anchors", "n", strconv.Itoa(len(d.anchors)-i)), width-2*margin)
+				d.canvas.text(middle, d.y, "pp-soft", "middle",
+					w("picture.more_anchors", "n", strconv.Itoa(len(d.anchors)-i)), width-2*margin)
 				break
 			}
 			d.y += linkRise

@@ -17,9 +17,9 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 	"stele/notary/proof/exhibit"
 	"stele/notary/proof/prooftest"
 	"stele/ui/fill"
@@ -30,7 +30,8 @@ import (
 func wellFormed(t testing.TB, name, picture string) {
 	t.Helper()
 	elements := []string{"svg", "title", "desc", "g", "path", "rect", "circle", "text"}
-	attributes := []string{"xmlns", "class", "viewBox", "role", "focusable", "d", "x", "y", "width", "height", "rx", "cx", "cy", "r", "text-anchor"}
+	attributes := []string{"xmlns", "class", "viewBox", "role", "focusable", "d", "x", "y", "width", "height", "rx",
+		"cx", "cy", "r", "text-anchor"}
 	d := xml.NewDecoder(strings.NewReader(picture))
 	for {
 		token, err := d.Token()
@@ -63,7 +64,8 @@ func drawn(t testing.TB, levels int, names []string, signers ...int) shown {
 	for _, n := range names {
 		members = append(members, prooftest.NewMember("drawn", n, 10))
 	}
-	w.Chain = prooftest.NewChain("drawn", "egov-drawn", members, anchorproof.Notary{Origin: w.Origin(), Key: w.LogKey.Public()})
+	w.Chain = prooftest.NewChain("drawn", "egov-drawn", members,
+		anchorproof.Notary{Origin: w.Origin(), Key: w.LogKey.Public()})
 	r := w.Issue([]byte("a document"))
 	r.Index = 0
 	var path []merkle.Hash
@@ -77,8 +79,10 @@ func drawn(t testing.TB, levels int, names []string, signers ...int) shown {
 	c := prooftest.Checkpoint{Checkpoint: checkpoint.Checkpoint{Origin: w.Origin(), Size: 1 << levels, Root: root}}
 	c.Note = prooftest.SignNote(c.Checkpoint, c.Origin, w.LogKey)
 	w.Tick(time.Second)
-	b := &proof.Bundle{UserID: sm.UserID, Evidence: proof.Evidence{Statement: r.Bytes, Signature: r.Signature, Certificates: r.Certificates,
-		Log: proof.LogProof{Index: r.Index, Path: path, Checkpoint: c.Note}, Anchors: []json.RawMessage{w.Anchor(c, signers...)}}}
+	b := &proof.Bundle{UserID: sm.UserID, Evidence: proof.Evidence{Statement: r.Bytes, Signature: r.Signature,
+		Certificates: r.Certificates,
+		Log:          proof.LogProof{Index: r.Index, Path: path, Checkpoint: c.Note},
+		Anchors:      []json.RawMessage{w.Anchor(c, signers...)}}}
 	d := sm.Sum([]byte("a document"))
 	bundle := b.Encode()
 	report := proof.Verify(w.Trust(), &d, bundle)
@@ -112,7 +116,9 @@ func cities(n int, name string) []string {
 func gallery(t testing.TB) map[string]shown {
 	all := holding(t)
 	out := map[string]shown{"hostile": hostile(t)}
-	for _, name := range []string{"genuine", "genuine-solo", "genuine-two-chains", "genuine-attested-too", "genuine-three-of-four", "genuine-hand-over", "altered", "pending", "revoked", "superseded", "unverifiable-no-file"} {
+	for _, name := range []string{"genuine", "genuine-solo", "genuine-two-chains", "genuine-attested-too",
+		"genuine-three-of-four", "genuine-hand-over", "altered", "pending", "revoked", "superseded",
+		"unverifiable-no-file"} {
 		out[name] = all[name]
 	}
 	out["thirty levels"] = drawn(t, 30, cities(7, "city-%d"))
@@ -139,7 +145,8 @@ func TestGallery(t *testing.T) {
 			p := s.page(t, texts(t, tag))
 			wellFormed(t, name, p.Picture)
 			var height int
-			if _, err := fmt.Sscanf(regexp.MustCompile(`viewBox="([^"]*)"`).FindStringSubmatch(p.Picture)[1], "0 0 360 %d", &height); err != nil || height > 1200 {
+			if _, err := fmt.Sscanf(regexp.MustCompile(`viewBox="([^"]*)"`).FindStringSubmatch(p.Picture)[1],
+				"0 0 360 %d", &height); err != nil || height > 1200 {
 				t.Errorf("%s: height %d, %v", name, height, err)
 			}
 			for _, m := range regexp.MustCompile(` (?:c?y)="(-?\d+)"`).FindAllStringSubmatch(p.Picture, -1) {
@@ -148,7 +155,8 @@ func TestGallery(t *testing.T) {
 				}
 			}
 			if dir != "" {
-				fatalIfErr(t, os.WriteFile(filepath.Join(dir, "picture "+name+" "+tag+".svg"), []byte(p.Picture), 0o644))
+				fatalIfErr(t, os.WriteFile(filepath.Join(dir, "picture "+name+" "+tag+".svg"), []byte(p.Picture),
+					0o644))
 			}
 		}
 	}
@@ -161,19 +169,24 @@ func FuzzPicture(f *testing.F) {
 	x, err := exhibit.New(s.trust, s.bundle)
 	fatalIfErr(f, err)
 	f.Add("江城市政务服务局", "egov-1", "city-0", "{name}", "passed")
-	f.Add("</text></svg><script>alert(1)</script>", "\"><a href='javascript:1'>", "\x00\x01\ufffe\xff", "<b>{agency}</b>", "failed")
+	f.Add("</text></svg><script>alert(1)</script>", "\"><a href='javascript:1'>", "\x00\x01\ufffe\xff",
+		"<b>{agency}</b>", "failed")
 	f.Add(strings.Repeat("长", 300), strings.Repeat("a", 300), strings.Repeat("&", 300), "\x1b[2J", "not_checked")
 	f.Fuzz(func(t *testing.T, agency, chain, name, text, status string) {
 		r := *s.report
 		r.Agency = &proof.AgencyReport{Name: agency}
-		r.Anchors = []proof.AnchorReport{{Chain: chain, Time: agency, Cosigners: []string{name, name + "2", name + "3"}}}
+		r.Anchors = []proof.AnchorReport{
+			{Chain: chain, Time: agency, Cosigners: []string{name, name + "2", name + "3"}}}
 		r.Steps = slices.Clone(r.Steps)
 		for i := range r.Steps {
 			if i%2 == 0 {
 				r.Steps[i].Status = proof.Status(status)
 			}
 		}
-		wellFormed(t, "fuzz", exhibit.Picture(&r, x, func(key string, pairs ...string) string { return text + fill.Places(text, pairs...) + key }))
+		wellFormed(t, "fuzz",
+			exhibit.Picture(&r, x, func(key string, pairs ...string) string {
+				return text + fill.Places(text, pairs...) + key
+			}))
 	})
 }
 
@@ -194,7 +207,8 @@ func TestEveryStatusIsDrawn(t *testing.T) {
 			r.Steps = slices.Clone(r.Steps)
 			r.Steps[i].Status = status
 			picture := exhibit.Picture(&r, x, words)
-			shapes := regexp.MustCompile(`class="[^"]*"|<title>[^<]*</title>|<desc>[^<]*</desc>`).ReplaceAllString(picture, "")
+			shapes := regexp.MustCompile(`class="[^"]*"|<title>[^<]*</title>|<desc>[^<]*</desc>`).ReplaceAllString(
+				picture, "")
 			description := regexp.MustCompile(`<desc>[^<]*</desc>`).FindString(picture)
 			if drawings[shapes] || drawings[description] {
 				t.Errorf("%s: %s looks or reads like another status", step.Name, status)

@@ -11,12 +11,12 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/bsnproof"
-	"stele/notary/checkpoint"
-	"stele/notary/gateway"
 	"stele/notary/proof"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/bsnproof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
 )
 
 // maxEpochs bounds how many hand-overs of a chain are taken apart; a chain has a few in its
@@ -127,7 +127,8 @@ func take(trust *proof.Trust, folder string, e *proof.Evidence) (*Section, error
 	if err != nil {
 		return nil, err
 	}
-	sec := &Section{Folder: folder, Evidence: e, Statement: s, At: s.IssuedAt.Unix(), AtText: s.IssuedAt.UTC().Format(time.RFC3339),
+	sec := &Section{Folder: folder, Evidence: e, Statement: s, At: s.IssuedAt.Unix(),
+		AtText:       s.IssuedAt.UTC().Format(time.RFC3339),
 		StatementLen: len(e.Statement), SigStart: 2 + len(e.Statement) + 2 + 1, SigLen: len(e.Signature),
 		Leaf: e.LeafHash(), Index: e.Log.Index, Size: c.Size, Checkpoint: c}
 	sec.add("statement.json", e.Statement)
@@ -183,12 +184,14 @@ func (s *Section) certificates(ders [][]byte) error {
 }
 
 func entryBytes(e *proof.Evidence) []byte {
-	return statement.Entry{Statement: e.Statement, Signature: e.Signature, Certificate: sm.Sum(e.Certificates[0])}.Encode()
+	return statement.Entry{Statement: e.Statement, Signature: e.Signature,
+		Certificate: sm.Sum(e.Certificates[0])}.Encode()
 }
 
 // path makes files of the hashes on the way from a leaf to a root, each with the side on
 // which it stands (RFC 9162 section 2.1.3.2): then climbing is putting one after the other.
-func (s *Section) path(folder string, leaf merkle.Hash, index, size uint64, path []merkle.Hash, root merkle.Hash) ([]Sibling, error) {
+func (s *Section) path(folder string, leaf merkle.Hash, index, size uint64, path []merkle.Hash, root merkle.Hash) (
+	[]Sibling, error) {
 	var out []Sibling
 	node, at, last := leaf, index, size-1
 	for i, h := range path {
@@ -261,10 +264,12 @@ func (s *Section) anchors(trust *proof.Trust) (err error) {
 		if len(epochs) == 0 || len(epochs) > maxEpochs {
 			continue
 		}
-		a := Anchor{Name: fmt.Sprintf("anchor-%d/", len(s.Anchors)+1), Evidence: ev, Epochs: epochs, Last: epochs[len(epochs)-1].Number}
+		a := Anchor{Name: fmt.Sprintf("anchor-%d/", len(s.Anchors)+1), Evidence: ev, Epochs: epochs,
+			Last: epochs[len(epochs)-1].Number}
 		s.add(a.Name+"header.txt", []byte(ev.Header.Text()))
 		leaf := merkle.LeafHash([]byte(s.Checkpoint.Text()))
-		if a.Path, err = s.path(a.Name+"path/", leaf, ev.Position, ev.Header.Count, ev.Path, ev.Header.Anchors); err != nil {
+		if a.Path, err = s.path(a.Name+"path/", leaf, ev.Position, ev.Header.Count, ev.Path,
+			ev.Header.Anchors); err != nil {
 			return fmt.Errorf("anchor: %w", err)
 		}
 		if !within(ev.Cosignatures, epochs[len(epochs)-1]) {
@@ -308,7 +313,8 @@ func (s *Section) attested(trust *proof.Trust, raw []byte) {
 		if err != nil {
 			continue
 		}
-		a := Attested{Name: fmt.Sprintf("gateway-%d/", len(s.Attested)+1), Gateway: g.Name, Key: g.Key.PEM(), SM2: g.Key.Algorithm() == gateway.SM2, Same: found.Checkpoint == s.Checkpoint, Answers: e.SignedAnswers()}
+		a := Attested{Name: fmt.Sprintf("gateway-%d/", len(s.Attested)+1), Gateway: g.Name, Key: g.Key.PEM(),
+			SM2: g.Key.Algorithm() == gateway.SM2, Same: found.Checkpoint == s.Checkpoint, Answers: e.SignedAnswers()}
 		s.add(a.Name+"key.pem", a.Key)
 		for _, answer := range a.Answers {
 			s.add(a.Name+answer.Name+".txt", []byte(answer.Text))
@@ -358,7 +364,8 @@ func (s *Section) signatures(prefix string, all []anchorproof.Cosignature) {
 }
 
 // spki is the beginning of every SM2 public key in DER, before the point's 65 bytes.
-var spki = []byte("\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d\x03\x42\x00")
+var spki = []byte(
+	"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x81\x1c\xcf\x55\x01\x82\x2d\x03\x42\x00")
 
 func publicPEM(k *sm.PublicKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: append(spki[:len(spki):len(spki)], k.Bytes()...)})

@@ -35,8 +35,11 @@ func (d *drawing) description() string {
 			say("picture.say.open", "what", w(what))
 		}
 	}
-	told(d.status(proof.StepStatement, proof.StepCertificate), "picture.link_statement", "picture.say.statement", "agency", agency)
-	told(d.status(proof.StepInclusion), "picture.link_inclusion", "picture.say.inclusion", "index", strconv.FormatUint(d.own.Index, 10), "levels", strconv.Itoa(len(d.own.Path)), "size", strconv.FormatUint(d.own.Size, 10))
+	told(d.status(proof.StepStatement, proof.StepCertificate), "picture.link_statement", "picture.say.statement",
+		"agency", agency)
+	told(d.status(proof.StepInclusion), "picture.link_inclusion", "picture.say.inclusion", "index",
+		strconv.FormatUint(d.own.Index, 10), "levels", strconv.Itoa(len(d.own.Path)), "size",
+		strconv.FormatUint(d.own.Size, 10))
 	told(d.status(proof.StepCheckpoint), "picture.checkpoint", "picture.say.checkpoint")
 	if len(d.anchors) == 0 {
 		say("picture.say.not_anchored")
@@ -52,7 +55,8 @@ func (d *drawing) description() string {
 			continue
 		}
 		signed, absent := a.names(true), a.names(false)
-		say("picture.say.anchor", "chain", a.report.Chain, "height", strconv.FormatUint(a.report.Height, 10), "signed", strconv.Itoa(len(signed)),
+		say("picture.say.anchor", "chain", a.report.Chain, "height", strconv.FormatUint(a.report.Height, 10), "signed",
+			strconv.Itoa(len(signed)),
 			"total", strconv.Itoa(len(a.validators)), "names", d.list(signed))
 		if len(absent) > 0 {
 			say("picture.say.absent", "names", d.list(absent))
@@ -86,7 +90,8 @@ func (d *drawing) list(names []string) string {
 func (d *drawing) points() []Value {
 	w := d.words
 	s := d.own
-	out := []Value{digestOf(w("picture.point.document"), s.Statement.Document.SM3), digestOf(w("picture.point.statement"), sm.Sum(s.Evidence.Statement)),
+	out := []Value{digestOf(w("picture.point.document"), s.Statement.Document.SM3),
+		digestOf(w("picture.point.statement"), sm.Sum(s.Evidence.Statement)),
 		digestOf(w("picture.leaf"), s.Leaf)}
 	for i, p := range s.Path {
 		key, n := "picture.right", strconv.Itoa(i+1)
@@ -102,7 +107,8 @@ func (d *drawing) points() []Value {
 			continue
 		}
 		if a.evidence != nil {
-			out = append(out, block(w("picture.block", "height", strconv.FormatUint(a.report.Height, 10)), a.evidence.Evidence.Header.Text()))
+			out = append(out, block(w("picture.block", "height", strconv.FormatUint(a.report.Height, 10)),
+				a.evidence.Evidence.Header.Text()))
 		}
 		out = append(out, text(w("picture.point.signed"), d.list(a.names(true))))
 		if absent := a.names(false); len(absent) > 0 {

@@ -42,7 +42,8 @@ func RootTemplate(name string, intermediates int) *x509.Certificate {
 // AgencyTemplate is an agency's certificate as [pki.Issue] makes it.
 func AgencyTemplate(code, name string) *x509.Certificate {
 	return &x509.Certificate{
-		Subject:   pkix.Name{Country: []string{"CN"}, Organization: []string{name}, CommonName: name, SerialNumber: code},
+		Subject: pkix.Name{Country: []string{"CN"}, Organization: []string{name}, CommonName: name,
+			SerialNumber: code},
 		NotBefore: AgencyNotBefore, NotAfter: AgencyNotAfter,
 		KeyUsage: smx509.KeyUsageDigitalSignature | smx509.KeyUsageContentCommitment,
 	}

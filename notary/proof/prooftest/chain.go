@@ -9,8 +9,8 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // Member is a validator with its private keys.
@@ -23,7 +23,8 @@ type Member struct {
 // NewMember derives a validator's keys from seed and name.
 func NewMember(seed, name string, power uint64) Member {
 	m := Member{Key: NewKey(seed + "/validator/" + name), Consensus: newConsensusKey(seed + "/" + name)}
-	m.Validator = anchorproof.Validator{Name: name, Power: power, Key: m.Key.Public(), ConsensusKey: [32]byte(m.Consensus.Public().(ed25519.PublicKey))}
+	m.Validator = anchorproof.Validator{Name: name, Power: power, Key: m.Key.Public(),
+		ConsensusKey: [32]byte(m.Consensus.Public().(ed25519.PublicKey))}
 	return m
 }
 
@@ -64,7 +65,8 @@ func (c *Chain) Current() anchorproof.Epoch {
 
 // Header commits checkpoints in a block of their own: the next header of the chain.
 func (c *Chain) Header(at time.Time, committed ...checkpoint.Checkpoint) anchorproof.Header {
-	h := anchorproof.Header{Chain: c.Genesis.Chain, Epoch: c.Current().Number, Index: uint64(len(c.headers)), Height: c.height, TimeMs: at.UnixMilli(),
+	h := anchorproof.Header{Chain: c.Genesis.Chain, Epoch: c.Current().Number, Index: uint64(len(c.headers)),
+		Height: c.height, TimeMs: at.UnixMilli(),
 		Count: uint64(len(committed)), Anchors: merkle.ListRoot(leaves(committed)), History: merkle.ListRoot(c.headers)}
 	c.headers = append(c.headers, h.Leaf())
 	c.height += 3 // the block, the one whose votes carry the cosignatures, the one with the certificate
@@ -102,23 +104,27 @@ func (c *Chain) Cosign(text string, signers ...int) []anchorproof.Cosignature {
 
 // Evidence commits checkpoints and proves the one at position, cosigned by signers (all
 // members when none are named).
-func (c *Chain) Evidence(at time.Time, committed []checkpoint.Checkpoint, position int, signers ...int) anchorproof.Evidence {
+func (c *Chain) Evidence(at time.Time, committed []checkpoint.Checkpoint, position int,
+	signers ...int) anchorproof.Evidence {
 	h := c.Header(at, committed...)
 	path, err := merkle.ListInclusion(leaves(committed), uint64(position))
 	must(err)
-	return anchorproof.Evidence{Header: h, Position: uint64(position), Path: path, Cosignatures: c.Cosign(h.Text(), signers...), Epochs: slices.Clone(c.Epochs)}
+	return anchorproof.Evidence{Header: h, Position: uint64(position), Path: path,
+		Cosignatures: c.Cosign(h.Text(), signers...), Epochs: slices.Clone(c.Epochs)}
 }
 
 // HandOver begins the next epoch with these members and notaries. signers are indexes into
 // the members before (all of them when none are named); newcomers prove their keys.
 func (c *Chain) HandOver(next []Member, notaries []anchorproof.Notary, signers ...int) anchorproof.SignedEpoch {
 	before := c.Current()
-	s := anchorproof.SignedEpoch{Epoch: anchorproof.Epoch{Chain: before.Chain, Number: before.Number + 1, Previous: before.Hash(),
+	s := anchorproof.SignedEpoch{Epoch: anchorproof.Epoch{Chain: before.Chain, Number: before.Number + 1,
+		Previous:   before.Hash(),
 		Validators: validators(next), Notaries: notaries}}
 	text := s.Text()
 	s.Signatures = c.Cosign(text, signers...)
 	for _, i := range before.Newcomers(s.Epoch) {
-		s.Joins = append(s.Joins, anchorproof.Join{Validator: i, SM2: next[i].Key.Sign([]byte(text)), Ed25519: ed25519.Sign(next[i].Consensus, []byte(text))})
+		s.Joins = append(s.Joins, anchorproof.Join{Validator: i, SM2: next[i].Key.Sign([]byte(text)),
+			Ed25519: ed25519.Sign(next[i].Consensus, []byte(text))})
 	}
 	c.Epochs = append(c.Epochs, s)
 	c.Members = slices.Clone(next)

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"stele/crypto/sm"
-	"stele/notary/bsnproof"
-	"stele/notary/checkpoint"
-	"stele/notary/gateway"
 	"stele/notary/proof"
+	"stele/notary/proof/bsnproof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/checkpoint"
 )
 
 // What the answers are about.
@@ -73,7 +73,8 @@ type FabricAnswers struct {
 
 // Write is a write of the base chaincode as getHistory lists it.
 func Write(tx, key, value string) gateway.HistoryEntry {
-	return gateway.HistoryEntry{TxID: GatewayHash(tx), DataInfo: text(gateway.StoredData{BaseKey: key, BaseInfo: value}), TxTime: "2026-11-22 14:28:42"}
+	return gateway.HistoryEntry{TxID: GatewayHash(tx),
+		DataInfo: text(gateway.StoredData{BaseKey: key, BaseInfo: value}), TxTime: "2026-11-22 14:28:42"}
 }
 
 // GatewayHash is the hash that the answers give a transaction or block.
@@ -85,10 +86,14 @@ var gatewaySignature = []byte("signature")
 // Fabric attests a checkpoint as entry 3 of its log, at a time; change edits the answers before
 // they are signed.
 func (g Gateway) Fabric(c checkpoint.Checkpoint, at time.Time, change ...func(*FabricAnswers)) bsnproof.Fabric {
-	x := FabricAnswers{Header: gateway.AnswerHeader{Msg: "success"}, CCCode: gateway.CCOK, Writes: []gateway.HistoryEntry{Write("tx", bsnproof.Key(c.Origin, 3), bsnproof.Value(c, gatewaySignature))},
-		Block: gateway.BlockAnswer{BlockHash: GatewayHash("7"), BlockNumber: 7, PreBlockHash: GatewayHash("6"), BlockSize: 5000, BlockTxCount: 2, Transactions: []gateway.BlockTransaction{
-			{TxID: GatewayHash("other"), Status: gateway.StatusMVCC, CreateName: "user@" + GatewayApp, TimeSpanSec: 1},
-			{TxID: GatewayHash("tx"), CreateName: "user@" + GatewayApp, TimeSpanSec: at.Unix(), TimeSpanNsec: int64(at.Nanosecond())}}},
+	x := FabricAnswers{Header: gateway.AnswerHeader{Msg: "success"}, CCCode: gateway.CCOK,
+		Writes: []gateway.HistoryEntry{Write("tx", bsnproof.Key(c.Origin, 3), bsnproof.Value(c, gatewaySignature))},
+		Block: gateway.BlockAnswer{BlockHash: GatewayHash("7"), BlockNumber: 7, PreBlockHash: GatewayHash("6"),
+			BlockSize: 5000, BlockTxCount: 2, Transactions: []gateway.BlockTransaction{
+				{TxID: GatewayHash("other"), Status: gateway.StatusMVCC, CreateName: "user@" + GatewayApp,
+					TimeSpanSec: 1},
+				{TxID: GatewayHash("tx"), CreateName: "user@" + GatewayApp, TimeSpanSec: at.Unix(),
+					TimeSpanNsec: int64(at.Nanosecond())}}},
 		Ledger: gateway.LedgerAnswer{BlockHash: GatewayHash("8"), Height: 9, PreBlockHash: GatewayHash("7")}}
 	for _, f := range change {
 		f(&x)
@@ -97,8 +102,10 @@ func (g Gateway) Fabric(c checkpoint.Checkpoint, at time.Time, change ...func(*F
 		x.CCData = text(x.Writes)
 	}
 	done := gateway.AnswerHeader{Msg: "success"}
-	return bsnproof.Fabric{Head: bsnproof.Head{App: GatewayApp}, Block: sealed(g, x.Header, x.Block), Ledger: sealed(g, done, x.Ledger),
-		History: sealed(g, done, gateway.ChainCodeAnswer{BlockInfo: gateway.BlockInfo{TxID: GatewayHash("query")}, CCRes: gateway.CCRes{CCCode: x.CCCode, CCData: x.CCData}})}
+	return bsnproof.Fabric{Head: bsnproof.Head{App: GatewayApp}, Block: sealed(g, x.Header, x.Block),
+		Ledger: sealed(g, done, x.Ledger),
+		History: sealed(g, done, gateway.ChainCodeAnswer{BlockInfo: gateway.BlockInfo{TxID: GatewayHash("query")},
+			CCRes: gateway.CCRes{CCCode: x.CCCode, CCData: x.CCData}})}
 }
 
 // FISCOAnswers are the answers about an application of FISCO BCOS before they are signed.
@@ -119,11 +126,17 @@ type FISCOAnswers struct {
 func (g Gateway) FISCO(c checkpoint.Checkpoint, at time.Time, change ...func(*FISCOAnswers)) bsnproof.FISCO {
 	hash := func(s string) string { return "0x" + GatewayHash(s) }
 	row := gateway.Row{ID: bsnproof.Key(c.Origin, 3), Key: 6, Value: bsnproof.Value(c, gatewaySignature)}
-	tx := gateway.ContractTransaction{TxID: hash("tx"), BlockHash: hash("7"), BlockNumber: 7, From: GatewayContract, To: GatewayContract, Input: "0x"}
-	x := FISCOAnswers{Header: gateway.AnswerHeader{Msg: "success"}, Rows: []gateway.Row{row}, Logged: row, Count: 1, Log: gateway.Log{Address: GatewayContract, Topics: []string{gateway.InsertTopicSM3}}, Row: gateway.ContractAnswer{Constant: true},
-		Receipt: gateway.ReceiptAnswer{TxID: tx.TxID, BlockHash: hash("7"), BlockNumber: 7, GasUsed: 5, From: GatewayContract, To: GatewayContract},
-		Block: gateway.ContractBlockAnswer{BlockHash: hash("7"), BlockNumber: 7, ParentBlockHash: hash("6"), BlockSize: 900, BlockTime: at.UnixMilli(), Author: GatewayContract,
-			Transactions: []gateway.ContractTransaction{{TxID: hash("other"), BlockHash: hash("7"), BlockNumber: 7, To: GatewayContract}, tx}}}
+	tx := gateway.ContractTransaction{TxID: hash("tx"), BlockHash: hash("7"), BlockNumber: 7, From: GatewayContract,
+		To: GatewayContract, Input: "0x"}
+	x := FISCOAnswers{Header: gateway.AnswerHeader{Msg: "success"}, Rows: []gateway.Row{row}, Logged: row, Count: 1,
+		Log: gateway.Log{Address: GatewayContract, Topics: []string{gateway.InsertTopicSM3}},
+		Row: gateway.ContractAnswer{Constant: true},
+		Receipt: gateway.ReceiptAnswer{TxID: tx.TxID, BlockHash: hash("7"), BlockNumber: 7, GasUsed: 5,
+			From: GatewayContract, To: GatewayContract},
+		Block: gateway.ContractBlockAnswer{BlockHash: hash("7"), BlockNumber: 7, ParentBlockHash: hash("6"),
+			BlockSize: 900, BlockTime: at.UnixMilli(), Author: GatewayContract,
+			Transactions: []gateway.ContractTransaction{{TxID: hash("other"), BlockHash: hash("7"), BlockNumber: 7,
+				To: GatewayContract}, tx}}}
 	for _, f := range change {
 		f(&x)
 	}
@@ -138,7 +151,8 @@ func (g Gateway) FISCO(c checkpoint.Checkpoint, at time.Time, change ...func(*FI
 		x.Receipt.Logs = text([]gateway.Log{{Address: GatewayContract, Topics: []string{}}, x.Log})
 	}
 	done := gateway.AnswerHeader{Msg: "success"}
-	return bsnproof.FISCO{Head: bsnproof.Head{App: GatewayContract}, Row: sealed(g, done, x.Row), Receipt: sealed(g, x.Header, x.Receipt), Block: sealed(g, done, x.Block)}
+	return bsnproof.FISCO{Head: bsnproof.Head{App: GatewayContract}, Row: sealed(g, done, x.Row),
+		Receipt: sealed(g, x.Header, x.Receipt), Block: sealed(g, done, x.Block)}
 }
 
 // EncodeAttested is evidence of a gateway as it stands in a bundle.

@@ -53,7 +53,8 @@ func (k Key) SignAs(userID string, message []byte) []byte {
 	e := new(big.Int).SetBytes(digest[:])
 	n := sm2.P256().Params().N
 	for counter := uint32(0); ; counter++ {
-		nonce := sm.Sum([]byte("stele prooftest nonce\n"), k.scalar.Bytes(), digest[:], binary.BigEndian.AppendUint32(nil, counter))
+		nonce := sm.Sum([]byte("stele prooftest nonce\n"), k.scalar.Bytes(), digest[:],
+			binary.BigEndian.AppendUint32(nil, counter))
 		t := new(big.Int).SetBytes(nonce[:])
 		t.Mod(t, n)
 		point, err := sm.NewPrivateKey(t.FillBytes(make([]byte, 32)))

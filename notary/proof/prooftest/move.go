@@ -4,8 +4,8 @@ import (
 	"slices"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
 )
 
 // NextChain founds the chain that a world's log is to move to, with validators of its own.
@@ -27,8 +27,9 @@ func (w *World) Link(to *Chain, signers ...int) anchorproof.SignedLink {
 
 // SignLink signs a link that may say anything.
 func (w *World) SignLink(l anchorproof.Link, signers ...int) anchorproof.SignedLink {
-	return anchorproof.SignedLink{Link: l, Log: w.LogKey.Sign([]byte(l.Text())), Cosignatures: w.Chain.Cosign(l.Text(), signers...),
-		Epochs: slices.Clone(w.Chain.Epochs)}
+	return anchorproof.SignedLink{Link: l, Log: w.LogKey.Sign([]byte(l.Text())),
+		Cosignatures: w.Chain.Cosign(l.Text(), signers...),
+		Epochs:       slices.Clone(w.Chain.Epochs)}
 }
 
 // Move takes the log to another chain: evidence made from now on carries the link.

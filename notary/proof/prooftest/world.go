@@ -22,10 +22,11 @@ import (
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
 	"stele/notary/proof"
-	"stele/notary/statement"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
 )
 
 // Options describe a world. The zero value is the smallest one.
@@ -53,6 +54,8 @@ type World struct {
 	leaves  []merkle.Hash
 	serial  uint64
 	links   []anchorproof.SignedLink // by which the log came to its chain
+	state   status.State             // what the log's status statements follow from
+	ends    map[sm.Digest]string     // the texts behind the map's values of records
 }
 
 // Agency is a tenant with its key and certificate chain.
@@ -115,7 +118,8 @@ func (w *World) ScopedTrust(members ...string) *proof.Trust {
 func (w *World) Trust() *proof.Trust {
 	key, err := signednote.NewVerifier(w.Origin(), w.LogKey.Public())
 	must(err)
-	return &proof.Trust{Roots: []proof.TrustedRoot{{DER: w.Root.DER}}, Logs: []proof.TrustedLog{{Key: key, NotBefore: AgencyNotBefore}},
+	return &proof.Trust{Roots: []proof.TrustedRoot{{DER: w.Root.DER}},
+		Logs:   []proof.TrustedLog{{Key: key, NotBefore: AgencyNotBefore}},
 		Chains: []proof.TrustedChain{{Genesis: w.Chain.Genesis}}}
 }
 
@@ -128,7 +132,8 @@ func (w *World) Tick(d time.Duration) time.Time {
 // Fill appends entries of other records to the log.
 func (w *World) Fill(n int) {
 	for range n {
-		w.leaves = append(w.leaves, merkle.LeafHash(fmt.Appendf(nil, "entry %d of %s", len(w.leaves), w.options.Seed)))
+		text := fmt.Appendf(nil, "entry %d of %s", len(w.leaves), w.options.Seed)
+		w.append(text, merkle.LeafHash(text))
 	}
 }
 
@@ -144,7 +149,8 @@ type Record struct {
 
 // LeafHash is the record's leaf.
 func (r *Record) LeafHash() merkle.Hash {
-	return statement.Entry{Statement: r.Bytes, Signature: r.Signature, Certificate: sm.Sum(r.Certificates[0])}.LeafHash()
+	return statement.Entry{Statement: r.Bytes, Signature: r.Signature,
+		Certificate: sm.Sum(r.Certificates[0])}.LeafHash()
 }
 
 // Number returns a fresh certificate number.
@@ -159,13 +165,16 @@ func (w *World) Number() string {
 // is signed or logged.
 func (w *World) Draft(document []byte) (statement.Statement, []proof.Disclosed) {
 	s := statement.Statement{Action: statement.Issue, Number: w.Number(), Agency: w.Agency.Agency, Class: "general",
-		Document: statement.Document{SM3: sm.Sum(document), Size: uint64(len(document)), MediaType: "application/pdf"}, IssuedAt: w.Tick(time.Second)}
+		Document: statement.Document{SM3: sm.Sum(document), Size: uint64(len(document)), MediaType: "application/pdf"},
+		IssuedAt: w.Tick(time.Second)}
 	var shown []proof.Disclosed
-	for _, f := range [][2]string{{"fileName", "不动产登记证明.pdf"}, {"handedInBy", "经办人 0017"}, {"title", "不动产登记证明 \"A\\1\""}} {
+	for _, f := range [][2]string{{"fileName", "不动产登记证明.pdf"}, {"handedInBy", "经办人 0017"},
+		{"title", "不动产登记证明 \"A\\1\""}} {
 		salt := sm.Sum([]byte(w.options.Seed), []byte(s.Number), []byte(f[0]))
 		d := proof.Disclosed{Name: f[0], Salt: salt[:statement.SaltSize], Value: f[1]}
 		shown = append(shown, d)
-		s.Fields = append(s.Fields, statement.Field{Name: d.Name, Commitment: statement.Commitment(d.Salt, d.Name, d.Value)})
+		s.Fields = append(s.Fields, statement.Field{Name: d.Name, Commitment: statement.Commitment(d.Salt, d.Name,
+			d.Value)})
 	}
 	return s, shown
 }
@@ -174,13 +183,14 @@ func (w *World) Draft(document []byte) (statement.Statement, []proof.Disclosed) 
 func (w *World) Enter(s statement.Statement, fields []proof.Disclosed) *Record {
 	b, err := s.Encode()
 	must(err)
-	return w.EnterSigned(&Record{Statement: s, Bytes: b, Signature: w.Agency.Key.Sign(b), Certificates: w.Agency.Certificates, Fields: fields})
+	return w.EnterSigned(&Record{Statement: s, Bytes: b, Signature: w.Agency.Key.Sign(b),
+		Certificates: w.Agency.Certificates, Fields: fields})
 }
 
 // EnterSigned appends an entry as it is, for tests that sign wrongly.
 func (w *World) EnterSigned(r *Record) *Record {
 	r.Index = uint64(len(w.leaves))
-	w.leaves = append(w.leaves, r.LeafHash())
+	w.append(r.Bytes, r.LeafHash())
 	return r
 }
 
@@ -192,7 +202,8 @@ func (w *World) Issue(document []byte) *Record {
 
 // Revoke withdraws a record.
 func (w *World) Revoke(r *Record, reason string) *Record {
-	return w.Enter(statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: w.Agency.Agency, Reason: reason, IssuedAt: w.Tick(time.Hour)}, nil)
+	return w.Enter(statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: w.Agency.Agency,
+		Reason: reason, IssuedAt: w.Tick(time.Hour)}, nil)
 }
 
 // Supersede replaces a record by one about another document, with a reason or without.

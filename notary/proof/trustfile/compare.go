@@ -63,7 +63,8 @@ func Compare(a, b *proof.Trust) []Difference {
 	d.logs(a2, b2)
 	each(d, a2.Chains, b2.Chains, func(c proof.TrustedChain) string { return c.Genesis.Chain },
 		func(k Kind, c proof.TrustedChain) {
-			d.add(k, Chain, c.Genesis.Chain, "The chain %s with epoch 0 %s is %s.", c.Genesis.Chain, c.Genesis.Hash(), only(k))
+			d.add(k, Chain, c.Genesis.Chain, "The chain %s with epoch 0 %s is %s.", c.Genesis.Chain, c.Genesis.Hash(),
+				only(k))
 		}, d.chain)
 	d.gateways(a2, b2)
 	if len(d.list) == 0 && !bytes.Equal(a.Encode(), b.Encode()) {
@@ -129,14 +130,16 @@ func (d *differences) logs(a, b *proof.Trust) {
 			keyText(l), validity(l), l.Key.Name(), only(k))
 	}, func(x, y proof.TrustedLog) {
 		if validity(x) != validity(y) {
-			d.add(Changed, LogKey, keyText(x), "The key %s of the log %s is valid %s in the first file, %s in the second.",
+			d.add(Changed, LogKey, keyText(x),
+				"The key %s of the log %s is valid %s in the first file, %s in the second.",
 				keyText(x), x.Key.Name(), validity(x), validity(y))
 		}
 	})
 	for _, x := range a.Logs { // the keys of a log share its list and stand together
 		i := slices.IndexFunc(b.Logs, func(y proof.TrustedLog) bool { return x.Key.Name() == y.Key.Name() })
 		if i >= 0 && x.Key.Name() != seen && !slices.Equal(x.Chains, b.Logs[i].Chains) {
-			d.add(Changed, Log, x.Key.Name(), "The log %s may be anchored by %s in the first file, by %s in the second.",
+			d.add(Changed, Log, x.Key.Name(),
+				"The log %s may be anchored by %s in the first file, by %s in the second.",
 				x.Key.Name(), list(x.Chains), list(b.Logs[i].Chains))
 		}
 		seen = x.Key.Name()
@@ -180,7 +183,8 @@ func (d *differences) gateways(a, b *proof.Trust) {
 			g.Name, g.App, g.Kind, sm.Sum(g.Key.DER()), only(k))
 	}, func(x, y proof.TrustedGateway) {
 		if x.Name != y.Name {
-			d.add(Changed, Gateway, x.App, "The gateway of the application %s is called %q in the first file, %q in the second.",
+			d.add(Changed, Gateway, x.App,
+				"The gateway of the application %s is called %q in the first file, %q in the second.",
 				x.App, x.Name, y.Name)
 		}
 	})

@@ -13,8 +13,8 @@ import (
 
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/gateway"
 	"stele/notary/proof"
+	"stele/notary/proof/bsnproof/gateway"
 	"stele/notary/proof/prooftest"
 	"stele/notary/proof/trustfile"
 )
@@ -42,7 +42,8 @@ func TestCompare(t *testing.T) {
 	}{
 		"root": {func(t *proof.Trust) { t.Roots = nil }, trustfile.Removed, trustfile.Root, "江城市数据局"},
 		"scope": {
-			func(t *proof.Trust) { t.Roots[0].Regions = []string{"35"} }, trustfile.Changed, trustfile.Scope, "regions 35"},
+			func(t *proof.Trust) { t.Roots[0].Regions = []string{"35"} }, trustfile.Changed, trustfile.Scope,
+			"regions 35"},
 		"log": {func(t *proof.Trust) { t.Logs[0].Chains = nil }, trustfile.Changed, trustfile.Log, "by nothing"},
 		"log key": {
 			func(t *proof.Trust) { t.Logs[0].NotAfter = at }, trustfile.Changed, trustfile.LogKey, "to 2026-11-22"},
@@ -59,7 +60,8 @@ func TestCompare(t *testing.T) {
 			trustfile.Changed, trustfile.Epoch, "Epoch 1"},
 		"epoch not": {func(t *proof.Trust) { t.Chains[0].Epochs = nil }, trustfile.Removed, trustfile.Epoch, "Epoch 1"},
 		"member": {
-			func(t *proof.Trust) { t.Chains[0].Members[1].Organization = "某局" }, trustfile.Changed, trustfile.Member, "某局"},
+			func(t *proof.Trust) { t.Chains[0].Members[1].Organization = "某局" }, trustfile.Changed, trustfile.Member,
+			"某局"},
 		"member not": {
 
 			func(t *proof.Trust) { t.Chains[0].Members = t.Chains[0].Members[:1] }, trustfile.Removed,
@@ -78,7 +80,9 @@ func TestCompare(t *testing.T) {
 			other := base()
 			c.change(other)
 			there, back := trustfile.Compare(base(), other), trustfile.Compare(other, base())
-			i := slices.IndexFunc(there, func(d trustfile.Difference) bool { return d.What == c.what && d.Kind == c.kind })
+			i := slices.IndexFunc(there, func(d trustfile.Difference) bool {
+				return d.What == c.what && d.Kind == c.kind
+			})
 			if i < 0 || !strings.Contains(there[i].Sentence, c.says) {
 				t.Fatalf("%+v", there)
 			}
@@ -97,7 +101,8 @@ func TestCompare(t *testing.T) {
 
 // worlds are where the parts of random trust files come from.
 var worlds = []*prooftest.World{
-	prooftest.New(prooftest.Options{Seed: "a", Validators: 2}), prooftest.New(prooftest.Options{Seed: "b", Validators: 3}),
+	prooftest.New(prooftest.Options{Seed: "a", Validators: 2}),
+	prooftest.New(prooftest.Options{Seed: "b", Validators: 3}),
 	prooftest.New(prooftest.Options{Seed: "c", Chain: "egov-b"}),
 }
 
@@ -176,7 +181,8 @@ func TestMergeLaws(t *testing.T) {
 			refused++
 			return
 		}
-		if left, right := encoded(trustfile.Merge(ab, c)), encoded(trustfile.Merge(a, bc)); left != right || left != all {
+		if left, right := encoded(trustfile.Merge(ab, c)), encoded(trustfile.Merge(a, bc)); left != right ||
+			left != all {
 			r.Fatalf("not associative:\n%s\n%s\n%s", left, right, all)
 		}
 		if encoded(trustfile.Merge(ab, a, ab)) != encoded(ab, nil) {

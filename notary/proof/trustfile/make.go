@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 )
 
 // Change is what [Make] says in the trust of one instance. Empty lists leave what is there.
@@ -77,7 +77,8 @@ func name(m *proof.Trust, o Organization, newest map[string]anchorproof.Epoch) e
 			continue
 		}
 		if found != nil {
-			return fmt.Errorf("the chains %s and %s both have a validator of this name", found.Genesis.Chain, c.Genesis.Chain)
+			return fmt.Errorf("the chains %s and %s both have a validator of this name", found.Genesis.Chain,
+				c.Genesis.Chain)
 		}
 		found, member = c, proof.TrustedMember{Key: v.Key, Organization: o.Name, Code: o.Code}
 	}

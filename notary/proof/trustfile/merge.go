@@ -153,9 +153,13 @@ func arrange(t *proof.Trust) {
 		return cmp.Or(cmp.Compare(a.Key.Name(), b.Key.Name()), a.NotBefore.Compare(b.NotBefore),
 			cmp.Compare(keyText(a), keyText(b)))
 	})
-	slices.SortFunc(t.Chains, func(a, b proof.TrustedChain) int { return cmp.Compare(a.Genesis.Chain, b.Genesis.Chain) })
+	slices.SortFunc(t.Chains, func(a, b proof.TrustedChain) int {
+		return cmp.Compare(a.Genesis.Chain, b.Genesis.Chain)
+	})
 	for _, c := range t.Chains {
-		slices.SortFunc(c.Members, func(a, b proof.TrustedMember) int { return cmp.Compare(point(a.Key), point(b.Key)) })
+		slices.SortFunc(c.Members, func(a, b proof.TrustedMember) int {
+			return cmp.Compare(point(a.Key), point(b.Key))
+		})
 	}
 	slices.SortFunc(t.Gateways, func(a, b proof.TrustedGateway) int { return cmp.Compare(gatewayID(a), gatewayID(b)) })
 }

@@ -15,8 +15,8 @@ import (
 
 	"stele/crypto/pki"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 )
 
 // Upgrade returns the same trust in version 2. Version 1 lets any pinned chain or gateway anchor

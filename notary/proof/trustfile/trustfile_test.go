@@ -11,10 +11,10 @@ import (
 
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/chainview"
-	"stele/notary/gateway"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/chainview"
 	"stele/notary/proof/prooftest"
 	"stele/notary/proof/trustfile"
 )
@@ -94,10 +94,12 @@ func TestMake(t *testing.T) {
 	id := w.Chain.Genesis.Chain
 	office := trustfile.Organization{Validator: "city-1", Name: "望江市公证处", Code: code}
 	made, err := trustfile.Make(w.Trust(), trustfile.Change{Codes: []string{w.Agency.Code},
-		Regions: []string{"42", "35", "42"}, Late: new(time.Hour), Members: []trustfile.Organization{office, office}}, nil)
+		Regions: []string{"42", "35", "42"}, Late: new(time.Hour), Members: []trustfile.Organization{office, office}},
+		nil)
 	fatalIfErr(t, err)
 	r, members := made.Roots[0], made.Chains[0].Members
-	if len(r.Codes) != 1 || strings.Join(r.Regions, " ") != "35 42" || r.Logs[0] != w.Origin() || made.Late != time.Hour {
+	if len(r.Codes) != 1 || strings.Join(r.Regions, " ") != "35 42" || r.Logs[0] != w.Origin() ||
+		made.Late != time.Hour {
 		t.Errorf("%+v", r)
 	}
 	if len(members) != 1 || !members[0].Key.Equal(w.Chain.Members[1].Validator.Key) ||
@@ -129,7 +131,8 @@ func TestMake(t *testing.T) {
 		says   string
 	}{
 		"unknown validator": {
-			made, trustfile.Change{Members: []trustfile.Organization{{"city-9", office.Name, code}}}, `"city-0" "city-1"`},
+			made, trustfile.Change{Members: []trustfile.Organization{{"city-9", office.Name, code}}},
+			`"city-0" "city-1"`},
 		"bad code": {
 			made, trustfile.Change{Members: []trustfile.Organization{{"city-0", office.Name, "1"}}}, "credit code"},
 		"bad region":         {made, trustfile.Change{Regions: []string{"420"}}, "420"},
@@ -202,7 +205,8 @@ func TestMergeConflicts(t *testing.T) {
 			func(t *proof.Trust) { t.Chains[0].Genesis, t.Chains[0].Members = foreign.Chain.Genesis, nil },
 			[]string{w.Chain.Genesis.Chain, foreign.Chain.Genesis.Hash().String()}},
 		"a log key with two times": {
-			func(t *proof.Trust) { t.Logs[0].NotAfter = w.Now.Truncate(time.Second) }, []string{w.Origin(), "newer file"}},
+			func(t *proof.Trust) { t.Logs[0].NotAfter = w.Now.Truncate(time.Second) },
+			[]string{w.Origin(), "newer file"}},
 		"a log with two anchors": {
 			func(t *proof.Trust) { t.Logs[0].Chains = nil }, []string{w.Origin(), w.Chain.Genesis.Chain}},
 		"a member of two": {
@@ -371,9 +375,11 @@ func TestPinnedEpochsCount(t *testing.T) {
 		"before the update":  {trust, misused, proof.Genuine},
 		"old, before update": {trust, old, proof.Genuine},
 	} {
-		if r := proof.Verify(c.trust, &digest, c.bundle); r.Verdict != c.want {
-			t.Errorf("%s: %s: %s", name, r.Verdict, r.Summary)
-		}
+		t.Run(name, func(t *testing.T) {
+			if r := proof.Verify(c.trust, &digest, c.bundle); r.Verdict != c.want {
+				t.Errorf("%s: %s: %s", name, r.Verdict, r.Summary)
+			}
+		})
 	}
 }
 

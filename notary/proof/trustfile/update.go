@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"stele/notary/anchorproof"
-	"stele/notary/chainview"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/chainview"
 )
 
 // Pinned is an epoch that [Update] has pinned.

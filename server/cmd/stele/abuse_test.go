@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"stele/storage/storagetest/freeport"
 )
 
 // patience is how long these tests wait for what the program does by itself. It is far longer
@@ -58,8 +60,10 @@ func (s *server) address() string { return strings.TrimPrefix(s.info.URL, "http:
 // Whoever announces a body and sends none is answered and sent away, wherever they send it: also
 // where nobody wants a body, or may not send one.
 func TestSilentBodies(t *testing.T) {
-	metrics, profiles := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
-	s := site{data: folder(t)}.start(t, "--read-timeout", "500ms", "--metrics-listen", metrics, "--pprof-listen", profiles)
+	t.Parallel()
+	metrics, profiles := freeport.Address(t), freeport.Address(t)
+	s := site{data: folder(t)}.start(t, "--read-timeout", "500ms", "--metrics-listen", metrics, "--pprof-listen",
+		profiles)
 	const silent = "Content-Length: 1000\n\n"
 	held := map[string]net.Conn{}
 	const (
@@ -104,7 +108,7 @@ func (s *slowly) Read(b []byte) (int, error) {
 // One address that takes all it can get, connections, event streams and places for uploads, leaves
 // others theirs.
 func TestOneAddressIsNotAll(t *testing.T) {
-	metrics := "127.0.0.1:" + freePort(t)
+	metrics := freeport.Address(t)
 	s := site{data: folder(t)}.start(t, "--max-connections", "120", "--max-connections-per-address", "60",
 		"--metrics-listen", metrics)
 	const home = "GET / HTTP/1.1\nHost: x\n\n"
@@ -161,6 +165,7 @@ func TestOneAddressIsNotAll(t *testing.T) {
 
 // An address has so many event streams, and no more; others have theirs.
 func TestEventStreamsAreBounded(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t, "--chain", "none")
 	rec := s.notarize(digestRequest(newDigest(), "", "")) // never anchored: its stream does not end
 	events := "GET /r/" + rec.Number + "/events HTTP/1.1\nHost: x\n\n"
@@ -183,6 +188,7 @@ func TestEventStreamsAreBounded(t *testing.T) {
 
 // The server speaks HTTP/1.1 alone: TLS and HTTP/2, with its resets, are the proxy's.
 func TestNoHTTP2(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	res := answerTo(t, fromStranger, s.address(), "PRI * HTTP/2.0\n\nSM\n\n")
 	if res.ProtoMajor != 1 || res.StatusCode < 400 {
@@ -215,7 +221,8 @@ func TestNobodyLocksOthersOut(t *testing.T) {
 	}
 	limited := 0
 	for i := range 120 { // by addresses: more than are free from all networks together
-		if s.signInFrom(fmt.Sprintf("127.0.1.%d", i/3+1), clerk.Name, "a wrong password") == http.StatusTooManyRequests {
+		if s.signInFrom(fmt.Sprintf("127.0.1.%d", i/3+1), clerk.Name,
+			"a wrong password") == http.StatusTooManyRequests {
 			limited++
 		}
 	}

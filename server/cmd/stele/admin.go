@@ -10,18 +10,17 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"stele/crypto/keystore"
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/fsck"
-	"stele/notary/people"
+	"stele/notary/log/fsck"
+	"stele/notary/office/people"
 	"stele/server/auth"
+	"stele/server/cmd/internal/command"
 	"stele/server/instance"
 	"stele/server/node"
 )
@@ -60,7 +59,7 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 		}
 	}
 	if c.NewPassphrase {
-		if err := newPassphrase(cfg); err != nil {
+		if err := command.NewPassphrase(cfg); err != nil {
 			return err
 		}
 	}
@@ -70,12 +69,13 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 		}
 	}
 	if c.Origin == "" {
-		c.Origin = "stele.local/" + unique()
+		c.Origin = "stele.local/" + command.Unique()
 	}
 	if c.ChainID == "" {
-		c.ChainID = "stele-" + unique()
+		c.ChainID = "stele-" + command.Unique()
 	}
-	req := instance.InitRequest{Origin: c.Origin, ChainID: c.ChainID, Organization: c.Organization, Validator: c.Validator}
+	req := instance.InitRequest{Origin: c.Origin, ChainID: c.ChainID, Organization: c.Organization,
+		Validator: c.Validator}
 	if req.Members, err = parseMembers(c.Member); err != nil {
 		return usage(err)
 	}
@@ -92,19 +92,21 @@ func (c *initCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		printGenesis(s, genesis)
+		command.PrintGenesis(s.out, genesis)
 		if err := compareFingerprint(s, c.Fingerprint, genesis.Hash()); err != nil {
 			return err
 		}
 		if genesis.Notary(c.Origin) == nil {
-			fmt.Fprintf(s.err, "The genesis does not admit the log %s: nothing is anchored until the members do, by 'stele node propose --notary-add' with the key that 'stele log-key' prints.\n", c.Origin)
+			fmt.Fprintf(s.err, "The genesis does not admit the log %s: nothing is anchored until the members do, by "+
+				"'stele node propose --notary-add' with the key that 'stele log-key' prints.\n", c.Origin)
 		}
 		req.Genesis = &genesis
 	}
 	if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "The instance is in %s. Its keys are in %s: back them up, with the passphrase kept apart from them.\nVerifiers pin %s.\nNext: stele agency add\n", cfg.Data, cfg.Keys, cfg.TrustPath())
+	fmt.Fprintf(s.out, "The instance is in %s. Its keys are in %s: back them up, with the passphrase kept apart from "+
+		"them.\nVerifiers pin %s.\nNext: stele agency add\n", cfg.Data, cfg.Keys, cfg.TrustPath())
 	return nil
 }
 
@@ -123,19 +125,6 @@ func parseMembers(list []string) ([]instance.Member, error) {
 
 // unique makes names that no other instance has: a verifier that pins one instance could
 // not tell evidence of another with the same names from a forgery.
-func unique() string { return strings.ToLower(notary.NewCode()) }
-
-func newPassphrase(cfg instance.Config) error {
-	if cfg.PassphraseFile == "" {
-		return fmt.Errorf("%s is set, so no passphrase file is made: unset it or leave out --new-passphrase", instance.PassphraseEnv)
-	}
-	if err := os.MkdirAll(filepath.Dir(cfg.PassphraseFile), 0o700); err != nil {
-		return err
-	}
-	_, err := keystore.CreatePassphrase(cfg.PassphraseFile)
-	return err
-}
-
 type agencyCmd struct {
 	Add       agencyAddCmd       `cmd:"" help:"Add an agency: makes its key and certificate."`
 	Renew     agencyRenewCmd     `cmd:"" help:"Issue a new certificate for an agency's key."`
@@ -166,14 +155,16 @@ func (c *agencyAddCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		a, err := st.AddAgency(ctx, instance.AgencyRequest{Code: c.Code, Name: c.Name, Region: c.Region, Key: home}, time.Now())
+		a, err := st.AddAgency(ctx, instance.AgencyRequest{Code: c.Code, Name: c.Name, Region: c.Region, Key: home},
+			time.Now())
 		if err != nil {
 			return err
 		}
 		if c.JSON {
 			return s.json(agencyJSON(a))
 		}
-		_, err = fmt.Fprintf(s.out, "Agency %s (%s) has the id %s.\nNext: stele apikey add --agency %s\n", a.Name, a.Code, a.ID, a.Code)
+		_, err = fmt.Fprintf(s.out, "Agency %s (%s) has the id %s.\nNext: stele apikey add --agency %s\n", a.Name,
+			a.Code, a.ID, a.Code)
 		return err
 	})
 }
@@ -198,22 +189,25 @@ type agencyRenewCmd struct {
 
 // Run renews a certificate.
 func (c *agencyRenewCmd) Run(ctx context.Context, s *streams) error {
-	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyRenew, "", func(st *instance.Stores, a notary.Agency) error {
-		home, err := homeKey(c.CSR)
-		if err != nil {
+	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyRenew, "",
+		func(st *instance.Stores, a notary.Agency) error {
+			home, err := homeKey(c.CSR)
+			if err != nil {
+				return err
+			}
+			until, err := st.RenewAgency(ctx, a, home, time.Now())
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(s.out, "Agency %s (%s) has a new certificate until %s.\n", a.Name, a.Code,
+				until.Format(time.DateOnly))
 			return err
-		}
-		until, err := st.RenewAgency(ctx, a, home, time.Now())
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(s.out, "Agency %s (%s) has a new certificate until %s.\n", a.Name, a.Code, until.Format(time.DateOnly))
-		return err
-	})
+		})
 }
 
 func agencyJSON(a notary.Agency) map[string]any {
-	return map[string]any{"keyAtHome": a.KeyAtHome, "id": a.ID, "code": a.Code, "name": a.Name, "region": a.Region, "state": string(a.State), "createdAt": a.CreatedAt.UTC().Format(time.RFC3339)}
+	return map[string]any{"keyAtHome": a.ExternalKey, "id": a.ID, "code": a.Code, "name": a.Name, "region": a.Region,
+		"state": string(a.State), "createdAt": a.CreatedAt.UTC().Format(time.RFC3339)}
 }
 
 type apikeyCmd struct {
@@ -244,7 +238,8 @@ func (c *apikeyAddCmd) Run(ctx context.Context, s *streams) error {
 		if c.JSON {
 			return s.json(map[string]string{"id": key.ID, "key": text})
 		}
-		_, err = fmt.Fprintf(s.out, "%s\nKeep it now: it is not stored and cannot be shown again. Its id is %s.\n", text, key.ID)
+		_, err = fmt.Fprintf(s.out, "%s\nKeep it now: it is not stored and cannot be shown again. Its id is %s.\n",
+			text, key.ID)
 		return err
 	})
 }
@@ -259,7 +254,8 @@ func (c *apikeyAddCmd) add(ctx context.Context, st *instance.Stores) (string, no
 	if err := errors.Join(err1, err2); err != nil {
 		return "", notary.APIKey{}, err
 	}
-	settings := notary.APIKey{AgencyID: a.ID, Name: c.Label, Scopes: scopes, Networks: networks, Rate: c.Rate, Quota: c.Quota, CreatedAt: time.Now()}
+	settings := notary.APIKey{AgencyID: a.ID, Name: c.Label, Scopes: scopes, Networks: networks, Rate: c.Rate,
+		Quota: c.Quota, CreatedAt: time.Now()}
 	if c.Expires > 0 {
 		settings.ExpiresAt = settings.CreatedAt.Add(c.Expires)
 	}
@@ -267,11 +263,11 @@ func (c *apikeyAddCmd) add(ctx context.Context, st *instance.Stores) (string, no
 		return "", notary.APIKey{}, err
 	}
 	text, key := auth.NewKey(settings)
-	return text, key, st.DB.AddKey(ctx, key)
+	return text, key, st.DB.People.AddKey(ctx, key)
 }
 
 func findAgency(ctx context.Context, st *instance.Stores, codeOrID string) (notary.Agency, error) {
-	a, err := st.DB.Agency(ctx, codeOrID)
+	a, err := st.DB.Log.Agency(ctx, codeOrID)
 	if errors.Is(err, notary.ErrNotFound) {
 		err = fmt.Errorf("there is no agency with the code or id %q: see 'stele agency list'", codeOrID)
 	}
@@ -290,7 +286,7 @@ func (c *apikeyListCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		keys, err := st.DB.Keys(ctx, a.ID)
+		keys, err := st.DB.People.Keys(ctx, a.ID)
 		for _, k := range keys {
 			state := "in force"
 			if !k.RevokedAt.IsZero() {
@@ -302,7 +298,8 @@ func (c *apikeyListCmd) Run(ctx context.Context, s *streams) error {
 			if !k.UsedAt.IsZero() {
 				used = "last used " + k.UsedAt.Format(time.RFC3339)
 			}
-			fmt.Fprintf(s.out, "%s  %s  made %s  %s  %s  %s\n", k.ID, k.Name, k.CreatedAt.Format(time.RFC3339), state, used, notary.JoinScopes(k.Scopes, ","))
+			fmt.Fprintf(s.out, "%s  %s  made %s  %s  %s  %s\n", k.ID, k.Name, k.CreatedAt.Format(time.RFC3339), state,
+				used, notary.JoinScopes(k.Scopes, ","))
 		}
 		return err
 	})
@@ -316,7 +313,7 @@ type apikeyRevokeCmd struct {
 // Run revokes a key.
 func (c *apikeyRevokeCmd) Run(ctx context.Context, s *streams) error {
 	return withStores(ctx, c.Config, func(st *instance.Stores) error {
-		if err := st.DB.EndKey(ctx, c.ID, time.Now()); errors.Is(err, notary.ErrNotFound) {
+		if err := st.DB.People.EndKey(ctx, c.ID, time.Now()); errors.Is(err, notary.ErrNotFound) {
 			return fmt.Errorf("no key with the id %q is in force", c.ID)
 		} else if err != nil {
 			return err
@@ -373,7 +370,8 @@ func (c *fsckCmd) Run(ctx context.Context, s *streams) error {
 			fmt.Fprintln(s.out, f)
 		}
 		verdict := fsckVerdict(res)
-		_, err = fmt.Fprintf(s.out, "%s Checked %d entries, %d records, %d documents, %d tiles, %d checkpoints, %d anchors; %d documents wait to be swept.\n",
+		_, err = fmt.Fprintf(s.out, "%s Checked %d entries, %d records, %d documents, %d tiles, %d checkpoints, %d "+
+			"anchors; %d documents wait to be swept.\n",
 			verdict, res.Entries, res.Records, res.Documents, res.Tiles, res.Checkpoints, res.Anchors, res.Orphans)
 		return err
 	})

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/people"
+	"stele/notary/office/people"
 	"stele/server/instance"
 )
 
 // withAgency opens the stores, finds an agency and notes in the operators' audit trail what is about
 // to be done with it.
-func withAgency(ctx context.Context, c instance.Config, s *streams, codeOrID string, act people.Act, detail string, f func(st *instance.Stores, a notary.Agency) error) error {
+func withAgency(ctx context.Context, c instance.Config, s *streams, codeOrID string, act people.Action, detail string,
+	f func(st *instance.Stores, a notary.Agency) error) error {
 	return withPeople(ctx, c, s, func(st *instance.Stores, p *people.People) error {
 		a, err := findAgency(ctx, st, codeOrID)
 		if err != nil {
@@ -52,25 +53,30 @@ func (c *agencyRekeyCmd) Run(ctx context.Context, s *streams) error {
 	var err error
 	if c.Since != "" {
 		if req.Since, err = time.Parse(time.RFC3339, c.Since); err != nil {
-			return usage(fmt.Errorf("--since %q is no time: write it with its zone, such as 2026-11-30T08:00:00+08:00", c.Since))
+			return usage(fmt.Errorf("--since %q is no time: write it with its zone, such as 2026-11-30T08:00:00+08:00",
+				c.Since))
 		}
 	}
 	if req.Home, err = homeKey(c.CSR); err != nil {
 		return err
 	}
 	detail := fmt.Sprintf("reason=%s; since=%s", c.Reason, req.Since.UTC().Format(time.RFC3339))
-	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyRekey, detail, func(st *instance.Stores, a notary.Agency) error {
-		until, err := st.RekeyAgency(ctx, a, req, now)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(s.out, "Agency %s (%s) has a new key, and a certificate until %s. All servers sign with it from now on, and nothing more with the former one, "+
-			"which counts until %s.\n", a.Name, a.Code, until.Format(time.DateOnly), req.Since.UTC().Format(time.RFC3339))
-		if !a.KeyAtHome {
-			fmt.Fprintf(s.out, "Back up the database, or the key: stele agency export-key %s FILE. Of the former key, destroy what copies there are in files.\n", a.Code)
-		}
-		return nil
-	})
+	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyRekey, detail,
+		func(st *instance.Stores, a notary.Agency) error {
+			until, err := st.RekeyAgency(ctx, a, req, now)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(s.out, "Agency %s (%s) has a new key, and a certificate until %s. All servers sign with it "+
+				"from now on, and nothing more with the former one, "+
+				"which counts until %s.\n", a.Name, a.Code, until.Format(time.DateOnly),
+				req.Since.UTC().Format(time.RFC3339))
+			if !a.ExternalKey {
+				fmt.Fprintf(s.out, "Back up the database, or the key: stele agency export-key %s FILE. Of the former "+
+					"key, destroy what copies there are in files.\n", a.Code)
+			}
+			return nil
+		})
 }
 
 type agencySuspendCmd struct {
@@ -95,8 +101,10 @@ func (c *agencyResumeCmd) Run(ctx context.Context, s *streams) error {
 	return setAgencyState(ctx, c.Config, s, c.Agency, c.Reason, notary.AgencyActive)
 }
 
-func setAgencyState(ctx context.Context, c instance.Config, s *streams, agency, reason string, state notary.AgencyState) error {
-	act, says := people.ActAgencySuspend, "is suspended: no server signs anything new in its name. Its records can be read and verified as before"
+func setAgencyState(ctx context.Context, c instance.Config, s *streams, agency, reason string,
+	state notary.AgencyState) error {
+	act, says := people.ActAgencySuspend,
+		"is suspended: no server signs anything new in its name. Its records can be read and verified as before"
 	if state == notary.AgencyActive {
 		act, says = people.ActAgencyResume, "is active: servers sign in its name within two seconds"
 	}
@@ -105,7 +113,7 @@ func setAgencyState(ctx context.Context, c instance.Config, s *streams, agency, 
 		return err
 	}
 	return withAgency(ctx, c, s, agency, act, detail, func(st *instance.Stores, a notary.Agency) error {
-		if err := st.DB.SetAgencyState(ctx, a.ID, state); err != nil {
+		if err := st.DB.Log.SetAgencyState(ctx, a.ID, state); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(s.out, "Agency %s (%s) %s.\n", a.Name, a.Code, says)
@@ -120,7 +128,8 @@ func reasonDetail(reason string) (string, error) {
 	case reason == "":
 		return "", nil
 	case !notary.ValidLine(reason, most):
-		return "", usage(fmt.Errorf("a reason has at most %d bytes, %s, and no white space at its ends", most, notary.TextRule))
+		return "", usage(fmt.Errorf("a reason has at most %d bytes, %s, and no white space at its ends", most,
+			notary.TextRule))
 	}
 	return "reason=" + reason, nil
 }
@@ -142,20 +151,23 @@ func (c *agencyCloseCmd) Run(ctx context.Context, s *streams) error {
 	if err := withStores(ctx, c.Config, func(st *instance.Stores) error {
 		a, err := openAgency(ctx, st, c.Agency)
 		if err == nil && c.Confirm != a.Code {
-			err = usage(fmt.Errorf("closing %s is for ever: its key, API keys and people end. To do it, add --confirm %s", a.Name, a.Code))
+			err = usage(fmt.Errorf("closing %s is for ever: its key, API keys and people end. To do it, add "+
+				"--confirm %s", a.Name, a.Code))
 		}
 		return err
 	}); err != nil {
 		return err
 	}
-	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyClose, detail, func(st *instance.Stores, a notary.Agency) error {
-		if err := st.DB.CloseAgency(ctx, a.ID); err != nil {
+	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyClose, detail,
+		func(st *instance.Stores, a notary.Agency) error {
+			if err := st.DB.Log.CloseAgency(ctx, a.ID); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(s.out, "Agency %s (%s) is closed. Nothing is signed in its name any more; its API "+
+				"keys, which servers believe for two seconds more, people and sessions have ended. "+
+				"Its records can be read and verified as before.\n", a.Name, a.Code)
 			return err
-		}
-		_, err := fmt.Fprintf(s.out, "Agency %s (%s) is closed. Nothing is signed in its name any more; its API keys, which servers believe for two seconds more, people and sessions have ended. "+
-			"Its records can be read and verified as before.\n", a.Name, a.Code)
-		return err
-	})
+		})
 }
 
 type agencyRenameCmd struct {
@@ -166,15 +178,17 @@ type agencyRenameCmd struct {
 
 // Run renames an agency.
 func (c *agencyRenameCmd) Run(ctx context.Context, s *streams) error {
-	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyRename, "name="+c.Name, func(st *instance.Stores, a notary.Agency) error {
-		until, err := st.RenameAgency(ctx, a, c.Name, time.Now())
-		if err != nil {
+	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyRename, "name="+c.Name,
+		func(st *instance.Stores, a notary.Agency) error {
+			until, err := st.RenameAgency(ctx, a, c.Name, time.Now())
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(s.out, "Agency %s is now called %s in all that is signed, with a certificate until "+
+				"%s. What was signed before has the former name, %s.\n",
+				a.Code, c.Name, until.Format(time.DateOnly), a.Name)
 			return err
-		}
-		_, err = fmt.Fprintf(s.out, "Agency %s is now called %s in all that is signed, with a certificate until %s. What was signed before has the former name, %s.\n",
-			a.Code, c.Name, until.Format(time.DateOnly), a.Name)
-		return err
-	})
+		})
 }
 
 type agencyExportKeyCmd struct {
@@ -185,13 +199,15 @@ type agencyExportKeyCmd struct {
 
 // Run exports a key.
 func (c *agencyExportKeyCmd) Run(ctx context.Context, s *streams) error {
-	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyExport, "", func(st *instance.Stores, a notary.Agency) error {
-		if err := st.ExportKey(ctx, a, c.File); err != nil {
+	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyExport, "",
+		func(st *instance.Stores, a notary.Agency) error {
+			if err := st.ExportKey(ctx, a, c.File); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(s.out, "The key of agency %s (%s) is in %s, under the instance's passphrase.\n",
+				a.Name, a.Code, c.File)
 			return err
-		}
-		_, err := fmt.Fprintf(s.out, "The key of agency %s (%s) is in %s, under the instance's passphrase.\n", a.Name, a.Code, c.File)
-		return err
-	})
+		})
 }
 
 type agencyImportKeyCmd struct {
@@ -202,16 +218,17 @@ type agencyImportKeyCmd struct {
 
 // Run imports a key.
 func (c *agencyImportKeyCmd) Run(ctx context.Context, s *streams) error {
-	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyImport, "", func(st *instance.Stores, a notary.Agency) error {
-		if a.State == notary.AgencyClosed {
-			return errors.New("the agency is closed, which is for ever: it needs no key")
-		}
-		if err := st.ImportKey(ctx, a, c.File); err != nil {
+	return withAgency(ctx, c.Config, s, c.Agency, people.ActAgencyImport, "",
+		func(st *instance.Stores, a notary.Agency) error {
+			if a.State == notary.AgencyClosed {
+				return errors.New("the agency is closed, which is for ever: it needs no key")
+			}
+			if err := st.ImportKey(ctx, a, c.File); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(s.out, "The database has the key of agency %s (%s).\n", a.Name, a.Code)
 			return err
-		}
-		_, err := fmt.Fprintf(s.out, "The database has the key of agency %s (%s).\n", a.Name, a.Code)
-		return err
-	})
+		})
 }
 
 type agencyListCmd struct {
@@ -265,7 +282,8 @@ func listedJSON(a instance.ListedAgency, now time.Time) map[string]any {
 		out["stateSince"] = rfc3339(a.StateSince)
 	}
 	if !a.NotAfter.IsZero() {
-		out["certificate"] = map[string]any{"sm3": a.Certificate.String(), "notBefore": rfc3339(a.NotBefore), "notAfter": rfc3339(a.NotAfter),
+		out["certificate"] = map[string]any{"sm3": a.Certificate.String(), "notBefore": rfc3339(a.NotBefore),
+			"notAfter": rfc3339(a.NotAfter),
 			"daysLeft": int(a.NotAfter.Sub(now) / (24 * time.Hour))}
 	}
 	return out

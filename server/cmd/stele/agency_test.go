@@ -22,12 +22,14 @@ import (
 func (s *server) second(t *testing.T) *server {
 	t.Helper()
 	srv := &server{site: s.site, t: t, log: &lockedBuffer{}, done: make(chan struct{}), trust: s.trust, info: s.info}
-	srv.cmd = s.command(t, "serve", "--chain", "none", "--listen", "127.0.0.1:0", "--lookups-per-minute", "1000000", "--log-format", "json")
+	srv.cmd = s.command(t, "serve", "--chain", "none", "--listen", "127.0.0.1:0", "--lookups-per-minute", "1000000",
+		"--log-format", "json")
 	srv.cmd.Stderr = srv.log
 	fatalIfErr(t, srv.cmd.Start())
 	go func() { _ = srv.cmd.Wait(); close(srv.done) }()
 	t.Cleanup(srv.kill)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // a log has no channel to wait on
+	// a log has no channel to wait on
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		for _, line := range strings.Split(srv.log.String(), "\n") {
 			var l struct{ Msg, Address string }
 			if json.Unmarshal([]byte(line), &l) == nil && l.Msg == "listening" {
@@ -118,7 +120,8 @@ func (w *writers) count() int {
 func (w *writers) more(t *testing.T, n int) {
 	t.Helper()
 	want := w.count() + n
-	for deadline := time.Now().Add(time.Minute); w.count() < want; time.Sleep(5 * time.Millisecond) { // between two looks
+	// between two looks
+	for deadline := time.Now().Add(time.Minute); w.count() < want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("only %d of %d records; refused: %v", w.count(), want, w.refused)
 		}
@@ -157,10 +160,12 @@ func TestRekeyUnderLoad(t *testing.T) {
 		for _, r := range append(w.answered, written{last, a, time.Now()}) {
 			cert, name := a.signerOf(r.rec)
 			if r.asked.After(rekeyed) && cert == former {
-				t.Fatalf("record %s, asked for %s after the rekey, has the former certificate", r.rec.Number, r.asked.Sub(rekeyed))
+				t.Fatalf("record %s, asked for %s after the rekey, has the former certificate", r.rec.Number,
+					r.asked.Sub(rekeyed))
 			}
 			if r.asked.After(renamed) && name != "新名称机关" {
-				t.Fatalf("record %s, asked for %s after the renaming, names %s", r.rec.Number, r.asked.Sub(renamed), name)
+				t.Fatalf("record %s, asked for %s after the renaming, names %s", r.rec.Number, r.asked.Sub(renamed),
+					name)
 			}
 			seen[name]++
 			if v := a.verdict(r.rec); v.Verdict != proof.Genuine || v.Agency.Name != name {
@@ -210,14 +215,16 @@ func TestSuspendAndClose(t *testing.T) {
 		for _, s := range []*server{a, b} {
 			rec := w.answered[0].rec
 			for what, r := range map[string]request{
-				"digest": digestRequest(newDigest(), "", ""), "file": fileRequest([]byte("%PDF-1.4 x"), `{"title":"x"}`, ""),
+				"digest": digestRequest(newDigest(), "", ""), "file": fileRequest([]byte("%PDF-1.4 x"), `{"title":"x"}`,
+					""),
 				"revocation": as(key.Key, http.MethodPost, "/api/v1/records/"+rec.Number+"/revoke", `{"reason":"x"}`),
 			} {
 				if got := s.refusal(r); got != "403 agency_suspended" {
 					t.Errorf("%s: %s", what, got)
 				}
 			}
-			batch := s.call(as(key.Key, http.MethodPost, "/api/v1/records/batch", `{"records":[{"sm3":"`+newDigest()+`","size":1}]}`))
+			batch := s.call(as(key.Key, http.MethodPost, "/api/v1/records/batch", `{"records":[{"sm3":"`+newDigest()+
+				`","size":1}]}`))
 			if !strings.Contains(string(batch.body), "agency_suspended") {
 				t.Errorf("batch: %d %s", batch.status, batch.body)
 			}
@@ -243,15 +250,19 @@ func TestSuspendAndClose(t *testing.T) {
 			t.Error(out)
 		}
 		for _, s := range []*server{a, b} {
-			for deadline := time.Now().Add(10 * time.Second); s.get("/api/v1/records/"+rec.ID).status != http.StatusUnauthorized; time.Sleep(20 * time.Millisecond) { // keys are believed for two seconds
-				if got := s.refusal(digestRequest(newDigest(), "", "")); got != "403 agency_closed" && got != "401 unauthorized" {
+			// keys are believed for two seconds
+			for deadline := time.Now().Add(2 * time.Minute); s.get("/api/v1/records/"+
+				rec.ID).status != http.StatusUnauthorized; time.Sleep(20 * time.Millisecond) {
+				if got := s.refusal(digestRequest(newDigest(), "", "")); got != "403 agency_closed" &&
+					got != "401 unauthorized" {
 					t.Fatal(got)
 				}
 				if time.Now().After(deadline) {
 					t.Fatal("the key of a closed agency works")
 				}
 			}
-			if res := s.get("/api/v1/lookup?number=" + rec.Number + "&code=" + rec.Code); res.status != http.StatusOK && res.status != http.StatusNotFound {
+			if res := s.get("/api/v1/lookup?number=" + rec.Number + "&code=" + rec.Code); res.status != http.StatusOK &&
+				res.status != http.StatusNotFound {
 				t.Errorf("public lookup: %d %s", res.status, res.body)
 			}
 		}
@@ -260,7 +271,8 @@ func TestSuspendAndClose(t *testing.T) {
 		site.fails(t, "closed", "agency", "resume", code)
 		site.fails(t, "closed", "agency", "rekey", code)
 		site.fails(t, "closed", "agency", "renew", "--agency", code)
-		if out := site.succeeds(t, "agency", "list", "--expires", "--json"); !strings.Contains(out, `"state": "closed"`) || !strings.Contains(out, `"daysLeft": 18`) {
+		if out := site.succeeds(t, "agency", "list", "--expires", "--json"); !strings.Contains(out,
+			`"state": "closed"`) || !strings.Contains(out, `"daysLeft": 18`) {
 			t.Error(out)
 		}
 		b.stop()
@@ -272,7 +284,9 @@ func TestSuspendAndClose(t *testing.T) {
 // notarizeSoon notarizes once a server knows that an agency was resumed.
 func (s *server) notarizeSoon(r request) record {
 	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); s.refusal(digestRequest(newDigest(), "", "")) != "201"; time.Sleep(20 * time.Millisecond) { // a signer is believed for two seconds
+	// a signer is believed for two seconds
+	for deadline := time.Now().Add(2 * time.Minute); s.refusal(digestRequest(newDigest(), "",
+		"")) != "201"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatal("the agency was resumed and is refused")
 		}
@@ -340,7 +354,8 @@ func (s site) sql(t *testing.T, query string, args ...any) {
 func (s *server) readyzSays(check string, words ...string) {
 	s.t.Helper()
 	var last string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) { // between two questions
+	// between two questions
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		res := s.get("/readyz")
 		var ready struct {
 			Status string
@@ -380,10 +395,12 @@ func (s site) certify(t *testing.T, notAfter time.Time) {
 	fatalIfErr(t, db.Get(&present, `SELECT agency_id, chain FROM certificates ORDER BY created_at DESC LIMIT 1`))
 	chain := must(pki.DecodePEM([]byte(present.Chain), pki.MaxChain))
 	former := must(pki.Parse(chain[0]))
-	cert := must(pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: former.Subject(), NotBefore: former.NotBefore(), NotAfter: notAfter, PublicKey: former.PublicKey()},
+	cert := must(pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: former.Subject(),
+		NotBefore: former.NotBefore(), NotAfter: notAfter, PublicKey: former.PublicKey()},
 		chain[1], must(keystore.Load(filepath.Join(keys, "root.key"), pass))))
 	fp := sm.Sum(cert)
-	s.sql(t, `INSERT INTO certificates (fingerprint, agency_id, chain, created_at) VALUES ($1, $2, $3, $4)`, fp[:], present.ID,
+	s.sql(t, `INSERT INTO certificates (fingerprint, agency_id, chain, created_at) VALUES ($1, $2, $3, $4)`, fp[:],
+		present.ID,
 		string(pki.EncodePEM(cert, chain[1])), time.Now().UnixMicro())
 }
 
@@ -401,14 +418,18 @@ func TestCertificateExpires(t *testing.T) {
 	}
 	srv = s.start(t)
 	srv.readyzSays("agencies", demoName, demoCode, "ends in 12 days")
-	if log := srv.log.String(); strings.Count(log, "certificate ends in 12 days") != 1 || !strings.Contains(log, "WARN") {
+	if log := srv.log.String(); strings.Count(log, "certificate ends in 12 days") != 1 ||
+		!strings.Contains(log, "WARN") {
 		t.Error(log)
 	}
 	srv.notarize(digestRequest(newDigest(), "", ""))
-	s.certify(t, time.Now().UTC().Truncate(time.Second))                                    // it has begun five minutes before the first one
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a signer is believed for two seconds
+	// it has begun five minutes before the first one
+	s.certify(t, time.Now().UTC().Truncate(time.Second))
+	// a signer is believed for two seconds
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		res := srv.call(digestRequest(newDigest(), "", ""))
-		if res.status == http.StatusServiceUnavailable && res.problem(t) == "certificate_expired" && strings.Contains(string(res.body), "renews it") && res.header.Get("Retry-After") == "600" {
+		if res.status == http.StatusServiceUnavailable && res.problem(t) == "certificate_expired" &&
+			strings.Contains(string(res.body), "renews it") && res.header.Get("Retry-After") == "600" {
 			break
 		}
 		if res.status != http.StatusCreated || time.Now().After(deadline) {
@@ -419,7 +440,9 @@ func TestCertificateExpires(t *testing.T) {
 	srv = s.start(t)
 	srv.readyzSays("agencies", demoName, demoCode, "ended on")
 	s.succeeds(t, "agency", "renew", "--agency", demoCode)
-	for deadline := time.Now().Add(30 * time.Second); srv.refusal(digestRequest(newDigest(), "", "")) != "201"; time.Sleep(20 * time.Millisecond) { // as above
+	// as above
+	for deadline := time.Now().Add(2 * time.Minute); srv.refusal(digestRequest(newDigest(), "",
+		"")) != "201"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a renewed certificate is not taken up")
 		}
@@ -459,7 +482,8 @@ func TestRewrapKeys(t *testing.T) {
 	s.fails(t, configured, "serve", "--listen", "127.0.0.1:0")
 	s.fails(t, other, "serve", "--listen", "127.0.0.1:0", "--passphrase-file", other)
 	s.succeeds(t, "keys", "rewrap", "--new", other)
-	if out := s.succeeds(t, "keys", "rewrap", "--new", other); !strings.Contains(out, fmt.Sprintf("%d were before", len(before)+1)) {
+	if out := s.succeeds(t, "keys", "rewrap", "--new", other); !strings.Contains(out,
+		fmt.Sprintf("%d were before", len(before)+1)) {
 		t.Error(out)
 	}
 	openssl := must(os.ReadFile(filepath.Join(keys, "log.key")))

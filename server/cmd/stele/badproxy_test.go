@@ -40,7 +40,8 @@ func (s *server) badProxy() *badProxy {
 	fatalIfErr(s.t, err)
 	p := &badProxy{}
 	real := httputil.NewSingleHostReverseProxy(target)
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(real, w, r) }))
+	p.Server = httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(real, w, r) }))
 	s.t.Cleanup(p.Close)
 	return p
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"stele/notary/verifier"
+	"stele/notary/cmd/verifier"
 )
 
 // bar shows on a terminal how far something is: bytes, rate, time left. Anywhere else it shows
@@ -41,7 +41,8 @@ const (
 // newBar returns a bar for a file; a total of 0 is not known, or nothing is counted.
 func newBar(w io.Writer, doing, path string, total int64) *bar {
 	now := time.Now()
-	return &bar{w: w, width: terminalWidth(w), doing: doing, name: verifier.Printable(filepath.Base(path)), total: total, start: now, started: now}
+	return &bar{w: w, width: terminalWidth(w), doing: doing, name: verifier.Printable(filepath.Base(path)),
+		total: total, start: now, started: now}
 }
 
 // terminalWidth is how many columns a terminal has; 0 where there is none.
@@ -97,7 +98,8 @@ func (b *bar) line(since time.Duration) string {
 	}
 	const cells = 20
 	full := int(cells * b.n / b.total)
-	text := fmt.Sprintf("%s [%s%s] %d%%  %.1f of %.1f MB", b.doing, strings.Repeat("#", full), strings.Repeat(".", cells-full), 100*b.n/b.total, float64(b.n)/megabyte, float64(b.total)/megabyte)
+	text := fmt.Sprintf("%s [%s%s] %d%%  %.1f of %.1f MB", b.doing, strings.Repeat("#", full),
+		strings.Repeat(".", cells-full), 100*b.n/b.total, float64(b.n)/megabyte, float64(b.total)/megabyte)
 	if rate := float64(b.n) / since.Seconds(); since > time.Second && rate > 0 {
 		left := time.Duration(float64(b.total-b.n) / rate * float64(time.Second))
 		text += fmt.Sprintf("  %.1f MB/s  %v left", rate/megabyte, left.Round(time.Second))

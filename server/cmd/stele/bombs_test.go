@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"stele/notary/stamp/stamptest"
+	"stele/notary/office/stamp/stamptest"
 )
 
 // clerk is somebody who works at the console of a server.
@@ -81,7 +81,8 @@ func hidden(page, action string) map[string]string {
 	_, form, _ := strings.Cut(page, `action="`+action+`"`)
 	form, _, _ = strings.Cut(form, "</form>")
 	out := map[string]string{}
-	for _, m := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(form, -1) {
+	for _, m := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(
+		form, -1) {
 		out[m[1]] = html.UnescapeString(m[2])
 	}
 	return out
@@ -164,14 +165,17 @@ func TestBombs(t *testing.T) {
 	c := signIn(t, s)
 	bombs := stamptest.Bombs()
 	var worst int64
-	for _, name := range []string{"lengths that lead to each other", "empty dictionaries", "5000 pages of one content"} {
-		_, paper := c.handIn("/console/upload", "document", "bomb.pdf", bombs[name])
-		before, stop := ownMemory(s.cmd.Process.Pid), peak(s.cmd.Process.Pid)
-		page := c.get(paper + "/marks")
-		worst = max(worst, stop()-before)
-		if !strings.Contains(page, `class="complaint"`) && !strings.Contains(page, "<svg") {
-			t.Errorf("%s: the page says nothing: %.300s", name, page)
-		}
+	for _, name := range []string{"lengths that lead to each other", "empty dictionaries",
+		"5000 pages of one content"} {
+		t.Run(name, func(t *testing.T) {
+			_, paper := c.handIn("/console/upload", "document", "bomb.pdf", bombs[name])
+			before, stop := ownMemory(s.cmd.Process.Pid), peak(s.cmd.Process.Pid)
+			page := c.get(paper + "/marks")
+			worst = max(worst, stop()-before)
+			if !strings.Contains(page, `class="complaint"`) && !strings.Contains(page, "<svg") {
+				t.Errorf("%s: the page says nothing: %.300s", name, page)
+			}
+		})
 	}
 	before, stop := ownMemory(s.cmd.Process.Pid), peak(s.cmd.Process.Pid)
 	page, to := c.handIn("/console/bulk", "table", "bomb.xlsx", multiplied(t))
@@ -207,15 +211,18 @@ func multiplied(t testing.TB) []byte {
 	rels := func(list ...string) string {
 		out := `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">`
 		for i := 0; i < len(list); i += 2 {
-			out += fmt.Sprintf(`<Relationship Id="r%d" Type="%s/%s" Target="%s"/>`, i/2+1, relations, list[i], list[i+1])
+			out += fmt.Sprintf(`<Relationship Id="r%d" Type="%s/%s" Target="%s"/>`, i/2+1, relations, list[i],
+				list[i+1])
 		}
 		return out + "</Relationships>"
 	}
 	add("_rels/.rels", rels("officeDocument", "xl/workbook.xml"))
 	add("xl/_rels/workbook.xml.rels", rels("worksheet", "sheet.xml", "sharedStrings", "strings.xml"))
-	add("xl/workbook.xml", `<workbook `+main+` xmlns:r="`+relations+`"><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets></workbook>`)
-	add("xl/strings.xml", `<sst `+main+`><si><t>title</t></si><si><t>sm3</t></si><si><t>size</t></si><si><t>reference</t></si><si><t>`+
-		strings.Repeat("A", 32000)+`</t></si></sst>`)
+	add("xl/workbook.xml", `<workbook `+main+` xmlns:r="`+relations+
+		`"><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets></workbook>`)
+	add("xl/strings.xml",
+		`<sst `+main+`><si><t>title</t></si><si><t>sm3</t></si><si><t>size</t></si><si><t>reference</t></si><si><t>`+
+			strings.Repeat("A", 32000)+`</t></si></sst>`)
 	var rows strings.Builder
 	for r := range 1500 {
 		fmt.Fprintf(&rows, `<row r="%d">`, r+1)
@@ -247,7 +254,8 @@ func BenchmarkBombs(b *testing.B) {
 	for _, name := range slices.Sorted(maps.Keys(papers)) {
 		idle, stop, start := ownMemory(pid), peak(pid), time.Now()
 		c.get(papers[name] + "/marks")
-		fmt.Printf("%-36s %8d bytes  %6d ms  %4d MiB above idle\n", name, len(bombs[name]), time.Since(start).Milliseconds(), (stop()-idle)>>20)
+		fmt.Printf("%-36s %8d bytes  %6d ms  %4d MiB above idle\n", name, len(bombs[name]),
+			time.Since(start).Milliseconds(), (stop()-idle)>>20)
 	}
 	quiet := waits(b, s, 3*time.Second, nil)
 	ctx, done := context.WithCancel(b.Context())
@@ -263,8 +271,10 @@ func BenchmarkBombs(b *testing.B) {
 	idle, stop := ownMemory(pid), peak(pid)
 	busy := waits(b, s, 10*time.Second, nil)
 	fmt.Printf("20 at once: p50 %.1f of the quiet one, p99 %.1f (%v, quiet %v), %d MiB above idle\n",
-		float64(busy[len(busy)/2])/float64(quiet[len(quiet)/2]), float64(busy[len(busy)*99/100])/float64(quiet[len(quiet)*99/100]),
-		busy[len(busy)*99/100].Round(time.Millisecond), quiet[len(quiet)*99/100].Round(time.Millisecond), (stop()-idle)>>20)
+		float64(busy[len(busy)/2])/float64(quiet[len(quiet)/2]),
+		float64(busy[len(busy)*99/100])/float64(quiet[len(quiet)*99/100]),
+		busy[len(busy)*99/100].Round(time.Millisecond), quiet[len(quiet)*99/100].Round(time.Millisecond),
+		(stop()-idle)>>20)
 	done()
 	all.Wait()
 }

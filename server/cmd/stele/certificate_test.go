@@ -36,7 +36,9 @@ func (s *server) offline(args ...string) (int, string) {
 func (s *server) fetch(dir, path, mediaType, disposition string) string {
 	s.t.Helper()
 	res := s.get(path)
-	if res.status != http.StatusOK || res.header.Get("Content-Type") != mediaType || res.header.Get("Content-Disposition") != `attachment; filename="`+disposition+`"` || res.header.Get("Cache-Control") != "private, no-store" {
+	if res.status != http.StatusOK || res.header.Get("Content-Type") != mediaType ||
+		res.header.Get("Content-Disposition") != `attachment; filename="`+disposition+`"` ||
+		res.header.Get("Cache-Control") != "private, no-store" {
 		s.t.Fatalf("%s: %d %v %.300s", path, res.status, res.header, res.body)
 	}
 	f, err := os.CreateTemp(dir, "fetched")
@@ -49,6 +51,7 @@ func (s *server) fetch(dir, path, mediaType, disposition string) string {
 
 // TestCertificateAndEvidence: what a person takes away is checked with the trust roots alone.
 func TestCertificateAndEvidence(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t), args: []string{"--public-url", "https://stele.example.gov.cn/"}}.start(t)
 	dir := t.TempDir()
 	document := []byte("an original that goes to court")
@@ -70,25 +73,32 @@ func TestCertificateAndEvidence(t *testing.T) {
 	if !bytes.Contains(pdf, []byte("https://stele.example.gov.cn/r/"+rec.Number+"?code="+rec.Code)) {
 		t.Error("the certificate does not lead to the record's page")
 	}
-	for what, args := range map[string][]string{"certificate": {certificate, file}, "package": {pack}, "package and file": {pack, file}} {
-		if code, out := s.offline(args...); code != 0 || !strings.Contains(out, "genuine: ") || !strings.Contains(out, "判决书送达回证") {
-			t.Errorf("%s: %d %s", what, code, out)
-		}
+	for what, args := range map[string][]string{"certificate": {certificate, file}, "package": {pack},
+		"package and file": {pack, file}} {
+		t.Run(what, func(t *testing.T) {
+			if code, out := s.offline(args...); code != 0 || !strings.Contains(out, "genuine: ") ||
+				!strings.Contains(out, "判决书送达回证") {
+				t.Errorf("%s: %d %s", what, code, out)
+			}
+		})
 	}
 	if code, out := s.offline(certificate, certificate); code != 1 {
 		t.Errorf("another file: %d %s", code, out)
 	}
 
-	res := s.call(request{method: "POST", path: base + "/revoke", header: map[string]string{"Content-Type": "application/json"}, body: strings.NewReader(`{"reason":"送达有误"}`)})
+	res := s.call(request{method: "POST", path: base + "/revoke",
+		header: map[string]string{"Content-Type": "application/json"}, body: strings.NewReader(`{"reason":"送达有误"}`)})
 	if res.status >= 300 {
 		t.Fatalf("revoke: %d %s", res.status, res.body)
 	}
 	certificate = s.fetch(dir, base+"/certificate", "application/pdf", rec.Number+".pdf")
 	pack = s.fetch(dir, base+"/evidence", "application/zip", rec.Number+".evidence.zip")
-	for _, args := range [][]string{{certificate, file}, {pack}} {
-		if code, out := s.offline(args...); code != 6 || !strings.Contains(out, "送达有误") {
-			t.Errorf("after the revocation: %d %s", code, out)
-		}
+	for what, args := range map[string][]string{"revoked certificate": {certificate, file}, "revoked package": {pack}} {
+		t.Run(what, func(t *testing.T) {
+			if code, out := s.offline(args...); code != 6 || !strings.Contains(out, "送达有误") {
+				t.Errorf("after the revocation: %d %s", code, out)
+			}
+		})
 	}
 	s.stop()
 }
@@ -97,11 +107,15 @@ func TestCertificateAndEvidence(t *testing.T) {
 // served, the digests that are published, and what the command writes.
 func (s *server) demandVerifyPage(pack []byte) {
 	s.t.Helper()
+	page := s.get("/verify.html")
+	if page.status != http.StatusOK {
+		s.t.Fatalf("/verify.html: %d; where it is not built, run: make generate", page.status)
+	}
 	z, err := zip.NewReader(bytes.NewReader(pack), int64(len(pack)))
 	fatalIfErr(s.t, err)
 	packed, err := fs.ReadFile(z, "verify.html")
 	fatalIfErr(s.t, err)
-	served := s.get("/verify.html").body
+	served := page.body
 	path, err := binary()
 	fatalIfErr(s.t, err)
 	written := filepath.Join(s.t.TempDir(), "verify.html")
@@ -110,7 +124,8 @@ func (s *server) demandVerifyPage(pack []byte) {
 	data, err := os.ReadFile(written)
 	fatalIfErr(s.t, err)
 	if !bytes.Equal(packed, served) || !bytes.Equal(data, served) {
-		s.t.Errorf("the offline verifier has %d bytes in the package, %d served, %d written", len(packed), len(served), len(data))
+		s.t.Errorf("the offline verifier has %d bytes in the package, %d served, %d written", len(packed), len(served),
+			len(data))
 	}
 	for _, digest := range []string{"sm3", "sha256"} {
 		if line := string(s.get("/verify.html." + digest).body); !strings.Contains(string(out), line) {
@@ -124,6 +139,7 @@ func (s *server) demandVerifyPage(pack []byte) {
 
 // A record of a digest alone has a package too; the document is brought along.
 func TestEvidenceWithoutOriginal(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	dir := t.TempDir()
 	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
@@ -135,35 +151,42 @@ func TestEvidenceWithoutOriginal(t *testing.T) {
 		t.Errorf("without a file: %d %s", code, out)
 	}
 	for _, what := range []string{"/certificate", "/evidence"} {
-		path := "/api/v1/records/" + rec.ID + what
-		if res := s.call(request{method: "GET", path: path, header: map[string]string{"Authorization": ""}}); res.status != http.StatusUnauthorized {
-			t.Errorf("%s without a key: %d", what, res.status)
-		}
-		if res := s.get("/api/v1/records/420100-2026-99999999-0" + what); res.status != http.StatusNotFound {
-			t.Errorf("%s of no record: %d", what, res.status)
-		}
+		t.Run(what[1:], func(t *testing.T) {
+			path := "/api/v1/records/" + rec.ID + what
+			if res := s.call(request{method: "GET", path: path,
+				header: map[string]string{"Authorization": ""}}); res.status != http.StatusUnauthorized {
+				t.Errorf("%s without a key: %d", what, res.status)
+			}
+			if res := s.get("/api/v1/records/420100-2026-99999999-0" + what); res.status != http.StatusNotFound {
+				t.Errorf("%s of no record: %d", what, res.status)
+			}
+		})
 	}
 	s.stop()
 }
 
 // Before it is anchored a record has no certificate, and the answer says when to ask again.
 func TestNoCertificateBeforeTheAnchor(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t, "--chain", "none")
 	rec := s.notarize(digestRequest(newDigest(), "", "logged"))
 	s.demand(rec, proof.Pending)
 	for _, what := range []string{"/certificate", "/evidence"} {
-		res := s.get("/api/v1/records/" + rec.ID + what)
-		var problem struct{ Code string }
-		_ = json.Unmarshal(res.body, &problem)
-		if res.status != http.StatusConflict || problem.Code != "not_ready" || res.header.Get("Retry-After") == "" {
-			t.Errorf("%s: %d %v %s", what, res.status, res.header, res.body)
-		}
+		t.Run(what[1:], func(t *testing.T) {
+			res := s.get("/api/v1/records/" + rec.ID + what)
+			var problem struct{ Code string }
+			_ = json.Unmarshal(res.body, &problem)
+			if res.status != http.StatusConflict || problem.Code != "not_ready" || res.header.Get("Retry-After") == "" {
+				t.Errorf("%s: %d %v %s", what, res.status, res.header, res.body)
+			}
+		})
 	}
 	s.stop()
 }
 
 // A stored original that was changed does not go to a court: the answer breaks off.
 func TestEvidenceOfAChangedOriginal(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	req := fileRequest(bytes.Repeat([]byte("original "), 100_000), `{"title":"t"}`, "")
 	req.path += "?wait=anchored"

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
-	"stele/notary/people"
-	"stele/server/chainnet"
+	"stele/notary/office/people"
+	"stele/notary/proof/anchorproof"
+	"stele/server/cmd/internal/command"
 	"stele/server/instance"
 	"stele/server/node"
+	"stele/server/remote/chainnet"
 )
 
 type chainCmd struct {
@@ -39,7 +40,7 @@ func (c *chainLinkCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		printGenesis(s, genesis)
+		command.PrintGenesis(s.out, genesis)
 		if err := compareFingerprint(s, c.Fingerprint, genesis.Hash()); err != nil {
 			return err
 		}
@@ -54,7 +55,7 @@ func (c *chainLinkCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		if err := writeNewFile(c.Out, string(text)+"\n"); err != nil {
+		if err := command.WriteNew(c.Out, string(text)+"\n"); err != nil {
 			return err
 		}
 		former, err := st.Former(l)
@@ -77,7 +78,7 @@ func printLink(s *streams, l anchorproof.SignedLink, former anchorproof.Epoch) e
 	for _, v := range l.To.Validators {
 		fmt.Fprintf(s.out, "  member %s, power %d of %d\n", v.Name, v.Power, l.To.Total())
 	}
-	fmt.Fprintf(s.out, "Fingerprint (SM3): %s\n", grouped(l.Hash().String()))
+	fmt.Fprintf(s.out, "Fingerprint (SM3): %s\n", command.Grouped(l.Hash().String()))
 	if enough {
 		fmt.Fprintln(s.out, "It has all the signatures that it needs: stele chain move")
 	} else {
@@ -88,7 +89,7 @@ func printLink(s *streams, l anchorproof.SignedLink, former anchorproof.Epoch) e
 }
 
 // actChainMove is the move in the audit trail; it is noted before it is done.
-const actChainMove people.Act = "chain_move"
+const actChainMove people.Action = "chain_move"
 
 type chainMoveCmd struct {
 	instance.Config `embed:""`
@@ -216,7 +217,7 @@ func (c *nodeSignLinkCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	if err := saveWhole(c.File, strings.NewReader(string(text)+"\n")); err != nil {
+	if err := command.WriteWhole(c.File, strings.NewReader(string(text)+"\n")); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.out, "Signed. Pass %s on, or send it back: copies are put together by 'stele chain "+

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"stele/notary/proof"
+	"stele/server/cmd/internal/command"
+	"stele/storage/storagetest/freeport"
 )
 
 // A clock was an hour ahead at one start, and the chain took that time. With the right clock again the
@@ -29,12 +31,12 @@ func TestMoveFromLockedChain(t *testing.T) {
 	s.fails(t, "stele chain move", "serve", "--listen", "127.0.0.1:0")
 	// A link made while the clock is still wrong would make all evidence of the new chain worthless.
 	early := filepath.Join(t.TempDir(), "early.json")
-	cmd := s.command(t, "chain", "link", "--to-embedded", "ahead-"+unique(), "-o", early)
+	cmd := s.command(t, "chain", "link", "--to-embedded", "ahead-"+command.Unique(), "-o", early)
 	fatalIfErr(t, shifted(3600)(cmd))
 	fatalIfErr(t, cmd.Wait())
 	s.fails(t, "make the link anew", "chain", "move", early)
 	file := filepath.Join(t.TempDir(), "link.json")
-	s.succeeds(t, "chain", "link", "--to-embedded", "right-"+unique(), "-o", file) // the folder can be read
+	s.succeeds(t, "chain", "link", "--to-embedded", "right-"+command.Unique(), "-o", file) // the folder can be read
 	link := readLink(t, file)
 	if link.Size != rec.Index+1 {
 		t.Errorf("the link is of size %d, the chain holds %d", link.Size, rec.Index+1)
@@ -51,7 +53,7 @@ func TestMoveFromLockedChain(t *testing.T) {
 // shifted starts a server on the same site with a clock that is wrong by so many seconds.
 func (s *server) shifted(t *testing.T, seconds int32) *server {
 	t.Helper()
-	addr := "127.0.0.1:" + freePort(t)
+	addr := freeport.Address(t)
 	b := &server{site: s.site, t: t, info: s.info, trust: s.trust, log: &lockedBuffer{}, done: make(chan struct{})}
 	b.info.URL = "http://" + addr
 	b.cmd = s.command(t, "serve", "--listen", addr, "--lookups-per-minute", "1000000")

@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
+	"stele/server/cmd/internal/command"
 	"stele/server/instance"
+	"stele/storage/storagetest/freeport"
 )
 
 // moving is a log on its way from chain to chain: what was notarized where, and trust roots of all times.
@@ -75,17 +77,19 @@ func (m *moving) hold(s *server, from, to string) {
 // nodesOf are the settings of a server that anchors on a network.
 func (n *network) settings() []string {
 	var urls []string
-	for _, city := range n.info.Nodes {
+	for _, city := range n.nodes {
 		urls = append(urls, "http://"+city.API)
 	}
-	return []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","), "--chain-token-file", filepath.Join(n.data, "nodes", "token")}
+	return []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","), "--chain-token-file",
+		filepath.Join(n.data, "nodes", "token")}
 }
 
 // link makes a link to the network.
 func (s site) linkTo(t *testing.T, n *network, extra ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "link.json")
-	s.succeeds(t, append([]string{"chain", "link", "--to", filepath.Join(n.data, "nodes", "genesis.txt"), "--fingerprint",
+	s.succeeds(t, append([]string{"chain", "link", "--to", filepath.Join(n.data, "nodes", "genesis.txt"),
+		"--fingerprint",
 		n.trust.Chains[0].Genesis.Hash().String(), "-o", file}, extra...)...)
 	return file
 }
@@ -135,7 +139,8 @@ func TestMoveToNetwork(t *testing.T) {
 		m.hold(srv, readLink(t, file).From, n.trust.Chains[0].Genesis.Chain)
 		srv.stop()
 		on.fsck(t)
-		on.fails(t, "does not come back", "chain", "link", "--to", filepath.Join(n.data, "nodes", "genesis.txt"), "--fingerprint",
+		on.fails(t, "does not come back", "chain", "link", "--to", filepath.Join(n.data, "nodes", "genesis.txt"),
+			"--fingerprint",
 			n.trust.Chains[0].Genesis.Hash().String(), "-o", filepath.Join(t.TempDir(), "back.json"))
 	})
 }
@@ -155,16 +160,18 @@ func TestMoveFromLostChain(t *testing.T) {
 		s.fails(t, "stele chain link", "serve", "--listen", "127.0.0.1:0")
 		file := filepath.Join(t.TempDir(), "link.json")
 		s.fails(t, "--lost", "chain", "link", "--to-embedded", "second-chain", "-o", file)
-		s.succeeds(t, "chain", "link", "--to-embedded", "second-chain-"+unique(), "--lost", "-o", file)
+		s.succeeds(t, "chain", "link", "--to-embedded", "second-chain-"+command.Unique(), "--lost", "-o", file)
 		link := readLink(t, file)
-		before, trust := must(os.ReadFile(filepath.Join(s.data, "instance.json"))), must(os.ReadFile(filepath.Join(s.data, "trust.json")))
+		before, trust := must(os.ReadFile(filepath.Join(s.data, "instance.json"))),
+			must(os.ReadFile(filepath.Join(s.data, "trust.json")))
 
 		other := s.another(t)
 		killed := s.killedMoves(t, file)
 		s.succeeds(t, "chain", "move", file)
 		t.Logf("%d of the moves were killed", killed)
 		// As a crash before the last step leaves it, and the one before that.
-		for _, files := range []map[string][]byte{{"instance.json": before}, {"instance.json": before, "trust.json": trust}} {
+		for _, files := range []map[string][]byte{{"instance.json": before},
+			{"instance.json": before, "trust.json": trust}} {
 			for name, text := range files {
 				fatalIfErr(t, os.WriteFile(filepath.Join(s.data, name), text, 0o600))
 			}
@@ -206,13 +213,15 @@ func TestMoveFromLostChain(t *testing.T) {
 // another is a second server of the instance as it is now: a data folder of its own, the same keys.
 func (s site) another(t *testing.T) site {
 	t.Helper()
-	b := site{data: folder(t), args: slices.Concat(s.args, []string{"--chain", "none", "--keys", filepath.Join(s.data, "keys"),
-		"--passphrase-file", filepath.Join(s.data, "keys", "passphrase")})}
+	b := site{data: folder(t),
+		args: slices.Concat(s.args, []string{"--chain", "none", "--keys", filepath.Join(s.data, "keys"),
+			"--passphrase-file", filepath.Join(s.data, "keys", "passphrase")})}
 	for _, name := range []string{"instance.json", "trust.json"} {
 		fatalIfErr(t, os.WriteFile(filepath.Join(b.data, name), must(os.ReadFile(filepath.Join(s.data, name))), 0o600))
 	}
 	if len(s.args) == 0 {
-		b.args = append(b.args, "--database", "sqlite:"+filepath.Join(s.data, "stele.db"), "--objects-dir", filepath.Join(s.data, "objects"))
+		b.args = append(b.args, "--database", "sqlite:"+filepath.Join(s.data, "stele.db"), "--objects-dir",
+			filepath.Join(s.data, "objects"))
 	}
 	return b
 }
@@ -221,14 +230,15 @@ func (s site) another(t *testing.T) site {
 // are of another chain the server ends, and says what to do.
 func (s site) stopsAtForeignNodes(t *testing.T, n *network) {
 	t.Helper()
-	address := "127.0.0.1:" + freePort(t)
-	srv := s.set("--chain", "nodes", "--chain-nodes", "http://"+address, "--chain-token-file", filepath.Join(n.data, "nodes", "token")).start(t)
+	address := freeport.Address(t)
+	srv := s.set("--chain", "nodes", "--chain-nodes", "http://"+address, "--chain-token-file",
+		filepath.Join(n.data, "nodes", "token")).start(t)
 	waits := srv.notarize(digestRequest(newDigest(), "", "logged"))
 	srv.demand(waits, proof.Pending)
 	ln, err := net.Listen("tcp", address)
 	fatalIfErr(t, err)
 	defer ln.Close()
-	city, err := url.Parse("http://" + n.info.Nodes[0].API)
+	city, err := url.Parse("http://" + n.nodes[0].API)
 	fatalIfErr(t, err)
 	go func() { _ = http.Serve(ln, httputil.NewSingleHostReverseProxy(city)) }() // until it is closed
 	select {
@@ -236,7 +246,9 @@ func (s site) stopsAtForeignNodes(t *testing.T, n *network) {
 	case <-time.After(time.Minute):
 		t.Fatalf("the server goes on\n%s", srv.log)
 	}
-	if code := srv.cmd.ProcessState.ExitCode(); code == 0 || !strings.Contains(srv.log.String(), "nodes are of another chain") || !strings.Contains(srv.log.String(), "stele chain link") {
+	if code := srv.cmd.ProcessState.ExitCode(); code == 0 ||
+		!strings.Contains(srv.log.String(), "nodes are of another chain") ||
+		!strings.Contains(srv.log.String(), "stele chain link") {
 		t.Errorf("exit code %d\n%s", code, srv.log)
 	}
 }
@@ -248,7 +260,8 @@ func TestMoveBetweenNetworks(t *testing.T) {
 	from, to := startNetwork(t), startNetwork(t)
 	base := site{data: folder(t)}
 	s, on := base.set(from.settings()...), base.set(to.settings()...)
-	s.succeeds(t, "init", "--new-passphrase", "--origin", "moving.example/"+unique(), "--genesis", filepath.Join(from.data, "nodes", "genesis.txt"),
+	s.succeeds(t, "init", "--new-passphrase", "--origin", "moving.example/"+command.Unique(), "--genesis",
+		filepath.Join(from.data, "nodes", "genesis.txt"),
 		"--fingerprint", from.trust.Chains[0].Genesis.Hash().String())
 	key := s.succeeds(t, "log-key")
 	from.admit(key) // a hand-over, which the link carries
@@ -289,19 +302,23 @@ func TestMoveBetweenNetworks(t *testing.T) {
 // the new chain could date records back.
 func (n *network) refuseTimes(t *testing.T, file string) {
 	t.Helper()
-	for want, by := range map[string]time.Duration{"a time to come": 10 * time.Minute, "within 24 hours": -25 * time.Hour,
+	for want, by := range map[string]time.Duration{"a time to come": 10 * time.Minute,
+		"within 24 hours":     -25 * time.Hour,
 		"anchored the log at": -10 * time.Minute} {
-		l := readLink(t, file)
-		l.TimeMs += by.Milliseconds()
-		before := must(l.Marshal())
-		other := filepath.Join(t.TempDir(), "link.json")
-		fatalIfErr(t, os.WriteFile(other, before, 0o600))
-		if out := n.signLink(t, 0, other); !strings.Contains(out, want) || !strings.Contains(out, "Nothing was signed") {
-			t.Errorf("a link %s off: %s", by, out)
-		}
-		if !bytes.Equal(must(os.ReadFile(other)), before) {
-			t.Errorf("a link %s off was changed", by)
-		}
+		t.Run(want, func(t *testing.T) {
+			l := readLink(t, file)
+			l.TimeMs += by.Milliseconds()
+			before := must(l.Marshal())
+			other := filepath.Join(t.TempDir(), "link.json")
+			fatalIfErr(t, os.WriteFile(other, before, 0o600))
+			if out := n.signLink(t, 0, other); !strings.Contains(out, want) ||
+				!strings.Contains(out, "Nothing was signed") {
+				t.Errorf("a link %s off: %s", by, out)
+			}
+			if !bytes.Equal(must(os.ReadFile(other)), before) {
+				t.Errorf("a link %s off was changed", by)
+			}
+		})
 	}
 }
 
@@ -317,23 +334,26 @@ func TestLinkInTime(t *testing.T) {
 		{-time.Hour, -55 * time.Minute, true}, {-time.Hour, -55*time.Minute + time.Second, false},
 		{0, 5 * time.Minute, true}, {-time.Hour, 5 * time.Minute, false}, {-time.Hour, 365 * 24 * time.Hour, true},
 	} {
-		var anchored time.Time
-		if c.anchored != 0 {
-			anchored = now.Add(c.anchored)
-		}
-		err := linkInTime(anchorproof.Link{TimeMs: now.Add(c.link).UnixMilli()}, now, anchored)
-		if (err == nil) != c.want {
-			t.Errorf("a link of %s, anchored %s: %v", c.link, c.anchored, err)
-		}
+		t.Run(fmt.Sprintf("link %s, anchored %s", c.link, c.anchored), func(t *testing.T) {
+			var anchored time.Time
+			if c.anchored != 0 {
+				anchored = now.Add(c.anchored)
+			}
+			err := linkInTime(anchorproof.Link{TimeMs: now.Add(c.link).UnixMilli()}, now, anchored)
+			if (err == nil) != c.want {
+				t.Errorf("a link of %s, anchored %s: %v", c.link, c.anchored, err)
+			}
+		})
 	}
 }
 
 // signLink has a member sign, and returns what was said.
 func (n *network) signLink(t *testing.T, i int, file string) string {
 	t.Helper()
-	cmd := exec.Command(must(binary()), "node", "sign-link", "--home", n.info.Nodes[i].Home, "--passphrase-file", filepath.Join(n.data, "keys", "passphrase"),
+	cmd := exec.Command(must(binary()), "node", "sign-link", "--home", n.nodes[i].Home, "--passphrase-file",
+		filepath.Join(n.data, "keys", "passphrase"),
 		"--fingerprint", readLink(t, file).Hash().String(), file)
-	cmd.Env = childEnvironment()
+	cmd.Env = command.ChildEnvironment()
 	out, _ := cmd.CombinedOutput() // the caller looks at what was said
 	return string(out)
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"stele/crypto/sm"
+	"stele/notary/cmd/verifier"
 	"stele/notary/proof"
-	"stele/notary/verifier"
 	"stele/server/client"
 )
 
@@ -107,7 +107,8 @@ func (s *streams) others(answers []client.Answer) error {
 		if i == 0 {
 			fmt.Fprintf(s.out, "\nThe service has more records of this file:\n\n")
 		}
-		if _, err := fmt.Fprintf(s.out, "  %-13s %s\n", a.Report.Verdict, verifier.Printable(a.Report.Summary)); err != nil {
+		if _, err := fmt.Fprintf(s.out, "  %-13s %s\n", a.Report.Verdict,
+			verifier.Printable(a.Report.Summary)); err != nil {
 			return err
 		}
 	}

@@ -15,8 +15,9 @@ import (
 )
 
 // TestCheck takes answers of a service that may lie: what it says counts only as far as the
-// trust roots at hand confirm it. What a file with several records is, tests server/web.
+// trust roots at hand confirm it. What a file with several records is, tests server/http/web.
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	w, stranger := prooftest.New(prooftest.Options{}), prooftest.New(prooftest.Options{Seed: "elsewhere"})
 	doc := []byte("a deed")
 	genuine, other := string(w.Notarize(doc).Encode()), string(w.Notarize([]byte("a letter")).Encode())
@@ -30,12 +31,14 @@ func TestCheck(t *testing.T) {
 		code    int
 		says    []string
 	}{
-		"genuine":                     {200, []string{genuine}, 0, []string{"genuine: ", "\n  number "}},
-		"no record":                   {200, nil, 8, []string{"not_found: "}},
-		"not in the log yet":          {200, []string{""}, 4, []string{"not in the log yet", "says nothing about the file"}},
-		"a record of another file":    {200, []string{other}, 4, []string{"another document"}},
-		"a record of another service": {200, []string{string(stranger.Notarize(doc).Encode())}, 4, []string{"trust roots"}},
-		"no evidence":                 {200, []string{"{}"}, 3, []string{"invalid: "}},
+		"genuine":   {200, []string{genuine}, 0, []string{"genuine: ", "\n  number "}},
+		"no record": {200, nil, 8, []string{"not_found: "}},
+		"not in the log yet": {200, []string{""}, 4,
+			[]string{"not in the log yet", "says nothing about the file"}},
+		"a record of another file": {200, []string{other}, 4, []string{"another document"}},
+		"a record of another service": {200, []string{string(stranger.Notarize(doc).Encode())}, 4,
+			[]string{"trust roots"}},
+		"no evidence": {200, []string{"{}"}, 3, []string{"invalid: "}},
 		"several": {200, []string{"", genuine, "{}"}, 0, []string{"genuine: ",
 			"more records of this file:\n\n  unverifiable", "\n  invalid "}},
 		"refused": {422, nil, 4, []string{"unverifiable: "}},
@@ -43,7 +46,8 @@ func TestCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				digest := r.URL.Query().Get("sm3")
-				if r.URL.Path != "/api/v1/lookup" || digest != sm.Sum(doc).String() || r.Header.Get("Authorization") != "" {
+				if r.URL.Path != "/api/v1/lookup" || digest != sm.Sum(doc).String() ||
+					r.Header.Get("Authorization") != "" {
 					t.Errorf("asked for %s with %v", r.URL, r.Header)
 				}
 				matches := []map[string]string{}
@@ -76,9 +80,11 @@ func TestCheck(t *testing.T) {
 		"no trust roots": {"--trust", file, file}, "no such file": {"--trust", trust, file + "x"},
 		"no digest": {"--trust", trust, "--sm3", "12"},
 	} {
-		if code, out := runCheck(t, append(args, "--url", gone.URL)...); code != exitUsage {
-			t.Errorf("%s: %d %s", name, code, out)
-		}
+		t.Run(name, func(t *testing.T) {
+			if code, out := runCheck(t, append(args, "--url", gone.URL)...); code != exitUsage {
+				t.Errorf("%s: %d %s", name, code, out)
+			}
+		})
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
-	"stele/notary/verifier"
+	"stele/notary/cmd/verifier"
 	"stele/server/instance"
 	"stele/ui"
 )
@@ -21,7 +21,8 @@ import (
 // version is set by the build (-ldflags "-X main.version=…").
 var version = "0.1.0-dev"
 
-const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a Merkle log, anchored on a chain that one city or several run."
+const description = "Stele notarizes documents: SM3 digests, SM2 signatures, a Merkle log, anchored on a chain that " +
+	"one city or several run."
 
 // cli is the command line. Settings can also stand in a YAML file (--config) or in the
 // environment; a flag beats the environment, which beats the file.
@@ -43,7 +44,8 @@ type cli struct {
 	Notarize      notarizeCmd      `cmd:"" help:"Notarize files at a running service."`
 	Status        statusCmd        `cmd:"" help:"Print how far records at a running service are, and what became of them."`
 	Bundle        bundleCmd        `cmd:"" help:"Fetch a record's bundle, certificate or evidence package from a running service."`
-	Revoke        revokeCmd        `cmd:"" help:"Withdraw a record at a running service."`
+	Refresh       refreshCmd       `cmd:"" help:"Bring a bundle that you hold up to date: whether its record still stands."`
+	Revoke        revokeCmd        `cmd:"" help:"Revoke a record at a running service."`
 	Watch         watchCmd         `cmd:"" help:"Print what became of the agency's records at a running service."`
 	Check         checkCmd         `cmd:"" help:"Ask a running service what a file is, and verify its answer here."`
 	Verify        verifyCmd        `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
@@ -53,8 +55,6 @@ type cli struct {
 	RebuildStore  rebuildStoreCmd  `cmd:"" help:"Make an object store anew that was lost, as far as the database knows what was in it."`
 	RebuildTiles  rebuildCmd       `cmd:"" help:"Write the log's tiles anew from the database, where the object store lacks them."`
 	BSN           bsnCmd           `cmd:"" name:"bsn" help:"Make keys for applications of BSN."`
-	BSNPeer       bsnPeerCmd       `cmd:"" name:"bsn-peer" help:"Run a BSN gateway with an application of its own, for tests and demos."`
-	Bench         benchCmd         `cmd:"" help:"Measure this machine, and an instance on it."`
 	Config        configCmd        `cmd:"" help:"Print the settings in force, without secrets."`
 	Healthcheck   healthcheckCmd   `cmd:"" help:"Ask the server on this machine whether it is ready."`
 	Trust         trustCmd         `cmd:"" help:"Show, make, merge, compare, sign and update trust files: what verifiers believe."`
@@ -185,7 +185,8 @@ func (c *verifyPageCmd) Run(s *streams) error {
 			return fmt.Errorf("offline verifier: %w", err)
 		}
 	}
-	_, err = fmt.Fprintf(s.out, "SM3     %s  %s\nSHA-256 %s  %s\n", page.SM3, ui.VerifyPageName, page.SHA256, ui.VerifyPageName)
+	_, err = fmt.Fprintf(s.out, "SM3     %s  %s\nSHA-256 %s  %s\n", page.SM3, ui.VerifyPageName, page.SHA256,
+		ui.VerifyPageName)
 	return err
 }
 

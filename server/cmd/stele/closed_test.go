@@ -32,7 +32,7 @@ func openEntries(t *testing.T, root string) (open []string) {
 func TestClosedData(t *testing.T) {
 	before := syscall.Umask(0o022)
 	defer syscall.Umask(before)
-	site := site{data: t.TempDir()}
+	site := site{data: t.TempDir(), inLab: true}
 	fatalIfErr(t, os.Chmod(site.data, 0o755))
 	s := site.start(t, "--bsn")
 	rec := s.notarize(fileRequest([]byte("%PDF-1.4"), `{"title":"公示"}`, ""))
@@ -59,15 +59,17 @@ func TestClosedData(t *testing.T) {
 		{"stele.db", 0o620, 0o600, []string{"serve"}}, {"chain", 0o750, 0o700, []string{"serve"}}, {"chain/sign.db",
 			0o640, 0o600, []string{"serve"}}, {"objects", 0o755, 0o700, []string{"serve"}},
 	} {
-		path := filepath.Join(site.data, c.name)
-		fatalIfErr(t, os.Chmod(path, c.mode))
-		for _, verb := range c.commands {
-			_, errs, code := site.output(t, verb, "--listen", "127.0.0.1:0")
-			if code == 0 || !strings.Contains(errs, fmt.Sprintf("run: chmod %o %s", c.good, path)) {
-				t.Errorf("%s with %s of mode %o: exit code %d, %s", verb, c.name, c.mode, code, errs)
+		t.Run(fmt.Sprintf("%s of mode %o", c.name, c.mode), func(t *testing.T) {
+			path := filepath.Join(site.data, c.name)
+			fatalIfErr(t, os.Chmod(path, c.mode))
+			for _, verb := range c.commands {
+				_, errs, code := site.output(t, verb, "--listen", "127.0.0.1:0")
+				if code == 0 || !strings.Contains(errs, fmt.Sprintf("run: chmod %o %s", c.good, path)) {
+					t.Errorf("%s with %s of mode %o: exit code %d, %s", verb, c.name, c.mode, code, errs)
+				}
 			}
-		}
-		fatalIfErr(t, os.Chmod(path, c.good))
+			fatalIfErr(t, os.Chmod(path, c.good))
+		})
 	}
 	again := site.start(t)
 	again.get("/api/v1/records/"+rec.ID).json(t, &rec)

@@ -16,7 +16,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"stele/crypto/sm"
-	"stele/server/api"
+	"stele/server/http/api"
 )
 
 // calls brings about every status that the description names.
@@ -44,7 +44,8 @@ func (c *contract) calls(t *testing.T) {
 		c.want(get("/api/v1/records/nobody"+path), 404)
 		c.want(get("/api/v1/records/"+strings.Repeat("a", 65)+path), 422)
 	}
-	for with, status := range map[string]int{second.Number: 200, "420100-2020-00000001-8": 404, "size:9999": 404, "size:0": 422, "size:01": 422, "size:x": 422, "size:18446744073709551616": 422, "nobody": 422, second.ID: 422,
+	for with, status := range map[string]int{second.Number: 200, "420100-2020-00000001-8": 404, "size:9999": 404,
+		"size:0": 422, "size:01": 422, "size:x": 422, "size:18446744073709551616": 422, "nobody": 422, second.ID: 422,
 		strings.Repeat("a", 65): 422} {
 		c.want(get("/api/v1/records/"+second.ID+"/bundle?with="+with), status)
 	}
@@ -86,7 +87,8 @@ func (c *contract) calls(t *testing.T) {
 	}
 }
 
-func (c *contract) createRefusals(post func(path, body string) request, raw func(request, string) request, digest func() string) {
+func (c *contract) createRefusals(post func(path, body string) request, raw func(request, string) request,
+	digest func() string) {
 	c.t.Helper()
 	for _, path := range []string{"/api/v1/records"} {
 		c.want(post(path, "{"), 400)
@@ -271,7 +273,8 @@ func (c *contract) homeCalls(t *testing.T, raw func(request, string) request, di
 	send := func(r response) request {
 		var out struct{ Prepared api.Prepared }
 		r.json(t, &out)
-		return post("/api/v1/records/prepared/"+out.Prepared.ID, `{"signature":"`+base64.StdEncoding.EncodeToString(sign(out.Prepared.Statement))+`"}`)
+		return post("/api/v1/records/prepared/"+out.Prepared.ID, `{"signature":"`+base64.StdEncoding.EncodeToString(
+			sign(out.Prepared.Statement))+`"}`)
 	}
 	const prepare = "/api/v1/records/prepare"
 	var rec record
@@ -308,7 +311,8 @@ func (c *contract) agencyAtHome(t *testing.T) (string, func([]byte) []byte) {
 	fatalIfErr(t, err)
 	file := t.TempDir() + "/request.der"
 	fatalIfErr(t, os.WriteFile(file, requestOf(t, private), 0o600))
-	if _, errs, exit := c.output(t, "agency", "add", "--code", code, "--name", "自持密钥机关", "--region", "350100", "--csr", file); exit != 0 {
+	if _, errs, exit := c.output(t, "agency", "add", "--code", code, "--name", "自持密钥机关", "--region", "350100", "--csr",
+		file); exit != 0 {
 		t.Fatal(errs)
 	}
 	out, errs, exit := c.output(t, "apikey", "add", "--agency", code, "--json")
@@ -342,7 +346,8 @@ func (c *contract) publicCalls(rec record) {
 	c.want(get("/api/v1/lookup?number="+rec.Number+"&code=wrong"), 422)
 	c.want(get("/api/v1/lookup?number="+rec.Number+"&sm3="+newDigest()), 422)
 	verify := func(contentType, body string) request {
-		return request{method: http.MethodPost, path: "/api/v1/verify", header: map[string]string{"Authorization": "", "Content-Type": contentType}, body: strings.NewReader(body)}
+		return request{method: http.MethodPost, path: "/api/v1/verify", header: map[string]string{"Authorization": "",
+			"Content-Type": contentType}, body: strings.NewReader(body)}
 	}
 	c.want(verify(jsonType, `{"sm3":"`+newDigest()+`"}`), 200)
 	c.want(verify(jsonType, `{`), 400)
@@ -358,7 +363,8 @@ func (c *contract) publicCalls(rec record) {
 
 func requestOf(t *testing.T, key *sm.PrivateKey) []byte {
 	t.Helper()
-	der, err := smx509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "home"}}, key.SM2())
+	der, err := smx509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: "home"}}, key.SM2())
 	fatalIfErr(t, err)
 	return der
 }

@@ -60,8 +60,10 @@ func (c *contract) holds(r request) (response, error) {
 		return res, fmt.Errorf("not described: %w", err)
 	}
 	c.seen[fmt.Sprintf("%s %d", route.Operation.OperationID, res.status)] = true
-	in := &openapi3filter.ResponseValidationInput{RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
-		Status: res.status, Header: res.header, Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true}}
+	in := &openapi3filter.ResponseValidationInput{RequestValidationInput: &openapi3filter.RequestValidationInput{
+		Request: req, PathParams: params, Route: route},
+		Status: res.status, Header: res.header, Options: &openapi3filter.Options{IncludeResponseStatus: true,
+			MultiError: true}}
 	if route.Operation.Responses.Status(res.status) == nil && route.Operation.Responses.Default() == nil {
 		return res, fmt.Errorf("the status %d is not described: %s", res.status, res.body)
 	}
@@ -89,6 +91,7 @@ func init() {
 
 // TestContract calls what is described, at its boundaries and with anything at all.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t, "--max-document", "100000", "--max-batch", "3", "--max-public-upload", "100000")
 	c := newContract(t, s)
@@ -102,7 +105,8 @@ func TestContract(t *testing.T) {
 // elsewhere are statuses that other tests of this package bring about: stores that are
 // down, slow clients, many requests, records that are not anchored for long, uploads into a
 // bucket, two requests to one upload. The name of a tile has slashes, which no description can say.
-var elsewhere = []string{" 408", " 429", " 500", " 503", "get-bundle 409", "get-certificate 409", "get-evidence 409", "get-tile 200", "get-tile 403", "get-tile 404",
+var elsewhere = []string{" 408", " 429", " 500", " 503", "get-bundle 409", "get-certificate 409", "get-evidence 409",
+	"get-tile 200", "get-tile 403", "get-tile 404",
 	"create-direct-upload 201", " 423"}
 
 // unseen are the operations and statuses that are described and did not occur.
@@ -119,7 +123,8 @@ func (c *contract) unseen() []string {
 		delete(all, k)
 	}
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(s string) bool {
-		return strings.HasSuffix(s, " default") || slices.ContainsFunc(elsewhere, func(e string) bool { return strings.HasSuffix(s, e) })
+		return strings.HasSuffix(s, " default") ||
+			slices.ContainsFunc(elsewhere, func(e string) bool { return strings.HasSuffix(s, e) })
 	})
 }
 
@@ -131,8 +136,10 @@ func (c *contract) anything(t *testing.T) {
 		paths = append(paths, p)
 	}
 	slices.Sort(paths)
-	word := rapid.OneOf(rapid.StringMatching(`[a-zA-Z0-9-]{1,20}`), rapid.Just("420100-2026-00000001-X"), rapid.StringN(1, 10, 40))
-	value := rapid.OneOf(rapid.Just("null"), rapid.Just("[]"), rapid.Just("{}"), rapid.Just("-1"), rapid.Just("1e99"), rapid.Just(`"x"`), rapid.Just("true"), rapid.Just(`"`+strings.Repeat("a", 64)+`"`))
+	word := rapid.OneOf(rapid.StringMatching(`[a-zA-Z0-9-]{1,20}`), rapid.Just("420100-2026-00000001-X"),
+		rapid.StringN(1, 10, 40))
+	value := rapid.OneOf(rapid.Just("null"), rapid.Just("[]"), rapid.Just("{}"), rapid.Just("-1"), rapid.Just("1e99"),
+		rapid.Just(`"x"`), rapid.Just("true"), rapid.Just(`"`+strings.Repeat("a", 64)+`"`))
 	rapid.Check(t, func(r *rapid.T) {
 		path := rapid.SampledFrom(paths).Draw(r, "path")
 		item := c.doc.Paths.Value(path)
@@ -158,7 +165,8 @@ func (c *contract) anything(t *testing.T) {
 		if op.RequestBody != nil {
 			types := slices.Sorted(maps.Keys(op.RequestBody.Value.Content))
 			req.header["Content-Type"] = rapid.SampledFrom(append(types, "text/plain", "")).Draw(r, "type")
-			names := []string{"sm3", "size", "title", "upload", "records", "reason", "signature", "name", "scopes", "url", "events", "fields", "bundle", "until"}
+			names := []string{"sm3", "size", "title", "upload", "records", "reason", "signature", "name", "scopes",
+				"url", "events", "fields", "bundle", "until"}
 			var members []string
 			for _, n := range rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 4, rapid.ID).Draw(r, "members") {
 				members = append(members, `"`+n+`":`+value.Draw(r, n))

@@ -10,7 +10,8 @@ func (c *contract) uploadCalls(post func(path, body string) request) {
 	c.t.Helper()
 	const path = "/api/v1/uploads"
 	tus := func(method, at, body string, headers ...string) request {
-		r := request{method: method, path: at, body: strings.NewReader(body), header: map[string]string{"Authorization": "Bearer " + c.info.APIKey, "Tus-Resumable": "1.0.0"}}
+		r := request{method: method, path: at, body: strings.NewReader(body),
+			header: map[string]string{"Authorization": "Bearer " + c.info.APIKey, "Tus-Resumable": "1.0.0"}}
 		for i := 0; i < len(headers); i += 2 {
 			r.header[headers[i]] = headers[i+1]
 		}
@@ -21,7 +22,8 @@ func (c *contract) uploadCalls(post func(path, body string) request) {
 	}
 	begin := func(length string) string { return c.want(create(length), 201).header.Get("Location") }
 
-	if res := c.want(tus(http.MethodOptions, path, ""), 200); res.header.Get("Tus-Version") != "1.0.0" || res.header.Get("Tus-Max-Size") != "100000" ||
+	if res := c.want(tus(http.MethodOptions, path, ""), 200); res.header.Get("Tus-Version") != "1.0.0" ||
+		res.header.Get("Tus-Max-Size") != "100000" ||
 		res.header.Get("Tus-Extension") != "creation,creation-with-upload,termination,expiration" {
 		c.t.Errorf("%v", res.header)
 	}
@@ -51,7 +53,8 @@ func (c *contract) uploadCalls(post func(path, body string) request) {
 		c.want(send(at, "ab", "Content-Type", stream, "Upload-Offset", "0", "Tus-Resumable", ""), 412)
 		c.want(send(path+"/nobody", "ab", "Content-Type", stream, "Upload-Offset", "0"), 404)
 		c.want(send(at, "ab", "Content-Type", stream, "Upload-Offset", "0"), 204)
-		if res := c.want(tus(http.MethodHead, at, ""), 200); res.header.Get("Upload-Offset") != "2" || res.header.Get("Upload-Expires") == "" {
+		if res := c.want(tus(http.MethodHead, at, ""), 200); res.header.Get("Upload-Offset") != "2" ||
+			res.header.Get("Upload-Expires") == "" {
 			c.t.Errorf("%v", res.header)
 		}
 		c.want(post("/api/v1/records", `{"upload":"`+strings.TrimPrefix(at, path+"/")+`"}`), 409)

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"stele/crypto/sm"
-	"stele/notary/checkpoint"
 	"stele/notary/proof"
+	"stele/notary/proof/checkpoint"
 )
 
 // job is a document that a client wants notarized: it repeats the request, with its key,
@@ -126,7 +126,8 @@ func (c *crowd) check(t *testing.T, s *server) {
 	for _, j := range c.jobs {
 		var rec record
 		s.get("/api/v1/records/"+j.answer.ID).json(t, &rec)
-		if rec.ID != j.answer.ID || rec.Number != j.answer.Number || rec.Index != j.answer.Index || rec.Document.SM3 != j.digest.String() || rec.State != "anchored" {
+		if rec.ID != j.answer.ID || rec.Number != j.answer.Number || rec.Index != j.answer.Index ||
+			rec.Document.SM3 != j.digest.String() || rec.State != "anchored" {
 			t.Fatalf("record %+v was answered as %+v", rec, *j.answer)
 		}
 		if other, ok := seen[rec.Index]; ok {
@@ -138,9 +139,11 @@ func (c *crowd) check(t *testing.T, s *server) {
 	s.stop()
 	res := s.fsck(t)
 	if res.Records-res.Trails != uint64(len(c.jobs)+c.extra)+1 {
-		t.Errorf("%d records for %d requests: a retry was notarized twice, or something was lost", res.Records, len(c.jobs)+1)
+		t.Errorf("%d records for %d requests: a retry was notarized twice, or something was lost", res.Records,
+			len(c.jobs)+1)
 	}
-	t.Logf("%d records, %d documents, %d checkpoints, %d anchors, %d documents to be swept", res.Records, res.Documents, res.Checkpoints, res.Anchors, res.Orphans)
+	t.Logf("%d records, %d documents, %d status statements, %d checkpoints, %d anchors, %d documents to be swept",
+		res.Records, res.Documents, res.Statuses, res.Checkpoints, res.Anchors, res.Orphans)
 }
 
 func noOther(int) bool { return false }
@@ -155,6 +158,7 @@ func size(t *testing.T, s *server) uint64 {
 // kill -9 at random moments under load: whatever was answered stays, nothing is notarized
 // twice, the log never shrinks, and fsck is clean at every stop.
 func TestKillNine(t *testing.T) {
+	t.Parallel()
 	rounds := 20
 	if testing.Short() {
 		rounds = 3
@@ -164,7 +168,7 @@ func TestKillNine(t *testing.T) {
 		var c crowd
 		last := uint64(0)
 		for round := range rounds {
-			s := site.start(t)
+			s := site.start(t, "--status-pause", "20ms")
 			now := size(t, s)
 			if now < last {
 				t.Fatalf("round %d: the log has shrunk from %d to %d", round, last, now)

@@ -77,7 +77,8 @@ func TestStandbyThatLacksRecords(t *testing.T) {
 	for _, s := range []*server{a, b} {
 		c.work(context.Background(), t, s, 4, unavailable) // until it ends
 		<-s.done
-		if code := s.cmd.ProcessState.ExitCode(); code != exitConfig || !strings.Contains(s.log.String(), "the database went back") {
+		if code := s.cmd.ProcessState.ExitCode(); code != exitConfig ||
+			!strings.Contains(s.log.String(), "the database went back") {
 			t.Errorf("exit code %d:\n%s", code, s.log)
 		}
 	}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,14 +13,13 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/class"
+	"stele/notary/register/class"
+	"stele/server/cmd/internal/command"
 	"stele/server/instance"
 )
 
 type demoCmd struct {
 	instance.Config `embed:""`
-	Validators      int  `default:"0" help:"Make a chain of so many validators, each a process of its own on this machine, instead of one inside the server. Only where there is no instance yet."`
-	BSN             bool `name:"bsn" help:"Start a BSN gateway beside the demo, and anchor there too."`
 }
 
 // The demo agency. The credit code is made up, with a valid check character.
@@ -41,8 +38,6 @@ type demoInfo struct {
 
 	Console string     `json:"console"`
 	Users   []demoUser `json:"users"`
-
-	Nodes []demoNode `json:"nodes,omitempty"` // of a chain of several validators
 }
 
 // demoUser is one who can sign in at the console.
@@ -58,16 +53,7 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	network, err := demoNetwork(&cfg, c.Validators)
-	if err != nil {
-		return err
-	}
-	made, err := demoInstance(ctx, cfg, network, s)
-	if err != nil {
-		return err
-	}
-	stop, err := network.start(ctx, cfg, s)
-	defer stop()
+	made, err := demoInstance(ctx, cfg, s)
 	if err != nil {
 		return err
 	}
@@ -75,26 +61,19 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 		cfg.LogLevel = "warn" // the start message is for a person
 	}
 	cfg.Demo = true
-	if c.BSN && cfg.Anchors == "" {
-		if cfg.Anchors, err = demoPeer(ctx, cfg); err != nil {
-			return err
-		}
-	}
 	return serve(ctx, cfg, logger(cfg, s.err), func(addr string) error {
 		trust, err := filepath.Abs(cfg.TrustPath())
 		if err != nil {
 			return err
 		}
 		info := made
-		info.URL, info.Trust = "http://"+reachable(addr), trust
-		info.Console, info.Nodes = info.URL+"/console", network.nodes()
+		info.URL, info.Trust = "http://"+command.Reachable(addr), trust
+		info.Console = info.URL + "/console"
 		if err := writeDemoInfo(cfg, info); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(s.out, demoText, info.URL, info.Console, info.password("clerk"), info.password("admin"), demoPath(cfg), info.APIKey, info.URL, info.APIKey, info.URL, info.APIKey, cfg.TrustPath())
-		if err == nil {
-			err = network.explain(s, info.URL)
-		}
+		_, err = fmt.Fprintf(s.out, demoText, info.URL, info.Console, info.password("clerk"), info.password("admin"),
+			demoPath(cfg), info.APIKey, info.URL, info.APIKey, info.URL, info.APIKey, cfg.TrustPath())
 		return err
 	})
 }
@@ -128,36 +107,14 @@ func (i demoInfo) password(name string) string {
 	return ""
 }
 
-// reachable replaces an address that means "all interfaces" by one that can be dialled.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", port)
-	}
-	return addr
-}
-
 func demoPath(cfg instance.Config) string { return filepath.Join(cfg.Data, "demo.json") }
 
 // demoInstance makes the instance, the demo agency, its key and its users, and returns what
 // demo.json is to say of them. Each step is looked for before it is taken, so an interrupted
 // one is made up for.
-func demoInstance(ctx context.Context, cfg instance.Config, network *demoChain, s *streams) (demoInfo, error) {
-	if !instance.Exists(cfg) {
-		fmt.Fprintf(s.err, "Making a demo instance in %s …\n", cfg.Data)
-		if _, err := os.Stat(cfg.PassphraseFile); errors.Is(err, fs.ErrNotExist) && cfg.PassphraseFile != "" {
-			if err := newPassphrase(cfg); err != nil {
-				return demoInfo{}, err
-			}
-		}
-		req := instance.InitRequest{Origin: "demo.stele.local/" + unique(), ChainID: "stele-demo-" + unique(), Organization: "Stele Demo", Validator: "jiangcheng"}
-		if err := network.found(cfg, &req); err != nil {
-			return demoInfo{}, err
-		}
-		req.Members = demoMembers(network, req.Validator)
-		if err := instance.Init(ctx, cfg, req, time.Now()); err != nil {
-			return demoInfo{}, err
-		}
+func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (demoInfo, error) {
+	if err := command.InitDemo(ctx, cfg, s.err, nil); err != nil {
+		return demoInfo{}, err
 	}
 	var info demoInfo
 	if b, err := os.ReadFile(demoPath(cfg)); err == nil {
@@ -170,9 +127,10 @@ func demoInstance(ctx context.Context, cfg instance.Config, network *demoChain, 
 		return demoInfo{}, err
 	}
 	defer st.Close()
-	agency, err := st.DB.Agency(ctx, demoCode)
+	agency, err := st.DB.Log.Agency(ctx, demoCode)
 	if err != nil {
-		if agency, err = st.AddAgency(ctx, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion}, time.Now()); err != nil {
+		if agency, err = st.AddAgency(ctx, instance.AgencyRequest{Code: demoCode, Name: demoName, Region: demoRegion},
+			time.Now()); err != nil {
 			return demoInfo{}, err
 		}
 	}
@@ -183,7 +141,8 @@ func demoInstance(ctx context.Context, cfg instance.Config, network *demoChain, 
 		return demoInfo{}, err
 	}
 	if info.APIKey == "" {
-		if info.APIKey, _, err = (&apikeyAddCmd{Agency: demoCode, Label: "demo", Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st); err != nil {
+		if info.APIKey, _, err = (&apikeyAddCmd{Agency: demoCode, Label: "demo",
+			Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st); err != nil {
 			return demoInfo{}, err
 		}
 	}
@@ -193,7 +152,7 @@ func demoInstance(ctx context.Context, cfg instance.Config, network *demoChain, 
 
 // demoClasses takes the ready-made document classes over that the agency has not.
 func demoClasses(ctx context.Context, st *instance.Stores, agencyID string) error {
-	book := class.NewBook(st.DB, time.Now)
+	book := class.NewBook(st.DB.Office, time.Now)
 	offered, err := book.Offered(ctx, agencyID)
 	for _, c := range offered {
 		c.AgencyID = agencyID

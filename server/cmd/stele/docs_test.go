@@ -15,6 +15,8 @@ import (
 
 	"github.com/evanw/esbuild/pkg/api"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"stele/storage/storagetest/freeport"
 )
 
 const root = "../../.."
@@ -48,7 +50,8 @@ func (s *server) checkout() string {
 	for name, target := range map[string]string{"data": s.data, "bin/stele": path, "docs/sample.pdf": sample} {
 		fatalIfErr(s.t, os.Symlink(target, filepath.Join(dir, name)))
 	}
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "stele-verify"), "stele/notary/cmd/stele-verify").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "stele-verify"),
+		"stele/notary/cmd/stele-verify").CombinedOutput(); err != nil {
 		s.t.Fatalf("%v: %s", err, out)
 	}
 	return dir
@@ -58,9 +61,10 @@ func (s *server) checkout() string {
 // that fails ends it. The addresses of the page stand for those of the test.
 func (s *server) shell(dir, script string) string {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", strings.ReplaceAll(script, "http://127.0.0.1:8080", s.info.URL))
+	cmd := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c",
+		strings.ReplaceAll(script, "http://127.0.0.1:8080", s.info.URL))
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -74,13 +78,15 @@ func (s *server) shell(dir, script string) string {
 func needs(t *testing.T, program, packages string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("NOT TESTED: the examples in this language, because there is no %s here: install the package %s", program, packages)
+		t.Skipf("NOT TESTED: the examples in this language, because there is no %s here: install the package %s",
+			program, packages)
 	}
 }
 
 // TestAPIGuide runs the commands of docs/api.md, in their order, and looks at what they bring about.
 func TestAPIGuide(t *testing.T) {
-	s := site{data: folder(t)}.start(t)
+	t.Parallel()
+	s := site{data: folder(t)}.start(t, "--status-pause", "1s")
 	var script strings.Builder
 	for _, b := range blocks(t, "api.md") {
 		if b.language == "sh" {
@@ -88,13 +94,17 @@ func TestAPIGuide(t *testing.T) {
 		}
 	}
 	out := s.shell(s.checkout(), script.String())
-	for want, times := range map[string]int{"genuine: ": 3, "Idempotency-Replayed: true": 1, `"status":422`: 2, `"reason":"Issued by mistake."`: 1, `"supersededBy":"420100-`: 1, `"bundle":"{\"format\"`: 1, `"code":"not_found"`: 1,
-		`"type":"record.anchored"`: 2, `"name":"registry desk"`: 3, `"code":"invalid_request"`: 2, "Ratelimit-Policy: ": 1, `"verdict":"`: 3, `"caseNumber":"2026-17"`: 3, `"verdict":"superseded"`: 1} {
+	for want, times := range map[string]int{"genuine: ": 4, "Idempotency-Replayed: true": 1, `"status":422`: 2,
+		`"reason":"Issued by mistake."`: 1, `"supersededBy":"420100-`: 1, `"bundle":"{\"format\"`: 1,
+		`"code":"not_found"`:       1,
+		`"type":"record.anchored"`: 2, `"name":"registry desk"`: 3, `"code":"invalid_request"`: 2,
+		"Ratelimit-Policy: ": 1, `"verdict":"`: 3, `"caseNumber":"2026-17"`: 3, `"verdict":"superseded"`: 1} {
 		if n := strings.Count(out, want); n < times {
 			t.Errorf("%d times %s, want %d", n, want, times)
 		}
 	}
-	if t.Failed() || strings.Contains(out, `"code":"unauthorized"`) || strings.Contains(out, `"code":"forbidden"`) || strings.Contains(out, `"code":"internal"`) {
+	if t.Failed() || strings.Contains(out, `"code":"unauthorized"`) || strings.Contains(out, `"code":"forbidden"`) ||
+		strings.Contains(out, `"code":"internal"`) {
 		t.Errorf("%s", out)
 	}
 }
@@ -124,6 +134,7 @@ func TestGuideNamesEverything(t *testing.T) {
 
 // TestClientExamples runs what docs/clients.md shows, against the real program.
 func TestClientExamples(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	all := blocks(t, "clients.md")
 	t.Run("commands", func(t *testing.T) {
@@ -199,7 +210,8 @@ func withoutTypes(t *testing.T, dir, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, file))
 	fatalIfErr(t, err)
-	res := api.Transform(string(text), api.TransformOptions{Loader: api.LoaderTS, Format: api.FormatESModule, Target: api.ESNext})
+	res := api.Transform(string(text), api.TransformOptions{Loader: api.LoaderTS, Format: api.FormatESModule,
+		Target: api.ESNext})
 	if len(res.Errors) > 0 {
 		t.Fatalf("%+v", res.Errors)
 	}
@@ -220,7 +232,8 @@ func (s *server) example(t *testing.T, dir string) *example { return &example{s,
 func (e *example) command(url string, args []string, env ...string) *exec.Cmd {
 	cmd := exec.CommandContext(e.t.Context(), args[0], args[1:]...)
 	cmd.Dir = e.dir
-	cmd.Env = append(append(os.Environ(), "STELE_URL="+url, "STELE_KEY="+e.info.APIKey, "STELE_TRUST="+e.info.Trust), env...)
+	cmd.Env = append(append(os.Environ(), "STELE_URL="+url, "STELE_KEY="+e.info.APIKey, "STELE_TRUST="+e.info.Trust),
+		env...)
 	return cmd
 }
 
@@ -241,7 +254,8 @@ func (e *example) notarizes(args []string) {
 			t.Fatalf("%v: %s%s", err, out, &errs)
 		}
 		p.done(t)
-		if code, report := e.offline(filepath.Join(e.dir, "bundle.json"), content); code != 0 || !strings.Contains(report, strings.TrimSpace(string(out))) {
+		if code, report := e.offline(filepath.Join(e.dir, "bundle.json"), content); code != 0 ||
+			!strings.Contains(report, strings.TrimSpace(string(out))) {
 			t.Errorf("%s: %d %s", out, code, report)
 		}
 	}
@@ -253,12 +267,10 @@ func (e *example) notarizes(args []string) {
 // receives runs a receiver: it takes a genuine webhook, and no other.
 func (e *example) receives(args []string) {
 	t := e.t
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	addr := ln.Addr().String()
-	fatalIfErr(t, ln.Close())
+	addr := freeport.Address(t)
 	var hook struct{ ID, Secret string }
-	e.post("/api/v1/webhooks", fmt.Sprintf(`{"url":"http://%s","events":["endpoint.disabled"]}`, addr), http.StatusCreated).json(t, &hook)
+	e.post("/api/v1/webhooks", fmt.Sprintf(`{"url":"http://%s","events":["endpoint.disabled"]}`, addr),
+		http.StatusCreated).json(t, &hook)
 	log := &lockedBuffer{}
 	cmd := e.command(e.info.URL, args, "WEBHOOK_SECRET="+hook.Secret, "WEBHOOK_LISTEN="+addr)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -297,20 +309,26 @@ func (e *example) refusesForgeries(addr, secret string) {
 		at                  time.Time
 		want                int
 	}{
-		"genuine, second token": {string(body), "msg_1", "v1,AAAA " + good + " v1sm2,AAAA", now, 204}, "other body": {`{"type":"pong"}`, "msg_1", good, now, 401}, "other id": {string(body), "msg_2", good, now, 401},
-		"old": {string(body), "msg_1", stale, now.Add(-time.Hour), 401}, "no signature": {string(body), "msg_1", "", now, 401}, "other kind": {string(body), "msg_1", "v2," + strings.TrimPrefix(good, "v1,"), now, 401},
+		"genuine, second token": {string(body), "msg_1", "v1,AAAA " + good + " v1sm2,AAAA", now, 204},
+		"other body":            {`{"type":"pong"}`, "msg_1", good, now, 401}, "other id": {string(body), "msg_2", good,
+			now, 401},
+		"old": {string(body), "msg_1", stale, now.Add(-time.Hour), 401}, "no signature": {string(body), "msg_1", "",
+			now, 401}, "other kind": {string(body), "msg_1", "v2," + strings.TrimPrefix(good, "v1,"), now, 401},
 	} {
-		req, err := http.NewRequest("POST", "http://"+addr, strings.NewReader(c.body))
-		fatalIfErr(t, err)
-		for name, value := range map[string]string{"webhook-id": c.id, "webhook-timestamp": fmt.Sprint(c.at.Unix()), "webhook-signature": c.signature} {
-			if value != "" {
-				req.Header.Set(name, value)
+		t.Run(what, func(t *testing.T) {
+			req, err := http.NewRequest("POST", "http://"+addr, strings.NewReader(c.body))
+			fatalIfErr(t, err)
+			for name, value := range map[string]string{"webhook-id": c.id, "webhook-timestamp": fmt.Sprint(c.at.Unix()),
+				"webhook-signature": c.signature} {
+				if value != "" {
+					req.Header.Set(name, value)
+				}
 			}
-		}
-		res, err := httpClient.Do(req)
-		fatalIfErr(t, err)
-		if res.Body.Close(); res.StatusCode != c.want {
-			t.Errorf("%s: %d, want %d", what, res.StatusCode, c.want)
-		}
+			res, err := httpClient.Do(req)
+			fatalIfErr(t, err)
+			if res.Body.Close(); res.StatusCode != c.want {
+				t.Errorf("%s: %d, want %d", what, res.StatusCode, c.want)
+			}
+		})
 	}
 }

@@ -12,12 +12,16 @@ func TestEmptyFilters(t *testing.T) {
 	for _, path := range []string{
 		"records?class=", "records?standing=", "records?sm3=&limit=1", "events?types=", "records?reference=",
 	} {
-		s.refuses(t, request{method: http.MethodGet, path: "/api/v1/" + path}, 422, "invalid_request",
-			"leave it out, or give it a value")
+		t.Run(path, func(t *testing.T) {
+			s.refuses(t, request{method: http.MethodGet, path: "/api/v1/" + path}, 422, "invalid_request",
+				"leave it out, or give it a value")
+		})
 	}
 	for _, path := range []string{"records?cursor=", "events?after=", "events?types=record.logged"} {
-		if res := s.get("/api/v1/" + path); res.status != http.StatusOK {
-			t.Errorf("%s: %d %s", path, res.status, res.body)
-		}
+		t.Run(path, func(t *testing.T) {
+			if res := s.get("/api/v1/" + path); res.status != http.StatusOK {
+				t.Errorf("%s: %d %s", path, res.status, res.body)
+			}
+		})
 	}
 }

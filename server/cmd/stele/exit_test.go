@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stele/storage/storagetest"
+	"stele/storage/storagetest/freeport"
 )
 
 // ends runs a command and demands how it ends.
@@ -65,7 +66,8 @@ func TestExitCodesOfStarts(t *testing.T) {
 	}
 	t.Run("what it needs", func(t *testing.T) {
 		nobody := "127.0.0.1:1"
-		replaced("--database", "postgres://stele@"+nobody+"/stele?sslmode=disable").ends(t, exitFailed, "cannot be reached", serve...)
+		replaced("--database", "postgres://stele@"+nobody+"/stele?sslmode=disable").ends(t, exitFailed,
+			"cannot be reached", serve...)
 		replaced("--s3-endpoint", nobody).ends(t, exitFailed, "unreachable", serve...)
 		replaced("--database-password-file", secret(t, "another")).ends(t, exitConfig, "password", serve...)
 		replaced("--s3-secret-key-file", secret(t, "another-one")).ends(t, exitConfig, "credentials", serve...)
@@ -90,20 +92,25 @@ func TestExitCodesOfStarts(t *testing.T) {
 		storagetest.MustExec(t, db, 1, `UPDATE compatibility SET least_schema = 99990`)
 		s.ends(t, exitConfig, "use the newer program", serve...)
 		storagetest.MustExec(t, db, 1, `UPDATE compatibility SET least_schema = 22`)
-		_, err := db.ExecContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id > 2`)
+		_, err := db.ExecContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id > 22`)
 		fatalIfErr(t, err)
-		s.ends(t, exitConfig, "run 'stele migrate'", serve...)
+		storagetest.MustExec(t, db, 1, `UPDATE goose_db_version SET version_id = 18 WHERE version_id = 22`)
+		for _, command := range [][]string{serve, {"migrate"}, {"migrate", "--check"}} {
+			s.ends(t, exitConfig, "from before the first release", command...)
+		}
 	})
 	t.Run("node", func(t *testing.T) {
 		home := filepath.Join(t.TempDir(), "node")
 		for says, more := range map[string][]string{"passphrase": nil, "collect-for": {"--collect-for", "long"}} {
-			path, err := binary()
-			fatalIfErr(t, err)
-			cmd := exec.Command(path, append([]string{"node", "run", "--home", home}, more...)...)
-			out, _ := cmd.CombinedOutput()
-			if code := cmd.ProcessState.ExitCode(); code != exitConfig || !strings.Contains(string(out), says) {
-				t.Errorf("node run %v: exit code %d, want %d and %q, got: %s", more, code, exitConfig, says, out)
-			}
+			t.Run(says, func(t *testing.T) {
+				path, err := binary()
+				fatalIfErr(t, err)
+				cmd := exec.Command(path, append([]string{"node", "run", "--home", home}, more...)...)
+				out, _ := cmd.CombinedOutput()
+				if code := cmd.ProcessState.ExitCode(); code != exitConfig || !strings.Contains(string(out), says) {
+					t.Errorf("node run %v: exit code %d, want %d and %q, got: %s", more, code, exitConfig, says, out)
+				}
+			})
 		}
 	})
 }
@@ -126,10 +133,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 			t.Fatalf("heard %q, %v, want %q", got, err, want)
 		}
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	address := free.Addr().String()
-	fatalIfErr(t, free.Close())
+	address := freeport.Address(t)
 	log := &lockedBuffer{}
 	cmd := s.command(t, "serve", "--listen", address)
 	cmd.Env, cmd.Stderr = append(os.Environ(), "NOTIFY_SOCKET="+path), log

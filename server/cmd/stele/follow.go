@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"stele/crypto/sm"
+	"stele/notary/cmd/verifier"
 	"stele/notary/proof"
-	"stele/notary/verifier"
 	"stele/server/client"
+	"stele/server/cmd/internal/command"
 )
 
 type statusCmd struct {
@@ -111,6 +112,7 @@ type bundleCmd struct {
 	Certificate bool   `help:"The certificate (PDF) instead, with the bundle inside." xor:"what"`
 	Evidence    bool   `help:"The evidence package (zip) instead, with the original inside." xor:"what"`
 	With        string `help:"Let the bundle show also that the log only grew between this record and another: its number, or size:N of an anchored checkpoint. For stele verify --log." placeholder:"NUMBER" xor:"what"`
+	Status      bool   `help:"Let the bundle show also whether the record still stands, as the log says. For stele verify --status-within." xor:"what"`
 	Trust       string `env:"STELE_TRUST" help:"Trust roots to verify the bundle with before it is written. Certificates and packages are checked with stele verify." placeholder:"FILE"`
 }
 
@@ -134,7 +136,7 @@ func (c *bundleCmd) Run(ctx context.Context, s *streams) error {
 	if c.Output == "" {
 		_, err = io.Copy(s.out, body)
 	} else {
-		err = saveWhole(c.Output, body)
+		err = command.WriteWhole(c.Output, body)
 	}
 	var local *os.PathError
 	if errors.As(err, &local) {
@@ -155,7 +157,8 @@ func (c *bundleCmd) fetch(ctx context.Context, s *streams, cl *client.Client) (i
 		return nil, err
 	}
 	if b.Report != nil {
-		fmt.Fprintf(s.err, "The evidence of certificate %s holds. No document was compared with it; the digest that was registered is %s.\n",
+		fmt.Fprintf(s.err, "The evidence of certificate %s holds. No document was compared with it; the digest that "+
+			"was registered is %s.\n",
 			b.Number, b.Report.Document.SM3)
 		if c := b.Report.Verdict; c != proof.Genuine {
 			fmt.Fprintf(s.err, "The record is %s: %s\n", c, verifier.Printable(b.Report.Summary))
@@ -167,6 +170,9 @@ func (c *bundleCmd) fetch(ctx context.Context, s *streams, cl *client.Client) (i
 func (c *bundleCmd) bundle(ctx context.Context, cl *client.Client) (*client.Bundle, error) {
 	if c.With != "" {
 		return cl.BundleWith(ctx, c.Record, c.With, nil)
+	}
+	if c.Status {
+		return cl.BundleNow(ctx, c.Record, nil)
 	}
 	return cl.Bundle(ctx, c.Record, nil)
 }
@@ -211,7 +217,8 @@ type watchCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*watchCmd) Help() string {
-	return "Prints what became of the agency's records, oldest first. The cursor to go on with is printed at the end on the error stream, with --json among the lines.\n\n" + remoteCodes
+	return "Prints what became of the agency's records, oldest first. The cursor to go on with is printed at the end " +
+		"on the error stream, with --json among the lines.\n\n" + remoteCodes
 }
 
 // Run prints the changes feed.

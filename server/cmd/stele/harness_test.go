@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"stele/crypto/sm"
-	"stele/notary/fsck"
+	"stele/notary/log/fsck"
 	"stele/notary/proof"
 	"stele/storage/storagetest"
 )
@@ -35,6 +35,19 @@ var binary = sync.OnceValues(func() (string, error) {
 	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build stele: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// lab is the program that tries things out, built beside the real one, which it runs.
+var lab = sync.OnceValues(func() (string, error) {
+	stele, err := binary()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(filepath.Dir(stele), "stele-lab")
+	if out, err := exec.Command("go", "build", "-o", path, "stele/server/cmd/stele-lab").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build stele-lab: %w\n%s", err, out)
 	}
 	return path, nil
 })
@@ -59,6 +72,7 @@ type site struct {
 	data    string
 	args    []string
 	program string // another one than [binary], if set
+	inLab   bool   // the demo is that of [lab]
 }
 
 // backends are the two sets of stores that everything must hold on.
@@ -148,6 +162,7 @@ type server struct {
 	t     testing.TB
 	cmd   *exec.Cmd
 	info  demoInfo
+	nodes []labNode // of a demo of [lab] with validators
 	trust *proof.Trust
 	log   *lockedBuffer
 	done  chan struct{}
@@ -193,7 +208,12 @@ func (s site) launch(t testing.TB, launch func(*exec.Cmd) error, extra ...string
 		// Keep the key, drop the address: the file is written anew once the server listens.
 		fatalIfErr(t, os.WriteFile(ready, fmt.Appendf(nil, `{"apiKey":%q}`, key), 0o600))
 	}
-	srv := &server{site: s, t: t, cmd: s.command(t, append([]string{"demo", "--listen", "127.0.0.1:0", "--lookups-per-minute", "1000000"}, extra...)...), log: &lockedBuffer{}, done: make(chan struct{})}
+	srv := &server{site: s, t: t,
+		cmd: s.command(t, append([]string{"demo", "--listen", "127.0.0.1:0", "--lookups-per-minute", "1000000"},
+			extra...)...), log: &lockedBuffer{}, done: make(chan struct{})}
+	if s.inLab {
+		srv.cmd.Path = must(lab())
+	}
 	srv.cmd.Stdout, srv.cmd.Stderr = io.Discard, srv.log
 	if err := launch(srv.cmd); err != nil {
 		return nil, err
@@ -216,7 +236,17 @@ func (s site) launch(t testing.TB, launch func(*exec.Cmd) error, extra ...string
 	text, err := os.ReadFile(srv.info.Trust)
 	fatalIfErr(t, err)
 	srv.trust, err = proof.ParseTrust(text)
-	return srv, err
+	fatalIfErr(t, err)
+	if text, err := os.ReadFile(filepath.Join(s.data, "nodes", "network.json")); err == nil {
+		fatalIfErr(t, json.Unmarshal(text, &srv.nodes))
+	}
+	return srv, nil
+}
+
+// labNode is a validator of a demo, as network.json has it.
+type labNode struct {
+	Name, Home, API, Restart string
+	PID                      int
 }
 
 // kill is kill -9.
@@ -324,7 +354,8 @@ func fileRequest(content []byte, record, key string) request {
 	f, _ := w.CreateFormFile("file", "document.bin")
 	_, _ = f.Write(content)
 	_ = w.Close() // writing into memory does not fail
-	r := request{method: "POST", path: "/api/v1/records", header: map[string]string{"Content-Type": w.FormDataContentType()}, body: &b}
+	r := request{method: "POST", path: "/api/v1/records",
+		header: map[string]string{"Content-Type": w.FormDataContentType()}, body: &b}
 	if key != "" {
 		r.header["Idempotency-Key"] = key
 	}
@@ -351,7 +382,8 @@ func (s *server) verdict(rec record) *proof.Report {
 // verdictAs does it with another agency's key.
 func (s *server) verdictAs(key string, rec record) *proof.Report {
 	s.t.Helper()
-	res := s.call(request{method: "GET", path: "/api/v1/records/" + rec.ID + "/bundle", header: map[string]string{"Authorization": "Bearer " + key}})
+	res := s.call(request{method: "GET", path: "/api/v1/records/" + rec.ID + "/bundle",
+		header: map[string]string{"Authorization": "Bearer " + key}})
 	if res.status != http.StatusOK {
 		s.t.Fatalf("bundle of %s: %d %s", rec.Number, res.status, res.body)
 	}

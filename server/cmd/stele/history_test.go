@@ -11,10 +11,10 @@ import (
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
 	"stele/notary/proof"
-	"stele/server/api"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/server/http/api"
 )
 
 // header is the anchor header in a record's bundle.
@@ -72,7 +72,8 @@ func (s *server) handOvers(want int) {
 				sigs = append(sigs, anchorproof.Cosignature{Validator: c.Validator, Signature: c.Signature})
 			}
 			h := must(anchorproof.ParseHeader(e.First.Header))
-			if _, err := last.CheckQuorum(h.Text(), sigs); err != nil || !h.Time().Equal(*e.Since) || h.Epoch != last.Number {
+			if _, err := last.CheckQuorum(h.Text(), sigs); err != nil || !h.Time().Equal(*e.Since) ||
+				h.Epoch != last.Number {
 				s.t.Errorf("epoch %d is said to be in office since %v, and %v proves %v", e.Number, e.Since, h, err)
 			}
 		}
@@ -109,15 +110,24 @@ func TestHistoryOfTheEmbeddedChain(t *testing.T) {
 		}
 	}
 	chain := headers[0].Chain
-	for path, status := range map[string]int{
-		"history?chain=" + chain + "&from=1&to=0": 422, "history?chain=" + chain + "&from=0": 422,
-		"history?from=0&to=1":               422,
-		"history?chain=another&from=0&to=1": 404, "history?chain=" + chain + "&from=0&to=900": 404,
-		"history?chain=" + chain + "&from=x&to=1": 422, "epochs?from=0": 422, "epochs?from=900": 200,
+	for name, c := range map[string]struct {
+		path   string
+		status int
+	}{
+		"ends before it begins": {"history?chain=" + chain + "&from=1&to=0", 422},
+		"without an end":        {"history?chain=" + chain + "&from=0", 422},
+		"without a chain":       {"history?from=0&to=1", 422},
+		"another chain":         {"history?chain=another&from=0&to=1", 404},
+		"end to come":           {"history?chain=" + chain + "&from=0&to=900", 404},
+		"begins at no number":   {"history?chain=" + chain + "&from=x&to=1", 422},
+		"epochs from 0":         {"epochs?from=0", 422},
+		"epochs from 900":       {"epochs?from=900", 200},
 	} {
-		if res := s.get("/api/v1/chain/" + path); res.status != status {
-			t.Errorf("%s: %d %s", path, res.status, res.body)
-		}
+		t.Run(name, func(t *testing.T) {
+			if res := s.get("/api/v1/chain/" + c.path); res.status != c.status {
+				t.Errorf("%s: %d %s", c.path, res.status, res.body)
+			}
+		})
 	}
 }
 

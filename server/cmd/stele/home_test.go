@@ -13,12 +13,13 @@ import (
 
 	"stele/crypto/pki"
 	"stele/notary/proof"
-	"stele/server/api"
+	"stele/server/http/api"
 )
 
 // An agency that keeps its key: it makes one with OpenSSL, hands in a request, signs the
 // statements that it is asked to, and its records are as good as any.
 func TestKeyAtHome(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t)
 	home := t.TempDir()
@@ -31,7 +32,8 @@ func TestKeyAtHome(t *testing.T) {
 		}
 	}
 	openssl("genpkey", "-algorithm", "SM2", "-out", "key.pem")
-	openssl("req", "-new", "-key", "key.pem", "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=x", "-out", "request.pem")
+	openssl("req", "-new", "-key", "key.pem", "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=x", "-out",
+		"request.pem")
 	run := func(args ...string) string {
 		t.Helper()
 		out, errs, code := site.output(t, args...)
@@ -49,7 +51,8 @@ func TestKeyAtHome(t *testing.T) {
 	run("agency", "renew", "--agency", code, "--csr", csr)
 	var key struct{ Key string }
 	fatalIfErr(t, json.Unmarshal([]byte(run("apikey", "add", "--agency", code, "--json")), &key))
-	if r := s.call(as(key.Key, http.MethodPost, "/api/v1/records", `{"sm3":"`+newDigest()+`","size":1}`)); r.status != http.StatusConflict || !strings.Contains(string(r.body), "keeps its key") {
+	if r := s.call(as(key.Key, http.MethodPost, "/api/v1/records", `{"sm3":"`+newDigest()+
+		`","size":1}`)); r.status != http.StatusConflict || !strings.Contains(string(r.body), "keeps its key") {
 		t.Errorf("directly: %d %s", r.status, r.body)
 	}
 
@@ -60,17 +63,21 @@ func TestKeyAtHome(t *testing.T) {
 			t.Fatalf("%d %s", r.status, r.body)
 		}
 		fatalIfErr(t, os.WriteFile(filepath.Join(home, "statement.json"), out.Prepared.Statement, 0o600))
-		openssl("pkeyutl", "-sign", "-inkey", "key.pem", "-rawin", "-digest", "sm3", "-pkeyopt", "distid:1234567812345678", "-in", "statement.json", "-out", "sig.der")
+		openssl("pkeyutl", "-sign", "-inkey", "key.pem", "-rawin", "-digest", "sm3", "-pkeyopt",
+			"distid:1234567812345678", "-in", "statement.json", "-out", "sig.der")
 		sig, err := os.ReadFile(filepath.Join(home, "sig.der"))
 		fatalIfErr(t, err)
 		path := "/api/v1/records/prepared/" + out.Prepared.ID
-		if r := s.call(as(s.info.APIKey, http.MethodPost, path, `{"signature":"`+base64.StdEncoding.EncodeToString(sig)+`"}`)); r.status != http.StatusNotFound {
+		if r := s.call(as(s.info.APIKey, http.MethodPost, path, `{"signature":"`+base64.StdEncoding.EncodeToString(sig)+
+			`"}`)); r.status != http.StatusNotFound {
 			t.Errorf("with another agency's key: %d", r.status)
 		}
-		if r := s.call(as(key.Key, http.MethodPost, path, `{"signature":"AAAA"}`)); r.status != http.StatusUnprocessableEntity {
+		if r := s.call(as(key.Key, http.MethodPost, path,
+			`{"signature":"AAAA"}`)); r.status != http.StatusUnprocessableEntity {
 			t.Errorf("a wrong signature: %d %s", r.status, r.body)
 		}
-		r = s.call(as(key.Key, http.MethodPost, path+"?wait=anchored", `{"signature":"`+base64.StdEncoding.EncodeToString(sig)+`"}`))
+		r = s.call(as(key.Key, http.MethodPost, path+"?wait=anchored",
+			`{"signature":"`+base64.StdEncoding.EncodeToString(sig)+`"}`))
 		if r.status != http.StatusCreated {
 			t.Fatalf("%d %s", r.status, r.body)
 		}
@@ -99,7 +106,8 @@ func newHomeKey(t *testing.T, dir, name string) homeKeyFiles {
 	t.Helper()
 	k := homeKeyFiles{dir, name}
 	k.openssl(t, "genpkey", "-algorithm", "SM2", "-out", name+".pem")
-	k.openssl(t, "req", "-new", "-key", name+".pem", "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=x", "-out", name+".csr")
+	k.openssl(t, "req", "-new", "-key", name+".pem", "-sm3", "-sigopt", "distid:1234567812345678", "-subj", "/CN=x",
+		"-out", name+".csr")
 	return k
 }
 
@@ -118,7 +126,8 @@ func (k homeKeyFiles) csr() string { return filepath.Join(k.dir, k.name+".csr") 
 func (k homeKeyFiles) completion(t *testing.T, key string, p api.Prepared) request {
 	t.Helper()
 	fatalIfErr(t, os.WriteFile(filepath.Join(k.dir, "statement"), p.Statement, 0o600))
-	k.openssl(t, "pkeyutl", "-sign", "-inkey", k.name+".pem", "-rawin", "-digest", "sm3", "-pkeyopt", "distid:1234567812345678", "-in", "statement", "-out", "signature")
+	k.openssl(t, "pkeyutl", "-sign", "-inkey", k.name+".pem", "-rawin", "-digest", "sm3", "-pkeyopt",
+		"distid:1234567812345678", "-in", "statement", "-out", "signature")
 	sig := base64.StdEncoding.EncodeToString(must(os.ReadFile(filepath.Join(k.dir, "signature"))))
 	return as(key, http.MethodPost, "/api/v1/records/prepared/"+p.ID+"?wait=anchored", `{"signature":"`+sig+`"}`)
 }
@@ -187,6 +196,7 @@ func TestKeyAtHomeIsReplaced(t *testing.T) {
 
 // A renewed certificate stands in its file, where the runbook looks for its end, and in the next bundle.
 func TestRenewedCertificateIsInItsFile(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}
 	srv := s.start(t)
 	files := must(filepath.Glob(filepath.Join(s.data, "keys", "agency-*.crt")))

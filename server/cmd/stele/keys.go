@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"stele/notary/people"
+	"stele/notary/office/people"
 	"stele/server/instance"
 )
 
@@ -28,11 +28,15 @@ func (c *keysRewrapCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(s.out, "All %d key files and %d keys in the database are under the passphrase in %s; %d were before.\n", done.Files, done.Rows, c.New, done.Before)
+		fmt.Fprintf(s.out,
+			"All %d key files and %d keys in the database are under the passphrase in %s; %d were before.\n",
+			done.Files, done.Rows, c.New, done.Before)
 		for _, name := range done.Absent {
-			fmt.Fprintf(s.out, "%s is not in the key folder: what lies elsewhere has the former passphrase. When it is back, run this again with --old and --new.\n", name)
+			fmt.Fprintf(s.out, "%s is not in the key folder: what lies elsewhere has the former passphrase. When it "+
+				"is back, run this again with --old and --new.\n", name)
 		}
-		_, err = fmt.Fprintln(s.out, "Next: put the new passphrase in the place of the former one, on every server, copy the key folder to the others, start them, and back up.")
+		_, err = fmt.Fprintln(s.out, "Next: put the new passphrase in the place of the former one, on every server, "+
+			"copy the key folder to the others, start them, and back up.")
 		return err
 	})
 }

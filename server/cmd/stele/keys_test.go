@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"stele/server/api"
+	"stele/server/http/api"
 )
 
 // as makes a call with another key and a JSON body, which may be empty.
 func as(key, method, path, body string) request {
-	return request{method: method, path: path, header: map[string]string{"Authorization": "Bearer " + key, "Content-Type": jsonType}, body: strings.NewReader(body)}
+	return request{method: method, path: path, header: map[string]string{"Authorization": "Bearer " + key,
+		"Content-Type": jsonType}, body: strings.NewReader(body)}
 }
 
 // problem is the code of a refusal.
@@ -37,18 +38,23 @@ func (s *server) newKey(t testing.TB, key, path, body string) api.IssuedKey {
 }
 
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t, "--log-level", "debug")
 	digest := func() string { return `{"sm3":"` + newDigest() + `","size":1}` }
 
 	reader := s.newKey(t, s.info.APIKey, "/api/v1/keys", `{"name":"archive","scopes":["read"]}`)
-	if r := s.call(as(reader.Text, http.MethodGet, "/api/v1/records", "")); r.status != http.StatusOK || r.header.Get("RateLimit-Limit") == "" {
+	if r := s.call(as(reader.Text, http.MethodGet, "/api/v1/records", "")); r.status != http.StatusOK ||
+		r.header.Get("RateLimit-Limit") == "" {
 		t.Errorf("reading: %d %v", r.status, r.header)
 	}
 	rec := s.notarize(fileRequest([]byte("%PDF-1.4"), `{}`, ""))
-	for _, c := range []request{as(reader.Text, http.MethodPost, "/api/v1/records", digest()), as(reader.Text, http.MethodPost, "/api/v1/records/batch", `{"records":[`+digest()+`]}`),
-		as(reader.Text, http.MethodPost, "/api/v1/records/"+rec.ID+"/revoke", `{"reason":"no"}`), as(reader.Text, http.MethodGet, "/api/v1/keys", ""),
-		as(reader.Text, http.MethodPost, "/api/v1/keys", `{"name":"more"}`), as(reader.Text, http.MethodDelete, "/api/v1/keys/"+reader.ID, "")} {
+	for _, c := range []request{as(reader.Text, http.MethodPost, "/api/v1/records", digest()),
+		as(reader.Text, http.MethodPost, "/api/v1/records/batch", `{"records":[`+digest()+`]}`),
+		as(reader.Text, http.MethodPost, "/api/v1/records/"+rec.ID+"/revoke", `{"reason":"no"}`),
+		as(reader.Text, http.MethodGet, "/api/v1/keys", ""),
+		as(reader.Text, http.MethodPost, "/api/v1/keys", `{"name":"more"}`),
+		as(reader.Text, http.MethodDelete, "/api/v1/keys/"+reader.ID, "")} {
 		if r := s.call(c); r.status != http.StatusForbidden || r.problem(t) != "forbidden" {
 			t.Errorf("%s %s with a key that may only read: %d %s", c.method, c.path, r.status, r.body)
 		}
@@ -64,11 +70,15 @@ func TestKeys(t *testing.T) {
 	once.header["Idempotency-Key"] = "one key"
 	var made api.IssuedKey
 	s.call(once).json(t, &made)
-	for body, code := range map[string]string{`{"name":"once"}`: "conflict", `{"name":"another"}`: "idempotency_conflict"} {
-		once.body = strings.NewReader(body)
-		if r := s.call(once); r.status != http.StatusConflict || r.problem(t) != code || code == "conflict" && !strings.Contains(string(r.body), made.ID) {
-			t.Errorf("%s with the same idempotency key: %d %s", body, r.status, r.body)
-		}
+	for body, code := range map[string]string{`{"name":"once"}`: "conflict",
+		`{"name":"another"}`: "idempotency_conflict"} {
+		t.Run(code, func(t *testing.T) {
+			once.body = strings.NewReader(body)
+			if r := s.call(once); r.status != http.StatusConflict || r.problem(t) != code || code == "conflict" &&
+				!strings.Contains(string(r.body), made.ID) {
+				t.Errorf("%s with the same idempotency key: %d %s", body, r.status, r.body)
+			}
+		})
 	}
 	next := s.newKey(t, s.info.APIKey, "/api/v1/keys/"+writer.ID+"/rotate", "")
 	for _, k := range []api.IssuedKey{writer, next} { // both work while systems change over
@@ -76,12 +86,14 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: %d %s", k.ID, r.status, r.body)
 		}
 	}
-	if r := s.call(as(s.info.APIKey, http.MethodDelete, "/api/v1/keys/"+writer.ID, "")); r.status != http.StatusNoContent {
+	if r := s.call(as(s.info.APIKey, http.MethodDelete, "/api/v1/keys/"+writer.ID,
+		"")); r.status != http.StatusNoContent {
 		t.Errorf("ending a key: %d %s", r.status, r.body)
 	}
 	s.shutsOut(t, writer.Text)
 	s.refusedKeys(t, reader.ID)
-	if other := s.otherAgencyKey(t); s.call(as(other, http.MethodDelete, "/api/v1/keys/"+reader.ID, "")).status != http.StatusForbidden {
+	if other := s.otherAgencyKey(t); s.call(as(other, http.MethodDelete, "/api/v1/keys/"+reader.ID,
+		"")).status != http.StatusForbidden {
 		t.Error("a key without the scope ends another agency's key")
 	}
 	s.stop()
@@ -106,18 +118,24 @@ func (s *server) shutsOut(t testing.TB, key string) {
 // refusedKeys are settings that no key gets.
 func (s *server) refusedKeys(t *testing.T, known string) {
 	t.Helper()
-	for body, field := range map[string]string{`{"name":"x","scopes":["all"]}`: "scopes", `{"name":"x","scopes":[]}`: "scopes", `{"name":"x","networks":["10.0.0.1/8"]}`: "networks",
+	for body, field := range map[string]string{`{"name":"x","scopes":["all"]}`: "scopes",
+		`{"name":"x","scopes":[]}`: "scopes", `{"name":"x","networks":["10.0.0.1/8"]}`: "networks",
 		`{"name":"x","expiresAt":"2020-01-01T00:00:00Z"}`: "expiresAt"} {
-		r := s.call(as(s.info.APIKey, http.MethodPost, "/api/v1/keys", body))
-		var p api.Problem
-		r.json(t, &p)
-		named := p.Field == field || strings.Contains(string(r.body), `"field":"body.`+field) // by us, or by the description
-		if r.status != http.StatusUnprocessableEntity || !named {
-			t.Errorf("%s: %d %s", body, r.status, r.body)
-		}
+		t.Run(body, func(t *testing.T) {
+			r := s.call(as(s.info.APIKey, http.MethodPost, "/api/v1/keys", body))
+			var p api.Problem
+			r.json(t, &p)
+			// by us, or by the description
+			named := p.Field == field || strings.Contains(string(r.body), `"field":"body.`+field)
+			if r.status != http.StatusUnprocessableEntity || !named {
+				t.Errorf("%s: %d %s", body, r.status, r.body)
+			}
+		})
 	}
-	for path, body := range map[string]string{"/api/v1/keys/nobody/rotate": "", "/api/v1/keys/" + known + "/rotate": `{"until":"2020-01-01T00:00:00Z"}`} {
-		if r := s.call(as(s.info.APIKey, http.MethodPost, path, body)); r.status != http.StatusNotFound && r.status != http.StatusUnprocessableEntity {
+	for path, body := range map[string]string{"/api/v1/keys/nobody/rotate": "", "/api/v1/keys/" + known +
+		"/rotate": `{"until":"2020-01-01T00:00:00Z"}`} {
+		if r := s.call(as(s.info.APIKey, http.MethodPost, path, body)); r.status != http.StatusNotFound &&
+			r.status != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d %s", path, r.status, r.body)
 		}
 	}
@@ -125,33 +143,39 @@ func (s *server) refusedKeys(t *testing.T, known string) {
 
 // Limits of a key that the operator made hold, and survive a restart.
 func TestKeyLimits(t *testing.T) {
+	t.Parallel()
 	forEachBackend(t, func(t *testing.T, site site) {
 		s := site.start(t)
 		made := func(args ...string) string {
-			out, errs, code := site.output(t, append([]string{"apikey", "add", "--agency", demoCode, "--json"}, args...)...)
+			out, errs, code := site.output(t, append([]string{"apikey", "add", "--agency", demoCode, "--json"},
+				args...)...)
 			var k struct{ Key string }
 			if err := json.Unmarshal([]byte(out), &k); err != nil || code != 0 {
 				t.Fatalf("%v: %s", err, errs)
 			}
 			return k.Key
 		}
-		slow, small, away := made("--rate", "2"), made("--quota", "3", "--scopes", "write,keys"), made("--networks", "203.0.113.0/24")
+		slow, small, away := made("--rate", "2"), made("--quota", "3", "--scopes", "write,keys"),
+			made("--networks", "203.0.113.0/24")
 		if r := s.call(as(away, http.MethodGet, "/api/v1/key", "")); r.status != http.StatusForbidden {
 			t.Errorf("from another network: %d %s", r.status, r.body)
 		}
 		for i, want := range []int{200, 200, 429} {
-			if r := s.call(as(slow, http.MethodGet, "/api/v1/key", "")); r.status != want || want == 429 && (r.header.Get("Retry-After") != "60" || r.problem(t) != "rate_limited") {
+			if r := s.call(as(slow, http.MethodGet, "/api/v1/key", "")); r.status != want || want == 429 &&
+				(r.header.Get("Retry-After") != "60" || r.problem(t) != "rate_limited") {
 				t.Errorf("request %d: %d %v %s", i, r.status, r.header, r.body)
 			}
 		}
 		batch := func(n int) string {
 			items := make([]string, n)
 			for i := range items {
-				items[i] = fmt.Sprintf(`{"sm3":%q,"size":1,"idempotencyKey":"quota-%d"}`, strings.Repeat("0", 63)+fmt.Sprint(i), i)
+				items[i] = fmt.Sprintf(`{"sm3":%q,"size":1,"idempotencyKey":"quota-%d"}`, strings.Repeat("0", 63)+
+					fmt.Sprint(i), i)
 			}
 			return `{"records":[` + strings.Join(items, ",") + `]}`
 		}
-		for _, c := range []struct{ n, want int }{{4, 429}, {2, 200}, {1, 200}, {1, 200}, {2, 429}} { // repetitions are free, as long as there is room for them
+		// repetitions are free, as long as there is room for them
+		for _, c := range []struct{ n, want int }{{4, 429}, {2, 200}, {1, 200}, {1, 200}, {2, 429}} {
 			if r := s.call(as(small, http.MethodPost, "/api/v1/records/batch", batch(c.n))); r.status != c.want {
 				t.Errorf("a batch of %d: %d %s", c.n, r.status, r.body)
 			}
@@ -162,11 +186,13 @@ func TestKeyLimits(t *testing.T) {
 		}
 		again := s.newKey(t, small, "/api/v1/keys", `{"name":"again","scopes":["write"]}`) // no way around the quota
 		one := `{"sm3":"` + newDigest() + `","size":1}`
-		if r := s.call(as(again.Text, http.MethodPost, "/api/v1/records", one)); r.status != 429 || r.problem(t) != "quota_exceeded" {
+		if r := s.call(as(again.Text, http.MethodPost, "/api/v1/records", one)); r.status != 429 ||
+			r.problem(t) != "quota_exceeded" {
 			t.Errorf("a key made by one whose quota is spent: %d %s", r.status, r.body)
 		}
 		fresh := strings.Split(made("--scopes", "write"), "_")[1]
-		if r := s.call(as(small, http.MethodPost, "/api/v1/keys/"+fresh+"/rotate", "")); r.status != http.StatusForbidden {
+		if r := s.call(as(small, http.MethodPost, "/api/v1/keys/"+fresh+"/rotate",
+			"")); r.status != http.StatusForbidden {
 			t.Errorf("rotating a key with a quota of its own: %d %s", r.status, r.body)
 		}
 		wide := strings.Split(s.info.APIKey, "_")[1]

@@ -41,8 +41,8 @@ func (s *server) resetPeak(t *testing.T) {
 	fatalIfErr(t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.cmd.Process.Pid), []byte("5"), 0))
 }
 
-// A 2 GiB upload is streamed: memory stays under 64 MiB more than idle, the digest is right,
-// the stored object comes back whole.
+// A 2 GiB upload is streamed: memory stays under 96 MiB more than idle, most of which is what the collector
+// leaves until it has doubled; the digest is right, the stored object comes back whole.
 func TestLargeUpload(t *testing.T) {
 	mib := 2048
 	if testing.Short() {
@@ -63,11 +63,13 @@ func TestLargeUpload(t *testing.T) {
 		fatalIfErr(t, w.WriteField("record", `{}`))
 		_, err := w.CreateFormFile("file", "large.bin")
 		fatalIfErr(t, err)
-		body := io.MultiReader(&head, io.TeeReader(&endless{block, int64(mib) << 20}, hash), strings.NewReader("\r\n--"+w.Boundary()+"--\r\n"))
-		rec := s.notarize(request{method: "POST", path: "/api/v1/records?wait=anchored", header: map[string]string{"Content-Type": w.FormDataContentType()}, body: body})
+		body := io.MultiReader(&head, io.TeeReader(&endless{block, int64(mib) << 20}, hash),
+			strings.NewReader("\r\n--"+w.Boundary()+"--\r\n"))
+		rec := s.notarize(request{method: "POST", path: "/api/v1/records?wait=anchored",
+			header: map[string]string{"Content-Type": w.FormDataContentType()}, body: body})
 		peak := s.rss(t, "VmHWM")
 		t.Logf("idle %.0f MiB, peak %.0f MiB", idle, peak)
-		if peak > idle+64 {
+		if peak > idle+96 {
 			t.Errorf("memory rose from %.0f to %.0f MiB", idle, peak)
 		}
 		if rec.Document.SM3 != sm.Digest(hash.Sum(nil)).String() || rec.Document.Size != uint64(mib)<<20 {
@@ -81,6 +83,7 @@ func TestLargeUpload(t *testing.T) {
 
 // An upload that is cut off leaves no record and no object, or one that is swept.
 func TestCutUpload(t *testing.T) {
+	t.Parallel()
 	forEachBackend(t, func(t *testing.T, site site) {
 		t.Parallel()
 		s := site.start(t, "--sweep-after", "1ms")
@@ -88,12 +91,14 @@ func TestCutUpload(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			r, w := io.Pipe()
 			go func() {
-				fmt.Fprint(w, "--XX\r\n"+part("record", `{}`)+"\r\n--XX\r\n"+"Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n")
+				fmt.Fprint(w, "--XX\r\n"+part("record", `{}`)+"\r\n--XX\r\n"+
+					"Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n")
 				_, _ = io.Copy(w, &endless{make([]byte, 1<<16), size})
 				cancel()                           // the client vanishes in the middle of the file
 				w.CloseWithError(context.Canceled) // and whatever still reads its body hears of it
 			}()
-			_, err := s.try(ctx, request{method: "POST", path: "/api/v1/records", header: map[string]string{"Content-Type": "multipart/form-data; boundary=XX"}, body: r})
+			_, err := s.try(ctx, request{method: "POST", path: "/api/v1/records",
+				header: map[string]string{"Content-Type": "multipart/form-data; boundary=XX"}, body: r})
 			if err == nil {
 				t.Error("a cut-off upload was answered")
 			}
@@ -117,7 +122,8 @@ func TestSlowClient(t *testing.T) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.info.URL, "http://"))
 	fatalIfErr(t, err)
 	defer conn.Close()
-	fmt.Fprintf(conn, "POST /api/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"sm3\":", s.info.APIKey)
+	fmt.Fprintf(conn, "POST /api/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: "+
+		"application/json\r\nContent-Length: 1000\r\n\r\n{\"sm3\":", s.info.APIKey)
 	fatalIfErr(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	fatalIfErr(t, err)
@@ -193,4 +199,19 @@ func oneRequest(addr string) (int, error) {
 	}
 	_, err = io.Copy(io.Discard, res.Body)
 	return res.StatusCode, err
+}
+
+// endless repeats a block, so that making the bytes costs nothing.
+type endless struct {
+	block []byte
+	left  int64
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, e.block[:min(int64(len(e.block)), e.left)])
+	e.left -= int64(n)
+	return n, nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"stele/notary/people"
+	"stele/notary/office/people"
 	"stele/server/instance"
 )
 
@@ -48,7 +48,7 @@ func (c *logKeyNextCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // actLogKey is the switch in the audit trail; it is noted before it is done.
-const actLogKey people.Act = "log_key_switch"
+const actLogKey people.Action = "log_key_switch"
 
 type logKeySwitchCmd struct {
 	instance.Config `embed:""`
@@ -65,7 +65,9 @@ func (c *logKeySwitchCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(s.out, "The log's key is now\n%s\nPublish %s: it says until when the former key was good. Back up the key folder, start the server, and destroy the former key (log-*.key) once the first record is anchored.\n", key, st.Config.TrustPath())
+		_, err = fmt.Fprintf(s.out, "The log's key is now\n%s\nPublish %s: it says until when the former key was "+
+			"good. Back up the key folder, start the server, and destroy the former key (log-*.key) once the first "+
+			"record is anchored.\n", key, st.Config.TrustPath())
 		return err
 	})
 }

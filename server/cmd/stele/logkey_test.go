@@ -13,7 +13,8 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
-	"stele/server/chainnet"
+	"stele/server/cmd/internal/command"
+	"stele/server/remote/chainnet"
 )
 
 // bundle is a record's bundle as stored now.
@@ -51,7 +52,9 @@ func (s *server) becomesGenuine(rec record) {
 // genuineWithin waits so long for the same.
 func (s *server) genuineWithin(rec record, patience time.Duration) bool {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); s.verdict(rec).Verdict != proof.Genuine; time.Sleep(20 * time.Millisecond) { // between two questions
+	// between two questions
+	for deadline := time.Now().Add(patience); s.verdict(rec).Verdict != proof.Genuine; time.Sleep(
+		20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
@@ -73,7 +76,8 @@ func (s site) succeeds(t testing.TB, verb ...string) string {
 func (s site) fails(t testing.TB, says string, verb ...string) {
 	t.Helper()
 	if out, errs, code := s.output(t, verb...); code == 0 || !strings.Contains(errs, says) {
-		t.Errorf("stele %s: exit code %d, want a message with %q, got: %s%s", strings.Join(verb, " "), code, says, out, errs)
+		t.Errorf("stele %s: exit code %d, want a message with %q, got: %s%s", strings.Join(verb, " "), code, says, out,
+			errs)
 	}
 }
 
@@ -109,7 +113,8 @@ func TestLogKeyChanges(t *testing.T) {
 			records[name] = srv.notarize(digestRequest(newDigest(), "", "anchored"))
 			bundles[name] = srv.bundle(records[name])
 			trusts["the trust roots after change "+string(rune('1'+i))] = srv.trust
-			bundles["the first record, fetched again"], records["the first record, fetched again"] = srv.bundle(records["a record from before"]), records["a record from before"]
+			bundles["the first record, fetched again"], records["the first record, fetched again"] = srv.bundle(
+				records["a record from before"]), records["a record from before"]
 			srv.genuineFor(trusts, bundles, records)
 			if len(srv.trust.Logs) != i+2 {
 				t.Errorf("%d keys of the log in the trust roots", len(srv.trust.Logs))
@@ -185,7 +190,8 @@ func TestAnchorOfAFormerKey(t *testing.T) {
 	if code == 0 || !strings.Contains(out, "key was not valid") {
 		t.Errorf("fsck ends with %d: %s", code, out)
 	}
-	if found := s.succeeds(t, "repair-anchors"); !strings.Contains(found, "serves in its place") || !strings.Contains(found, "key was not valid") {
+	if found := s.succeeds(t, "repair-anchors"); !strings.Contains(found, "serves in its place") ||
+		!strings.Contains(found, "key was not valid") {
 		t.Errorf("found: %s", found)
 	}
 	s.succeeds(t, "repair-anchors", "--apply")
@@ -202,7 +208,7 @@ func TestAnchorOfAFormerKey(t *testing.T) {
 func (n *network) admit(key string) {
 	n.t.Helper()
 	var homes []string
-	for _, city := range n.info.Nodes {
+	for _, city := range n.nodes {
 		homes = append(homes, city.Home)
 	}
 	admit(n.t, key, filepath.Join(n.data, "keys", "passphrase"), homes)
@@ -214,7 +220,7 @@ func admit(t testing.TB, key, passphrase string, homes []string) {
 	stele := func(args ...string) {
 		t.Helper()
 		cmd := exec.Command(must(binary()), args...)
-		cmd.Env = childEnvironment()
+		cmd.Env = command.ChildEnvironment()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("stele %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
@@ -234,13 +240,14 @@ func TestLogKeyChangesOnNetwork(t *testing.T) {
 	t.Parallel()
 	n := startNetwork(t)
 	var urls []string
-	for _, city := range n.info.Nodes {
+	for _, city := range n.nodes {
 		urls = append(urls, "http://"+city.API)
 	}
 	nodes := filepath.Join(n.data, "nodes")
 	s := site{data: folder(t), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","),
 		"--chain-token-file", filepath.Join(nodes, "token")}}
-	s.succeeds(t, "init", "--new-passphrase", "--origin", "second.example/"+unique(), "--genesis", filepath.Join(nodes, "genesis.txt"), "--fingerprint", n.trust.Chains[0].Genesis.Hash().String())
+	s.succeeds(t, "init", "--new-passphrase", "--origin", "second.example/"+command.Unique(), "--genesis",
+		filepath.Join(nodes, "genesis.txt"), "--fingerprint", n.trust.Chains[0].Genesis.Hash().String())
 	n.admit(s.succeeds(t, "log-key"))
 
 	srv := s.start(t)

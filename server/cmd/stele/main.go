@@ -50,8 +50,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	var c cli
 	code := exitOK
-	parser, err := kong.New(&c, kong.Name("stele"), kong.Description(description), kong.Writers(stdout, stderr), kong.UsageOnError(),
-		kong.Exit(func(n int) { panic(exit(n)) }), kong.Vars{"version": version, "peerApp": peerApp, "peerUser": peerUser, "faults": faultNames()}, kong.BindTo(ctx, (*context.Context)(nil)),
+	parser, err := kong.New(&c, kong.Name("stele"), kong.Description(description), kong.Writers(stdout, stderr),
+		kong.UsageOnError(),
+		kong.Exit(func(n int) { panic(exit(n)) }), kong.Vars{"version": version},
+		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&streams{in: stdin, out: stdout, err: stderr, code: &code}), kong.Resolvers(configFile(args)))
 	if err != nil {
 		fmt.Fprintln(stderr, "stele:", err)
@@ -63,7 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // ofInstances are the commands that write into data folders: whatever they make, and the engine
 // of the chain below them, is closed to other accounts. What other commands write is for others.
 var ofInstances = []string{"serve", "demo", "init", "migrate", "node", "log-key", "chain", "agency", "apikey", "user",
-	"fsck", "rebuild-tiles", "recover-tail", "rebuild-store", "bsn", "bsn-peer"}
+	"fsck", "rebuild-tiles", "recover-tail", "rebuild-store", "bsn"}
 
 // exit carries kong's wish to end the program, for --help, to run.
 type exit int

@@ -48,7 +48,9 @@ func (c *migrateCmd) check(ctx context.Context, s *streams, cfg instance.Config)
 	if p.Stopped() {
 		advice = "Stop all servers before."
 	}
-	_, err = fmt.Fprintf(s.out, "The database has schema version %d, this program needs %d. Make a backup. %s Then run 'stele migrate'.\n", p.Have, p.Want, advice)
+	_, err = fmt.Fprintf(s.out,
+		"The database has schema version %d, this program needs %d. Make a backup. %s Then run 'stele migrate'.\n",
+		p.Have, p.Want, advice)
 	return err
 }
 

@@ -16,9 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"stele/notary/anchorproof"
-	"stele/server/chainnet"
+	"stele/notary/proof/anchorproof"
+	"stele/server/cmd/internal/command"
 	"stele/server/node"
+	"stele/server/remote/chainnet"
 )
 
 // What the evidence's time is when the clocks of machines differ.
@@ -144,7 +145,8 @@ func TestOverdueAnchor(t *testing.T) {
 		sockets = append(sockets, "unix:"+node.Home(filepath.Join(h.dir, name)).Socket())
 	}
 	s := site{data: folder(t), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(sockets, ",")}}
-	s.succeeds(t, "init", "--new-passphrase", "--origin", "overdue.example/"+unique(), "--genesis", filepath.Join(h.dir, "genesis.txt"), "--fingerprint", h.genesis.Hash().String())
+	s.succeeds(t, "init", "--new-passphrase", "--origin", "overdue.example/"+command.Unique(), "--genesis",
+		filepath.Join(h.dir, "genesis.txt"), "--fingerprint", h.genesis.Hash().String())
 	admit(t, s.succeeds(t, "log-key"), h.pass, homes)
 	srv := s.start(t)
 
@@ -152,7 +154,8 @@ func TestOverdueAnchor(t *testing.T) {
 	// The first blocks after a right one follow it closely, whatever the slow clock says: their
 	// time is right enough, and what waits for it is vouched for when the member is back.
 	waits, begin := record{}, time.Now()
-	for falsely := false; !falsely; falsely = !srv.genuineWithin(waits, 5*time.Second) && h.lastTime(h.names[3]).Before(time.Now().Add(-15*time.Second)) {
+	for falsely := false; !falsely; falsely = !srv.genuineWithin(waits, 5*time.Second) &&
+		h.lastTime(h.names[3]).Before(time.Now().Add(-15*time.Second)) {
 		if time.Since(begin) > 2*time.Minute {
 			t.Fatal("no anchor with the slow clock's time")
 		}

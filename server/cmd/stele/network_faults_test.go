@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"stele/notary/anchor"
-	"stele/notary/anchorproof"
-	"stele/notary/chainview"
-	"stele/server/chainnet"
+	"stele/notary/log/anchor"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/chainview"
+	"stele/server/remote/chainnet"
 )
 
 // cities are four members on the addresses of a [lan], and four logs: founded once, for making
@@ -85,7 +85,9 @@ func (h *hosts) now(name string) chainnet.Status {
 // oneHistory waits until all nodes have these heads, and demands that they have them by the same headers.
 func (h *hosts) oneHistory(want map[string]uint64) {
 	h.t.Helper()
-	first := h.await(h.names[0], "the last heads", func(s chainnet.Status) bool { return s.Pending == 0 && holds(s, want) })
+	first := h.await(h.names[0], "the last heads", func(s chainnet.Status) bool {
+		return s.Pending == 0 && holds(s, want)
+	})
 	var entries []chainview.Entry
 	for _, name := range h.names {
 		h.await(name, "the same headers", func(s chainnet.Status) bool {
@@ -109,7 +111,9 @@ func (h *hosts) oneHistory(want map[string]uint64) {
 
 func holds(s chainnet.Status, want map[string]uint64) bool {
 	for origin, size := range want {
-		if !slices.ContainsFunc(s.Heads, func(head chainnet.Head) bool { return head.Origin == origin && head.Size == size }) {
+		if !slices.ContainsFunc(s.Heads, func(head chainnet.Head) bool {
+			return head.Origin == origin && head.Size == size
+		}) {
 			return false
 		}
 	}
@@ -128,7 +132,7 @@ func (h *hosts) timed(s anchor.Submission) (anchorproof.Anchored, time.Duration)
 // measured is [hosts.timed] for any goroutine.
 func (h *hosts) measured(s anchor.Submission) (anchorproof.Anchored, time.Duration, error) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	begin := time.Now()
 	a, err := h.submit(ctx, s)
@@ -179,7 +183,9 @@ func TestPartitions(t *testing.T) {
 	if a.Time.Before(met.Truncate(time.Millisecond)) {
 		t.Errorf("the evidence says %v; the hosts met again at %v", a.Time, met)
 	}
-	t.Logf("2|2: handed in %v before the hosts met, anchored %v after; the evidence's time is %v after they met", met.Sub(cut).Round(time.Millisecond), time.Since(met).Round(time.Millisecond), a.Time.Sub(met).Round(time.Millisecond))
+	t.Logf("2|2: handed in %v before the hosts met, anchored %v after; the evidence's time is %v after they met",
+		met.Sub(cut).Round(time.Millisecond), time.Since(met).Round(time.Millisecond),
+		a.Time.Sub(met).Round(time.Millisecond))
 	h.oneHistory(map[string]uint64{l.origin: 4})
 }
 
@@ -219,7 +225,8 @@ func TestBadLines(t *testing.T) {
 		}
 		slices.Sort(took)
 		lost, moved = net.lost.Load()-lost, net.moved.Load()-moved
-		t.Logf("%s: handed in to anchored %v to %v, median %v; %d of %d cosigned; %d of %d packets lost", c.name, took[0], took[2], took[1], signed, 4*len(took), lost, lost+moved)
+		t.Logf("%s: handed in to anchored %v to %v, median %v; %d of %d cosigned; %d of %d packets lost", c.name,
+			took[0], took[2], took[1], signed, 4*len(took), lost, lost+moved)
 	}
 	net.rewire(near)
 	begin := time.Now()

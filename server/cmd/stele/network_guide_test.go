@@ -14,7 +14,9 @@ import (
 	"testing"
 
 	"stele/notary/proof"
-	"stele/server/chainnet"
+	"stele/server/cmd/internal/command"
+	"stele/server/remote/chainnet"
+	"stele/storage/storagetest/freeport"
 )
 
 // guide is a page whose commands are run, one after another, as several people do it. A command
@@ -39,7 +41,9 @@ func newGuide(t *testing.T, page string) *guide {
 // take returns the page's next command that begins so.
 func (g *guide) take(words string) string {
 	g.t.Helper()
-	i := slices.IndexFunc(g.left, func(l string) bool { return strings.HasPrefix(strings.Join(strings.Fields(l), " "), words) })
+	i := slices.IndexFunc(g.left, func(l string) bool {
+		return strings.HasPrefix(strings.Join(strings.Fields(l), " "), words)
+	})
 	if i < 0 {
 		g.t.Fatalf("the page has no more command %q", words)
 	}
@@ -53,7 +57,7 @@ func (g *guide) sh(line string, pairs ...string) string {
 	g.t.Helper()
 	cmd := exec.CommandContext(g.t.Context(), "bash", "-c", strings.NewReplacer(pairs...).Replace(line))
 	cmd.Dir = g.dir
-	cmd.Env = append(childEnvironment(), "PATH="+g.dir+":"+os.Getenv("PATH"))
+	cmd.Env = append(command.ChildEnvironment(), "PATH="+g.dir+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		g.t.Fatalf("%s: %v\n%s", cmd.Args[2], err, out)
@@ -83,7 +87,7 @@ type town struct {
 // words are what stands for a town in the commands of the page, which are those of one.
 func (c *town) words(t *testing.T, more ...string) []string {
 	return append(more, "/var/lib/stele-node", c.home, "wuhan-data-bureau", c.name, "wuhan.json", c.short+".json",
-		"node.wuhan.example.gov.cn:26656", c.peer, "10.20.0.5:26660", c.api, "127.0.0.1:9091", "127.0.0.1:"+freePort(t))
+		"node.wuhan.example.gov.cn:26656", c.peer, "10.20.0.5:26660", c.api, "127.0.0.1:9091", freeport.Address(t))
 }
 
 // TestChainGuide runs the commands of docs/chain.md: four cities found a network, one comes and
@@ -97,18 +101,20 @@ func TestChainGuide(t *testing.T) {
 	fatalIfErr(t, os.WriteFile(token, []byte("a token that is long enough\n"), 0o600))
 	n := &network{server: &server{t: t, log: &lockedBuffer{}}, again: map[int]*exec.Cmd{}}
 	move := func(short, name string) *town {
-		return &town{short: short, name: name, home: filepath.Join(g.dir, "home-"+short), peer: "127.0.0.1:" + freePort(t), api: "127.0.0.1:" + freePort(t)}
+		return &town{short: short, name: name, home: filepath.Join(g.dir, "home-"+short),
+			peer: freeport.Address(t), api: freeport.Address(t)}
 	}
 	settle := func(c *town, run string, pairs ...string) {
 		run, _, _ = strings.Cut(run, " #")
 		run = strings.NewReplacer(append(pairs, "/etc/stele/token", token)...).Replace(run)
-		c.node = len(n.info.Nodes)
-		n.info.Nodes = append(n.info.Nodes, demoNode{Name: c.name, Home: c.home, API: c.api, Restart: filepath.Join(g.dir, run)})
+		c.node = len(n.nodes)
+		n.nodes = append(n.nodes, labNode{Name: c.name, Home: c.home, API: c.api, Restart: filepath.Join(g.dir, run)})
 		n.startNode(c.node)
 	}
 
 	// The ceremony.
-	wuhan, xiangyang, yichang, jingzhou := move("wuhan", "wuhan-data-bureau"), move("xiangyang", "xiangyang"), move("yichang", "yichang"), move("jingzhou", "jingzhou")
+	wuhan, xiangyang, yichang, jingzhou := move("wuhan", "wuhan-data-bureau"), move("xiangyang", "xiangyang"),
+		move("yichang", "yichang"), move("jingzhou", "jingzhou")
 	cities := []*town{wuhan, xiangyang, yichang, jingzhou}
 	initLine := g.take("stele node init")
 	for _, c := range cities {
@@ -118,7 +124,8 @@ func TestChainGuide(t *testing.T) {
 	genesisLine := g.take("stele node genesis")
 	genesis := g.fingerprint(g.sh(genesisLine, "log.example.gov.cn/2026+…", logKey))
 	fatalIfErr(t, os.Mkdir(filepath.Join(g.dir, "again"), 0o755))
-	if other := g.fingerprint(g.sh(genesisLine+" --out again", "log.example.gov.cn/2026+…", logKey, "wuhan.json xiangyang.json", "xiangyang.json wuhan.json")); other != genesis {
+	if other := g.fingerprint(g.sh(genesisLine+" --out again", "log.example.gov.cn/2026+…", logKey,
+		"wuhan.json xiangyang.json", "xiangyang.json wuhan.json")); other != genesis {
 		t.Errorf("another order of the files gives %s, not %s", other, genesis)
 	}
 	joinLine, runLine := g.take("stele node join"), g.take("stele node run")
@@ -129,11 +136,13 @@ func TestChainGuide(t *testing.T) {
 	for _, c := range cities {
 		n.await(c.node, "its start", func(chainnet.Status) bool { return true })
 	}
-	g.sh(g.take("stele init --chain nodes"), "/etc/stele/token", token, "10.20.0.5:26660", wuhan.api, "10.21.0.5:26660", xiangyang.api, "91fbae55 dc2d1aaf …", genesis)
+	g.sh(g.take("stele init --chain nodes"), "/etc/stele/token", token, "10.20.0.5:26660", wuhan.api, "10.21.0.5:26660",
+		xiangyang.api, "91fbae55 dc2d1aaf …", genesis)
 
-	nodes := n.info.Nodes
-	n.server = site{data: filepath.Join(g.dir, "data"), args: []string{"--chain", "nodes", "--chain-nodes", "http://" + wuhan.api + ",http://" + xiangyang.api, "--chain-token-file", token}}.start(t)
-	n.info.Nodes = nodes
+	nodes := n.nodes
+	n.server = site{data: filepath.Join(g.dir, "data"), args: []string{"--chain", "nodes", "--chain-nodes",
+		"http://" + wuhan.api + ",http://" + xiangyang.api, "--chain-token-file", token}}.start(t)
+	n.nodes = nodes
 	first := n.notarize(digestRequest(newDigest(), "", "anchored"))
 	n.demand(first, proof.Genuine)
 	records := n.always()
@@ -161,9 +170,11 @@ func TestChainGuide(t *testing.T) {
 	n.killNode(jingzhou.node) // has left
 
 	// One rotates its keys.
-	second := &town{short: "yichang-2", name: "yichang", home: yichang.home + "-2", peer: "127.0.0.1:" + freePort(t), api: "127.0.0.1:" + freePort(t)}
+	second := &town{short: "yichang-2", name: "yichang", home: yichang.home + "-2", peer: freeport.Address(t),
+		api: freeport.Address(t)}
 	of := func(c *town, more ...string) []string {
-		return append(more, "/var/lib/stele-node-2", second.home, "/var/lib/stele-node", c.home, "node.yichang.example.gov.cn:26657", second.peer,
+		return append(more, "/var/lib/stele-node-2", second.home, "/var/lib/stele-node", c.home,
+			"node.yichang.example.gov.cn:26657", second.peer,
 			"10.22.0.5:26661", second.api, "91fbae55 dc2d1aaf …", genesis, "'…'", "'"+next+"'")
 	}
 	g.sh(g.take("stele node init"), of(yichang)...)
@@ -181,7 +192,9 @@ func TestChainGuide(t *testing.T) {
 	if out := g.sh("stele node status --home " + second.home); !strings.Contains(out, "yichang on hubei-egov, votes") {
 		t.Error(out)
 	}
-	n.await(yichang.node, "the end of its office", func(s chainnet.Status) bool { return !s.Validating && s.Epoch == 2 })
+	n.await(yichang.node, "the end of its office", func(s chainnet.Status) bool {
+		return !s.Validating && s.Epoch == 2
+	})
 
 	// The old keys sign no proposal any more, and the new ones are needed: without them what is
 	// left after the next loss is no quorum.
@@ -204,7 +217,9 @@ func TestChainGuide(t *testing.T) {
 		n.anchored(rec)
 		n.demand(rec, proof.Genuine)
 	}
-	if s := n.await(second.node, "cosigners", func(s chainnet.Status) bool { return s.Last != nil && s.Epoch == 2 && s.Pending == 0 }); !slices.Equal(s.Last.Silent, []string{"enshi"}) {
+	if s := n.await(second.node, "cosigners", func(s chainnet.Status) bool {
+		return s.Last != nil && s.Epoch == 2 && s.Pending == 0
+	}); !slices.Equal(s.Last.Silent, []string{"enshi"}) {
 		t.Errorf("%+v", s.Last)
 	}
 	n.stop()
@@ -213,22 +228,27 @@ func TestChainGuide(t *testing.T) {
 	// A pilot loses its chain, and then becomes part of the network.
 	fatalIfErr(t, os.WriteFile(filepath.Join(g.dir, "pilot.sh"), []byte("export STELE_DATA=pilot\n"), 0o600))
 	pilot := func(line string, pairs ...string) string { return g.sh(". ./pilot.sh; "+line, pairs...) }
-	pilot("stele init --new-passphrase --origin pilot.example/" + unique() + " --chain-id pilot-" + unique())
+	pilot("stele init --new-passphrase --origin pilot.example/" + command.Unique() + " --chain-id pilot-" +
+		command.Unique())
 	fatalIfErr(t, os.RemoveAll(filepath.Join(g.dir, "pilot", "chain")))
 	pilot(g.take("stele chain link --lost"))
 	pilot(g.take("stele chain move link.json"))
-	next = g.fingerprint(g.sh(fmt.Sprintf("stele node propose --home %s --notary-add '%s' -o epoch-4.json", wuhan.home, strings.TrimSpace(pilot("stele log-key")))))
+	next = g.fingerprint(g.sh(fmt.Sprintf("stele node propose --home %s --notary-add '%s' -o epoch-4.json", wuhan.home,
+		strings.TrimSpace(pilot("stele log-key")))))
 	for _, home := range []string{second.home, wuhan.home, xiangyang.home} {
 		g.sh(fmt.Sprintf("stele node sign --home %s --fingerprint '%s' epoch-4.json", home, next))
 	}
 	g.sh("stele node submit --home " + wuhan.home + " epoch-4.json")
 	fatalIfErr(t, os.Remove(filepath.Join(g.dir, "link.json")))
 	pilot(g.take("stele chain link --to genesis.txt"), "91fbae55 dc2d1aaf …", genesis)
-	pilot(g.take("stele chain move --chain nodes"), "10.20.0.5:26660", wuhan.api, "10.21.0.5:26660", xiangyang.api, "/etc/stele/token", token)
+	pilot(g.take("stele chain move --chain nodes"), "10.20.0.5:26660", wuhan.api, "10.21.0.5:26660", xiangyang.api,
+		"/etc/stele/token", token)
 
 	// The province's log leaves the network for a chain of its own; the members let it go.
-	server := fmt.Sprintf("--chain nodes --chain-nodes http://%s,http://%s --chain-token-file %s", wuhan.api, xiangyang.api, token)
-	let := g.fingerprint(g.sh("stele chain link " + server + " --to-embedded alone-" + unique() + " -o left.json"))
+	server := fmt.Sprintf("--chain nodes --chain-nodes http://%s,http://%s --chain-token-file %s", wuhan.api,
+		xiangyang.api, token)
+	let := g.fingerprint(g.sh("stele chain link " + server + " --to-embedded alone-" + command.Unique() +
+		" -o left.json"))
 	signLine = g.take("stele node sign-link")
 	for _, home := range []string{second.home, wuhan.home, xiangyang.home} {
 		g.sh(signLine, "/var/lib/stele-node", home, "'…'", "'"+let+"'", "link.json", "left.json")
@@ -253,7 +273,8 @@ func (n *network) always() (records func() []record) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			res, err := n.try(context.WithoutCancel(ctx), digestRequest(newDigest(), "", "anchored")) // one that is under way is taken
+			// one that is under way is taken
+			res, err := n.try(context.WithoutCancel(ctx), digestRequest(newDigest(), "", "anchored"))
 			if err != nil || res.status != http.StatusCreated {
 				n.t.Errorf("intake: %v %d %s", err, res.status, res.body)
 				return

@@ -18,11 +18,13 @@ import (
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
-	"stele/notary/anchor"
-	"stele/notary/anchorproof"
-	"stele/notary/checkpoint"
-	"stele/server/chainnet"
+	"stele/notary/log/anchor"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/checkpoint"
+	"stele/server/cmd/internal/command"
 	"stele/server/node"
+	"stele/server/remote/chainnet"
+	"stele/storage/storagetest/freeport"
 )
 
 // plainLog is a log of one kind of leaf, so that a test has thousands of checkpoints at no cost.
@@ -66,16 +68,25 @@ type hosts struct {
 
 // found does the ceremony in a folder.
 func found(dir string, addresses map[string]string, logs ...*plainLog) error {
-	pass, err := keystore.CreatePassphrase(filepath.Join(dir, "passphrase"))
+	pass := filepath.Join(dir, "passphrase")
+	if _, err := keystore.CreatePassphrase(pass); err != nil {
+		return err
+	}
+	program, err := lab()
 	if err != nil {
 		return err
 	}
-	var keys []string
-	for _, l := range logs {
-		keys = append(keys, signednote.FormatKey(l.origin, l.key.Public()))
+	args := []string{"trial", "--dir", dir, "--chain-id", "egov-hosts", "--passphrase-file", pass}
+	for name, address := range addresses {
+		args = append(args, "--member", name+"="+address)
 	}
-	_, err = trialNetwork(dir, "egov-hosts", addresses, keys, pass)
-	return err
+	for _, l := range logs {
+		args = append(args, "--notary", signednote.FormatKey(l.origin, l.key.Public()))
+	}
+	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 // newHosts is the network of a folder; none of its nodes runs yet.
@@ -102,8 +113,9 @@ func newHosts(t *testing.T, dir string) *hosts {
 // run starts the node of a home; it is killed with the test.
 func (h *hosts) run(name string) {
 	h.t.Helper()
-	cmd := exec.Command(must(binary()), "node", "run", "--home", filepath.Join(h.dir, name), "--passphrase-file", h.pass, "--log-level", "warn")
-	cmd.Env = childEnvironment()
+	cmd := exec.Command(must(binary()), "node", "run", "--home", filepath.Join(h.dir, name), "--passphrase-file",
+		h.pass, "--log-level", "warn")
+	cmd.Env = command.ChildEnvironment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var log lockedBuffer
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -171,7 +183,7 @@ func (h *hosts) submit(ctx context.Context, s anchor.Submission) (anchorproof.An
 
 func (h *hosts) anchored(s anchor.Submission) anchorproof.Anchored {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	a, err := h.submit(ctx, s)
 	if err != nil {
@@ -190,7 +202,7 @@ func TestJoinAfterTenThousandAnchors(t *testing.T) {
 		all = append(all, newPlainLog(fmt.Sprintf("log.example/province-%d", i)))
 	}
 	dir := t.TempDir()
-	fatalIfErr(t, found(dir, map[string]string{"city": "127.0.0.1:" + freePort(t)}, all...))
+	fatalIfErr(t, found(dir, map[string]string{"city": freeport.Address(t)}, all...))
 	h := newHosts(t, dir)
 	h.run("city")
 	h.await("city", "its start", func(chainnet.Status) bool { return true })
@@ -211,20 +223,23 @@ func TestJoinAfterTenThousandAnchors(t *testing.T) {
 	late := node.Home(filepath.Join(h.dir, "late"))
 	pass, err := keystore.Passphrase(h.pass, "")
 	fatalIfErr(t, err)
-	_, err = late.Init("late", 1, "127.0.0.1:"+freePort(t), pass)
+	_, err = late.Init("late", 1, freeport.Address(t), pass)
 	fatalIfErr(t, err)
 	peers, err := node.ReadPeers(filepath.Join(h.dir, "peers.txt"))
 	fatalIfErr(t, err)
 	fatalIfErr(t, late.Join(h.genesis, peers, pass))
 	begin = time.Now()
 	h.run("late")
-	s := h.await("late", "all anchors", func(s chainnet.Status) bool { return s.Headers == want.Headers && s.Pending == 0 })
+	s := h.await("late", "all anchors", func(s chainnet.Status) bool {
+		return s.Headers == want.Headers && s.Pending == 0
+	})
 	caught := time.Since(begin)
 	if !slices.Equal(s.Heads, want.Heads) {
 		t.Error("the heads differ")
 	}
 	per := folderSize(t, filepath.Join(h.dir, "late")) / (logs * rounds)
-	t.Logf("%d anchors in %d headers and %d blocks: made in %v, caught up in %v (start included), %d bytes an anchor on disk",
+	t.Logf("%d anchors in %d headers and %d blocks: made in %v, caught up in %v (start included), %d bytes an anchor "+
+		"on disk",
 		logs*rounds, s.Headers, s.Height, made.Round(time.Millisecond), caught.Round(time.Millisecond), per)
 	if per > 4096 {
 		t.Errorf("%d bytes an anchor", per)

@@ -82,7 +82,8 @@ func newLAN(t *testing.T) *lan {
 	t.Cleanup(l.wg.Wait)
 	for i, h := range l.hosts {
 		err := h.do(func() error { return h.isolate(i + 1) })
-		if errors.Is(err, unix.EPERM) || slices.ContainsFunc([]error{unix.EACCES, unix.ENOENT, unix.ENODEV, unix.ENXIO, unix.ENOSYS}, func(e error) bool { return errors.Is(err, e) }) {
+		if errors.Is(err, unix.EPERM) || slices.ContainsFunc([]error{unix.EACCES, unix.ENOENT, unix.ENODEV, unix.ENXIO,
+			unix.ENOSYS}, func(e error) bool { return errors.Is(err, e) }) {
 			t.Logf("relays instead of hosts of their own: no network namespaces or no TUN devices here: %v", err)
 			l.hosts = [lanHosts]*lanHost{{}, {}, {}, {}}
 			l.relays = newRelays(t, l)
@@ -233,7 +234,8 @@ func (l *lan) carry(from int) {
 		}
 		// Destination address: RFC 791, 3.1. What is not for a host of ours is the kernel's own
 		// chatter, of IPv6 and of multicast.
-		if n < 20 || buf[0]>>4 != 4 || !bytes.HasPrefix(buf[16:n], []byte{10, 77, 0}) || buf[19] < 1 || int(buf[19]) > lanHosts {
+		if n < 20 || buf[0]>>4 != 4 || !bytes.HasPrefix(buf[16:n], []byte{10, 77, 0}) || buf[19] < 1 ||
+			int(buf[19]) > lanHosts {
 			continue
 		}
 		to := int(buf[19])

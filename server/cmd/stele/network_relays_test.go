@@ -9,6 +9,7 @@ import (
 
 	"stele/notary/chain/ceremony"
 	"stele/server/node"
+	"stele/storage/storagetest/freeport"
 )
 
 // relays stand between hosts that share a network: each node reaches each other by a relay of
@@ -32,7 +33,7 @@ func newRelays(t *testing.T, l *lan) *relays {
 	r := &relays{l: l, open: map[net.Conn]bool{}}
 	var listeners []net.Listener
 	for i := range lanHosts {
-		r.listen[i] = "127.0.0.1:" + freePort(t)
+		r.listen[i] = freeport.Address(t)
 		for j := range lanHosts {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			fatalIfErr(t, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	mrand "math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,12 +17,14 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/merkle"
 	"stele/crypto/sm"
-	"stele/notary/anchor"
-	"stele/notary/chainview"
-	"stele/notary/checkpoint"
+	"stele/notary/log/anchor"
 	"stele/notary/proof"
-	"stele/server/chainnet"
+	"stele/notary/proof/chainview"
+	"stele/notary/proof/checkpoint"
+	"stele/server/cmd/internal/command"
 	"stele/server/node"
+	"stele/server/remote/chainnet"
+	"stele/storage/storagetest/freeport"
 )
 
 // network is a demo with validators as processes of their own, which the test kills.
@@ -34,14 +35,14 @@ type network struct {
 
 func startNetwork(t *testing.T, extra ...string) *network {
 	t.Helper()
-	s := site{data: folder(t)}
+	s := site{data: folder(t), inLab: true}
 	return &network{server: s.start(t, append([]string{"--validators", "4"}, extra...)...), again: map[int]*exec.Cmd{}}
 }
 
 // client reaches a node by the socket in its home.
 func (n *network) client(i int) *chainnet.Node {
 	n.t.Helper()
-	c, err := chainnet.NewNode("unix:"+node.Home(n.info.Nodes[i].Home).Socket(), "")
+	c, err := chainnet.NewNode("unix:"+node.Home(n.nodes[i].Home).Socket(), "")
 	fatalIfErr(n.t, err)
 	return c
 }
@@ -55,13 +56,13 @@ func (n *network) killNode(i int) {
 		delete(n.again, i)
 		return
 	}
-	fatalIfErr(n.t, syscall.Kill(n.info.Nodes[i].PID, syscall.SIGKILL))
+	fatalIfErr(n.t, syscall.Kill(n.nodes[i].PID, syscall.SIGKILL))
 }
 
 // startNode runs the command that the demo prints.
 func (n *network) startNode(i int) {
 	n.t.Helper()
-	words := strings.Fields(n.info.Nodes[i].Restart)
+	words := strings.Fields(n.nodes[i].Restart)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = n.log
@@ -76,7 +77,7 @@ func (n *network) startNode(i int) {
 // await waits until a node's state is as wanted.
 func (n *network) await(i int, what string, ok func(chainnet.Status) bool) chainnet.Status {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	for {
 		s, err := n.client(i).Status(ctx)
@@ -112,20 +113,23 @@ func (n *network) compare() (anchors int) {
 	n.t.Helper()
 	ctx := context.Background()
 	first := n.await(0, "all headers certified", func(s chainnet.Status) bool { return s.Pending == 0 })
-	for i := range n.info.Nodes {
-		n.await(i, "the same height", func(s chainnet.Status) bool { return s.Headers == first.Headers && s.Pending == 0 })
+	for i := range n.nodes {
+		n.await(i, "the same height", func(s chainnet.Status) bool {
+			return s.Headers == first.Headers && s.Pending == 0
+		})
 	}
 	for from := uint64(0); from < first.Headers; {
 		want, err := n.client(0).Entries(ctx, from)
 		fatalIfErr(n.t, err)
 		_, err = chainview.Build(n.trust.Chains[0].Genesis, chainview.Source{Entries: want})
 		fatalIfErr(n.t, err)
-		for i := 1; i < len(n.info.Nodes); i++ {
+		for i := 1; i < len(n.nodes); i++ {
 			got, err := n.client(i).Entries(ctx, from)
 			fatalIfErr(n.t, err)
 			for j := range want {
 				if got[j].Header != want[j].Header || !slices.Equal(got[j].Checkpoints, want[j].Checkpoints) {
-					n.t.Fatalf("nodes disagree on header %d:\n%s\n%s", want[j].Header.Index, want[j].Header.Text(), got[j].Header.Text())
+					n.t.Fatalf("nodes disagree on header %d:\n%s\n%s", want[j].Header.Index, want[j].Header.Text(),
+						got[j].Header.Text())
 				}
 			}
 		}
@@ -138,7 +142,7 @@ func (n *network) compare() (anchors int) {
 // away waits until a dead node is called by its name where operators look; the service is well without.
 func (n *network) away(metrics string, i int) {
 	n.t.Helper()
-	name := n.info.Nodes[i].Name
+	name := n.nodes[i].Name
 	up := regexp.MustCompile(`stele_chain_node_up\{name="` + regexp.QuoteMeta(name) + `",node="[^"]+"\}`)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // between two questions
 		said, counted := false, false
@@ -162,7 +166,7 @@ func (n *network) away(metrics string, i int) {
 // catches up. And whoever holds the log's key cannot fork it.
 func TestFourValidators(t *testing.T) {
 	t.Parallel()
-	metrics := "127.0.0.1:" + freePort(t)
+	metrics := freeport.Address(t)
 	n := startNetwork(t, "--metrics-listen", metrics)
 	rec := n.notarize(digestRequest(newDigest(), "", "anchored"))
 	n.demand(rec, proof.Genuine)
@@ -174,7 +178,9 @@ func TestFourValidators(t *testing.T) {
 	for range 20 {
 		waiting = append(waiting, n.notarize(digestRequest(newDigest(), "", "logged")))
 	}
-	before := n.await(0, "a submission in vain", func(s chainnet.Status) bool { return len(s.Peers) == 3 && !s.Peers[1].Connected })
+	before := n.await(0, "a submission in vain", func(s chainnet.Status) bool {
+		return len(s.Peers) == 3 && !s.Peers[1].Connected
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if s, err := n.client(0).Wait(ctx, before.Height+1); err == nil { // a block that was being decided may still come
@@ -182,9 +188,10 @@ func TestFourValidators(t *testing.T) {
 	}
 	n.demand(waiting[19], proof.Pending)
 	// The page is made of what is known of the nodes, which a moment ago may have been more.
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		ready, page := string(n.get("/readyz").body), string(n.get("/chain").body)
-		if strings.Contains(ready, `"degraded"`) && strings.Contains(ready, "too few") && strings.Contains(page, "链目前停摆") {
+		if strings.Contains(ready, `"degraded"`) && strings.Contains(ready, "too few") &&
+			strings.Contains(page, "链暂停运行") {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -198,7 +205,9 @@ func TestFourValidators(t *testing.T) {
 		n.demand(r, proof.Genuine)
 	}
 	n.startNode(3)
-	n.await(3, "the fourth to catch up", func(s chainnet.Status) bool { return !s.CatchingUp && s.Behind == 0 && s.Headers > 2 })
+	n.await(3, "the fourth to catch up", func(s chainnet.Status) bool {
+		return !s.CatchingUp && s.Behind == 0 && s.Headers > 2
+	})
 	last := n.notarize(digestRequest(newDigest(), "", "anchored"))
 	n.demand(last, proof.Genuine)
 	n.compare()
@@ -224,7 +233,8 @@ func (n *network) refusesForks() {
 		c := checkpoint.Checkpoint{Origin: head.Origin, Size: size, Root: root}
 		sig, err := key.Sign([]byte(c.Text()))
 		fatalIfErr(t, err)
-		return anchor.Submission{Checkpoint: c, Signature: sig, OldSize: head.Size, Proof: []merkle.Hash{sm.Sum([]byte("no proof"))}}
+		return anchor.Submission{Checkpoint: c, Signature: sig, OldSize: head.Size,
+			Proof: []merkle.Hash{sm.Sum([]byte("no proof"))}}
 	}
 	smaller := head.Size - 1 // that was never anchored: anything else about it would be a second root
 	for must(n.client(0).Evidence(context.Background(), head.Origin, smaller)).Checkpoint != "" {
@@ -238,11 +248,13 @@ func (n *network) refusesForks() {
 		reason string
 	}{
 		{"another root for the anchored size", submission(key, head.Size, other), anchor.ErrFork, "two_roots"},
-		{"a larger tree that does not contain the anchored one", submission(key, head.Size+5, other), anchor.ErrFork, "wrong_proof"},
+		{"a larger tree that does not contain the anchored one", submission(key, head.Size+5, other), anchor.ErrFork,
+			"wrong_proof"},
 		{"a smaller size", submission(key, smaller, other), anchor.ErrStale, "smaller_size"},
-		{"a key that the epoch does not admit", submission(stranger, head.Size+1, other), anchor.ErrRefused, "unknown_log"},
+		{"a key that the epoch does not admit", submission(stranger, head.Size+1, other), anchor.ErrRefused,
+			"unknown_log"},
 	} {
-		for i, city := range n.info.Nodes {
+		for i, city := range n.nodes {
 			before := n.await(i, "state", func(chainnet.Status) bool { return true }).Refused[c.reason]
 			err := n.client(i).Submit(context.Background(), c.s)
 			after := n.await(i, "state", func(chainnet.Status) bool { return true }).Refused[c.reason]
@@ -328,7 +340,7 @@ func TestMembersChange(t *testing.T) {
 		path, err := binary()
 		fatalIfErr(t, err)
 		cmd := exec.Command(path, args...)
-		cmd.Env = childEnvironment()
+		cmd.Env = command.ChildEnvironment()
 		out, err := cmd.CombinedOutput()
 		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 			t.Fatal(err)
@@ -341,37 +353,45 @@ func TestMembersChange(t *testing.T) {
 	home := filepath.Join(dir, "fifth")
 	member := filepath.Join(dir, "fifth.json")
 	nodes := filepath.Join(n.data, "nodes")
-	stele(0, "node", "init", "--home", home, "--name", "dongting", "--address", "127.0.0.1:"+freePort(t), "--new-passphrase", "--out", member)
+	stele(0, "node", "init", "--home", home, "--name", "dongting", "--address", freeport.Address(t),
+		"--new-passphrase", "--out", member)
 	genesis := filepath.Join(nodes, "genesis.txt")
 	fingerprint := n.trust.Chains[0].Genesis.Hash().String()
-	if out := stele(1, "node", "join", "--home", home, "--genesis", genesis, "--fingerprint", strings.Repeat("0", 64)); !strings.Contains(out, "differ") {
+	if out := stele(1, "node", "join", "--home", home, "--genesis", genesis, "--fingerprint",
+		strings.Repeat("0", 64)); !strings.Contains(out, "differ") {
 		t.Error(out)
 	}
 	stele(0, "node", "join", "--home", home, "--genesis", genesis, "--fingerprint", fingerprint)
-	n.info.Nodes = append(n.info.Nodes, demoNode{Name: "dongting", Home: home, Restart: must(binary()) + " node run --home " + home})
+	n.nodes = append(n.nodes, labNode{Name: "dongting", Home: home, Restart: must(binary()) + " node run --home " +
+		home})
 	n.startNode(4)
-	n.await(4, "the new node to catch up", func(s chainnet.Status) bool { return !s.CatchingUp && s.Headers > 0 && !s.Validating })
+	n.await(4, "the new node to catch up", func(s chainnet.Status) bool {
+		return !s.CatchingUp && s.Headers > 0 && !s.Validating
+	})
 
 	// Another province's instance, whose log the members are to admit.
 	var urls []string
-	for _, city := range n.info.Nodes[:4] {
+	for _, city := range n.nodes[:4] {
 		urls = append(urls, "http://"+city.API)
 	}
-	second := site{data: filepath.Join(dir, "second"), args: []string{"--chain", "nodes", "--chain-nodes", strings.Join(urls, ","), "--chain-token-file", filepath.Join(nodes, "token")}}
-	origin := "second.example/" + unique()
-	if out, errs, code := second.output(t, "init", "--new-passphrase", "--origin", origin, "--genesis", genesis, "--fingerprint", fingerprint); code != 0 || !strings.Contains(errs, "does not admit the log") {
+	second := site{data: filepath.Join(dir, "second"), args: []string{"--chain", "nodes", "--chain-nodes",
+		strings.Join(urls, ","), "--chain-token-file", filepath.Join(nodes, "token")}}
+	origin := "second.example/" + command.Unique()
+	if out, errs, code := second.output(t, "init", "--new-passphrase", "--origin", origin, "--genesis", genesis,
+		"--fingerprint", fingerprint); code != 0 || !strings.Contains(errs, "does not admit the log") {
 		t.Fatalf("%d %s %s", code, out, errs)
 	}
 	logKey, _, _ := second.output(t, "log-key")
 
 	proposal := filepath.Join(dir, "epoch-1.json")
-	out := stele(0, "node", "propose", "--home", n.info.Nodes[0].Home, "--notary-add", strings.TrimSpace(logKey), "--join", member, "--leave", "linhai", "--power", "yunshan=2", "-o", proposal)
+	out := stele(0, "node", "propose", "--home", n.nodes[0].Home, "--notary-add", strings.TrimSpace(logKey), "--join",
+		member, "--leave", "linhai", "--power", "yunshan=2", "-o", proposal)
 	t.Log(out)
 	next := must(readProposal(proposal)).Next.Hash().String()
 	demoPass := filepath.Join(n.data, "keys", "passphrase")
 	sign := func(i int, file string) {
 		t.Helper()
-		args := []string{"node", "sign", "--home", n.info.Nodes[i].Home, "--fingerprint", next, file}
+		args := []string{"node", "sign", "--home", n.nodes[i].Home, "--fingerprint", next, file}
 		if i < 4 {
 			args = append(args, "--passphrase-file", demoPass)
 		}
@@ -379,16 +399,17 @@ func TestMembersChange(t *testing.T) {
 	}
 	copies := []string{proposal}
 	for i := range 3 { // three sign copies of their own
-		file := filepath.Join(dir, n.info.Nodes[i].Name+".json")
+		file := filepath.Join(dir, n.nodes[i].Name+".json")
 		fatalIfErr(t, os.WriteFile(file, must(os.ReadFile(proposal)), 0o600))
 		sign(i, file)
 		copies = append(copies, file)
 	}
-	if out := stele(1, append([]string{"node", "submit", "--home", n.info.Nodes[0].Home}, copies...)...); !strings.Contains(out, "dongting") {
+	if out := stele(1, append([]string{"node", "submit", "--home", n.nodes[0].Home}, copies...)...); !strings.Contains(
+		out, "dongting") {
 		t.Errorf("the newcomer has not signed, and nobody says so: %s", out)
 	}
 	sign(4, proposal)
-	stele(0, append([]string{"node", "submit", "--home", n.info.Nodes[0].Home}, copies...)...)
+	stele(0, append([]string{"node", "submit", "--home", n.nodes[0].Home}, copies...)...)
 	n.await(4, "its office", func(s chainnet.Status) bool { return s.Validating && s.Epoch == 1 })
 	n.killNode(1) // linhai has left
 	var last record
@@ -399,7 +420,10 @@ func TestMembersChange(t *testing.T) {
 		return s.Pending == 0 && holds(s, map[string]uint64{n.trust.Logs[0].Key.Name(): last.Index + 1})
 	})
 	report := n.verdict(last) // with the first epoch pinned
-	if report.Verdict != proof.Genuine || !strings.Contains(string(must(n.client(0).Evidence(t.Context(), n.trust.Logs[0].Key.Name(), last.Index+1)).Evidence), `"epochs":[{`) {
+	if report.Verdict != proof.Genuine ||
+		!strings.Contains(
+			string(must(n.client(0).Evidence(t.Context(), n.trust.Logs[0].Key.Name(), last.Index+1)).Evidence),
+			`"epochs":[{`) {
 		t.Errorf("%s: %s", report.Verdict, report.Summary)
 	}
 	other := second.start(t)
@@ -415,14 +439,4 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	fatalIfErr(t, err)
-	return port
 }

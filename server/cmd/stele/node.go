@@ -15,9 +15,8 @@ import (
 	"time"
 
 	"stele/crypto/keystore"
-	"stele/crypto/signednote"
-	"stele/notary/anchorproof"
 	"stele/notary/chain/ceremony"
+	"stele/server/cmd/internal/command"
 	"stele/server/instance"
 	"stele/server/node"
 )
@@ -25,7 +24,6 @@ import (
 type nodeCmd struct {
 	Init     nodeInitCmd     `cmd:"" help:"Make the keys of a member of the chain, and the public file that it hands in."`
 	Genesis  nodeGenesisCmd  `cmd:"" help:"Put the public files of all members together: the genesis and the list of peers."`
-	Trial    nodeTrialCmd    `cmd:"" help:"Do the whole ceremony in one folder, for a network on one machine."`
 	Join     nodeJoinCmd     `cmd:"" help:"Take the genesis into a home, after its fingerprint was compared."`
 	Run      nodeRunCmd      `cmd:"" help:"Run the node of a home."`
 	Status   nodeStatusCmd   `cmd:"" help:"Print how a running node is."`
@@ -69,7 +67,8 @@ func (c *nodeInitCmd) Run(s *streams) error {
 	file := c.passphraseFile()
 	if c.NewPassphrase {
 		if file == "" {
-			return fmt.Errorf("%s is set, so no passphrase file is made: unset it or leave out --new-passphrase", instance.PassphraseEnv)
+			return fmt.Errorf("%s is set, so no passphrase file is made: unset it or leave out --new-passphrase",
+				instance.PassphraseEnv)
 		}
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			return err
@@ -80,7 +79,8 @@ func (c *nodeInitCmd) Run(s *streams) error {
 	}
 	pass, err := c.passphrase()
 	if err != nil {
-		return fmt.Errorf("%w. Write a passphrase of your own into that file, or let init make one with --new-passphrase", err)
+		return fmt.Errorf("%w. Write a passphrase of your own into that file, or let init make one with "+
+			"--new-passphrase", err)
 	}
 	m, err := c.home().Init(c.Name, c.Power, c.Address, pass)
 	if err != nil {
@@ -97,7 +97,8 @@ func (c *nodeInitCmd) Run(s *streams) error {
 		}
 		path = c.Out
 	}
-	_, err = fmt.Fprintf(s.out, "The keys of %s are in %s: back them up, with the passphrase kept apart from them.\nHand in %s; it holds no secret.\n", m.Name, c.Home, path)
+	_, err = fmt.Fprintf(s.out, "The keys of %s are in %s: back them up, with the passphrase kept apart from "+
+		"them.\nHand in %s; it holds no secret.\n", m.Name, c.Home, path)
 	return err
 }
 
@@ -118,7 +119,7 @@ func (c *nodeGenesisCmd) Run(s *streams) error {
 		}
 		members = append(members, m)
 	}
-	logs, err := logKeys(c.Notary)
+	logs, err := command.LogKeys(c.Notary)
 	if err != nil {
 		return err
 	}
@@ -127,56 +128,15 @@ func (c *nodeGenesisCmd) Run(s *streams) error {
 		return err
 	}
 	for name, text := range map[string]string{"genesis.txt": genesis.Text(), "peers.txt": peers.Text()} {
-		if err := writeNewFile(filepath.Join(c.Out, name), text); err != nil {
+		if err := command.WriteNew(filepath.Join(c.Out, name), text); err != nil {
 			return err
 		}
 	}
-	printGenesis(s, genesis)
-	_, err = fmt.Fprintf(s.out, "Give %s and %s to every member. Each compares the fingerprint with the others, over another way than the files took, and runs 'stele node join'.\n",
+	command.PrintGenesis(s.out, genesis)
+	_, err = fmt.Fprintf(s.out, "Give %s and %s to every member. Each compares the fingerprint with the others, over "+
+		"another way than the files took, and runs 'stele node join'.\n",
 		filepath.Join(c.Out, "genesis.txt"), filepath.Join(c.Out, "peers.txt"))
 	return err
-}
-
-// writeNewFile writes a file that must not be there yet.
-func writeNewFile(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
-}
-
-func logKeys(texts []string) (out []*signednote.Verifier, err error) {
-	for _, text := range texts {
-		v, err := signednote.ParseKey(text)
-		if err != nil {
-			return nil, fmt.Errorf("%q: %w", text, err)
-		}
-		out = append(out, v)
-	}
-	return out, nil
-}
-
-// printGenesis shows what a fingerprint stands for.
-func printGenesis(s *streams, e anchorproof.Epoch) {
-	fmt.Fprintf(s.out, "Chain %s, epoch %d\n", e.Chain, e.Number)
-	for _, v := range e.Validators {
-		fmt.Fprintf(s.out, "  member %s, power %d of %d\n", v.Name, v.Power, e.Total())
-	}
-	for _, n := range e.Notaries {
-		fmt.Fprintf(s.out, "  log %s\n", n.Origin)
-	}
-	fmt.Fprintf(s.out, "Fingerprint (SM3): %s\n", grouped(e.Hash().String()))
-}
-
-// grouped breaks hex into groups of eight, to be read out.
-func grouped(hex string) string {
-	var out []string
-	for i := 0; i < len(hex); i += 8 {
-		out = append(out, hex[i:min(i+8, len(hex))])
-	}
-	return strings.Join(out, " ")
 }
 
 // compareFingerprint demands the fingerprint that the other members told: as a flag, or at the
@@ -185,7 +145,8 @@ func compareFingerprint(s *streams, given string, want fmt.Stringer) error {
 	if given == "" {
 		f, ok := s.in.(*os.File)
 		if !ok || !isTerminal(f) {
-			return usage(errors.New("--fingerprint is needed: the one that the other members told you over another way than the file took"))
+			return usage(errors.New("--fingerprint is needed: the one that the other members told you over another " +
+				"way than the file took"))
 		}
 		fmt.Fprint(s.out, "Type the fingerprint that the other members told you: ")
 		line, err := bufio.NewReader(f).ReadString('\n')
@@ -196,7 +157,8 @@ func compareFingerprint(s *streams, given string, want fmt.Stringer) error {
 	}
 	given = strings.ToLower(strings.Join(strings.Fields(given), ""))
 	if subtle.ConstantTimeCompare([]byte(given), []byte(want.String())) != 1 {
-		return fmt.Errorf("the fingerprints differ: this file has %s. Nothing was changed", grouped(want.String()))
+		return fmt.Errorf("the fingerprints differ: this file has %s. Nothing was changed",
+			command.Grouped(want.String()))
 	}
 	return nil
 }
@@ -225,7 +187,7 @@ func (c *nodeJoinCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	printGenesis(s, genesis)
+	command.PrintGenesis(s.out, genesis)
 	if err := compareFingerprint(s, c.Fingerprint, genesis.Hash()); err != nil {
 		return err
 	}
@@ -238,11 +200,13 @@ func (c *nodeJoinCmd) Run(s *streams) error {
 	}
 	for _, v := range genesis.Validators {
 		if v.ConsensusKey == m.Consensus && v.Key.Equal(m.Cosign) {
-			_, err := fmt.Fprintf(s.out, "%s is a member with power %d. Next: stele node run --home %s\n", m.Name, v.Power, c.Home)
+			_, err := fmt.Fprintf(s.out, "%s is a member with power %d. Next: stele node run --home %s\n", m.Name,
+				v.Power, c.Home)
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(s.out, "The genesis does not name these keys of %s: the node follows the chain without a vote until a later epoch has them. Next: stele node run --home %s\n", m.Name, c.Home)
+	_, err = fmt.Fprintf(s.out, "The genesis does not name these keys of %s: the node follows the chain without a "+
+		"vote until a later epoch has them. Next: stele node run --home %s\n", m.Name, c.Home)
 	return err
 }
 
@@ -278,11 +242,13 @@ func (c *nodeRunCmd) Run(ctx context.Context, s *streams) error {
 	}
 	var token string
 	if c.APITokenFile != "" {
-		if token, err = secretText("the token", "--api-token-file", c.APITokenFile, "STELE_NODE_API_TOKEN"); err != nil {
+		if token, err = secretText("the token", "--api-token-file", c.APITokenFile,
+			"STELE_NODE_API_TOKEN"); err != nil {
 			return startFailure(err)
 		}
 	}
-	n, err := node.Start(ctx, node.Options{Home: c.home(), Passphrase: pass, P2PListen: c.P2PListen, APIListen: c.APIListen, APIToken: strings.TrimSpace(token), MetricsListen: c.MetricsListen,
+	n, err := node.Start(ctx, node.Options{Home: c.home(), Passphrase: pass, P2PListen: c.P2PListen,
+		APIListen: c.APIListen, APIToken: strings.TrimSpace(token), MetricsListen: c.MetricsListen,
 		TimeoutCommit: c.CollectFor, RetainBlocks: c.RetainBlocks, Version: version, Now: time.Now, Log: log})
 	if err != nil {
 		return startFailure(err)
@@ -303,7 +269,9 @@ func warnUnprotected(ctx context.Context, log *slog.Logger, what, address string
 	if ip := net.ParseIP(host); err != nil || ip != nil && ip.IsLoopback() {
 		return
 	}
-	log.WarnContext(ctx, "open beyond this machine without encryption of its own: let only a tunnel or a closed network reach it", "what", what, "address", address)
+	log.WarnContext(ctx,
+		"open beyond this machine without encryption of its own: let only a tunnel or a closed network reach it",
+		"what", what, "address", address)
 }
 
 type nodePeersCmd struct {

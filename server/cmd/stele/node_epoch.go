@@ -7,10 +7,11 @@ import (
 	"os"
 	"strings"
 
-	"stele/notary/anchorproof"
 	"stele/notary/chain/ceremony"
-	"stele/server/chainnet"
+	"stele/notary/proof/anchorproof"
+	"stele/server/cmd/internal/command"
 	"stele/server/node"
+	"stele/server/remote/chainnet"
 )
 
 type nodeProposeCmd struct {
@@ -41,7 +42,7 @@ func (c *nodeProposeCmd) Run(ctx context.Context, s *streams) error {
 		}
 		change.Join = append(change.Join, m)
 	}
-	if change.Admit, err = logKeys(c.NotaryAdd); err != nil {
+	if change.Admit, err = command.LogKeys(c.NotaryAdd); err != nil {
 		return err
 	}
 	p, err := ceremony.Propose(current, change)
@@ -52,7 +53,7 @@ func (c *nodeProposeCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	if err := writeNewFile(c.Out, string(text)); err != nil {
+	if err := command.WriteNew(c.Out, string(text)); err != nil {
 		return err
 	}
 	printProposal(s, p)
@@ -80,7 +81,7 @@ func printProposal(s *streams, p ceremony.Proposal) {
 	for _, l := range p.Changes() {
 		fmt.Fprintln(s.out, "  "+l)
 	}
-	fmt.Fprintf(s.out, "Fingerprint (SM3): %s\n", grouped(p.Next.Hash().String()))
+	fmt.Fprintf(s.out, "Fingerprint (SM3): %s\n", command.Grouped(p.Next.Hash().String()))
 	missing := p.Missing()
 	for _, m := range missing {
 		fmt.Fprintln(s.out, "Still to sign:", m)
@@ -128,10 +129,11 @@ func (c *nodeSignCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	if err := saveWhole(c.File, strings.NewReader(string(text))); err != nil {
+	if err := command.WriteWhole(c.File, strings.NewReader(string(text))); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "Signed. Pass %s on, or send it back: copies are put together by 'stele node submit'.\n", c.File)
+	_, err = fmt.Fprintf(s.out,
+		"Signed. Pass %s on, or send it back: copies are put together by 'stele node submit'.\n", c.File)
 	return err
 }
 

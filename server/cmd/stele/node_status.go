@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"stele/server/chainnet"
 	"stele/server/node"
+	"stele/server/remote/chainnet"
 )
 
 // RunningNode is how a command reaches a node that runs: by the socket in its home, or over
@@ -111,7 +111,8 @@ func statusText(st chainnet.Status) string {
 	}
 	line("anchors", "%d, %d waiting for cosignatures", st.Headers, st.Pending)
 	if l := st.Last; l != nil {
-		line("last cosigned", "header %d of %s (%v ago) by %s", l.Index, l.Time.Format(time.RFC3339), st.Now.Sub(l.Time).Round(time.Second), strings.Join(l.Cosigned, ", "))
+		line("last cosigned", "header %d of %s (%v ago) by %s", l.Index, l.Time.Format(time.RFC3339),
+			st.Now.Sub(l.Time).Round(time.Second), strings.Join(l.Cosigned, ", "))
 		if len(l.Silent) > 0 {
 			line("", "not by %s", strings.Join(l.Silent, ", "))
 		}

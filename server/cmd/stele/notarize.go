@@ -15,10 +15,11 @@ import (
 	"time"
 
 	"stele/crypto/sm"
-	"stele/notary/mediatype"
+	"stele/notary/cmd/verifier"
 	"stele/notary/proof"
-	"stele/notary/verifier"
+	"stele/notary/register/mediatype"
 	"stele/server/client"
+	"stele/server/cmd/internal/command"
 )
 
 type notarizeCmd struct {
@@ -42,8 +43,10 @@ type notarizeCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*notarizeCmd) Help() string {
-	return `The idempotency key is derived from each document's digest and the settings. So the same command gives the same record however often it is run: after Ctrl-C, a broken connection or a full disk, run it again. ` +
-		`Another title makes another record. --again makes a new record for the same document and settings; after an interrupted command with --again look at the list of records first.` + "\n\n" + remoteCodes
+	return `The idempotency key is derived from each document's digest and the settings. So the same command gives ` +
+		`the same record however often it is run: after Ctrl-C, a broken connection or a full disk, run it again. ` +
+		`Another title makes another record. --again makes a new record for the same document and settings; after an ` +
+		`interrupted command with --again look at the list of records first.` + "\n\n" + remoteCodes
 }
 
 // notarized is what became of one file.
@@ -97,7 +100,8 @@ func (c *notarizeCmd) Run(ctx context.Context, s *streams) error {
 // concernsAll tells refusals that the next file would meet too.
 func concernsAll(err error) bool {
 	var p *client.Problem
-	return errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden || p.Code == "")
+	return errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden ||
+		p.Code == "")
 }
 
 // check finds what is wrong before anything is sent.
@@ -128,7 +132,8 @@ func (c *notarizeCmd) check() error {
 }
 
 // errWithdrawn is what a repeated command meets whose record was revoked or replaced since.
-var errWithdrawn = errors.New("the same command made a record before, which is not in force any more; --again makes a new one")
+var errWithdrawn = errors.New(
+	"the same command made a record before, which is not in force any more; --again makes a new one")
 
 // file notarizes one file and fetches its proof, where that is wanted.
 func (c *notarizeCmd) file(ctx context.Context, s *streams, cl *client.Client, path string) (notarized, error) {
@@ -172,7 +177,8 @@ func (c *notarizeCmd) file(ctx context.Context, s *streams, cl *client.Client, p
 }
 
 // follow waits for the record and saves its bundle, as asked for.
-func (c *notarizeCmd) follow(ctx context.Context, s *streams, cl *client.Client, res notarized, digest sm.Digest) (notarized, error) {
+func (c *notarizeCmd) follow(ctx context.Context, s *streams, cl *client.Client, res notarized, digest sm.Digest) (
+	notarized, error) {
 	if c.Wait != "" {
 		note := newBar(s.err, "waiting until the record is "+c.Wait, res.File, 0)
 		note.at(0)
@@ -199,7 +205,7 @@ func (c *notarizeCmd) follow(ctx context.Context, s *streams, cl *client.Client,
 		return res, err
 	}
 	path := filepath.Join(c.BundleDir, filepath.Base(res.Record.Number)+".bundle.json")
-	if err := saveWhole(path, bytes.NewReader(b.JSON)); err != nil {
+	if err := command.WriteWhole(path, bytes.NewReader(b.JSON)); err != nil {
 		return res, usage(err)
 	}
 	res.Bundle = path
@@ -208,7 +214,8 @@ func (c *notarizeCmd) follow(ctx context.Context, s *streams, cl *client.Client,
 
 // record is what the flags say of a document, with the key that stands for all of it.
 func (c *notarizeCmd) record(path string, f io.ReaderAt, digest sm.Digest, size int64) (client.NewRecord, error) {
-	r := client.NewRecord{Title: c.Title, Filename: filepath.Base(path), Class: c.Class, Fields: c.Field, Supersedes: c.Supersedes, Reason: c.Reason, Reference: c.Reference, MediaType: c.MediaType}
+	r := client.NewRecord{Title: c.Title, Filename: filepath.Base(path), Class: c.Class, Fields: c.Field,
+		Supersedes: c.Supersedes, Reason: c.Reason, Reference: c.Reference, MediaType: c.MediaType}
 	if c.DigestOnly && r.MediaType == "" { // the service sees no bytes to find it out from
 		head := make([]byte, min(size, mediatype.HeadSize))
 		if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {

@@ -18,6 +18,7 @@ import (
 
 	"stele/server/client"
 	"stele/storage/storagetest"
+	"stele/storage/storagetest/freeport"
 )
 
 // logLine is a line of the log in JSON.
@@ -105,16 +106,19 @@ func scrape(t testing.TB, address string) map[string]string {
 // when it is back. /readyz and the metrics say what is wrong and since when.
 func TestOutageIsTwoLines(t *testing.T) {
 	pg, minio := storagetest.NewPostgres(t), storagetest.NewMinIO(t)
-	metrics := "127.0.0.1:" + freePort(t)
-	s := onServers(t, pg.Database(t), minio.Bucket(t, false)).start(t, "--log-level", "debug", "--log-format", "json", "--metrics-listen", metrics)
+	metrics := freeport.Address(t)
+	s := onServers(t, pg.Database(t), minio.Bucket(t, false)).start(t, "--log-level", "debug", "--log-format", "json",
+		"--metrics-listen", metrics)
 	s.notarize(digestRequest(newDigest(), "", "anchored"))
 	for _, fault := range []struct {
 		what, kind  string
 		stop, start func(testing.TB)
 		loops       []string // that meet it: their lines are there, at debug
 	}{
-		{"database", "connect", pg.Kill, pg.Start, []string{"sequencing failed, will try again", "claiming deliveries failed, will try again",
-			"approved papers cannot be read, will try again", "anchoring failed, will try again", "making deliveries of events failed, will try again"}},
+		{"database", "connect", pg.Kill, pg.Start, []string{"sequencing failed, will try again",
+			"claiming deliveries failed, will try again",
+			"approved papers cannot be read, will try again", "anchoring failed, will try again",
+			"making deliveries of events failed, will try again"}},
 		{"objects", "connect", minio.Kill, minio.Start, []string{"sequencing failed, will try again"}},
 	} {
 		t.Run(fault.what, func(t *testing.T) {
@@ -130,7 +134,8 @@ func TestOutageIsTwoLines(t *testing.T) {
 			}
 			r := s.ready()
 			names, details := r.failing()
-			if r.status != http.StatusServiceUnavailable || !slices.Contains(names, fault.what) || !strings.Contains(details, fault.kind) {
+			if r.status != http.StatusServiceUnavailable || !slices.Contains(names, fault.what) ||
+				!strings.Contains(details, fault.kind) {
 				t.Errorf("%d %v: %s", r.status, names, details)
 			}
 			for _, c := range r.Checks {
@@ -139,11 +144,13 @@ func TestOutageIsTwoLines(t *testing.T) {
 					t.Errorf("down since %q", c.Since)
 				}
 			}
-			if m := scrape(t, metrics); m[`stele_dependency_up{dependency="`+fault.what+`"}`] != "0" || m[`stele_dependency_up{dependency="chain"}`] != "1" {
+			if m := scrape(t, metrics); m[`stele_dependency_up{dependency="`+fault.what+`"}`] != "0" ||
+				m[`stele_dependency_up{dependency="chain"}`] != "1" {
 				t.Errorf("%v", m)
 			}
 			fault.start(t)
-			eventually(t, "the server notices the return", func() bool { return len(s.said("a dependency is up again")) > 0 })
+			eventually(t, "the server notices the return",
+				func() bool { return len(s.said("a dependency is up again")) > 0 })
 			s.notarize(digestRequest(newDigest(), "", "anchored"))
 			var loud []logLine
 			for _, l := range s.lines()[before:] {
@@ -152,7 +159,8 @@ func TestOutageIsTwoLines(t *testing.T) {
 					loud = append(loud, l)
 				}
 			}
-			if len(loud) != 2 || loud[0].Dependency != fault.what || loud[0].Level != "WARN" || loud[0].Cause == "" || loud[1].DownFor <= 0 {
+			if len(loud) != 2 || loud[0].Dependency != fault.what || loud[0].Level != "WARN" || loud[0].Cause == "" ||
+				loud[1].DownFor <= 0 {
 				t.Errorf("%d lines: %+v", len(loud), loud)
 			}
 			s.log.clear()
@@ -182,7 +190,8 @@ func TestReadinessWhileTheBucketHangs(t *testing.T) {
 		r := s.ready()
 		slowest = max(slowest, time.Since(start))
 		names, details := r.failing()
-		return r.status == http.StatusServiceUnavailable && slices.Contains(names, "objects") && strings.Contains(details, "no answer in time")
+		return r.status == http.StatusServiceUnavailable && slices.Contains(names, "objects") &&
+			strings.Contains(details, "no answer in time")
 	})
 	if slowest > 1500*time.Millisecond { // 0.9 s are promised; the machine is busy
 		t.Errorf("an answer took %v", slowest)
@@ -259,6 +268,7 @@ func (s *silence) copy(to, from net.Conn) {
 
 // An ordinary stop and start, right after a record, logs no error about votes: nobody has to look.
 func TestRestartLogsNoError(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	for range 6 {
 		s := site.start(t, "--log-format", "json")
@@ -275,52 +285,68 @@ func TestRestartLogsNoError(t *testing.T) {
 // Every answer names its request, by the caller's own id if that is in form; problems repeat it, and the
 // log tells with it what was asked, by whom and from where.
 func TestRequestIDs(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t, "--log-level", "debug", "--log-format", "json")
 	uuid7 := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	trace := "4bf92f3577b34da6a3ce929d0e0e4736"
-	for _, c := range []struct{ id, parent, want string }{
-		{"", "", ""}, {"desk-17_A.b", "", "desk-17_A.b"}, {strings.Repeat("x", 64), "", strings.Repeat("x", 64)},
-		{strings.Repeat("x", 65), "", ""}, {"two words", "", ""}, {`"},{"`, "", ""}, {"号", "", ""},
-		{"", "00-" + trace + "-00f067aa0ba902b7-01", trace}, {"own", "00-" + trace + "-00f067aa0ba902b7-01", "own"},
-		{"", "00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01", ""}, {"", "00-" + trace + "-00f067aa0ba902b7", ""},
-		{"", "00-" + strings.ToUpper(trace) + "-00f067aa0ba902b7-01", ""},
+	for name, c := range map[string]struct{ id, parent, want string }{
+		"none":                {"", "", ""},
+		"in form":             {"desk-17_A.b", "", "desk-17_A.b"},
+		"longest":             {strings.Repeat("x", 64), "", strings.Repeat("x", 64)},
+		"too long":            {strings.Repeat("x", 65), "", ""},
+		"two words":           {"two words", "", ""},
+		"JSON":                {`"},{"`, "", ""},
+		"not in ASCII":        {"号", "", ""},
+		"trace":               {"", "00-" + trace + "-00f067aa0ba902b7-01", trace},
+		"id and trace":        {"own", "00-" + trace + "-00f067aa0ba902b7-01", "own"},
+		"trace of zeros":      {"", "00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01", ""},
+		"trace that is cut":   {"", "00-" + trace + "-00f067aa0ba902b7", ""},
+		"trace in upper case": {"", "00-" + strings.ToUpper(trace) + "-00f067aa0ba902b7-01", ""},
 	} {
-		for _, r := range []request{
-			{method: "GET", path: "/healthz"},                                                               // an answer
-			{method: "GET", path: "/api/v1/records/none"},                                                   // a refusal by a handler
-			{method: "POST", path: "/api/v1/records?wait=for%20rain"},                                       // by the description of the API
-			{method: "GET", path: "/api/v1/nothing"},                                                        // by the router
-			{method: "GET", path: "/verify"},                                                                // a page
-			{method: "GET", path: "/api/v1/key", header: map[string]string{"Authorization": "Bearer none"}}, // before the handler
-		} {
-			header := map[string]string{"X-Request-Id": c.id, "Traceparent": c.parent}
-			maps.Copy(header, r.header)
-			r.header = header
-			res := s.call(r)
-			id := res.header.Get("X-Request-Id")
-			if c.want != "" && id != c.want || c.want == "" && !uuid7.MatchString(id) {
-				t.Errorf("%+v: %q", c, id)
+		t.Run(name, func(t *testing.T) {
+			for _, r := range []request{
+				// an answer
+				{method: "GET", path: "/healthz"},
+				// a refusal by a handler
+				{method: "GET", path: "/api/v1/records/none"},
+				// by the description of the API
+				{method: "POST", path: "/api/v1/records?wait=for%20rain"},
+				// by the router
+				{method: "GET", path: "/api/v1/nothing"},
+				{method: "GET", path: "/verify"}, // a page
+				// before the handler
+				{method: "GET", path: "/api/v1/key", header: map[string]string{"Authorization": "Bearer none"}},
+			} {
+				header := map[string]string{"X-Request-Id": c.id, "Traceparent": c.parent}
+				maps.Copy(header, r.header)
+				r.header = header
+				res := s.call(r)
+				id := res.header.Get("X-Request-Id")
+				if c.want != "" && id != c.want || c.want == "" && !uuid7.MatchString(id) {
+					t.Errorf("%+v: %q", c, id)
+				}
+				var p struct{ RequestID string }
+				if res.status >= 400 && (json.Unmarshal(res.body, &p) != nil || p.RequestID != id) {
+					t.Errorf("%s %s: %s", r.method, r.path, res.body)
+				}
 			}
-			var p struct{ RequestID string }
-			if res.status >= 400 && (json.Unmarshal(res.body, &p) != nil || p.RequestID != id) {
-				t.Errorf("%s %s: %s", r.method, r.path, res.body)
-			}
-		}
+		})
 	}
 	s.call(request{method: "GET", path: "/api/v1/records/none", header: map[string]string{"X-Request-Id": "find-me"}})
 	var found []logLine
-	for _, l := range s.said("request failed") {
-		if l.Request == "find-me" {
-			found = append(found, l)
-		}
-	}
-	if len(found) != 1 || found[0].Method != "GET" || found[0].Route != "/api/v1/records/{id}" || found[0].Agency == "" || found[0].Key == "" || found[0].Network != "127.0.0.1" {
+	eventually(t, "the request is in the log", func() bool { // a line is written after the answer
+		found = slices.DeleteFunc(s.said("request failed"), func(l logLine) bool { return l.Request != "find-me" })
+		return len(found) > 0
+	})
+	if len(found) != 1 || found[0].Method != "GET" || found[0].Route != "/api/v1/records/{id}" ||
+		found[0].Agency == "" || found[0].Key == "" || found[0].Network != "127.0.0.1" {
 		t.Errorf("%+v", found)
 	}
 	c := client.Client{BaseURL: s.info.URL, Key: client.Key(s.info.APIKey), AllowHTTP: true}
 	_, err := c.Get(context.Background(), "none")
 	var p *client.Problem
-	if p, _ = err.(*client.Problem); p == nil || !uuid7.MatchString(p.RequestID) || !strings.Contains(err.Error(), "request "+p.RequestID) {
+	if p, _ = err.(*client.Problem); p == nil || !uuid7.MatchString(p.RequestID) ||
+		!strings.Contains(err.Error(), "request "+p.RequestID) {
 		t.Errorf("%#v", err)
 	}
 	s.stop()
@@ -328,7 +354,8 @@ func TestRequestIDs(t *testing.T) {
 
 // Labels tell creation from listing, and waiting from working; what strangers make up becomes none.
 func TestMetricLabels(t *testing.T) {
-	metrics := "127.0.0.1:" + freePort(t)
+	t.Parallel()
+	metrics := freeport.Address(t)
 	s := site{data: folder(t)}.start(t, "--metrics-listen", metrics, "--max-connections-per-address", "3")
 	s.notarize(digestRequest(newDigest(), "", ""))
 	s.notarize(digestRequest(newDigest(), "", "anchored"))
@@ -339,7 +366,9 @@ func TestMetricLabels(t *testing.T) {
 		s.get(fmt.Sprintf("/api/v1/records/none%d?code=%d", i, i))
 		s.get(fmt.Sprintf("/%d", i))
 	}
-	s.call(request{method: "POST", path: "/console/sign-in", header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Origin": s.info.URL}, body: strings.NewReader("login=nobody&password=wrong")})
+	s.call(request{method: "POST", path: "/console/sign-in",
+		header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Origin": s.info.URL},
+		body:   strings.NewReader("login=nobody&password=wrong")})
 	refused := func() bool {
 		var open []net.Conn
 		defer func() {
@@ -377,9 +406,12 @@ func TestMetricLabels(t *testing.T) {
 			t.Errorf("%s is %q, want %s", series, m[series], want)
 		}
 	}
-	for _, prefix := range []string{`stele_certificate_not_after_timestamp_seconds{agency="1`, `stele_certificate_not_after_timestamp_seconds{agency="",kind="root"}`,
-		`stele_disk_free_bytes{folder="database"}`, `stele_disk_free_bytes{folder="objects"}`, `stele_build_info{goversion="go1.`, `stele_object_duration_seconds_count{operation="get"}`} {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(m)), func(name string) bool { return strings.HasPrefix(name, prefix) }) {
+	for _, prefix := range []string{`stele_certificate_not_after_timestamp_seconds{agency="1`,
+		`stele_certificate_not_after_timestamp_seconds{agency="",kind="root"}`,
+		`stele_disk_free_bytes{folder="database"}`, `stele_disk_free_bytes{folder="objects"}`,
+		`stele_build_info{goversion="go1.`, `stele_object_duration_seconds_count{operation="get"}`} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(m)),
+			func(name string) bool { return strings.HasPrefix(name, prefix) }) {
 			t.Errorf("there is no %s", prefix)
 		}
 	}
@@ -388,7 +420,8 @@ func TestMetricLabels(t *testing.T) {
 		if strings.Contains(name, "BREW") || strings.Contains(name, "pot") || strings.Contains(name, "none1") {
 			t.Errorf("made up by a stranger: %s", name)
 		}
-		if strings.HasPrefix(name, "stele_http_requests_total{") && (strings.Contains(name, `"other"`) || strings.Contains(name, `route="none"`)) {
+		if strings.HasPrefix(name, "stele_http_requests_total{") &&
+			(strings.Contains(name, `"other"`) || strings.Contains(name, `route="none"`)) {
 			strange++
 		}
 	}
@@ -436,7 +469,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 			t.Errorf("a guide names %s, which the program does not have", name)
 		}
 	}
-	metrics := "127.0.0.1:" + freePort(t)
+	metrics := freeport.Address(t)
 	s := site{data: folder(t)}.start(t, "--metrics-listen", metrics)
 	for series := range scrape(t, metrics) {
 		name := named.FindString(series)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,15 +15,16 @@ import (
 
 	"stele/notary/proof"
 	"stele/storage/storagetest"
+	"stele/storage/storagetest/freeport"
 )
 
 // unavailable is what a client may be told while a dependency is down.
 func unavailable(status int) bool { return status == http.StatusServiceUnavailable }
 
 // eventually waits until f holds; it is for facts that no channel tells.
-func eventually(t *testing.T, what string, f func() bool) {
+func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			t.Fatalf("did not happen: %s", what)
@@ -36,6 +36,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 // The database or the S3 server goes away under load and comes back: requests fail with 503
 // meanwhile, nothing that was answered is lost, and everything catches up by itself.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"postgres", "s3"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -48,7 +49,8 @@ func TestOutages(t *testing.T) {
 				for range 3 {
 					answered := func() bool { return len(c.answers()) > 0 }
 					before := len(c.answers())
-					eventually(t, "progress before the outage", func() bool { return answered() && len(c.answers()) > before+20 })
+					eventually(t, "progress before the outage",
+						func() bool { return answered() && len(c.answers()) > before+20 })
 					if what == "postgres" {
 						pg.Kill(t)
 						pg.Start(t)
@@ -86,7 +88,8 @@ func inNamespace(t *testing.T) bool {
 	if os.Getenv("STELE_TEST_NAMESPACE") != "" {
 		return true
 	}
-	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", os.Args[0], "-test.run=^"+t.Name()+"$",
+		"-test.v")
 	cmd.Env = append(os.Environ(), "STELE_TEST_NAMESPACE=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -110,6 +113,7 @@ func fill(dir string) (path string) {
 // Intake goes on while the disk of the object store is full, as far as it needs no object;
 // uploads fail with a clear answer; when there is room again everything catches up.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if !inNamespace(t) {
 		return
 	}
@@ -141,6 +145,7 @@ func TestDiskFull(t *testing.T) {
 // same, the server says that it is degraded, and when there is room the chain is started
 // again and anchors what has waited.
 func TestChainDiskFull(t *testing.T) {
+	t.Parallel()
 	if !inNamespace(t) {
 		return
 	}
@@ -176,6 +181,7 @@ func TestChainDiskFull(t *testing.T) {
 // Two servers share one database and one bucket, both under load; one of them is killed in
 // the middle and the other takes over the sequencing.
 func TestTwoServers(t *testing.T) {
+	t.Parallel()
 	forEachBackend(t, func(t *testing.T, site site) {
 		t.Parallel()
 		a := site.start(t)
@@ -209,10 +215,7 @@ func TestTwoServers(t *testing.T) {
 // sibling starts a second server on the same stores, without a validator of its own.
 func (s *server) sibling(t *testing.T) *server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	addr := ln.Addr().String()
-	fatalIfErr(t, ln.Close())
+	addr := freeport.Address(t)
 	b := &server{site: s.site, t: t, info: s.info, trust: s.trust, log: &lockedBuffer{}, done: make(chan struct{})}
 	b.info.URL = "http://" + addr
 	b.cmd = s.command(t, "serve", "--listen", addr, "--chain", "none", "--lookups-per-minute", "1000000")
@@ -229,6 +232,7 @@ func (s *server) sibling(t *testing.T) *server {
 
 // A graceful stop under load answers what it has taken on, and exits with 0.
 func TestGracefulStop(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t)
 	var c crowd
@@ -251,6 +255,7 @@ func TestGracefulStop(t *testing.T) {
 
 // A page that waits for events does not hold up a stop.
 func TestStopWithOpenEvents(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t, "--chain", "none", "--stop-timeout", "10m")
 	rec := s.notarize(digestRequest(newDigest(), "", "logged"))
 	res, err := httpClient.Get(s.info.URL + "/r/" + rec.Number + "/events")
@@ -270,6 +275,7 @@ func TestStopWithOpenEvents(t *testing.T) {
 
 // What does not belong together, or is empty where it should not be, stops the start.
 func TestStartNeverGuesses(t *testing.T) {
+	t.Parallel()
 	one, two := site{data: folder(t)}, site{data: folder(t)}
 	for _, s := range []site{one, two} {
 		srv := s.start(t)
@@ -321,7 +327,8 @@ func TestStartNeverGuesses(t *testing.T) {
 		srv := one.start(t)
 		srv.notarize(digestRequest(newDigest(), "", "anchored"))
 		srv.stop()
-		refused("older database", one, func(dir string) { fatalIfErr(t, os.WriteFile(filepath.Join(dir, "stele.db"), old, 0o600)) }, "older")
+		refused("older database", one,
+			func(dir string) { fatalIfErr(t, os.WriteFile(filepath.Join(dir, "stele.db"), old, 0o600)) }, "older")
 	})
 	t.Run("init over an instance", func(t *testing.T) {
 		if _, errs, code := one.output(t, "init"); code == 0 || !strings.Contains(errs, "already") {
@@ -333,13 +340,16 @@ func TestStartNeverGuesses(t *testing.T) {
 // Tiles that are lost, or were left out of a backup, are derived anew from the rows; the
 // start refuses until then.
 func TestRebuildTiles(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t, "--max-batch", "1000")
 	var batch []string
 	for range 700 {
 		batch = append(batch, fmt.Sprintf(`{"sm3":%q,"size":1}`, newDigest()))
 	}
-	res := s.call(request{method: "POST", path: "/api/v1/records/batch?wait=anchored", header: map[string]string{"Content-Type": jsonType}, body: strings.NewReader(`{"records":[` + strings.Join(batch, ",") + `]}`)})
+	res := s.call(request{method: "POST", path: "/api/v1/records/batch?wait=anchored",
+		header: map[string]string{"Content-Type": jsonType},
+		body:   strings.NewReader(`{"records":[` + strings.Join(batch, ",") + `]}`)})
 	if res.status != http.StatusOK {
 		t.Fatalf("%d %s", res.status, res.body)
 	}

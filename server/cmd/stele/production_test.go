@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"stele/notary/proof"
 	"stele/storage/storagetest"
+	"stele/storage/storagetest/freeport"
 )
 
 // The settings that docker-compose.yml mounts, with the containers' addresses replaced by
@@ -23,15 +23,16 @@ func TestComposeSettings(t *testing.T) {
 	u, err := url.Parse(dsn)
 	fatalIfErr(t, err)
 	u.User = url.User(u.User.Username())
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	fatalIfErr(t, err)
-	addr := ln.Addr().String()
-	fatalIfErr(t, ln.Close())
+	addr := freeport.Address(t)
 	for name, value := range map[string]string{
-		"STELE_CONFIG": filepath.Join("..", "..", "..", "deploy", "stele.yaml"), "STELE_DATA": s.data, "STELE_KEYS": filepath.Join(s.data, "keys"),
-		"STELE_PASSPHRASE_FILE": filepath.Join(s.data, "passphrase"), "STELE_LISTEN": addr, "STELE_METRICS_LISTEN": "127.0.0.1:0",
-		"STELE_DATABASE": u.String(), "STELE_DATABASE_PASSWORD_FILE": filepath.Join(s.data, "db-password"), "STELE_S3_ENDPOINT": minio.Endpoint,
-		"STELE_S3_BUCKET": minio.Name, "STELE_S3_ACCESS_KEY_FILE": filepath.Join(s.data, "s3-access"), "STELE_S3_SECRET_KEY_FILE": filepath.Join(s.data, "s3-secret"),
+		"STELE_CONFIG": filepath.Join("..", "..", "..", "deploy", "stele.yaml"), "STELE_DATA": s.data,
+		"STELE_KEYS":            filepath.Join(s.data, "keys"),
+		"STELE_PASSPHRASE_FILE": filepath.Join(s.data, "passphrase"), "STELE_LISTEN": addr,
+		"STELE_METRICS_LISTEN": "127.0.0.1:0",
+		"STELE_DATABASE":       u.String(), "STELE_DATABASE_PASSWORD_FILE": filepath.Join(s.data, "db-password"),
+		"STELE_S3_ENDPOINT": minio.Endpoint,
+		"STELE_S3_BUCKET":   minio.Name, "STELE_S3_ACCESS_KEY_FILE": filepath.Join(s.data, "s3-access"),
+		"STELE_S3_SECRET_KEY_FILE": filepath.Join(s.data, "s3-secret"),
 	} {
 		t.Setenv(name, value)
 	}
@@ -45,7 +46,8 @@ func TestComposeSettings(t *testing.T) {
 		}
 		return out
 	}
-	if shown := must("config"); strings.Contains(shown, "a passphrase") || !strings.Contains(shown, "s3-retention-days: 3650") {
+	if shown := must("config"); strings.Contains(shown, "a passphrase") ||
+		!strings.Contains(shown, "s3-retention-days: 3650") {
 		t.Errorf("config shows\n%s", shown)
 	}
 	must("init", "--create-bucket", "--if-missing")
@@ -56,7 +58,8 @@ func TestComposeSettings(t *testing.T) {
 	var key struct{ Key string }
 	fatalIfErr(t, json.Unmarshal([]byte(must("apikey", "add", "--agency", demoCode, "--json")), &key))
 
-	srv := &server{site: plain, t: t, info: demoInfo{URL: "http://" + addr, APIKey: key.Key}, log: &lockedBuffer{}, done: make(chan struct{})}
+	srv := &server{site: plain, t: t, info: demoInfo{URL: "http://" + addr, APIKey: key.Key}, log: &lockedBuffer{},
+		done: make(chan struct{})}
 	srv.cmd = plain.command(t, "serve")
 	srv.cmd.Stderr = srv.log
 	fatalIfErr(t, srv.cmd.Start())

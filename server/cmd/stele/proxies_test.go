@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"stele/storage/storagetest/freeport"
 )
 
 // Where people of these tests call from; all of 127.0.0.0/8 is this machine.
@@ -76,13 +78,14 @@ func runProxy(t *testing.T, addr, program string, args ...string) {
 func nginx(t *testing.T, block, target string) (addr string) {
 	t.Helper()
 	dir := t.TempDir()
-	addr = "127.0.0.1:" + freePort(t)
+	addr = freeport.Address(t)
 	temp := ""
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temp += fmt.Sprintf("%s_temp_path %s;\n", kind, filepath.Join(dir, kind))
 	}
 	conf := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf("daemon off; master_process off; pid %s/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n%sserver {\nlisten %s;\n%s}\n}\n",
+	text := fmt.Sprintf("daemon off; master_process off; pid %s/pid; error_log stderr;\nevents {}\nhttp "+
+		"{\naccess_log off;\n%sserver {\nlisten %s;\n%s}\n}\n",
 		dir, temp, addr, strings.ReplaceAll(block, "127.0.0.1:8080", target))
 	fatalIfErr(t, os.WriteFile(conf, []byte(text), 0o600))
 	runProxy(t, addr, proxyProgram(t, "nginx"), "-p", dir, "-e", "stderr", "-c", conf)
@@ -92,9 +95,10 @@ func nginx(t *testing.T, block, target string) (addr string) {
 // haproxy does the same.
 func haproxy(t *testing.T, block, target string) (addr string) {
 	t.Helper()
-	addr = "127.0.0.1:" + freePort(t)
+	addr = freeport.Address(t)
 	conf := filepath.Join(t.TempDir(), "haproxy.cfg")
-	text := fmt.Sprintf("defaults\n    mode http\n    timeout connect 10s\n    timeout client 60s\n    timeout server 60s\n\nfrontend public\n    bind %s\n    default_backend stele\n\n%s",
+	text := fmt.Sprintf("defaults\n    mode http\n    timeout connect 10s\n    timeout client 60s\n    timeout "+
+		"server 60s\n\nfrontend public\n    bind %s\n    default_backend stele\n\n%s",
 		addr, strings.ReplaceAll(block, "127.0.0.1:8080", target))
 	fatalIfErr(t, os.WriteFile(conf, []byte(text), 0o600))
 	runProxy(t, addr, proxyProgram(t, "haproxy"), "-db", "-f", conf)
@@ -156,6 +160,7 @@ func forgeries(addr string) []http.Header {
 // Behind real proxies, set up as docs/proxies.md says, nobody chooses his address: a key that is
 // bound to a network stays refused elsewhere, whatever headers are sent, and works in it.
 func TestForgedAddresses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		header string
@@ -183,7 +188,8 @@ func TestForgedAddresses(t *testing.T) {
 				"haproxy", "forwarded"), to)
 		}},
 		{"haproxy before nginx", "X-Forwarded-For", "2", func(t *testing.T, to string) string {
-			return haproxy(t, docBlock(t, "haproxy", "x-forwarded-for"), nginx(t, docBlock(t, "nginx", "x-forwarded-for"), to))
+			return haproxy(t, docBlock(t, "haproxy", "x-forwarded-for"),
+				nginx(t, docBlock(t, "nginx", "x-forwarded-for"), to))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -205,11 +211,13 @@ func TestForgedAddresses(t *testing.T) {
 			}
 			for key, addr := range map[string]string{bound: agencyAddress, proxys: "127.0.0.1"} {
 				for _, h := range forgeries(addr) {
-					if status, body := callFrom(t, stranger, front, "/api/v1/key", key, h); status != http.StatusForbidden &&
+					if status, body := callFrom(t, stranger, front, "/api/v1/key", key,
+						h); status != http.StatusForbidden &&
 						status != http.StatusBadRequest {
 						t.Errorf("%s is believed: %q: %d %s", addr, h, status, body)
 					}
-					if status, body := callFrom(t, stranger, direct, "/api/v1/key", key, h); status != http.StatusForbidden {
+					if status, body := callFrom(t, stranger, direct, "/api/v1/key", key,
+						h); status != http.StatusForbidden {
 						t.Errorf("%s is believed past the proxy: %q: %d %s", addr, h, status, body)
 					}
 				}
@@ -231,12 +239,15 @@ func TestForgedAddresses(t *testing.T) {
 
 // A header that is believed from everybody is no setting.
 func TestHeaderNeedsProxies(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	for _, args := range [][]string{{"--client-ip-header", "X-Real-IP"}, {"--trusted-proxies", "127.0.0.1"},
 		{"--trusted-proxies", "0.0.0.0/0", "--client-ip-header", "X-Real-IP"}} {
-		_, errs, code := site.output(t, append([]string{"config"}, args...)...)
-		if code == 0 || !strings.Contains(errs, "trusted-proxies") {
-			t.Errorf("%q: %d %s", args, code, errs)
-		}
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			_, errs, code := site.output(t, append([]string{"config"}, args...)...)
+			if code == 0 || !strings.Contains(errs, "trusted-proxies") {
+				t.Errorf("%q: %d %s", args, code, errs)
+			}
+		})
 	}
 }

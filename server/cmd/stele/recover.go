@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"stele/notary/people"
-	"stele/notary/recovery"
+	"stele/notary/log/recovery"
+	"stele/notary/office/people"
 	"stele/server/instance"
 )
 
@@ -15,8 +15,8 @@ const exitIncomplete = 3
 // What these commands are in the audit trail. The first is noted before it is done; the second when the
 // store is there again.
 const (
-	actRecoverTail  people.Act = "tail_recover"
-	actRebuildStore people.Act = "store_rebuild"
+	actRecoverTail  people.Action = "tail_recover"
+	actRebuildStore people.Action = "store_rebuild"
 )
 
 type recoverTailCmd struct {
@@ -54,15 +54,18 @@ func printRecovered(s *streams, r *recovery.Result) error {
 		if b.Original {
 			original = "its original was found by its digest"
 		}
-		fmt.Fprintf(s.out, "record %s (entry %d): without attributes, reference, code and idempotency key, which the object store has no more; %s\n",
+		fmt.Fprintf(s.out, "record %s (entry %d): without attributes, reference, code and idempotency key, which the "+
+			"object store has no more; %s\n",
 			b.Number, b.Index, original)
 	}
 	verb, next := "were recovered", "Next: stele fsck"
 	if r.DryRun {
 		verb, next = "can be recovered", "Nothing was changed. Next: stele recover-tail"
 	}
-	_, err := fmt.Fprintf(s.out, "%d entries %s, those from %d up to %d: %d from the tail, %d from entry bundles. The published checkpoint has %d. "+
-		"%d erasures were repeated and %d seals of the audit trail brought back.\nWhat was decided about agencies since the "+
+	_, err := fmt.Fprintf(s.out, "%d entries %s, those from %d up to %d: %d from the tail, %d from entry bundles. "+
+		"The published checkpoint has %d. "+
+		"%d erasures were repeated and %d seals of the audit trail brought back.\nWhat was decided about agencies "+
+		"since the "+
 		"copy was made (keys, suspension, names, ends) is not brought back: repeat it before you serve. %s\n",
 		r.To-r.From, verb, r.From, r.To, r.FromTail, r.FromBundles, r.Checkpoint, r.Erasures, r.Seals, next)
 	return err
@@ -102,7 +105,8 @@ func (c *rebuildStoreCmd) Run(ctx context.Context, s *streams) error {
 		}
 		fmt.Fprintf(s.out, "record %s: %s: %d bytes, SM3 %s, object doc/%s\n", m.Number, what, m.Size, m.SM3, m.Record)
 	}
-	_, err = fmt.Fprintf(s.out, "The %d objects of the log's tree are there, and %d of %d originals. Next: stele fsck\n",
+	_, err = fmt.Fprintf(s.out,
+		"The %d objects of the log's tree are there, and %d of %d originals. Next: stele fsck\n",
 		res.Objects, res.Originals-uint64(len(res.Missing)), res.Originals)
 	return err
 }

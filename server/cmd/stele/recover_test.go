@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"stele/notary/log/recovery"
 	"stele/notary/proof"
-	"stele/notary/recovery"
 	"stele/server/instance"
 	"stele/storage/storagetest"
 )
@@ -87,12 +87,14 @@ func (s site) recovered(t testing.TB, code int, extra ...string) recovery.Result
 // its idempotency key, what was withdrawn, erased and entered of the audit trail, killed on the way as
 // often as not; and what goes on afterwards is the same log on the same chain.
 func TestRecoverTail(t *testing.T) {
+	t.Parallel()
 	for name, open := range copiedBackends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := open(t)
 			srv := s.start(t)
-			early := srv.notarize(fileRequest([]byte("from before the copy"), `{"title":"Early","fields":{"owner":"Wang"}}`, "early"))
+			early := srv.notarize(fileRequest([]byte("from before the copy"),
+				`{"title":"Early","fields":{"owner":"Wang"}}`, "early"))
 			withdrawn := srv.notarize(digestRequest(newDigest(), "", "anchored"))
 			srv.stop()
 			s.keep()
@@ -100,17 +102,21 @@ func TestRecoverTail(t *testing.T) {
 			srv = s.start(t, "--audit-seal-every", "1s", "--log-level", "debug")
 			late := srv.notarize(fileRequest([]byte("from after the copy"),
 				`{"title":"Late","reference":"2026-17","fields":{"owner":"Zhang"}}`, "late"))
-			srv.notarize(fileRequest([]byte("instead of the other"), `{"title":"Newer","supersedes":"`+early.Number+`"}`, "newer"))
-			if r := srv.call(as(srv.info.APIKey, http.MethodPost, "/api/v1/records/"+withdrawn.ID+"/revoke", `{"reason":"A mistake."}`)); r.status/100 != 2 {
+			srv.notarize(fileRequest([]byte("instead of the other"), `{"title":"Newer","supersedes":"`+early.Number+
+				`"}`, "newer"))
+			if r := srv.call(as(srv.info.APIKey, http.MethodPost, "/api/v1/records/"+withdrawn.ID+"/revoke",
+				`{"reason":"A mistake."}`)); r.status/100 != 2 {
 				t.Fatalf("%d %s", r.status, r.body)
 			}
 			key := srv.site.eraseKey(t)
 			for _, rec := range []record{late, early} {
-				if r := srv.call(as(key, http.MethodPost, "/api/v1/records/"+rec.ID+"/erase", `{"fields":["owner"],"reason":"asked for"}`)); r.status != http.StatusOK {
+				if r := srv.call(as(key, http.MethodPost, "/api/v1/records/"+rec.ID+"/erase",
+					`{"fields":["owner"],"reason":"asked for"}`)); r.status != http.StatusOK {
 					t.Fatalf("%d %s", r.status, r.body)
 				}
 			}
-			eventually(t, "the audit trail is sealed", func() bool { return strings.Contains(srv.log.String(), "sealed the audit trail") })
+			eventually(t, "the audit trail is sealed",
+				func() bool { return strings.Contains(srv.log.String(), "sealed the audit trail") })
 			var c crowd
 			ctx, cancel := context.WithCancel(context.Background())
 			go func() {
@@ -135,7 +141,8 @@ func TestRecoverTail(t *testing.T) {
 			for i := range 6 {
 				cmd := s.command(t, "recover-tail")
 				fatalIfErr(t, cmd.Start())
-				timer := time.AfterFunc(time.Duration(100+mrand.IntN(150*(i+1)))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+				timer := time.AfterFunc(time.Duration(100+mrand.IntN(150*(i+1)))*time.Millisecond,
+					func() { _ = cmd.Process.Kill() })
 				if err := cmd.Wait(); err != nil && cmd.ProcessState.Exited() {
 					s.recovered(t, 0) // it was refused: the lease of the one that was killed
 				}
@@ -157,13 +164,15 @@ func TestRecoverTail(t *testing.T) {
 			for _, j := range acked {
 				var rec record
 				srv.get("/api/v1/records/"+j.answer.ID).json(t, &rec)
-				if rec.Number != j.answer.Number || rec.Index != j.answer.Index || rec.Document.SM3 != j.digest.String() {
+				if rec.Number != j.answer.Number || rec.Index != j.answer.Index ||
+					rec.Document.SM3 != j.digest.String() {
 					t.Fatalf("answered was %+v, now there is %+v", *j.answer, rec)
 				}
 			}
 			n := len(c.jobs)
 			c.drain(t, srv)
-			if again := srv.notarize(fileRequest([]byte("from after the copy"), `{"title":"Late","reference":"2026-17","fields":{"owner":"Zhang"}}`, "late2")); again.ID == late.ID {
+			if again := srv.notarize(fileRequest([]byte("from after the copy"),
+				`{"title":"Late","reference":"2026-17","fields":{"owner":"Zhang"}}`, "late2")); again.ID == late.ID {
 				t.Error("another key gave the same record")
 			}
 			for _, want := range []struct {
@@ -173,7 +182,8 @@ func TestRecoverTail(t *testing.T) {
 			}{{early, "superseded", "Early"}, {withdrawn, "revoked", "Notice"}, {late, "valid", "Late"}} {
 				var rec record
 				srv.get("/api/v1/records/"+want.rec.ID).json(t, &rec)
-				if rec.Standing != want.standing || rec.Index != want.rec.Index || rec.Fields["owner"] != "" || rec.Code != want.rec.Code {
+				if rec.Standing != want.standing || rec.Index != want.rec.Index || rec.Fields["owner"] != "" ||
+					rec.Code != want.rec.Code {
 					t.Errorf("%s: %+v", want.title, rec)
 				}
 			}
@@ -191,7 +201,8 @@ func TestRecoverTail(t *testing.T) {
 				}
 				numbers[j.answer.Number] = true
 			}
-			t.Logf("%d records were answered before the loss, %d asked for, %d entries recovered", len(acked), n, dry.To-dry.From)
+			t.Logf("%d records were answered before the loss, %d asked for, %d entries recovered", len(acked), n,
+				dry.To-dry.From)
 			srv.stop()
 			s.fsck(t)
 		})
@@ -202,7 +213,9 @@ func TestRecoverTail(t *testing.T) {
 func (s site) eraseKey(t testing.TB) string {
 	t.Helper()
 	var key struct{ Key string }
-	fatalIfErr(t, json.Unmarshal([]byte(s.succeeds(t, "apikey", "add", "--agency", demoCode, "--label", "eraser", "--scopes", "read,erase", "--json")), &key))
+	fatalIfErr(t,
+		json.Unmarshal([]byte(s.succeeds(t, "apikey", "add", "--agency", demoCode, "--label", "eraser", "--scopes",
+			"read,erase", "--json")), &key))
 	return key.Key
 }
 
@@ -227,12 +240,13 @@ func TestRecoverFromBundles(t *testing.T) {
 	srv.stop()
 	objects := filepath.Join(s.data, "objects", "objects")
 	var stretches []string
-	fatalIfErr(t, filepath.WalkDir(filepath.Join(objects, "tail", "entries"), func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			stretches = append(stretches, path)
-		}
-		return err
-	}))
+	fatalIfErr(t, filepath.WalkDir(filepath.Join(objects, "tail", "entries"),
+		func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				stretches = append(stretches, path)
+			}
+			return err
+		}))
 	aside := t.TempDir()
 	drop := func(covers func(first, end int) bool) (n int) {
 		for _, path := range stretches {
@@ -260,7 +274,8 @@ func TestRecoverFromBundles(t *testing.T) {
 		t.Error("a refused recovery changed the database")
 	}
 	for _, path := range stretches {
-		if file := filepath.Join(aside, filepath.Base(path)); strings.Compare(filepath.Base(path), "0000000000000300") > 0 {
+		if file := filepath.Join(aside, filepath.Base(path)); strings.Compare(filepath.Base(path),
+			"0000000000000300") > 0 {
 			_ = os.Rename(file, path) // those that were taken away last
 		}
 	}
@@ -277,7 +292,8 @@ func TestRecoverFromBundles(t *testing.T) {
 	for _, j := range c.jobs {
 		var rec record
 		srv.get("/api/v1/records/"+j.answer.Number).json(t, &rec)
-		if rec.Index != j.answer.Index || rec.Document.SM3 != j.digest.String() || bare[rec.Index] == (rec.Code == j.answer.Code) {
+		if rec.Index != j.answer.Index || rec.Document.SM3 != j.digest.String() ||
+			bare[rec.Index] == (rec.Code == j.answer.Code) {
 			t.Fatalf("answered was %+v, now there is %+v", *j.answer, rec)
 		}
 		if len(j.content) > 0 {
@@ -320,10 +336,12 @@ func TestRebuildStore(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &res); err != nil || code != 3 {
 			t.Fatalf("exit code %d: %v: %s%s", code, err, out, errs)
 		}
-		if len(res.Missing) != 1 || res.Missing[0].Number != file.Number || res.Missing[0].Size != 12 || res.Missing[0].SM3 != file.Document.SM3 {
+		if len(res.Missing) != 1 || res.Missing[0].Number != file.Number || res.Missing[0].Size != 12 ||
+			res.Missing[0].SM3 != file.Document.SM3 {
 			t.Errorf("%+v", res)
 		}
-		if out, _, code := s.output(t, "rebuild-store"); code != 3 || !strings.Contains(out, file.Number) || !strings.Contains(out, "0 of 1 originals") {
+		if out, _, code := s.output(t, "rebuild-store"); code != 3 || !strings.Contains(out, file.Number) ||
+			!strings.Contains(out, "0 of 1 originals") {
 			t.Errorf("again: exit code %d: %s", code, out)
 		}
 		srv = s.start(t)
@@ -332,7 +350,8 @@ func TestRebuildStore(t *testing.T) {
 		srv.notarize(digestRequest(newDigest(), "", "anchored"))
 		srv.stop()
 		out, _, code = s.output(t, "fsck", "--json")
-		if code != 1 || !strings.Contains(out, "the original is missing") || strings.Count(out, `"what"`) != 1 || !strings.Contains(out, `"document": 1`) {
+		if code != 1 || !strings.Contains(out, "the original is missing") || strings.Count(out, `"what"`) != 1 ||
+			!strings.Contains(out, `"document": 1`) {
 			t.Errorf("fsck ends with %d: %s", code, out)
 		}
 		out, _, code = s.output(t, "fsck", "--max-findings", "1")
@@ -371,7 +390,8 @@ func TestTailWhileTheBucketIsDown(t *testing.T) {
 		res := srv.get("/readyz")
 		return res.status == http.StatusOK && !strings.Contains(string(res.body), `"tail"`)
 	})
-	if log := srv.log.String(); strings.Count(log, "not in the bucket's tail for now") != 1 || !strings.Contains(log, "tail is complete again") {
+	if log := srv.log.String(); strings.Count(log, "not in the bucket's tail for now") != 1 ||
+		!strings.Contains(log, "tail is complete again") {
 		t.Errorf("said %d times", strings.Count(log, "not in the bucket's tail for now"))
 	}
 	for _, rec := range recs {

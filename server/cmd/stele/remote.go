@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"stele/notary/cmd/verifier"
 	"stele/notary/proof"
-	"stele/notary/verifier"
 	"stele/server/client"
 )
 
@@ -34,8 +32,10 @@ const (
 	exitInterrupted = 130 // as a shell reports a program that Ctrl-C ended
 )
 
-const remoteCodes = `Exit codes: 0 done; 1 the service refused, or what it gave does not hold: the same command will fail again; 2 wrong usage, a file that cannot be read: nothing was sent; ` +
-	`3 the service could not be reached or cannot at the moment, after some tries: run the same command again; 130 interrupted.`
+const remoteCodes = `Exit codes: 0 done; 1 the service refused, or what it gave does not hold: the same command will ` +
+	`fail again; 2 wrong usage, a file that cannot be read: nothing was sent; ` +
+	`3 the service could not be reached or cannot at the moment, after some tries: run the same command again; 130 ` +
+	`interrupted.`
 
 // failure is an error that a command ends with, and its exit code.
 type failure struct {
@@ -69,7 +69,8 @@ func (r *Remote) client(s *streams, trustFile string) (*client.Client, error) {
 	if err != nil {
 		return nil, usage(err)
 	}
-	c := &client.Client{BaseURL: r.URL, Key: client.Key(key), AllowHTTP: r.AllowHTTP, Attempts: max(1, r.Attempts), OnRetry: s.retries}
+	c := &client.Client{BaseURL: r.URL, Key: client.Key(key), AllowHTTP: r.AllowHTTP, Attempts: max(1, r.Attempts),
+		OnRetry: s.retries}
 	if trustFile != "" {
 		if c.Trust, err = readTrust(trustFile, proof.ParseTrust); err != nil {
 			return nil, err
@@ -106,24 +107,4 @@ func (s *streams) jsonLine(v any) error {
 	e := json.NewEncoder(s.out)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// saveWhole writes a file whole or not at all, over what was there.
-func saveWhole(path string, r io.Reader) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // nothing is there any more once it was renamed
-	_, err = io.Copy(f, r)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

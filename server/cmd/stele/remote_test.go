@@ -20,8 +20,8 @@ import (
 
 	"stele/crypto/sm"
 	"stele/notary/proof"
-	"stele/server/api"
 	"stele/server/client"
+	"stele/server/http/api"
 )
 
 func (s *server) remote(url string) *client.Client {
@@ -40,6 +40,7 @@ func (s *server) count() (n int) {
 
 // Whatever a network does, a call makes one record.
 func TestClientOnABadNetwork(t *testing.T) {
+	t.Parallel()
 	forEachBackend(t, func(t *testing.T, site site) {
 		s := site.start(t)
 		p := s.badProxy()
@@ -47,7 +48,8 @@ func TestClientOnABadNetwork(t *testing.T) {
 		p.will(cuts, loses, busy)
 		content := make([]byte, 3<<20)
 		rand.Read(content)
-		file, err := c.Notarize(ctx, client.Document{Content: bytes.NewReader(content), Size: int64(len(content))}, client.NewRecord{Title: "大文件", Filename: "大.bin", Reference: "case 17"})
+		file, err := c.Notarize(ctx, client.Document{Content: bytes.NewReader(content), Size: int64(len(content))},
+			client.NewRecord{Title: "大文件", Filename: "大.bin", Reference: "case 17"})
 		fatalIfErr(t, err)
 		p.done(t)
 		if !file.Replayed || file.Document.SM3 != sm.Sum(content).String() || !file.Stored {
@@ -67,7 +69,8 @@ func TestClientOnABadNetwork(t *testing.T) {
 		fatalIfErr(t, err)
 		p.done(t)
 		for i, r := range results {
-			if refused := r.Err != nil; refused != (i == 7) || !refused && (!r.Replayed || r.Record.SM3 != items[i].SM3.String()) {
+			if refused := r.Err != nil; refused != (i == 7) || !refused &&
+				(!r.Replayed || r.Record.SM3 != items[i].SM3.String()) {
 				t.Errorf("item %d: %+v", i, r)
 			}
 		}
@@ -123,8 +126,10 @@ func (s *server) clientReads(c *client.Client, file, revoked *client.Record) {
 	if b.Number != file.Number || b.Report.Verdict != proof.Genuine {
 		t.Errorf("%s: %s", b.Number, b.Report.Verdict)
 	}
-	for what, fetch := range map[string]func() (io.ReadCloser, error){"%PDF": func() (io.ReadCloser, error) { return c.Certificate(ctx, file.ID) }, "PK": func() (io.ReadCloser, error) { return c.Evidence(ctx, file.ID) },
-		"": func() (io.ReadCloser, error) { return c.Document(ctx, file.ID) }} {
+	for what, fetch := range map[string]func() (io.ReadCloser, error){
+		"%PDF": func() (io.ReadCloser, error) { return c.Certificate(ctx, file.ID) },
+		"PK":   func() (io.ReadCloser, error) { return c.Evidence(ctx, file.ID) },
+		"":     func() (io.ReadCloser, error) { return c.Document(ctx, file.ID) }} {
 		body, err := fetch()
 		fatalIfErr(t, err)
 		data, err := io.ReadAll(body)
@@ -158,6 +163,7 @@ func (s *server) clientReads(c *client.Client, file, revoked *client.Record) {
 
 // A service that gives another bundle than the one asked for, or a forged one, is not believed.
 func TestClientVerifiesBundles(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	honest, ctx := s.remote(s.info.URL), t.Context()
 	one, err := honest.NotarizeDigest(ctx, sm.Sum([]byte("one")), 3, client.NewRecord{Title: "one"})
@@ -168,7 +174,8 @@ func TestClientVerifiesBundles(t *testing.T) {
 	fatalIfErr(t, err)
 	forged := bytes.Replace(bundle.JSON, []byte(`"value":"two"`), []byte(`"value":"TWO"`), 1)
 	answer := bundle.JSON
-	liar := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
+	liar := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
 	t.Cleanup(liar.Close)
 	c := s.remote(liar.URL)
 	var e *client.EvidenceError
@@ -191,6 +198,7 @@ func TestClientVerifiesBundles(t *testing.T) {
 
 // The client's types say what the service says.
 func TestClientKnowsAllOfARecord(t *testing.T) {
+	t.Parallel()
 	names := func(v any) (out []string) {
 		for f := range reflect.TypeOf(v).Fields() {
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "-" && name != "" {
@@ -200,11 +208,15 @@ func TestClientKnowsAllOfARecord(t *testing.T) {
 		slices.Sort(out)
 		return out
 	}
-	for what, pair := range map[string][2][]string{"record": {names(client.Record{}), names(api.Record{})}, "issued": {names(client.Issued{}), names(api.BatchIssued{})},
-		"new": {append(names(client.NewRecord{}), "size", "sm3", "upload"), names(api.NewRecord{})}} { // the client sends files and digests itself
-		if slices.Sort(pair[0]); !slices.Equal(pair[0], pair[1]) {
-			t.Errorf("%s: the client has %v, the service %v", what, pair[0], pair[1])
-		}
+	for what, pair := range map[string][2][]string{"record": {names(client.Record{}), names(api.Record{})},
+		"issued": {names(client.Issued{}), names(api.BatchIssued{})},
+		// the client sends files and digests itself
+		"new": {append(names(client.NewRecord{}), "size", "sm3", "upload"), names(api.NewRecord{})}} {
+		t.Run(what, func(t *testing.T) {
+			if slices.Sort(pair[0]); !slices.Equal(pair[0], pair[1]) {
+				t.Errorf("%s: the client has %v, the service %v", what, pair[0], pair[1])
+			}
+		})
 	}
 }
 
@@ -265,17 +277,21 @@ func (d *desk) write(name, content string) {
 
 // The same command gives the same record, another one another.
 func TestNotarizeCommand(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	d := s.desk(s.info.URL)
 	d.write("文书.txt", "one")
 	d.write("b.pdf", "%PDF-1.4 b")
-	base := []string{"文书.txt", "--title", "通知", "--class", "decision", "--field", "caseNumber=2026;17=x", "--reference", "R 1"}
+	base := []string{"文书.txt", "--title", "通知", "--class", "decision", "--field", "caseNumber=2026;17=x", "--reference",
+		"R 1"}
 	first := d.number(base...)
 	if again := d.number(append(slices.Clone(base), "--wait", "anchored")...); again != first {
 		t.Errorf("the same command made %s and %s", first, again)
 	}
 	seen := map[string]bool{first: true}
-	for _, args := range [][]string{{"文书.txt"}, append(slices.Clone(base), "--digest-only"), append(slices.Clone(base), "--media-type", "text/csv"), append(slices.Clone(base), "--media-type", "text/csv", "--digest-only"),
+	for _, args := range [][]string{{"文书.txt"}, append(slices.Clone(base), "--digest-only"),
+		append(slices.Clone(base), "--media-type", "text/csv"), append(slices.Clone(base), "--media-type", "text/csv",
+			"--digest-only"),
 		append(slices.Clone(base), "--again"), append(slices.Clone(base), "--supersedes", first)} {
 		n := d.number(args...)
 		if seen[n] {
@@ -304,20 +320,26 @@ func TestNotarizeCommand(t *testing.T) {
 	}
 	rec, err := s.remote(s.info.URL).Get(t.Context(), first)
 	fatalIfErr(t, err)
-	if rec.Fields["caseNumber"] != "2026;17=x" || rec.Fields["fileName"] != "文书.txt" || rec.Reference != "R 1" || rec.Class != "decision" {
+	if rec.Fields["caseNumber"] != "2026;17=x" || rec.Fields["fileName"] != "文书.txt" || rec.Reference != "R 1" ||
+		rec.Class != "decision" {
 		t.Errorf("%+v", rec)
 	}
 }
 
 func TestRecordCommands(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	d := s.desk(s.info.URL)
 	d.write("a.txt", "a")
 	n := d.number("a.txt", "--title", "A", "--reference", "R-9", "--digest-only", "--wait", "anchored")
-	for _, args := range [][]string{{n}, {"--reference", "R-9"}, {"--sm3", sm.Sum([]byte("a")).String()}} {
-		if out, _ := d.run(0, append([]string{"status"}, args...)...); !strings.Contains(out, "state         anchored") || !strings.Contains(out, n) {
-			t.Errorf("%v: %s", args, out)
-		}
+	for by, args := range map[string][]string{"number": {n}, "reference": {"--reference", "R-9"},
+		"digest": {"--sm3", sm.Sum([]byte("a")).String()}} {
+		t.Run(by, func(t *testing.T) {
+			if out, _ := d.run(0, append([]string{"status"}, args...)...); !strings.Contains(out,
+				"state         anchored") || !strings.Contains(out, n) {
+				t.Errorf("%v: %s", args, out)
+			}
+		})
 	}
 	out, told := d.run(0, "bundle", n, "--trust", s.info.Trust)
 	if !strings.Contains(told, "No document was compared") || strings.Contains(told, "genuine") {
@@ -367,6 +389,7 @@ func TestRecordCommands(t *testing.T) {
 // A command that is interrupted while it sends goes on when it is run again, and one whose
 // service comes back meanwhile needs no second run.
 func TestCommandsOnABadNetwork(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	reached, release := make(chan struct{}), make(chan struct{})
 	stall := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -383,7 +406,8 @@ func TestCommandsOnABadNetwork(t *testing.T) {
 	fatalIfErr(t, cmd.Process.Signal(os.Interrupt))
 	_ = cmd.Wait()
 	close(release)
-	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(errs.String(), "without a second record") {
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted ||
+		!strings.Contains(errs.String(), "without a second record") {
 		t.Errorf("interrupted: %d %s", code, errs)
 	}
 	p := s.badProxy()
@@ -398,13 +422,15 @@ func TestCommandsOnABadNetwork(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 	p.Close()
-	if _, text := d.run(exitUnreachable, "status", "--reference", "x", "--attempts", "2"); strings.Count(text, "trying again in") != 1 {
+	if _, text := d.run(exitUnreachable, "status", "--reference", "x", "--attempts", "2"); strings.Count(text,
+		"trying again in") != 1 {
 		t.Errorf("%s", text)
 	}
 }
 
 // A follower prints events as they come, and ends well when it is told to.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	d := s.desk(s.info.URL)
 	cmd, _, errs := d.command("watch", "--follow", "--types", "record.anchored")
@@ -435,13 +461,15 @@ func TestBar(t *testing.T) {
 	b.width = 100
 	b.started = time.Now().Add(-2 * time.Second)
 	b.at(2e6)
-	if got, want := out.String(), "\r\x1b[Ksending [##########..........] 50%  2.0 of 4.0 MB  1.0 MB/s  2s left  a\ufffd.pdf"; got != want {
+	if got, want := out.String(),
+		"\r\x1b[Ksending [##########..........] 50%  2.0 of 4.0 MB  1.0 MB/s  2s left  a\ufffd.pdf"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	b.width, b.shown = 40, time.Time{}
 	out.Reset()
 	b.at(4e6)
-	if line := strings.TrimPrefix(out.String(), "\r\x1b[K"); len(line) >= 40 || !strings.HasPrefix(line, "sending [####") {
+	if line := strings.TrimPrefix(out.String(), "\r\x1b[K"); len(line) >= 40 ||
+		!strings.HasPrefix(line, "sending [####") {
 		t.Errorf("%q does not fit", line)
 	}
 	out.Reset()

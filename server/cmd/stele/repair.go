@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"strings"
 
-	"stele/notary/people"
+	"stele/notary/office/people"
 	"stele/server/instance"
 )
 
 // actRepairAnchors is the removal of anchors in the audit trail; it is noted before it is done.
-const actRepairAnchors people.Act = "anchors_repair"
+const actRepairAnchors people.Action = "anchors_repair"
 
 type repairAnchorsCmd struct {
 	instance.Config `embed:""`

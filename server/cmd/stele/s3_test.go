@@ -9,6 +9,7 @@ import (
 
 // The program works with every S3 server that the docs name, with documents under object lock.
 func TestS3Servers(t *testing.T) {
+	t.Parallel()
 	for _, server := range storagetest.S3Servers {
 		t.Run(server.Name, func(t *testing.T) {
 			t.Parallel()

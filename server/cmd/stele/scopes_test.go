@@ -63,6 +63,7 @@ var pathParameter = regexp.MustCompile(`\{[a-z-]+\}`)
 // TestScopes tries each call that a key is for with a key of each scope: it is refused for every
 // scope but its own, before anything of the request is looked at.
 func TestScopes(t *testing.T) {
+	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	keys := map[notary.Scope]string{}
 	for _, scope := range notary.Scopes {
@@ -89,7 +90,8 @@ func TestScopes(t *testing.T) {
 			for scope, key := range keys {
 				r := s.call(as(key, method, pathParameter.ReplaceAllString(path, "nobody"), "{}"))
 				refused := r.status == http.StatusForbidden
-				if allowed := needed == "" || needed == scope; refused == allowed || r.status == http.StatusUnauthorized {
+				if allowed := needed == "" || needed == scope; refused == allowed ||
+					r.status == http.StatusUnauthorized {
 					t.Errorf("%s with the scope %s: %d %s", op.OperationID, scope, r.status, r.body)
 				}
 			}

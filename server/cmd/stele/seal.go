@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"stele/notary"
-	"stele/notary/certificate"
-	"stele/notary/people"
-	"stele/notary/stamp"
+	"stele/notary/issue/certificate"
+	"stele/notary/office/people"
+	"stele/notary/office/stamp"
 	"stele/server/instance"
 )
 
@@ -24,13 +24,14 @@ type agencySealCmd struct {
 
 // Acts of the command line on seals, as the audit trail calls them; they are noted first.
 const (
-	actSealAdd  people.Act = "seal_add"
-	actSealShow people.Act = "seal_show"
-	actSealEnd  people.Act = "seal_end"
+	actSealAdd  people.Action = "seal_add"
+	actSealShow people.Action = "seal_show"
+	actSealEnd  people.Action = "seal_end"
 )
 
 // withSeals finds the agency and notes the act, if it is one.
-func withSeals(ctx context.Context, c instance.Config, s *streams, agency string, act people.Act, detail string, f func(st *instance.Stores, a notary.Agency) error) error {
+func withSeals(ctx context.Context, c instance.Config, s *streams, agency string, act people.Action, detail string,
+	f func(st *instance.Stores, a notary.Agency) error) error {
 	return withPeople(ctx, c, s, func(st *instance.Stores, p *people.People) error {
 		a, err := findAgency(ctx, st, agency)
 		if err != nil {
@@ -63,28 +64,33 @@ func (c *sealAddCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Image, err)
 	}
-	return withSeals(ctx, c.Config, s, c.Agency, actSealAdd, "name="+c.Name, func(st *instance.Stores, a notary.Agency) error {
-		seal := notary.Seal{ID: stamp.NewSealID(), AgencyID: a.ID, Name: c.Name, Owner: c.Owner, PNG: png, Demonstration: c.Demonstration, From: c.From, Until: c.Until}
-		if seal.From.IsZero() {
-			seal.From = time.Now()
-		}
-		seal, err := st.DB.AddSeal(ctx, seal, c.Certificates)
-		if err != nil {
-			return err
-		}
-		what := "a seal"
-		if c.Demonstration {
-			what = "a demonstration seal"
-		}
-		if _, err := fmt.Fprintf(s.out, "Agency %s (%s) has %s, %s, with the id %s.\n", a.Name, a.Code, what, seal.Name, seal.ID); err != nil || seal.Certificates.IsZero() {
-			return err
-		}
-		return sayShown(s, "It is", seal.Certificates)
-	})
+	return withSeals(ctx, c.Config, s, c.Agency, actSealAdd, "name="+c.Name,
+		func(st *instance.Stores, a notary.Agency) error {
+			seal := notary.Seal{ID: stamp.NewSealID(), AgencyID: a.ID, Name: c.Name, Owner: c.Owner, PNG: png,
+				Demonstration: c.Demonstration, From: c.From, Until: c.Until}
+			if seal.From.IsZero() {
+				seal.From = time.Now()
+			}
+			seal, err := st.DB.Office.AddSeal(ctx, seal, c.Certificates)
+			if err != nil {
+				return err
+			}
+			what := "a seal"
+			if c.Demonstration {
+				what = "a demonstration seal"
+			}
+			if _, err := fmt.Fprintf(s.out, "Agency %s (%s) has %s, %s, with the id %s.\n", a.Name, a.Code, what,
+				seal.Name, seal.ID); err != nil || seal.Certificates.IsZero() {
+				return err
+			}
+			return sayShown(s, "It is", seal.Certificates)
+		})
 }
 
 func sayShown(s *streams, what string, from time.Time) error {
-	_, err := fmt.Fprintf(s.out, "%s on certificates of records issued from %s on. Those of earlier records stay as they are.\n", what, rfc3339(from))
+	_, err := fmt.Fprintf(s.out,
+		"%s on certificates of records issued from %s on. Those of earlier records stay as they are.\n", what,
+		rfc3339(from))
 	return err
 }
 
@@ -100,16 +106,17 @@ func (c *sealShowCmd) Run(ctx context.Context, s *streams) error {
 	if c.None == (c.Seal != "") {
 		return errors.New("name a seal, or --none")
 	}
-	return withSeals(ctx, c.Config, s, c.Agency, actSealShow, "seal="+c.Seal, func(st *instance.Stores, a notary.Agency) error {
-		from, err := st.DB.ShowSeal(ctx, a.ID, c.Seal)
-		if err != nil {
-			return sealError(err, c.Seal)
-		}
-		if c.None {
-			return sayShown(s, "No seal is", from)
-		}
-		return sayShown(s, "The seal is", from)
-	})
+	return withSeals(ctx, c.Config, s, c.Agency, actSealShow, "seal="+c.Seal,
+		func(st *instance.Stores, a notary.Agency) error {
+			from, err := st.DB.Office.ShowSeal(ctx, a.ID, c.Seal)
+			if err != nil {
+				return sealError(err, c.Seal)
+			}
+			if c.None {
+				return sayShown(s, "No seal is", from)
+			}
+			return sayShown(s, "The seal is", from)
+		})
 }
 
 type sealEndCmd struct {
@@ -120,14 +127,17 @@ type sealEndCmd struct {
 
 // Run ends a seal.
 func (c *sealEndCmd) Run(ctx context.Context, s *streams) error {
-	return withSeals(ctx, c.Config, s, c.Agency, actSealEnd, "seal="+c.Seal, func(st *instance.Stores, a notary.Agency) error {
-		seal, err := st.DB.EndSeal(ctx, a.ID, c.Seal)
-		if err != nil {
-			return sealError(err, c.Seal)
-		}
-		_, err = fmt.Fprintf(s.out, "The seal %s of agency %s (%s) was ended at %s. What it was stamped on stays as it is.\n", seal.Name, a.Name, a.Code, rfc3339(seal.Ended))
-		return err
-	})
+	return withSeals(ctx, c.Config, s, c.Agency, actSealEnd, "seal="+c.Seal,
+		func(st *instance.Stores, a notary.Agency) error {
+			seal, err := st.DB.Office.EndSeal(ctx, a.ID, c.Seal)
+			if err != nil {
+				return sealError(err, c.Seal)
+			}
+			_, err = fmt.Fprintf(s.out,
+				"The seal %s of agency %s (%s) was ended at %s. What it was stamped on stays as it is.\n", seal.Name,
+				a.Name, a.Code, rfc3339(seal.Ended))
+			return err
+		})
 }
 
 func sealError(err error, id string) error {
@@ -176,13 +186,14 @@ func (c *sealListCmd) Run(ctx context.Context, s *streams) error {
 		if c.Uses || c.Seal != "" {
 			return c.uses(ctx, s, st, a)
 		}
-		seals, err := st.DB.Seals(ctx, a.ID)
+		seals, err := st.DB.Office.Seals(ctx, a.ID)
 		if err != nil {
 			return err
 		}
 		out := make([]sealJSON, len(seals))
 		for i, seal := range seals {
-			out[i] = sealJSON{ID: seal.ID, Name: seal.Name, Owner: seal.Owner, State: sealState(seal, time.Now()), Demonstration: seal.Demonstration, Certificates: !seal.Certificates.IsZero(),
+			out[i] = sealJSON{ID: seal.ID, Name: seal.Name, Owner: seal.Owner, State: sealState(seal, time.Now()),
+				Demonstration: seal.Demonstration, Certificates: !seal.Certificates.IsZero(),
 				From: rfc3339(seal.From), Until: rfc3339(seal.Until), Ended: rfc3339(seal.Ended)}
 		}
 		if c.JSON {
@@ -196,7 +207,8 @@ func (c *sealListCmd) Run(ctx context.Context, s *streams) error {
 			if o.Certificates {
 				marks += " on-certificates"
 			}
-			if _, err := fmt.Fprintf(s.out, "%s  %s  %s  owner %s  from %s  until %s%s\n", o.ID, o.Name, o.State, dash(o.Owner), o.From, dash(o.Until), marks); err != nil {
+			if _, err := fmt.Fprintf(s.out, "%s  %s  %s  owner %s  from %s  until %s%s\n", o.ID, o.Name, o.State,
+				dash(o.Owner), o.From, dash(o.Until), marks); err != nil {
 				return err
 			}
 		}
@@ -218,19 +230,21 @@ type sealUseJSON struct {
 
 func (c *sealListCmd) uses(ctx context.Context, s *streams, st *instance.Stores, a notary.Agency) error {
 	const most = 1000
-	uses, err := st.DB.SealUses(ctx, a.ID, c.Seal, "", most)
+	uses, err := st.DB.Office.SealUses(ctx, a.ID, c.Seal, "", most)
 	if err != nil {
 		return err
 	}
 	out := make([]sealUseJSON, len(uses))
 	for i, u := range uses {
-		out[i] = sealUseJSON{At: rfc3339(u.At), Seal: u.SealID, Login: u.Login, Filing: u.Filing, Number: u.Number, Original: u.Original.String(), Stamped: u.Stamped.String(), Marks: u.Marks}
+		out[i] = sealUseJSON{At: rfc3339(u.At), Seal: u.SealID, Login: u.Login, Filing: u.Filing, Number: u.Number,
+			Original: u.Original.String(), Stamped: u.Stamped.String(), Marks: u.Marks}
 	}
 	if c.JSON {
 		return s.json(out)
 	}
 	for _, u := range out {
-		if _, err := fmt.Fprintf(s.out, "%s  seal %s  by %s  of %s  number %s  %d times  SM3 %s\n", u.At, u.Seal, u.Login, u.Filing, dash(u.Number), u.Marks, u.Stamped); err != nil {
+		if _, err := fmt.Fprintf(s.out, "%s  seal %s  by %s  of %s  number %s  %d times  SM3 %s\n", u.At, u.Seal,
+			u.Login, u.Filing, dash(u.Number), u.Marks, u.Stamped); err != nil {
 			return err
 		}
 	}
@@ -259,13 +273,14 @@ func readSeal(name string) ([]byte, error) {
 // demoSeal gives the demo agency a drawn seal if it never had one, so that documents can be
 // stamped at once.
 func demoSeal(ctx context.Context, st *instance.Stores, agency notary.Agency) error {
-	if had, err := st.DB.Seals(ctx, agency.ID); err != nil || len(had) > 0 {
+	if had, err := st.DB.Office.Seals(ctx, agency.ID); err != nil || len(had) > 0 {
 		return err
 	}
 	png, err := certificate.DemonstrationSeal(agency.Name)
 	if err != nil {
 		return err
 	}
-	_, err = st.DB.AddSeal(ctx, notary.Seal{ID: stamp.NewSealID(), AgencyID: agency.ID, Name: "公章", PNG: png, Demonstration: true, From: time.Now()}, true)
+	_, err = st.DB.Office.AddSeal(ctx, notary.Seal{ID: stamp.NewSealID(), AgencyID: agency.ID, Name: "公章", PNG: png,
+		Demonstration: true, From: time.Now()}, true)
 	return err
 }

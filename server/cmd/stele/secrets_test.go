@@ -15,6 +15,7 @@ import (
 // configuration, a start that fails, and what it leaves when it is made to crash; nor in what other
 // accounts of the machine see of it.
 func TestSecretsStayInside(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t, "--log-level", "debug")
 	secrets := map[string]string{"the API key": s.info.APIKey}

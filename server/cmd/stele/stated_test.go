@@ -11,6 +11,7 @@ import (
 // What a call states of a document whose bytes it brings has to be true, at every door; what it
 // states of one that stays elsewhere is the agency's word. The bucket's door is in TestUploadDirect.
 func TestStatedOfADocument(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t, "--log-level", "error")
 	c := newContract(t, s)

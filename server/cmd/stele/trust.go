@@ -11,9 +11,10 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
+	"stele/notary/cmd/verifier"
 	"stele/notary/proof"
 	"stele/notary/proof/trustfile"
-	"stele/notary/verifier"
+	"stele/server/cmd/internal/command"
 )
 
 type trustCmd struct {
@@ -62,7 +63,7 @@ func (s *streams) writeTrust(name string, t *proof.Trust) error {
 }
 
 func writeFresh(name, text string) error {
-	err := writeNewFile(name, text)
+	err := command.WriteNew(name, text)
 	if errors.Is(err, fs.ErrExist) {
 		err = fmt.Errorf("%s is there already and is not written over: give --out another name", name)
 	}

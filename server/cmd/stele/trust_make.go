@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/trustfile"
 )
 
@@ -25,7 +25,8 @@ type trustMakeCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*trustMakeCmd) Help() string {
-	return "What is given takes the place of what the file says; what is not given stays. The result is of version 2. A " +
+	return "What is given takes the place of what the file says; what is not given stays. The result is of " +
+		"version 2. A " +
 		"member whose keys were changed needs its name given again, with --epochs: the former key stays named."
 }
 
@@ -84,8 +85,10 @@ type trustMergeCmd struct {
 // Help implements kong.HelpProvider.
 func (*trustMergeCmd) Help() string {
 	return "The result has all roots, logs, chains and gateways of the files, in version 2, whatever their order. Of " +
-		"the pinned epochs of a chain the longer list counts where the other is its beginning, and of the times after " +
-		"which a date is late the shorter. Where files contradict each other nothing is written, and the sentence says what " +
+		"the pinned epochs of a chain the longer list counts where the other is its beginning, and of the " +
+		"times after " +
+		"which a date is late the shorter. Where files contradict each other nothing is written, and the sentence " +
+		"says what " +
 		"contradicts what. " +
 		"Each root must say for whom it speaks: see stele trust make."
 }

@@ -10,9 +10,9 @@ import (
 	"stele/crypto/keystore"
 	"stele/crypto/signednote"
 	"stele/crypto/sm"
+	"stele/notary/cmd/verifier"
 	"stele/notary/proof"
 	"stele/notary/proof/trustfile"
-	"stele/notary/verifier"
 	"stele/server/instance"
 )
 
@@ -39,7 +39,8 @@ type trustKeyCmd struct {
 // Help implements kong.HelpProvider.
 func (*trustKeyCmd) Help() string {
 	return "Make it on a machine without a network and keep it there. The key file is encrypted as those of an " +
-		"instance are. The line that is printed is the public half, which is also written beside it, with .pub at the " +
+		"instance are. The line that is printed is the public half, which is also written beside it, with .pub " +
+		"at the " +
 		"end of the name: publish it in another way than the trust files."
 }
 

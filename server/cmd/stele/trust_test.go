@@ -329,7 +329,8 @@ func TestTrustUpdate(t *testing.T) {
 		"update", "old.json", "--from", s.info.URL, "--chain", chain, "--out", "new.json")
 	answer := s.get("/api/v1/chain/epochs").body
 	d.file("answer.json", answer)
-	d.does(0, "the first header that it certified", "update", "old.json", "--from", "answer.json", "--out", "saved.json")
+	d.does(0, "the first header that it certified", "update", "old.json", "--from", "answer.json", "--out",
+		"saved.json")
 	d.does(0, "say the same", "diff", "new.json", "saved.json")
 	d.does(1, "added    epoch", "diff", "old.json", "new.json")
 	d.does(0, "Nothing new", "update", "new.json", "--from", s.info.URL, "--out", "newer.json")
@@ -351,7 +352,8 @@ func TestTrustUpdate(t *testing.T) {
 		return liar.URL
 	}
 	for _, lie := range [][3]string{
-		{`\nprevious `, `\nprevious 0`, "epoch 1 in the answer"}, {"anchors 1 ", "anchors 2 ", "first header of epoch 1"},
+		{`\nprevious `, `\nprevious 0`, "epoch 1 in the answer"},
+		{"anchors 1 ", "anchors 2 ", "first header of epoch 1"},
 		{`"chain":"`, `"chain":"x`, "do not pin the chain"},
 	} {
 		d.does(1, lie[2], "update", "old.json", "--from", lying(lie[0], lie[1]), "--out", "lie.json")

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"stele/notary/verifier"
+	"stele/notary/cmd/verifier"
 )
 
 // text is a trust file for people.

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"stele/notary/anchorproof"
-	"stele/notary/chainview"
+	"stele/notary/cmd/verifier"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
+	"stele/notary/proof/chainview"
 	"stele/notary/proof/trustfile"
-	"stele/notary/verifier"
 	"stele/server/client"
 )
 
@@ -26,7 +26,8 @@ type trustUpdateCmd struct {
 // Help implements kong.HelpProvider.
 func (*trustUpdateCmd) Help() string {
 	return "Each hand-over must follow from the epoch 0 that the file pins, by signatures of more than two thirds of " +
-		"the members before, and agree with what is pinned already: the service is not believed. An epoch is in office " +
+		"the members before, and agree with what is pinned already: the service is not believed. An epoch is in " +
+		"office " +
 		"since the first header that it certified, which the answer proves; where it certified none yet, since now. " +
 		"Evidence that leads around a pinned epoch, or that members before it sign for a later time, then fails. " +
 		"Nothing is ever removed.\n\n" +
@@ -110,7 +111,8 @@ func handOvers(ctx context.Context, s *streams, from []string) (*handOverList, e
 			return nil, usage(fmt.Errorf("%s is no saved answer of /api/v1/chain/epochs", name))
 		}
 		if all.Chain != "" && page.Chain != all.Chain {
-			return nil, usage(fmt.Errorf("%s is of the chain %q, the file before it of %q", name, page.Chain, all.Chain))
+			return nil, usage(fmt.Errorf("%s is of the chain %q, the file before it of %q", name, page.Chain,
+				all.Chain))
 		}
 		all.Chain, all.Epochs, all.Next = page.Chain, append(all.Epochs, page.Epochs...), page.Next
 	}

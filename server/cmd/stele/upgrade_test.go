@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
@@ -74,7 +73,8 @@ func lastRelease(t *testing.T) (program, sources, name string) {
 	}
 	if _, err := git("cat-file", "-e", commit+"^{commit}"); err != nil {
 		if _, err2 := git("fetch", "--depth=1", "origin", commit); err2 != nil {
-			t.Fatalf("the last release (%s, commit %s of deploy/last-release) is not in this history and cannot be fetched; "+
+			t.Fatalf("the last release (%s, commit %s of deploy/last-release) is not in this history and cannot be "+
+				"fetched; "+
 				"clone with it (git fetch --unshallow): %v", name, commit, errors.Join(err, err2))
 		}
 	}
@@ -165,23 +165,55 @@ CREATE INDEX records_later ON records (later);`)
 	rolling(t, binary, next)
 }
 
-// The last release runs beside this program on its schema; one from before that rule is stopped for it.
+// The last release runs beside this program on its schema, unless a migration since then says that
+// servers are stopped.
 func TestUpgradeFromLastRelease(t *testing.T) {
 	t.Parallel()
 	release, sources, name := lastRelease(t)
-	if _, err := os.Stat(filepath.Join(sources, "storage/sqldb/migrations/00022_compatibility.sql")); errors.Is(err, fs.ErrNotExist) {
-		t.Logf("%s is from before the rule that a release runs beside the next one: servers are stopped", name)
-		stopped(t, release)
-		return
-	}
 	binary, err := binary()
 	fatalIfErr(t, err)
+	if step := stopping(t, sources); step != "" {
+		t.Logf("since %s there is %s: servers are stopped", name, step)
+		stopped(t, release, binary, step)
+		return
+	}
 	rolling(t, release, binary)
 }
 
+// stopping is the first migration that the sources of a release lack and that needs servers stopped; "" if
+// there is none.
+func stopping(t *testing.T, sources string) string {
+	t.Helper()
+	files := func(root string) []string {
+		names, err := filepath.Glob(filepath.Join(root, "storage/sqldb/migrations/*.sql"))
+		fatalIfErr(t, err)
+		return names
+	}
+	former := files(sources)
+	last := filepath.Base(former[len(former)-1])[:5]
+	for _, file := range files(checkout) {
+		text, err := os.ReadFile(file)
+		fatalIfErr(t, err)
+		if name := filepath.Base(file); name[:5] > last && strings.Contains(string(text), "-- servers: stopped") {
+			return strings.TrimSuffix(name, ".sql")
+		}
+	}
+	return ""
+}
+
+// A release whose migration says so is begun when the servers before it are stopped.
+func TestUpgradeThatStopsServers(t *testing.T) {
+	t.Parallel()
+	binary, err := binary()
+	fatalIfErr(t, err)
+	stopped(t, binary, nextProgram(t, `-- servers: stopped
+-- +goose Up
+UPDATE compatibility SET least_schema = 99990;`), "99990_later")
+}
+
 // stopped upgrades an instance whose servers are stopped for it. While one runs this is refused.
-func stopped(t *testing.T, older string) {
-	s := onServers(t, storagetest.StartDurablePostgres(t), storagetest.StartMinIO(t))
+func stopped(t *testing.T, older, newer, step string) {
+	s := onServers(t, storagetest.StartDurablePostgres(t), storagetest.StartMinIO(t)).with(newer)
 	var c crowd
 	a := s.with(older).start(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -189,7 +221,8 @@ func stopped(t *testing.T, older string) {
 	load.Go(func() { c.work(ctx, t, a, 3, unavailable) })
 	c.more(t, 30)
 	out, _, code := s.output(t, "migrate", "--check")
-	if code != exitNeeded || !strings.Contains(out, "to be done: 00022_compatibility (servers stopped)") || !strings.Contains(out, "Stop all servers") {
+	if code != exitNeeded || !strings.Contains(out, "to be done: "+step+" (servers stopped)") ||
+		!strings.Contains(out, "Stop all servers") {
 		t.Errorf("migrate --check: %d %s", code, out)
 	}
 	s.fails(t, "a server of this instance runs", "migrate")
@@ -207,6 +240,7 @@ func stopped(t *testing.T, older string) {
 
 // A server notices that the database was migrated for later programs, and stops for good.
 func TestServerStopsWhenItsSchemaIsPast(t *testing.T) {
+	t.Parallel()
 	forEachBackend(t, func(t *testing.T, s site) {
 		srv := s.start(t)
 		db := storagetest.Raw(t, s.database(t))
@@ -217,10 +251,12 @@ func TestServerStopsWhenItsSchemaIsPast(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Fatalf("it goes on\n%s", srv.log)
 		}
-		if code := srv.cmd.ProcessState.ExitCode(); code != exitConfig || !strings.Contains(srv.log.String(), "use the newer program") {
+		if code := srv.cmd.ProcessState.ExitCode(); code != exitConfig ||
+			!strings.Contains(srv.log.String(), "use the newer program") {
 			t.Errorf("exit code %d\n%s", code, srv.log)
 		}
-		if _, errs, code := s.output(t, "serve", "--listen", "127.0.0.1:0"); code != exitConfig || !strings.Contains(errs, "migrated for programs that know schema version 99990") {
+		if _, errs, code := s.output(t, "serve", "--listen", "127.0.0.1:0"); code != exitConfig ||
+			!strings.Contains(errs, "migrated for programs that know schema version 99990") {
 			t.Errorf("starting again: %d %s", code, errs)
 		}
 	})

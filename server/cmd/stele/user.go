@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"stele/notary/people"
+	"stele/notary/office/people"
 	"stele/server/instance"
 )
 
@@ -60,19 +60,21 @@ func askPassword(s *streams) (string, error) {
 
 // Acts of the command line in the audit trail; they are noted before they are done.
 const (
-	actSwitch people.Act = "user_switch"
-	actInvite people.Act = "user_invite"
-	actAgain  people.Act = "user_invite_again"
+	actSwitch people.Action = "user_switch"
+	actInvite people.Action = "user_invite"
+	actAgain  people.Action = "user_invite_again"
 )
 
 // atCommandLine is who did it, in the audit trail: whoever may use the server's own machine.
 const atCommandLine = "stele"
 
-func noteCommand(ctx context.Context, p *people.People, act people.Act, agencyID, about, detail string) error {
-	return p.Note(ctx, people.Deed{AgencyID: agencyID, Login: atCommandLine, Role: people.Operator, Act: act, About: about, Detail: detail, Network: "local"})
+func noteCommand(ctx context.Context, p *people.People, act people.Action, agencyID, about, detail string) error {
+	return p.Note(ctx, people.AuditEvent{AgencyID: agencyID, Login: atCommandLine, Role: people.Operator, Act: act,
+		About: about, Detail: detail, Network: "local"})
 }
 
-func withPeople(ctx context.Context, c instance.Config, s *streams, f func(st *instance.Stores, p *people.People) error) error {
+func withPeople(ctx context.Context, c instance.Config, s *streams,
+	f func(st *instance.Stores, p *people.People) error) error {
 	return withStores(ctx, c, func(st *instance.Stores) error {
 		p, err := st.People(logger(st.Config, s.err))
 		if err != nil {
@@ -116,13 +118,15 @@ func (c *userInviteCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(s.out, "%s\nThe link works once, within %d hours. It is not stored and cannot be shown again.\n%s chooses by it how to sign in.\n",
+		_, err = fmt.Fprintf(s.out, "%s\nThe link works once, within %d hours. It is not stored and cannot be shown "+
+			"again.\n%s chooses by it how to sign in.\n",
 			st.InvitationLink(token), int(people.InvitationTime.Hours()), u.Login)
 		return err
 	})
 }
 
-func (c *userInviteCmd) invite(ctx context.Context, st *instance.Stores, p *people.People) (people.User, string, error) {
+func (c *userInviteCmd) invite(ctx context.Context, st *instance.Stores, p *people.People) (people.User, string,
+	error) {
 	if c.Again {
 		u, err := p.Find(ctx, "", c.Login)
 		if err != nil {
@@ -177,7 +181,8 @@ func (c *userAddCmd) Run(ctx context.Context, s *streams) error {
 // sayInitial prints a password that was made here, and nothing that the caller knows.
 func sayInitial(s *streams, u people.User, given, made string) error {
 	if given == "" {
-		if _, err := fmt.Fprintf(s.out, "Initial password: %s\nIt is not stored and cannot be shown again.\n", made); err != nil {
+		if _, err := fmt.Fprintf(s.out, "Initial password: %s\nIt is not stored and cannot be shown again.\n",
+			made); err != nil {
 			return err
 		}
 	}
@@ -220,7 +225,9 @@ func (c *userListCmd) Run(ctx context.Context, s *streams) error {
 		}
 		lines := make([]userLine, len(list))
 		for i, u := range list {
-			lines[i] = userLine{Login: u.Login, Name: u.Name, Role: string(u.Role), AgencyID: u.AgencyID, SecondFactor: u.HasFactor(), InvitedUntil: rfc3339(invitations[u.ID].ExpiresAt), DisabledAt: rfc3339(u.DisabledAt), SignedInAt: rfc3339(u.SignedInAt)}
+			lines[i] = userLine{Login: u.Login, Name: u.Name, Role: string(u.Role), AgencyID: u.AgencyID,
+				SecondFactor: u.HasFactor(), InvitedUntil: rfc3339(invitations[u.ID].ExpiresAt),
+				DisabledAt: rfc3339(u.DisabledAt), SignedInAt: rfc3339(u.SignedInAt)}
 			if !c.JSON {
 				state := "may sign in"
 				switch {
@@ -304,7 +311,8 @@ func (c *userResetCmd) Run(ctx context.Context, s *streams) error {
 
 // demoUsers makes one user of each role where it is missing, and gives those a new password
 // whose password demo.json does not know any more.
-func demoUsers(ctx context.Context, st *instance.Stores, s *streams, agencyID string, known []demoUser) ([]demoUser, error) {
+func demoUsers(ctx context.Context, st *instance.Stores, s *streams, agencyID string, known []demoUser) ([]demoUser,
+	error) {
 	p, err := st.People(logger(st.Config, s.err))
 	if err != nil {
 		return nil, err
@@ -338,4 +346,5 @@ func demoUsers(ctx context.Context, st *instance.Stores, s *streams, agencyID st
 	return out, nil
 }
 
-var demoNames = map[people.Role]string{people.Clerk: "王经办", people.Approver: "李审批", people.Admin: "张管理", people.Auditor: "赵审计", people.Operator: "陈运维"}
+var demoNames = map[people.Role]string{people.Clerk: "王经办", people.Approver: "李审批", people.Admin: "张管理",
+	people.Auditor: "赵审计", people.Operator: "陈运维"}

@@ -12,11 +12,13 @@ import (
 // The operator's commands: a person is added with a password from a file, has to change it,
 // and is kept out and reset; demo.json names one user of each role, whose password works.
 func TestUserCommands(t *testing.T) {
+	t.Parallel()
 	site := site{data: folder(t)}
 	s := site.start(t)
 	signIn := func(login, password string) string {
-		r := s.call(request{method: http.MethodPost, path: "/console/sign-in", header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": ""},
-			body: strings.NewReader(url.Values{"login": {login}, "password": {password}}.Encode())})
+		r := s.call(request{method: http.MethodPost, path: "/console/sign-in",
+			header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": ""},
+			body:   strings.NewReader(url.Values{"login": {login}, "password": {password}}.Encode())})
 		if r.status == http.StatusUnprocessableEntity {
 			return "refused"
 		}
@@ -46,7 +48,8 @@ func TestUserCommands(t *testing.T) {
 	run(1, "add", "li.si", "--name", "李四", "--role", "clerk", "--agency", demoCode)
 	run(1, "add", "nobody", "--name", "无", "--role", "clerk")
 	run(1, "add", "boss", "--name", "无", "--role", "operator", "--agency", demoCode)
-	if out := run(0, "list", "--agency", demoCode); !strings.Contains(out, "li.si  clerk  李四") || strings.Contains(out, "argon2id") {
+	if out := run(0, "list", "--agency", demoCode); !strings.Contains(out, "li.si  clerk  李四") ||
+		strings.Contains(out, "argon2id") {
 		t.Errorf("the list: %s", out)
 	}
 	if signIn("li.si", "a password from a file") == "refused" {
@@ -68,17 +71,20 @@ func TestUserCommands(t *testing.T) {
 	run(1, "invite", "king", "--name", "王", "--agency", demoCode)
 	accept := func(link, password string) int {
 		_, path, _ := strings.Cut(strings.SplitN(link, "\n", 2)[0], "/console/")
-		return s.call(request{method: http.MethodPost, path: "/console/" + path, header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": ""},
-			body: strings.NewReader(url.Values{"password": {password}, "again": {password}}.Encode())}).status
+		return s.call(request{method: http.MethodPost, path: "/console/" + path,
+			header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Authorization": ""},
+			body:   strings.NewReader(url.Values{"password": {password}, "again": {password}}.Encode())}).status
 	}
-	if status := accept(link, "a password of their own"); status == http.StatusNotFound || signIn("wang.wu", "a password of their own") == "refused" {
+	if status := accept(link, "a password of their own"); status == http.StatusNotFound ||
+		signIn("wang.wu", "a password of their own") == "refused" {
 		t.Errorf("who was invited does not get in: %d, %s", status, link)
 	}
 	if status := accept(link, "another password"); status != http.StatusNotFound {
 		t.Errorf("the link works twice: %d", status)
 	}
 	again := run(0, "invite", "wang.wu", "--again")
-	if signIn("wang.wu", "a password of their own") != "refused" || accept(again, "yet another password") == http.StatusNotFound {
+	if signIn("wang.wu", "a password of their own") != "refused" ||
+		accept(again, "yet another password") == http.StatusNotFound {
 		t.Errorf("invited again: %s", again)
 	}
 	s.stop()

@@ -18,7 +18,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"stele/crypto/sm"
-	"stele/notary/webhook"
+	"stele/notary/office/webhook"
 )
 
 type webhookCmd struct {
@@ -50,7 +50,8 @@ func (c *webhookListenCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 60 * time.Second}
+	srv := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		IdleTimeout: 60 * time.Second}
 	go func() {
 		<-ctx.Done()
 		_ = srv.Close() // Serve then returns, which is what is waited for
@@ -124,7 +125,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	id := req.Header.Get(webhook.HeaderID)
 	err = r.verify.Verify(body, req.Header)
 	if err == nil && r.key != nil {
-		err = webhook.VerifySM2(r.key, id, req.Header.Get(webhook.HeaderTimestamp), req.Header.Get(webhook.HeaderSignature), body)
+		err = webhook.VerifySM2(r.key, id, req.Header.Get(webhook.HeaderTimestamp),
+			req.Header.Get(webhook.HeaderSignature), body)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

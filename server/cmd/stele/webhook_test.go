@@ -136,6 +136,7 @@ func (s *server) feed(after string) (all []feedEvent, raw map[string]string, nex
 // kill -9 between facts and deliveries: each event arrives, each repetition has the id and the
 // body of the first, and none is made up.
 func TestWebhooksSurviveKills(t *testing.T) {
+	t.Parallel()
 	rounds := 20
 	if testing.Short() {
 		rounds = 3
@@ -178,7 +179,8 @@ func TestWebhooksSurviveKills(t *testing.T) {
 				t.Fatalf("events of %s: %v", j.answer.Number, k)
 			}
 		}
-		if k := kinds[last.ID]; len(k) != 3 || !k["record.revoked"] || len(kinds) != len(c.jobs)+1 || len(raw) != 2*len(kinds)+1 || len(raw) != len(events) {
+		if k := kinds[last.ID]; len(k) != 3 || !k["record.revoked"] || len(kinds) != len(c.jobs)+1 ||
+			len(raw) != 2*len(kinds)+1 || len(raw) != len(events) {
 			t.Fatalf("%d records have %d events, the last one %v", len(kinds), len(events), k)
 		}
 		eventually(t, "every event arrives", func() bool {
@@ -201,10 +203,13 @@ func TestWebhooksSurviveKills(t *testing.T) {
 
 // The calls of the interface, end to end.
 func TestWebhookCalls(t *testing.T) {
+	t.Parallel()
 	site := backends["sqlite+dir"](t)
 	s := site.start(t)
 	h := newHooks(t)
-	for _, bad := range []string{`{}`, `{"url":"http://example.org"}`, `{"url":"https://10.0.0.1"}`, `{"url":"` + h.URL + `","events":["record.received"]}`, `{"url":"` + h.URL + `","x":1}`, `{"url":"` + h.URL + `","payload":"none"}`} {
+	for _, bad := range []string{`{}`, `{"url":"http://example.org"}`, `{"url":"https://10.0.0.1"}`,
+		`{"url":"` + h.URL + `","events":["record.received"]}`, `{"url":"` + h.URL + `","x":1}`,
+		`{"url":"` + h.URL + `","payload":"none"}`} {
 		s.post("/api/v1/webhooks", bad, http.StatusUnprocessableEntity)
 	}
 	e := h.connect(s)
@@ -230,7 +235,8 @@ func TestWebhookCalls(t *testing.T) {
 		return bodies
 	}
 	for id, body := range arrived(3) {
-		if strings.Contains(body, "Private") || strings.Contains(body, rec.Code) || !strings.Contains(body, rec.Number) {
+		if strings.Contains(body, "Private") || strings.Contains(body, rec.Code) ||
+			!strings.Contains(body, rec.Number) {
 			t.Errorf("%s: %s", id, body)
 		}
 	}
@@ -297,7 +303,8 @@ func TestWebhookCalls(t *testing.T) {
 	// Another agency's webhook does not exist.
 	s.stop()
 	code := prooftest.USCC("12420100MB1234567")
-	if _, errs, exit := site.output(t, "agency", "add", "--code", code, "--name", "B", "--region", "420100"); exit != 0 {
+	if _, errs, exit := site.output(t, "agency", "add", "--code", code, "--name", "B", "--region",
+		"420100"); exit != 0 {
 		t.Fatal(errs)
 	}
 	out, errs, exit := site.output(t, "apikey", "add", "--agency", code, "--json")
@@ -308,7 +315,8 @@ func TestWebhookCalls(t *testing.T) {
 	fatalIfErr(t, json.Unmarshal([]byte(out), &key))
 	s = site.start(t)
 	s.info.APIKey = key.Key
-	for _, c := range [][2]string{{"GET", ""}, {"PATCH", ""}, {"DELETE", ""}, {"POST", "/secret"}, {"POST", "/test"}, {"GET", "/deliveries"}, {"POST", "/deliveries/" + seen["ping"] + "/replay"}, {"POST", "/replay"}} {
+	for _, c := range [][2]string{{"GET", ""}, {"PATCH", ""}, {"DELETE", ""}, {"POST", "/secret"}, {"POST", "/test"},
+		{"GET", "/deliveries"}, {"POST", "/deliveries/" + seen["ping"] + "/replay"}, {"POST", "/replay"}} {
 		body := map[string]string{"PATCH": `{"enabled":false}`, "POST/replay": `{"since":"2020-01-01T00:00:00Z"}`}
 		b := body[c[0]]
 		if c[1] == "/replay" {
@@ -329,6 +337,7 @@ func TestWebhookCalls(t *testing.T) {
 
 // A key that cannot read records cannot have their private attributes sent somewhere.
 func TestWebhookScopes(t *testing.T) {
+	t.Parallel()
 	site := backends["sqlite+dir"](t)
 	s := site.start(t)
 	var shown, plain hook
@@ -351,6 +360,7 @@ func TestWebhookScopes(t *testing.T) {
 // stele webhook listen verifies what a server sends, both signatures, and prints it; the
 // sample verifies there too, and what is changed does not.
 func TestWebhookListen(t *testing.T) {
+	t.Parallel()
 	site := backends["sqlite+dir"](t)
 	s := site.start(t)
 	var sample struct {
@@ -369,7 +379,8 @@ func TestWebhookListen(t *testing.T) {
 		t.Helper()
 		var errs lockedBuffer
 		out = &lockedBuffer{}
-		cmd := exec.Command(path, "webhook", "listen", "--listen", "127.0.0.1:0", "--secret-file", secret, "--sm2-key-file", key)
+		cmd := exec.Command(path, "webhook", "listen", "--listen", "127.0.0.1:0", "--secret-file", secret,
+			"--sm2-key-file", key)
 		cmd.Stdout, cmd.Stderr = out, &errs
 		fatalIfErr(t, cmd.Start())
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
@@ -414,9 +425,11 @@ func TestWebhookListen(t *testing.T) {
 	s.send("PATCH", "/api/v1/webhooks/"+e.ID, fmt.Sprintf(`{"url":%q,"fields":["title"]}`, url), http.StatusOK)
 	rec := s.notarize(digestRequest(newDigest(), "", "anchored"))
 	eventually(t, "the webhook is printed", func() bool {
-		return strings.Contains(out.String(), "record.anchored") && strings.Contains(out.String(), rec.Number) && strings.Contains(out.String(), `"title": "Notice"`)
+		return strings.Contains(out.String(), "record.anchored") && strings.Contains(out.String(), rec.Number) &&
+			strings.Contains(out.String(), `"title": "Notice"`)
 	})
-	if out, err := exec.Command(path, "webhook", "listen").CombinedOutput(); err == nil || !strings.Contains(string(out), "secret is needed") {
+	if out, err := exec.Command(path, "webhook", "listen").CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "secret is needed") {
 		t.Errorf("without a secret: %v %s", err, out)
 	}
 }
@@ -424,6 +437,7 @@ func TestWebhookListen(t *testing.T) {
 // An instance from before webhooks gets its key at a start. Once the database knows one, a
 // start without it, or with another, is refused: the secrets could not be read.
 func TestWebhookKey(t *testing.T) {
+	t.Parallel()
 	site := backends["sqlite+dir"](t)
 	site.start(t).stop()
 	path := filepath.Join(site.data, "keys", "webhook.key")
@@ -431,7 +445,8 @@ func TestWebhookKey(t *testing.T) {
 	fatalIfErr(t, err)
 	refuse := func(want string) {
 		t.Helper()
-		if _, errs, code := site.output(t, "serve", "--listen", "127.0.0.1:0"); code == 0 || !strings.Contains(errs, want) {
+		if _, errs, code := site.output(t, "serve", "--listen", "127.0.0.1:0"); code == 0 ||
+			!strings.Contains(errs, want) {
 			t.Errorf("exit %d: %s", code, errs)
 		}
 	}
@@ -442,7 +457,8 @@ func TestWebhookKey(t *testing.T) {
 	fatalIfErr(t, os.WriteFile(path, log, 0o600))
 	refuse("is not the webhook key that the database knows")
 	fatalIfErr(t, os.Remove(path))
-	storagetest.MustExec(t, storagetest.Raw(t, "sqlite:"+filepath.Join(site.data, "stele.db")), 1, `DELETE FROM webhook_key`)
+	storagetest.MustExec(t, storagetest.Raw(t, "sqlite:"+filepath.Join(site.data, "stele.db")), 1,
+		`DELETE FROM webhook_key`)
 	site.start(t).stop() // as after a migration
 	if made, err := os.ReadFile(path); err != nil || bytes.Equal(made, key) {
 		t.Errorf("no new key was made: %v", err)
@@ -451,6 +467,7 @@ func TestWebhookKey(t *testing.T) {
 
 // Two servers on the same stores share the deliveries: each event is sent, and sent once.
 func TestWebhooksOfTwoServers(t *testing.T) {
+	t.Parallel()
 	forEachBackend(t, func(t *testing.T, site site) {
 		a := site.start(t)
 		b := site.start(t, "--chain", "none")

@@ -59,10 +59,12 @@ func wantOnly(t *testing.T, s *dir.Store, path string, temps int, keys ...string
 
 func TestOpenNeverGuesses(t *testing.T) {
 	base := t.TempDir()
-	if _, err := dir.Open(filepath.Join(base, "missing")); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "mount") {
+	if _, err := dir.Open(filepath.Join(base, "missing")); !errors.Is(err, blob.ErrNotInitialized) ||
+		!strings.Contains(err.Error(), "mount") {
 		t.Errorf("missing folder: %v", err)
 	}
-	if _, err := dir.Open(base); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "stele init") {
+	if _, err := dir.Open(base); !errors.Is(err, blob.ErrNotInitialized) ||
+		!strings.Contains(err.Error(), "stele init") {
 		t.Errorf("empty folder: %v", err)
 	}
 	_, path := newStore(t)
@@ -76,7 +78,8 @@ func TestOpenNeverGuesses(t *testing.T) {
 		t.Errorf("without locks/: %v", err)
 	}
 	marker := filepath.Join(path, "STELE-OBJECTS")
-	if err := errors.Join(os.Remove(marker), os.WriteFile(marker, []byte("stele object store, layout 2\n"), 0o600)); err != nil {
+	if err := errors.Join(os.Remove(marker), os.WriteFile(marker, []byte("stele object store, layout 2\n"),
+		0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := dir.Open(path); err == nil || !strings.Contains(err.Error(), "another version") {
@@ -123,10 +126,12 @@ func TestFilesArePrivateAndReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]fs.FileMode{"objects": 0o700, "objects/doc": 0o700, "objects/doc/1": 0o400} {
-		info, err := os.Stat(filepath.Join(path, name))
-		if err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: %v, %v, want %v", name, info.Mode().Perm(), err, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			info, err := os.Stat(filepath.Join(path, name))
+			if err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s: %v, %v, want %v", name, info.Mode().Perm(), err, want)
+			}
+		})
 	}
 }
 
@@ -162,7 +167,9 @@ func TestFolderTidiedAway(t *testing.T) {
 		if err := s.PutOnce(t.Context(), "a/b/c", []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Replace(t.Context(), "a/b/d", func([]byte) ([]byte, error) { return []byte("y"), nil }); err != nil {
+		if err := s.Replace(t.Context(), "a/b/d", func([]byte) ([]byte, error) {
+			return []byte("y"), nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -234,7 +241,8 @@ func TestReplaceWaitsAndCancels(t *testing.T) {
 	<-inside
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Replace(ctx, "head", func([]byte) ([]byte, error) { return []byte("2"), nil }); !errors.Is(err, context.Canceled) {
+	if err := s.Replace(ctx, "head", func([]byte) ([]byte, error) { return []byte("2"), nil }); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("got %v while another holds the lock", err)
 	}
 	close(leave)

@@ -28,7 +28,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	job, ok := map[string]func(path string) error{"create": childCreate, "count": childCount, "full": childFull}[os.Getenv(childJob)]
+	job, ok := map[string]func(path string) error{"create": childCreate, "count": childCount,
+		"full": childFull}[os.Getenv(childJob)]
 	if !ok {
 		os.Exit(m.Run())
 	}

@@ -71,7 +71,8 @@ func Rebuild(path string) error {
 		entries, err := readDir(root, ".")
 		for _, e := range entries {
 			if !slices.Contains(ownNames, e.Name()) {
-				return fmt.Errorf("the folder holds %s, which no object store has: choose another one: %w", e.Name(), blob.ErrNotInitialized)
+				return fmt.Errorf("the folder holds %s, which no object store has: choose another one: %w", e.Name(),
+					blob.ErrNotInitialized)
 			}
 		}
 		return err
@@ -124,7 +125,8 @@ func checkVirgin(root *os.Root) error {
 			case d == "." && slices.Contains(ownNames, name):
 			case d == tmpDir:
 			default:
-				return fmt.Errorf("the folder is not empty (%s): choose an empty one: %w", filepath.Join(d, name), blob.ErrNotInitialized)
+				return fmt.Errorf("the folder is not empty (%s): choose an empty one: %w", filepath.Join(d, name),
+					blob.ErrNotInitialized)
 			}
 		}
 	}
@@ -154,7 +156,8 @@ func checkMarker(root *os.Root) error {
 		return err
 	}
 	if string(text) != markerText {
-		return fmt.Errorf("%s says %.60q, this program writes %q: the store is of another version", markerName, text, markerText)
+		return fmt.Errorf("%s says %.60q, this program writes %q: the store is of another version", markerName, text,
+			markerText)
 	}
 	return nil
 }
@@ -214,7 +217,8 @@ func (s *Store) Open(ctx context.Context, key, version string) (io.ReadCloser, n
 		return nil, notary.Object{}, err
 	}
 	if version != "" {
-		return nil, notary.Object{}, fmt.Errorf("open %s, version %.40q: a folder keeps no versions: %w", key, version, notary.ErrObjectNotFound)
+		return nil, notary.Object{}, fmt.Errorf("open %s, version %.40q: a folder keeps no versions: %w", key, version,
+			notary.ErrObjectNotFound)
 	}
 	f, object, err := s.open(key)
 	if err != nil {

@@ -89,11 +89,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Prefix != "" {
 		if err := blob.CheckKey(c.Prefix); err != nil || len(c.Prefix)+1+blob.MaxKeyLen > maxS3Key {
-			problems = append(problems, fmt.Errorf("the prefix %q must be like a key, of at most %d bytes", c.Prefix, maxS3Key-blob.MaxKeyLen-1))
+			problems = append(problems, fmt.Errorf("the prefix %q must be like a key, of at most %d bytes", c.Prefix,
+				maxS3Key-blob.MaxKeyLen-1))
 		}
 	}
 	if c.PartSize < minPartSize || c.PartSize > maxPartSize {
-		problems = append(problems, fmt.Errorf("the part size %d is not between %d and %d bytes", c.PartSize, minPartSize, int64(maxPartSize)))
+		problems = append(problems, fmt.Errorf("the part size %d is not between %d and %d bytes", c.PartSize,
+			minPartSize, int64(maxPartSize)))
 	}
 	if _, _, err := c.publicEndpoint(); err != nil {
 		problems = append(problems, err)
@@ -101,7 +103,9 @@ func (c Config) withDefaults() (Config, error) {
 	switch mode := minio.RetentionMode(c.Retention.Mode); {
 	case !c.retains():
 	case !mode.IsValid() || c.Retention.Days <= 0:
-		problems = append(problems, fmt.Errorf("the retention %q for %d days must be GOVERNANCE or COMPLIANCE for at least a day", mode, c.Retention.Days))
+		problems = append(problems,
+			fmt.Errorf("the retention %q for %d days must be GOVERNANCE or COMPLIANCE for at least a day", mode,
+				c.Retention.Days))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return c, fmt.Errorf("object store settings: %w", err)
@@ -158,7 +162,8 @@ func (c Config) GoString() string { return "s3.Config{" + c.String() + "}" }
 
 // LogValue keeps the secret out of logs.
 func (c Config) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("endpoint", c.Endpoint), slog.String("region", c.Region), slog.String("bucket", c.Bucket),
+	return slog.GroupValue(slog.String("endpoint", c.Endpoint), slog.String("region", c.Region),
+		slog.String("bucket", c.Bucket),
 		slog.String("prefix", c.Prefix), slog.Bool("tls", c.TLS), slog.Int64("partSize", c.PartSize),
 		slog.String("retentionMode", c.Retention.Mode), slog.Int("retentionDays", c.Retention.Days))
 }

@@ -63,7 +63,8 @@ type upload struct {
 
 // options are those of the new object.
 func (u *upload) options() minio.PutObjectOptions {
-	opts := minio.PutObjectOptions{ContentType: "application/octet-stream", UserMetadata: map[string]string{writeID: u.id}}
+	opts := minio.PutObjectOptions{ContentType: "application/octet-stream",
+		UserMetadata: map[string]string{writeID: u.id}}
 	if r := u.s.config.Retention; u.s.config.retains() && strings.HasPrefix(u.name, u.s.prefix+r.Prefix) {
 		opts.Mode = minio.RetentionMode(r.Mode)
 		opts.RetainUntilDate = u.s.retainUntil()
@@ -158,7 +159,8 @@ func (u *upload) storeParts(ctx context.Context, first *[]byte, body *blob.Body)
 	if err == nil {
 		// A crash right after leaves the whole object or none, as in storeWhole.
 		var done minio.UploadInfo
-		done, err = u.s.client.CompleteMultipartUpload(ctx, u.s.config.Bucket, u.name, uploadID, parts, createOnce(minio.PutObjectOptions{}))
+		done, err = u.s.client.CompleteMultipartUpload(ctx, u.s.config.Bucket, u.name, uploadID, parts,
+			createOnce(minio.PutObjectOptions{}))
 		if err == nil {
 			return u.made(done, body.Size()), nil
 		}
@@ -167,7 +169,8 @@ func (u *upload) storeParts(ctx context.Context, first *[]byte, body *blob.Body)
 	// The caller's context may be what ended the upload.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	if abortErr := u.s.client.AbortMultipartUpload(ctx, u.s.config.Bucket, u.name, uploadID); abortErr != nil && code(abortErr) != minio.NoSuchUpload {
+	if abortErr := u.s.client.AbortMultipartUpload(ctx, u.s.config.Bucket, u.name, uploadID); abortErr != nil &&
+		code(abortErr) != minio.NoSuchUpload {
 		err = fmt.Errorf("%w (and its parts could not be removed: %w)", err, abortErr)
 	}
 	return info, err
@@ -184,7 +187,8 @@ type part struct {
 
 // sendParts reads one part while another is being sent: the caller digests what it reads,
 // which takes about as long. Two buffers go back and forth.
-func (u *upload) sendParts(ctx context.Context, uploadID string, first *[]byte, body *blob.Body) ([]minio.CompletePart, error) {
+func (u *upload) sendParts(ctx context.Context, uploadID string, first *[]byte, body *blob.Body) ([]minio.CompletePart,
+	error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	full, sent := make(chan part), make(chan part, 1)
@@ -225,7 +229,8 @@ func (u *upload) sendParts(ctx context.Context, uploadID string, first *[]byte, 
 		case n == 0:
 			return parts, nil
 		case number > maxParts:
-			return nil, fmt.Errorf("larger than %d parts of %d bytes: raise the part size: %w", maxParts, u.s.config.PartSize, blob.ErrTooLarge)
+			return nil, fmt.Errorf("larger than %d parts of %d bytes: raise the part size: %w", maxParts,
+				u.s.config.PartSize, blob.ErrTooLarge)
 		}
 	}
 }
@@ -237,7 +242,8 @@ func (u *upload) sendPart(ctx context.Context, uploadID string, p part) (minio.C
 		sum := md5.Sum(data)
 		opts.Md5Base64 = base64.StdEncoding.EncodeToString(sum[:])
 	}
-	done, err := u.s.client.PutObjectPart(ctx, u.s.config.Bucket, u.name, uploadID, p.number, bytes.NewReader(data), int64(p.n), opts)
+	done, err := u.s.client.PutObjectPart(ctx, u.s.config.Bucket, u.name, uploadID, p.number, bytes.NewReader(data),
+		int64(p.n), opts)
 	return minio.CompletePart{PartNumber: p.number, ETag: done.ETag}, u.s.explain(err)
 }
 

@@ -50,7 +50,8 @@ func (s *Store) deleteVersions(ctx context.Context, name string) error {
 		return err
 	}
 	if kept > 0 {
-		return fmt.Errorf("the server keeps %d of %d versions (or the access key may not delete): %w", kept, len(versions), blob.ErrRetained)
+		return fmt.Errorf("the server keeps %d of %d versions (or the access key may not delete): %w", kept,
+			len(versions), blob.ErrRetained)
 	}
 	return nil
 }
@@ -73,7 +74,8 @@ func (s *Store) removeVersions(ctx context.Context, name string, versions []stri
 func (s *Store) versions(ctx context.Context, name string) (versions, markers []string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for info := range s.client.ListObjectsIter(ctx, s.config.Bucket, minio.ListObjectsOptions{Prefix: name, Recursive: true, WithVersions: true}) {
+	for info := range s.client.ListObjectsIter(ctx, s.config.Bucket,
+		minio.ListObjectsOptions{Prefix: name, Recursive: true, WithVersions: true}) {
 		switch {
 		case info.Err != nil:
 			return nil, nil, s.explain(info.Err)

@@ -88,7 +88,8 @@ func (s *Store) explain(err error) error {
 // says that it cannot at the moment.
 func Temporary(err error) bool {
 	var response minio.ErrorResponse
-	return errors.Is(err, ErrUnreachable) || errors.As(err, &response) && response.StatusCode >= http.StatusInternalServerError
+	return errors.Is(err, ErrUnreachable) || errors.As(err, &response) &&
+		response.StatusCode >= http.StatusInternalServerError
 }
 
 // retained reports whether the server keeps a version because of its retention or a legal
@@ -104,7 +105,8 @@ func retained(err error) bool {
 
 // notInitialized says what to do about a store without a marker.
 func (s *Store) notInitialized() error {
-	return fmt.Errorf("%s, prefix %q: %w (there is no %s%s): check the bucket and the prefix; for a new instance run 'stele init'; "+
+	return fmt.Errorf("%s, prefix %q: %w (there is no %s%s): check the bucket and the prefix; for a new instance run "+
+		"'stele init'; "+
 		"if everything in it was lost, make it anew with 'stele rebuild-store'",
 		s.config, s.config.Prefix, blob.ErrNotInitialized, s.prefix, markerName)
 }

@@ -101,22 +101,28 @@ func TestLostAnswers(t *testing.T) {
 				_, err := s.Create(t.Context(), key, bytes.NewReader(large), int64(len(large)))
 				return err
 			}, large},
-			"put-once":     {isPut, func(key string) error { return s.PutOnce(t.Context(), key, []byte("tile")) }, []byte("tile")},
-			"put-once-all": {isPut, func(key string) error { return s.PutOnceAll(t.Context(), map[string][]byte{key: []byte("tile")}) }, []byte("tile")},
+			"put-once": {isPut, func(key string) error { return s.PutOnce(t.Context(), key, []byte("tile")) },
+				[]byte("tile")},
+			"put-once-all": {isPut,
+				func(key string) error { return s.PutOnceAll(t.Context(), map[string][]byte{key: []byte("tile")}) },
+				[]byte("tile")},
 		} {
-			lost := p.lose(1, c.match)
-			if err := c.write("lost/" + name); err != nil || lost() != 1 {
-				t.Errorf("%s: %v with %d answers lost", name, err, lost())
-			}
-			p.set(nil)
-			got, err := s.Get(t.Context(), "lost/"+name, int64(len(c.want)))
-			if err != nil || !bytes.Equal(got, c.want) {
-				t.Errorf("%s: stored %d bytes, %v", name, len(got), err)
-			}
+			t.Run(name, func(t *testing.T) {
+				lost := p.lose(1, c.match)
+				if err := c.write("lost/" + name); err != nil || lost() != 1 {
+					t.Errorf("%s: %v with %d answers lost", name, err, lost())
+				}
+				p.set(nil)
+				got, err := s.Get(t.Context(), "lost/"+name, int64(len(c.want)))
+				if err != nil || !bytes.Equal(got, c.want) {
+					t.Errorf("%s: stored %d bytes, %v", name, len(got), err)
+				}
+			})
 		}
 		// And somebody else's object is still somebody else's.
 		lost := p.lose(1, isPut)
-		if _, err := s.Create(t.Context(), "lost/put-once", strings.NewReader("tile"), -1); !errors.Is(err, notary.ErrObjectExists) || lost() != 1 {
+		if _, err := s.Create(t.Context(), "lost/put-once", strings.NewReader("tile"), -1); !errors.Is(err,
+			notary.ErrObjectExists) || lost() != 1 {
 			t.Errorf("got %v with %d answers lost", err, lost())
 		}
 	})
@@ -162,9 +168,11 @@ func TestServerThatIgnoresConditions(t *testing.T) {
 				return nil
 			})
 			for what, err := range map[string]error{"Init": s3.Init(t.Context(), config), "Open": openErr(t, config)} {
-				if err == nil || !strings.Contains(err.Error(), "ignores "+header) {
-					t.Errorf("%s: got %v", what, err)
-				}
+				t.Run(what, func(t *testing.T) {
+					if err == nil || !strings.Contains(err.Error(), "ignores "+header) {
+						t.Errorf("%s: got %v", what, err)
+					}
+				})
 			}
 		}
 	})
@@ -187,12 +195,15 @@ func TestServerStopsAndComesBack(t *testing.T) {
 		"List":    s.List(t.Context(), "", func(notary.Object) error { return nil }),
 		"Delete":  s.Delete(t.Context(), "before"),
 	} {
-		if !errors.Is(err, s3.ErrUnreachable) {
-			t.Errorf("%s without a server: %v", what, err)
-		}
+		t.Run(what, func(t *testing.T) {
+			if !errors.Is(err, s3.ErrUnreachable) {
+				t.Errorf("%s without a server: %v", what, err)
+			}
+		})
 	}
 	m.Start(t)
-	if err := errors.Join(s.Ready(t.Context()), s.PutOnce(t.Context(), "before", []byte("1")), s.PutOnce(t.Context(), "after", []byte("3"))); err != nil {
+	if err := errors.Join(s.Ready(t.Context()), s.PutOnce(t.Context(), "before", []byte("1")),
+		s.PutOnce(t.Context(), "after", []byte("3"))); err != nil {
 		t.Error(err)
 	}
 }

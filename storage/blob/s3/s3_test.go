@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"stele/notary"
-	uploads "stele/notary/upload"
+	uploads "stele/notary/register/upload"
 	"stele/storage/blob"
 	"stele/storage/blob/s3"
 	"stele/storage/storagetest"
@@ -46,7 +47,8 @@ func mustOpen(t testing.TB, config s3.Config) *s3.Store {
 // mustClient talks to the server past the adapter.
 func mustClient(t *testing.T, c s3.Config) *minio.Core {
 	t.Helper()
-	core, err := minio.NewCore(c.Endpoint, &minio.Options{Creds: credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), Region: c.Region})
+	core, err := minio.NewCore(c.Endpoint, &minio.Options{Creds: credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""),
+		Region: c.Region})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +86,8 @@ func TestPrefixesAreApart(t *testing.T) {
 		b := a
 		a.Prefix, b.Prefix = "a", "a-b"
 		sa, sb := newStore(t, a), newStore(t, b)
-		if err := errors.Join(sa.PutOnce(t.Context(), "key", []byte("of a")), sb.PutOnce(t.Context(), "key", []byte("of b")), sb.Delete(t.Context(), "key")); err != nil {
+		if err := errors.Join(sa.PutOnce(t.Context(), "key", []byte("of a")),
+			sb.PutOnce(t.Context(), "key", []byte("of b")), sb.Delete(t.Context(), "key")); err != nil {
 			t.Fatal(err)
 		}
 		if data, err := sa.Get(t.Context(), "key", 10); err != nil || string(data) != "of a" {
@@ -96,7 +99,8 @@ func TestPrefixesAreApart(t *testing.T) {
 func TestOpenNeverGuesses(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
 		config := server.Plain(t).Config()
-		if _, err := s3.Open(t.Context(), config); !errors.Is(err, blob.ErrNotInitialized) || !strings.Contains(err.Error(), "rebuild-store") {
+		if _, err := s3.Open(t.Context(), config); !errors.Is(err, blob.ErrNotInitialized) ||
+			!strings.Contains(err.Error(), "rebuild-store") {
 			t.Errorf("bucket without a marker: %v", err)
 		}
 		for range 2 {
@@ -110,7 +114,8 @@ func TestOpenNeverGuesses(t *testing.T) {
 			t.Errorf("prefix without a marker: %v", err)
 		}
 		text := "stele object store, layout 2\n"
-		if _, err := mustClient(t, config).Client.PutObject(t.Context(), config.Bucket, "STELE-OBJECTS", strings.NewReader(text), int64(len(text)), minio.PutObjectOptions{}); err != nil {
+		if _, err := mustClient(t, config).Client.PutObject(t.Context(), config.Bucket, "STELE-OBJECTS",
+			strings.NewReader(text), int64(len(text)), minio.PutObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s3.Open(t.Context(), config); err == nil || !strings.Contains(err.Error(), "another version") {
@@ -154,16 +159,20 @@ func TestErrorsSayWhatToCheck(t *testing.T) {
 			"no such host": {func(c *s3.Config) { c.Endpoint = "stele.invalid" }, s3.ErrUnreachable, "endpoint"},
 			"tls":          {func(c *s3.Config) { c.TLS = true }, s3.ErrUnreachable, "TLS"},
 		} {
-			config := good
-			c.change(&config)
-			for what, err := range map[string]error{"Init": s3.Init(t.Context(), config), "Open": openErr(t, config)} {
-				if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.advice) || !strings.Contains(err.Error(), config.Endpoint) {
-					t.Errorf("%s, %s: got %v, want %v and advice on the %s", name, what, err, c.want, c.advice)
+			t.Run(name, func(t *testing.T) {
+				config := good
+				c.change(&config)
+				for what, err := range map[string]error{"Init": s3.Init(t.Context(), config),
+					"Open": openErr(t, config)} {
+					if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.advice) ||
+						!strings.Contains(err.Error(), config.Endpoint) {
+						t.Errorf("%s, %s: got %v, want %v and advice on the %s", name, what, err, c.want, c.advice)
+					}
+					if err != nil && strings.Contains(err.Error(), config.SecretKey) {
+						t.Errorf("%s, %s: the error holds the secret", name, what)
+					}
 				}
-				if err != nil && strings.Contains(err.Error(), config.SecretKey) {
-					t.Errorf("%s, %s: the error holds the secret", name, what)
-				}
-			}
+			})
 		}
 	})
 }
@@ -183,17 +192,21 @@ func TestConfigIsChecked(t *testing.T) {
 		"bucket is empty":   func(c *s3.Config) { c.Bucket = "" },
 		"secret key":        func(c *s3.Config) { c.SecretKey = "" },
 		"prefix":            func(c *s3.Config) { c.Prefix = "/a/" },
-		"at most":           func(c *s3.Config) { c.Prefix = strings.Repeat("aaaaaaaaa/", 51) + "a" + strings.Repeat("b", 10) },
-		"part size":         func(c *s3.Config) { c.PartSize = 1 << 20 },
-		"GOVERNANCE":        func(c *s3.Config) { c.Retention = s3.Retention{Mode: "FOREVER", Days: 1} },
-		"at least a day":    func(c *s3.Config) { c.Retention = s3.Retention{Mode: "COMPLIANCE"} },
-		"endpoint \"http":   func(c *s3.Config) { c.Endpoint = "http://a/b" },
+		"at most": func(c *s3.Config) {
+			c.Prefix = strings.Repeat("aaaaaaaaa/", 51) + "a" + strings.Repeat("b", 10)
+		},
+		"part size":       func(c *s3.Config) { c.PartSize = 1 << 20 },
+		"GOVERNANCE":      func(c *s3.Config) { c.Retention = s3.Retention{Mode: "FOREVER", Days: 1} },
+		"at least a day":  func(c *s3.Config) { c.Retention = s3.Retention{Mode: "COMPLIANCE"} },
+		"endpoint \"http": func(c *s3.Config) { c.Endpoint = "http://a/b" },
 	} {
-		config := good
-		change(&config)
-		if err := s3.Init(t.Context(), config); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want a word about %q", err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			config := good
+			change(&config)
+			if err := s3.Init(t.Context(), config); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want a word about %q", err, want)
+			}
+		})
 	}
 }
 
@@ -216,7 +229,8 @@ func TestTailIsNotRetained(t *testing.T) {
 	s := newStore(t, config)
 	client := mustClient(t, config)
 	versions := func() (n int) {
-		for info := range client.ListObjectsIter(t.Context(), config.Bucket, minio.ListObjectsOptions{Prefix: "tail/", Recursive: true, WithVersions: true}) {
+		for info := range client.ListObjectsIter(t.Context(), config.Bucket, minio.ListObjectsOptions{Prefix: "tail/",
+			Recursive: true, WithVersions: true}) {
 			if info.Err != nil {
 				t.Fatal(info.Err)
 			}
@@ -248,48 +262,56 @@ func TestRetention(t *testing.T) {
 		config.Now = func() time.Time { return now }
 		s := newStore(t, config)
 		client := mustClient(t, config)
-		for key, body := range map[string]io.Reader{"doc/small": strings.NewReader("small"), "doc/parts": io.LimitReader(zeros{}, 11<<20)} {
-			created, err := s.Create(t.Context(), key, body, -1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := client.Client.StatObject(t.Context(), config.Bucket, key, minio.StatObjectOptions{VersionID: created.Version})
-			until, _ := time.Parse(time.RFC3339, info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"))
-			mode := info.Metadata.Get("X-Amz-Object-Lock-Mode")
-			if err != nil || mode != "COMPLIANCE" || !until.Equal(now.AddDate(0, 0, 30)) {
-				t.Errorf("%s: retained as %v until %v, %v", key, mode, until, err)
-			}
-			// Who has the keys cannot take it back either.
-			if err := client.RemoveObject(t.Context(), config.Bucket, key, minio.RemoveObjectOptions{VersionID: created.Version,
-				GovernanceBypass: true}); err == nil {
-				t.Errorf("%s: removed while retained", key)
-			}
-			if err := s.Delete(t.Context(), key); !errors.Is(err, blob.ErrRetained) {
-				t.Errorf("%s: deleting gives %v", key, err)
-			}
-			r, object, err := s.Open(t.Context(), key, "")
-			if err != nil || object.Version != created.Version {
-				t.Fatalf("%s: after the attempt to delete it: %+v, %v", key, object, err)
-			}
-			r.Close()
-			// Somebody with the keys puts another document over it, and hides both.
-			if _, err := client.Client.PutObject(t.Context(), config.Bucket, key, strings.NewReader("forged"), 6, minio.PutObjectOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			if err := client.RemoveObject(t.Context(), config.Bucket, key, minio.RemoveObjectOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			if r, object, err = s.Open(t.Context(), key, created.Version); err != nil || object.Size != created.Size {
-				t.Fatalf("%s: the version that was stored is %+v, %v", key, object, err)
-			}
-			r.Close()
-			// Deleting again must not bring it back into sight.
-			if err := s.Delete(t.Context(), key); !errors.Is(err, blob.ErrRetained) {
-				t.Errorf("%s: deleting gives %v", key, err)
-			}
-			if _, _, err := s.Open(t.Context(), key, ""); !errors.Is(err, notary.ErrObjectNotFound) {
-				t.Errorf("%s: a hidden document is %v", key, err)
-			}
+		for key, body := range map[string]io.Reader{"doc/small": strings.NewReader("small"),
+			"doc/parts": io.LimitReader(zeros{}, 11<<20)} {
+			t.Run(key, func(t *testing.T) {
+				created, err := s.Create(t.Context(), key, body, -1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				info, err := client.Client.StatObject(t.Context(), config.Bucket, key,
+					minio.StatObjectOptions{VersionID: created.Version})
+				until, _ := time.Parse(time.RFC3339, info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+				mode := info.Metadata.Get("X-Amz-Object-Lock-Mode")
+				if err != nil || mode != "COMPLIANCE" || !until.Equal(now.AddDate(0, 0, 30)) {
+					t.Errorf("%s: retained as %v until %v, %v", key, mode, until, err)
+				}
+				// Who has the keys cannot take it back either.
+				if err := client.RemoveObject(t.Context(), config.Bucket, key,
+					minio.RemoveObjectOptions{VersionID: created.Version,
+						GovernanceBypass: true}); err == nil {
+					t.Errorf("%s: removed while retained", key)
+				}
+				if err := s.Delete(t.Context(), key); !errors.Is(err, blob.ErrRetained) {
+					t.Errorf("%s: deleting gives %v", key, err)
+				}
+				r, object, err := s.Open(t.Context(), key, "")
+				if err != nil || object.Version != created.Version {
+					t.Fatalf("%s: after the attempt to delete it: %+v, %v", key, object, err)
+				}
+				r.Close()
+				// Somebody with the keys puts another document over it, and hides both.
+				if _, err := client.Client.PutObject(t.Context(), config.Bucket, key, strings.NewReader("forged"), 6,
+					minio.PutObjectOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				if err := client.RemoveObject(t.Context(), config.Bucket, key,
+					minio.RemoveObjectOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				if r, object, err = s.Open(t.Context(), key, created.Version); err != nil ||
+					object.Size != created.Size {
+					t.Fatalf("%s: the version that was stored is %+v, %v", key, object, err)
+				}
+				r.Close()
+				// Deleting again must not bring it back into sight.
+				if err := s.Delete(t.Context(), key); !errors.Is(err, blob.ErrRetained) {
+					t.Errorf("%s: deleting gives %v", key, err)
+				}
+				if _, _, err := s.Open(t.Context(), key, ""); !errors.Is(err, notary.ErrObjectNotFound) {
+					t.Errorf("%s: a hidden document is %v", key, err)
+				}
+			})
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -325,19 +347,22 @@ func TestSignPut(t *testing.T) {
 		t.Fatal(err)
 	}
 	u, err := url.Parse(signed.URL)
-	if err != nil || u.Scheme != "https" || u.Host != "files.example:9443" || u.Path != "/"+config.Bucket+"/stele/upload/a.whole" {
+	if err != nil || u.Scheme != "https" || u.Host != "files.example:9443" || u.Path != "/"+config.Bucket+
+		"/stele/upload/a.whole" {
 		t.Errorf("%s %v", signed.URL, err)
 	}
 	if got := u.Query().Get("X-Amz-SignedHeaders"); got != "content-length;host;if-none-match" {
 		t.Errorf("signed are %s", got)
 	}
-	if signed.Headers["Content-Length"] != "5" || signed.Headers["If-None-Match"] != "*" || time.Until(signed.ExpiresAt) > time.Hour {
+	if signed.Headers["Content-Length"] != "5" || signed.Headers["If-None-Match"] != "*" ||
+		time.Until(signed.ExpiresAt) > time.Hour {
 		t.Errorf("%+v", signed)
 	}
 	if _, err := s.SignPut(t.Context(), "../x", 5, time.Hour); !errors.Is(err, blob.ErrKey) {
 		t.Errorf("a key that is none: %v", err)
 	}
-	for _, bad := range []string{"files.example", "ftp://files.example", "https://u@files.example", "https://files.example/path", "https://"} {
+	for _, bad := range []string{"files.example", "ftp://files.example", "https://u@files.example",
+		"https://files.example/path", "https://"} {
 		config.PublicEndpoint = bad
 		if err := openErr(t, config); !strings.Contains(err.Error(), "public endpoint") {
 			t.Errorf("%s: %v", bad, err)
@@ -385,6 +410,66 @@ func TestSignedPut(t *testing.T) {
 	})
 }
 
+// Of two PUTs at once to a signed address one counts: what is there, and may be the original of a record by
+// then, is not replaced by one that began before and ends after.
+func TestSignedPutTooLate(t *testing.T) {
+	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
+		const half = 1 << 20
+		config := server.Plain(t).Config()
+		config.PublicEndpoint = "http://" + config.Endpoint
+		s := newStore(t, config)
+		signed, err := s.SignPut(t.Context(), "doc/a", 2*half, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(body io.Reader) <-chan int {
+			status := make(chan int, 1)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, signed.URL, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.ContentLength = 2 * half
+			r.Header.Set("Expect", "100-continue") // what is written then has a reader
+			for name, value := range signed.Headers {
+				r.Header.Set(name, value)
+			}
+			go func() {
+				res, err := http.DefaultClient.Do(r)
+				if err != nil {
+					status <- 0
+					return
+				}
+				res.Body.Close()
+				status <- res.StatusCode
+			}()
+			return status
+		}
+		slow, rest := io.Pipe()
+		first := put(slow)
+		if _, err := rest.Write(bytes.Repeat([]byte("1"), half)); err != nil {
+			t.Fatal(err)
+		}
+		second, got := put(bytes.NewReader(bytes.Repeat([]byte("2"), 2*half))), map[byte]int{}
+		select { // some servers let it pass, and some let it wait
+		case got['2'] = <-second:
+		case <-time.After(time.Second):
+		}
+		go func() { rest.Write(bytes.Repeat([]byte("1"), half)); rest.Close() }()
+		got['1'] = <-first
+		if got['2'] == 0 {
+			got['2'] = <-second
+		}
+		data, err := s.Get(t.Context(), "doc/a", 2*half)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if won := data[0]; got[won] != http.StatusOK ||
+			got['1']+got['2'] != http.StatusOK+http.StatusPreconditionFailed {
+			t.Errorf("%q won with the answers %v", won, got)
+		}
+	})
+}
+
 func TestRetentionNeedsObjectLock(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *storagetest.S3Server) {
 		config := server.Plain(t).Config()
@@ -416,12 +501,14 @@ func TestIncompleteUploads(t *testing.T) {
 			return len(list.Uploads)
 		}
 		gone := errors.New("gone")
-		if _, err := s.Create(t.Context(), "failed", io.MultiReader(io.LimitReader(zeros{}, 12<<20), iotest.ErrReader(gone)), -1); !errors.Is(err, gone) {
+		if _, err := s.Create(t.Context(), "failed", io.MultiReader(io.LimitReader(zeros{}, 12<<20),
+			iotest.ErrReader(gone)), -1); !errors.Is(err, gone) {
 			t.Errorf("got %v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cut := readerFunc(func(p []byte) (int, error) { cancel(); return zeros{}.Read(p) })
-		if _, err := s.Create(ctx, "cancelled", io.MultiReader(io.LimitReader(zeros{}, 12<<20), cut), -1); !errors.Is(err, context.Canceled) {
+		if _, err := s.Create(ctx, "cancelled", io.MultiReader(io.LimitReader(zeros{}, 12<<20), cut), -1); !errors.Is(
+			err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 		for _, key := range []string{"failed", "cancelled"} {
@@ -430,7 +517,8 @@ func TestIncompleteUploads(t *testing.T) {
 			}
 		}
 		for _, key := range []string{"killed", "killed-too"} {
-			if _, err := client.NewMultipartUpload(t.Context(), config.Bucket, "p/"+key, minio.PutObjectOptions{}); err != nil {
+			if _, err := client.NewMultipartUpload(t.Context(), config.Bucket, "p/"+key,
+				minio.PutObjectOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	uploads "stele/notary/upload"
+	uploads "stele/notary/register/upload"
 	"stele/storage/blob"
 )
 
@@ -42,8 +42,11 @@ func (c Config) publicEndpoint() (tls bool, host string, err error) {
 		return c.TLS, c.Endpoint, nil
 	}
 	u, err := url.Parse(c.PublicEndpoint)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-		return false, "", fmt.Errorf("the public endpoint must be http:// or https:// with a host and nothing else, got %q", c.PublicEndpoint)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil ||
+		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return false, "",
+			fmt.Errorf("the public endpoint must be http:// or https:// with a host and nothing else, got %q",
+				c.PublicEndpoint)
 	}
 	return u.Scheme == "https", u.Host, nil
 }

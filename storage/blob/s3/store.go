@@ -159,7 +159,8 @@ func (s *Store) inspect(ctx context.Context) error {
 	lock, _, _, _, err := s.client.GetObjectLockConfig(ctx, s.config.Bucket)
 	s.locked = err == nil && lock == "Enabled"
 	if s.config.retains() && !s.locked {
-		return fmt.Errorf("%s: a retention is configured, but the bucket has no object lock (or the access key may not ask): create the bucket anew with object lock, or remove the retention from the settings", s.config)
+		return fmt.Errorf("%s: a retention is configured, but the bucket has no object lock (or the access key may "+
+			"not ask): create the bucket anew with object lock, or remove the retention from the settings", s.config)
 	}
 	return nil
 }
@@ -174,7 +175,8 @@ func (s *Store) findMarker(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if string(text) != markerText {
-		return false, fmt.Errorf("%s: %s%s says %.60q, this program writes %q: the store is of another version", s.config, s.prefix, markerName, text, markerText)
+		return false, fmt.Errorf("%s: %s%s says %.60q, this program writes %q: the store is of another version",
+			s.config, s.prefix, markerName, text, markerText)
 	}
 	return true, nil
 }
@@ -183,11 +185,13 @@ func (s *Store) findMarker(ctx context.Context) (bool, error) {
 func (s *Store) checkConditions(ctx context.Context) error {
 	never := minio.PutObjectOptions{}
 	never.SetMatchETag("00000000000000000000000000000000")
-	for header, opts := range map[string]minio.PutObjectOptions{"If-None-Match": createOnce(minio.PutObjectOptions{}), "If-Match": never} {
+	for header, opts := range map[string]minio.PutObjectOptions{"If-None-Match": createOnce(minio.PutObjectOptions{}),
+		"If-Match": never} {
 		// A crash right after leaves the marker as it was, also on a server that we refuse.
 		_, err := s.put(ctx, s.client, s.prefix+markerName, []byte(markerText), opts)
 		if err == nil {
-			return fmt.Errorf("%s: the server ignores %s when it stores an object, so it cannot keep writers from overwriting each other: use one that honours it", s.config, header)
+			return fmt.Errorf("%s: the server ignores %s when it stores an object, so it cannot keep writers from "+
+				"overwriting each other: use one that honours it", s.config, header)
 		}
 		if !errors.Is(err, errPrecondition) {
 			return err
@@ -284,7 +288,8 @@ func (s *Store) read(ctx context.Context, name string, limit int64) ([]byte, min
 }
 
 // put stores data in one request. The body is in memory, so the client can repeat it.
-func (s *Store) put(ctx context.Context, client *minio.Core, name string, data []byte, opts minio.PutObjectOptions) (minio.UploadInfo, error) {
+func (s *Store) put(ctx context.Context, client *minio.Core, name string, data []byte, opts minio.PutObjectOptions) (
+	minio.UploadInfo, error) {
 	opts.DisableMultipart = true
 	opts.SendContentMd5 = s.locked
 	info, err := client.Client.PutObject(ctx, s.config.Bucket, name, bytes.NewReader(data), int64(len(data)), opts)
@@ -308,7 +313,8 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(notary.Object) 
 	// The library's iterator ends its requests with this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for info := range s.client.ListObjectsIter(ctx, s.config.Bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}) {
+	for info := range s.client.ListObjectsIter(ctx, s.config.Bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix,
+		Recursive: true}) {
 		if info.Err != nil {
 			return fmt.Errorf("list %s: %w", prefix, s.explain(info.Err))
 		}

@@ -145,10 +145,8 @@ func (s *Store) replace(ctx context.Context, name string, next func(current []by
 // pause waits a moment that grows with n, up to 100 ms, and differs between writers.
 func pause(ctx context.Context, n int) error {
 	limit := min(time.Millisecond<<min(n, 10), 100*time.Millisecond)
-	t := time.NewTimer(rand.N(limit))
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(rand.N(limit)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

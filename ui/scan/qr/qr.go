@@ -46,7 +46,9 @@ func decode(grey []byte, width, height int) (text string) {
 	if err != nil {
 		return ""
 	}
-	found, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true, gozxing.DecodeHintType_CHARACTER_SET: "UTF-8"})
+	found, err := qrcode.NewQRCodeReader().Decode(bitmap,
+		map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true,
+			gozxing.DecodeHintType_CHARACTER_SET: "UTF-8"})
 	if err != nil {
 		return ""
 	}

@@ -29,11 +29,14 @@ func picture(t testing.TB, text string, size int, paper color.Color) *image.RGBA
 
 func TestRead(t *testing.T) {
 	for _, size := range []int{120, 200, 400, 900} {
-		for what, paper := range map[string]color.Color{"white": color.White, "grey": color.Gray{190}, "no": color.Transparent} {
-			p := picture(t, link, size, paper)
-			if got := qr.Read(p.Pix, p.Rect.Dx(), p.Rect.Dy()); got != link {
-				t.Errorf("%d px on %s paper: %q", size, what, got)
-			}
+		for what, paper := range map[string]color.Color{"white": color.White, "grey": color.Gray{190},
+			"no": color.Transparent} {
+			t.Run(what, func(t *testing.T) {
+				p := picture(t, link, size, paper)
+				if got := qr.Read(p.Pix, p.Rect.Dx(), p.Rect.Dy()); got != link {
+					t.Errorf("%d px on %s paper: %q", size, what, got)
+				}
+			})
 		}
 	}
 	p := picture(t, "文书存证", 300, color.White)
@@ -82,9 +85,11 @@ func TestReadRefuses(t *testing.T) {
 		"blank":         qr.Read(blank, w, h),
 		"half a code":   qr.Read(p.Pix[:4*w*(h/2)], w, h/2),
 	} {
-		if got != "" {
-			t.Errorf("%s: %q", what, got)
-		}
+		t.Run(what, func(t *testing.T) {
+			if got != "" {
+				t.Errorf("%s: %q", what, got)
+			}
+		})
 	}
 }
 

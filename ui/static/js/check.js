@@ -6,7 +6,8 @@
 // of the certificate that a file is to be compared with; bad is the report on an evidence package
 // that is not as it was issued, as text. An outcome is {subject, found, at,
 // trust}: found are the findings, the best one first (see Engine.rank), at is when, RFC 3339,
-// trust is {sm3, own}, or null where none were needed. Outcomes are plain data.
+// trust is {sm3, own}, or null where none were needed. Outcomes are plain data. words is what they
+// say in the page's language (see ui/words): the verifier makes it, and Checker.word makes it anew.
 
 import { Trouble } from './engine.js';
 import { asText } from './take.js';
@@ -21,6 +22,22 @@ const unverifiable = (cause) => {
   return { ...bare('unverifiable', summary), cause, why: cause };
 };
 const notFound = () => bare('not_found', 'There is no record of this file here.');
+
+// unspoken is what a finding with a cause says where the verifier cannot run, which says all else.
+function unspoken(t, { why }, file, at) {
+  const cause = t.has(`cause.${why}.reason`) ? why : 'other';
+  const text = (label, value) => ({ label: t.text(label), value, kind: 'text' });
+  return {
+    verdict: 'unverifiable',
+    label: t.text('verdict.unverifiable.label'),
+    sentence: t.text(t.first(`cause.${cause}.sentence`, 'verdict.unverifiable.sentence')),
+    reasons: [t.text(`cause.${cause}.reason`)],
+    next: t.text(`cause.${cause}.next`),
+    yours: file ? [text('facts.name', file.name), text('facts.size', t.size(file.size))] : [],
+    checkedBy: t.text('result.checked_here', { time: t.time(at) }),
+    warnings: [], facts: [], shown: [], steps: [], others: [], stepsLead: '', number: '', newer: '',
+  };
+}
 
 // outages are troubles that the next question would meet too.
 const outages = ['network', 'service', 'busy'];
@@ -40,13 +57,15 @@ function textOf(bytes) {
 export class Checker {
   #engine;
   #service;
+  #texts;
   #own = null; // trust roots that the person brought
   #served = null; // trust roots of the service
 
   // service may be null: then nothing is asked, and the person brings the trust roots.
-  constructor(engine, service) {
+  constructor(engine, service, texts) {
     this.#engine = engine;
     this.#service = service;
+    this.#texts = texts;
   }
 
   // own are the trust roots that the person brought, {text, sm3}, or null. While there are
@@ -88,7 +107,7 @@ export class Checker {
   // failed is the outcome for a file that could not be looked into.
   failed(file, e) {
     const subject = { file: { name: file.name, size: file.size }, digest: null, proofs: [] };
-    return this.#outcome(subject, [unverifiable(e instanceof Trouble ? e.cause : 'engine')]);
+    return this.#unspoken(this.#outcome(subject, [unverifiable(e instanceof Trouble ? e.cause : 'engine')]));
   }
 
   // again asks once more about a subject, with the digest that is known of it.
@@ -147,7 +166,7 @@ export class Checker {
 
   async #judge(subject, signal, outage) {
     const { bad } = subject;
-    if (bad) return { ...(await this.#ranked(subject, [{ report: JSON.parse(bad), text: bad }])), trust: null };
+    if (bad) return this.#ranked(subject, [{ report: JSON.parse(bad), text: bad }]);
     try {
       const found = subject.proofs.length > 0 ? await this.#handedIn(subject, signal, outage) : await this.#lookUp(subject, signal, outage);
       return await this.#ranked(subject, found);
@@ -159,11 +178,32 @@ export class Checker {
 
   // ranked is an outcome with the best finding first. A verifier that failed is not asked again.
   async #ranked(subject, found) {
-    return this.#outcome(subject, found[0].cause === 'engine' ? found : await this.#engine.rank(found));
+    const failed = found[0].cause === 'engine';
+    return this.word(this.#outcome(subject, failed ? found : await this.#engine.rank(found)));
+  }
+
+  // word returns an outcome with its words, in the language that the page has now. Without the
+  // verifier nothing can be said but that.
+  async word(outcome) {
+    const { subject, found, at, trust } = outcome;
+    if (found[0].cause === 'engine') return this.#unspoken(outcome);
+    const file = subject.file && { ...subject.file, digest: subject.digest ?? '' };
+    const about = { file, at, trust, hint: subject.hint, alone: this.#service === null };
+    try {
+      return { ...outcome, words: await this.#engine.words(this.#texts.whole, found, about) };
+    } catch (e) {
+      if (e.cause === 'stopped') throw e;
+      return this.#unspoken({ ...outcome, found: [unverifiable('engine')] });
+    }
+  }
+
+  #unspoken(outcome) {
+    return { ...outcome, words: unspoken(this.#texts, outcome.found[0], outcome.subject.file, outcome.at) };
   }
 
   #outcome(subject, found) {
-    const trust = this.#own ?? (found.some((f) => f.report.steps.length > 0) ? this.#served : null);
+    const needed = !subject.bad && (this.#own || found.some((f) => f.report.steps.length > 0));
+    const trust = needed ? this.#own ?? this.#served : null;
     return { subject, found, at: new Date().toISOString(), trust: trust && { sm3: trust.sm3, own: this.#own !== null } };
   }
 

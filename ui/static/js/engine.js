@@ -54,6 +54,13 @@ export class Engine {
     });
   }
 
+  // words puts findings, the best one first, into words; texts is the catalogue as JSON, about what
+  // is known besides: {file, at, trust, hint, alone}, see the verifier.
+  async words(texts, found, about) {
+    const findings = JSON.stringify(found.map(({ report, why, stands }) => ({ report, why, stands })));
+    return (await this.#ask({ op: 'words', texts, findings, about: JSON.stringify(about) })).words;
+  }
+
   // scan returns the text of a QR code in an ImageData, or ''.
   async scan(image) { return (await this.#ask({ op: 'scan', image })).text; }
 

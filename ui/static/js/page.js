@@ -26,7 +26,7 @@ export class Page {
   constructor(texts, engine, service) {
     this.#t = texts;
     this.#engine = engine;
-    this.#checker = new Checker(engine, service);
+    this.#checker = new Checker(engine, service, texts);
     this.#progress = new Progress(texts, this.#form.dataset.wasmSize, announce);
     this.#results = new Results({ texts, service, checker: this.#checker, announce, again: () => this.#reset(true) });
     this.#record = new RecordPage(service, announce);
@@ -177,16 +177,21 @@ export class Page {
     for (const a of document.querySelectorAll('header a[hreflang]')) {
       a.addEventListener('click', () => {
         const outcomes = this.#results.outcomes;
-        if (outcomes.length > 0 || this.#checker.own) pack({ outcomes, open: this.#results.open, own: this.#checker.own });
+        if (outcomes.length > 0 || this.#checker.own) pack({ outcomes: outcomes.map(({ words, ...rest }) => rest), open: this.#results.open, own: this.#checker.own });
       });
     }
     const state = unpack();
     if (state === null) return;
     if (state.own) this.#useTrust(state.own);
-    if (state.outcomes.length > 0) {
-      this.#results.show(state.outcomes, state.open);
-      this.#ask.hidden = true;
-    }
+    if (state.outcomes.length > 0) this.#showAgain(state.outcomes, state.open);
+  }
+
+  // showAgain shows what the page in the other language had found, in this one's words.
+  async #showAgain(outcomes, open) {
+    this.#ask.hidden = true;
+    const worded = await Promise.all(outcomes.map((o) => this.#checker.word(o))).catch(() => []);
+    if (this.#job || worded.length === 0) return;
+    this.#results.show(worded, open);
   }
 }
 

@@ -7,7 +7,6 @@ import { asJSON, fields, hand, nameFor } from './save.js';
 import { el } from './elements.js';
 import { button, download, numberLink, show } from './view.js';
 import { Watch } from './watch.js';
-import { alone, words } from './words.js';
 
 const place = () => document.getElementById('result');
 const pause = 5000; // ms before a record is followed again that the service wrongly said had moved
@@ -79,7 +78,7 @@ export class Results {
 
   #row(outcome) {
     const keep = (body) => this.#fill(body, outcome, [], 'h2');
-    const li = row(this.#words(outcome), nameOf(outcome), this.#open.has(outcome.subject), keep);
+    const li = row(outcome.words, nameOf(outcome), this.#open.has(outcome.subject), keep);
     li.firstElementChild.addEventListener('toggle', ({ target }) => {
       if (target.open) this.#open.add(outcome.subject);
       else this.#open.delete(outcome.subject);
@@ -87,15 +86,9 @@ export class Results {
     return li;
   }
 
-  #words({ subject, found, at, trust }) {
-    const file = subject.file && { ...subject.file, digest: subject.digest };
-    const known = words(this.#t, found, { file, at, trust, hint: subject.hint });
-    return this.#service ? known : alone(this.#t, known);
-  }
-
   // fill shows one outcome in a place of its own.
   #fill(where, outcome, actions, level) {
-    const r = this.#words(outcome);
+    const r = outcome.words;
     const t = this.#t;
     const waits = Watch.waits(outcome) && this.#checker.online;
     if (waits) actions.push(button(t.text('watch.again'), () => this.#look(outcome, true)));
@@ -174,7 +167,7 @@ export class Results {
     this.#watch.leave(outcome.subject);
     this.#outcomes[i] = next;
     this.#replace(i, next);
-    this.#announce(asked && same ? this.#t.text('watch.same') : this.#words(next).sentence);
+    this.#announce(asked && same ? this.#t.text('watch.same') : next.words.sentence);
     if (same) setTimeout(() => this.#outcomes.includes(next) && this.#follow(next), pause);
     else this.#follow(next);
   }

@@ -4,6 +4,9 @@
 const beijingOffset = 8 * 60 * 60 * 1000; // no summer time since 1991
 
 export class Texts {
+  #of;
+  #json;
+
   constructor(all) { this.all = all; }
 
   // load fetches the catalogue that belongs to the page.
@@ -26,6 +29,12 @@ export class Texts {
 
   // known is the text of a key, or the word itself.
   known(key, word) { return this.has(key) ? this.text(key) : word; }
+
+  // whole is all of it, for the verifier.
+  get whole() {
+    if (this.#of !== this.all) [this.#of, this.#json] = [this.all, JSON.stringify(this.all)];
+    return this.#json;
+  }
 
   // json are the texts whose keys begin with one of these, for the verifier.
   json(...beginnings) { return JSON.stringify(Object.fromEntries(Object.entries(this.all).filter(([key]) => beginnings.some((b) => key.startsWith(b))))); }

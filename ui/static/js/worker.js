@@ -129,13 +129,14 @@ async function open(file) {
   }
 }
 
-async function work({ id, op, file, trust, digest, bundle, size, reports, image, texts }) {
+async function work({ id, op, file, trust, digest, bundle, size, reports, image, texts, findings, about }) {
   switch (op) {
     case 'hash': return hash(id, file);
     case 'open': return open(file);
     case 'unpack': return unpack(id, file);
     case 'verify': return { report: stele.verify(trust, digest, bundle, size) };
     case 'rank': return { places: JSON.parse(stele.rank(reports)) };
+    case 'words': return { words: JSON.parse(stele.words(texts, findings, about)) };
     case 'exhibit': return { exhibit: JSON.parse(stele.exhibit(trust, digest, bundle, texts, size)) };
     case 'scan': return { text: qr.read(image.data, image.width, image.height) };
     default: return {};

@@ -70,7 +70,8 @@ func Module() []byte {
 	out = section(out, sectionType, []byte{1, typeFunc, 1, typeInt, 0})
 	out = section(out, sectionFunc, []byte{1, 0})
 	out = section(out, sectionMem, append([]byte{1, 0}, leb((Data+Room+pageSize-1)/pageSize)...))
-	out = section(out, sectionOut, append(append([]byte{2}, export("memory", exportMem)...), export("compress", exportFunc)...))
+	out = section(out, sectionOut, append(append([]byte{2}, export("memory", exportMem)...),
+		export("compress", exportFunc)...))
 	return section(out, sectionCode, append(append([]byte{1}, leb(uint32(len(body)))...), body...))
 }
 

@@ -48,6 +48,8 @@ function misuse() {
     print(JSON.parse(stele.exhibit(...args)));
   }
   print([[], ["[null]"], ["not JSON"], [5], ["[]", "[]"]].map((args) => stele.rank(...args)));
+  print([[], ["{}", "[]", "{}"], ["{}", "[{}]", "{}"], ["not JSON", '[{"report":{}}]', "{}"], ["{}", '[{"report":{"verdict":"revoked"}}]', "{}"], ["{}", '[{"report":{}}]', "not JSON"], [5, 5, 5]]
+    .map((args) => stele.words(...args)));
   print(JSON.parse(stele.verify(trust, null, new Uint8Array(3 << 20))));
   print(JSON.parse(stele.verify(trust, undefined, new TextDecoder().decode(bundle))));
 }
@@ -70,7 +72,11 @@ function vectors() {
     const bundle = new Uint8Array(fs.readFileSync(path.join(dir, v.bundle)));
     const report = stele.verify(trust, digest, bundle, size);
     reports.push(report);
-    print({ name: v.name, report, exhibit: stele.exhibit(trust, digest, bundle, texts, size) });
+    const [{ cause }] = JSON.parse(stele.rank(`[${report}]`));
+    const found = `{"report":${report},"why":${JSON.stringify(cause ?? "")},"stands":true}`;
+    const about = { file: { name: "a file", size: 5, digest: "" }, at: "2026-11-30T00:00:00Z", trust: { sm3: "00", own: true }, hint: "resaved", alone: reports.length % 2 === 0 };
+    const words = stele.words(texts, `[${found},${found}]`, JSON.stringify(about));
+    print({ name: v.name, report, words, exhibit: stele.exhibit(trust, digest, bundle, texts, size) });
   }
   print(JSON.parse(stele.rank(`[${reports}]`)));
 }

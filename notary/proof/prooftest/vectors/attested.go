@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"stele/crypto/merkle"
-	"stele/notary/bsnproof"
-	"stele/notary/checkpoint"
-	"stele/notary/gateway"
 	"stele/notary/proof"
+	"stele/notary/proof/bsnproof"
+	"stele/notary/proof/bsnproof/gateway"
+	"stele/notary/proof/checkpoint"
 	"stele/notary/proof/prooftest"
 )
 
@@ -105,42 +105,58 @@ func (b *builder) attested() {
 	s := newScene()
 	for _, a := range algorithms {
 		g := gatewayOf(a)
-		good("fabric-"+string(a), "anchored on the chain, and on Fabric behind a gateway with a key on "+string(a), s.bundle(s.egov, encode(g.Fabric(s.checkpoint.Checkpoint, s.at))))
-		good("fisco-"+string(a), "anchored on the chain, and on FISCO BCOS behind a gateway with a key on "+string(a), s.bundle(s.egov, encode(g.FISCO(s.checkpoint.Checkpoint, s.at))))
+		good("fabric-"+string(a), "anchored on the chain, and on Fabric behind a gateway with a key on "+string(a),
+			s.bundle(s.egov, encode(g.Fabric(s.checkpoint.Checkpoint, s.at))))
+		good("fisco-"+string(a), "anchored on the chain, and on FISCO BCOS behind a gateway with a key on "+string(a),
+			s.bundle(s.egov, encode(g.FISCO(s.checkpoint.Checkpoint, s.at))))
 	}
 	good("fabric-alone", "a gateway's anchor is the only one", s.bundle(encode(s.fabric())))
 	good("fisco-alone", "a gateway's anchor is the only one", s.bundle(encode(s.fisco())))
-	good("both", "anchored on the chain and on two applications behind gateways", s.bundle(encode(s.fisco()), s.egov, encode(s.fabric())))
-	good("fabric-top", "the block is the last one of the ledger", s.bundle(encode(s.fabric(func(x *prooftest.FabricAnswers) {
-		x.Ledger.Height, x.Ledger.BlockHash = 8, x.Block.BlockHash
-	}))))
-	good("fabric-inner", "the text that the chaincode returned has white space, an escape and a name more", s.bundle(encode(s.fabric(func(x *prooftest.FabricAnswers) {
-		x.CCData = strings.Replace(text(x.Writes), `{"txId":"`, ` { "x":[{"x":1.50e3},null] ,"tx\u0049d" : "`, 1)
-	}))))
-	good("fisco-void-row", "a second row under the same number is void", s.bundle(encode(s.fisco(func(x *prooftest.FISCOAnswers) {
-		x.Rows = append(x.Rows, gateway.Row{ID: x.Rows[0].ID, Key: -1 << 63, Value: "void"})
-	}))))
-	good("fisco-numbers", "the answer to the view has the numbers that others leave out; one is negative", s.bundle(encode(s.fisco(func(x *prooftest.FISCOAnswers) {
-		zero, negative := int64(0), int64(-1)
-		x.Row.BlockNumber, x.Row.GasUsed = &zero, &negative
-	}))))
+	good("both", "anchored on the chain and on two applications behind gateways",
+		s.bundle(encode(s.fisco()), s.egov, encode(s.fabric())))
+	good("fabric-top", "the block is the last one of the ledger",
+		s.bundle(encode(s.fabric(func(x *prooftest.FabricAnswers) {
+			x.Ledger.Height, x.Ledger.BlockHash = 8, x.Block.BlockHash
+		}))))
+	good("fabric-inner", "the text that the chaincode returned has white space, an escape and a name more",
+		s.bundle(encode(s.fabric(func(x *prooftest.FabricAnswers) {
+			x.CCData = strings.Replace(text(x.Writes), `{"txId":"`, ` { "x":[{"x":1.50e3},null] ,"tx\u0049d" : "`, 1)
+		}))))
+	good("fisco-void-row", "a second row under the same number is void",
+		s.bundle(encode(s.fisco(func(x *prooftest.FISCOAnswers) {
+			x.Rows = append(x.Rows, gateway.Row{ID: x.Rows[0].ID, Key: -1 << 63, Value: "void"})
+		}))))
+	good("fisco-numbers", "the answer to the view has the numbers that others leave out; one is negative",
+		s.bundle(encode(s.fisco(func(x *prooftest.FISCOAnswers) {
+			zero, negative := int64(0), int64(-1)
+			x.Row.BlockNumber, x.Row.GasUsed = &zero, &negative
+		}))))
 	c, path := newScene().later()
 	fabric, fisco := gatewayOf(gateway.SM2).Fabric(c, s.at), gatewayOf(gateway.SM2).FISCO(c, s.at)
 	fabric.Path, fisco.Path = path, path
-	good("fabric-later", "the gateway answers about a later checkpoint that grew out of the bundle's", s.bundle(encode(fabric)))
-	good("fisco-later", "the gateway answers about a later checkpoint that grew out of the bundle's", s.bundle(encode(fisco)))
+	good("fabric-later", "the gateway answers about a later checkpoint that grew out of the bundle's",
+		s.bundle(encode(fabric)))
+	good("fisco-later", "the gateway answers about a later checkpoint that grew out of the bundle's",
+		s.bundle(encode(fisco)))
 	early := func(x *prooftest.FabricAnswers) { x.Block.Transactions[1].TimeSpanSec -= 3600 }
-	good("early-too", "the gateway's clock is an hour behind: its anchor does not count, the chain's does", s.bundle(s.egov, encode(s.fabric(early))))
-	good("unknown-key-too", "the gateway's key is not pinned: its anchor does not count, the chain's does", s.bundle(s.egov, encode(s.fabric())), trustedBy(otherKeyFile))
-	good("unknown-app-too", "the application is not pinned: its anchor does not count, the chain's does", s.bundle(s.egov, encode(s.fisco())), trustedBy(otherAppFile))
+	good("early-too", "the gateway's clock is an hour behind: its anchor does not count, the chain's does",
+		s.bundle(s.egov, encode(s.fabric(early))))
+	good("unknown-key-too", "the gateway's key is not pinned: its anchor does not count, the chain's does",
+		s.bundle(s.egov, encode(s.fabric())), trustedBy(otherKeyFile))
+	good("unknown-app-too", "the application is not pinned: its anchor does not count, the chain's does",
+		s.bundle(s.egov, encode(s.fisco())), trustedBy(otherAppFile))
 	b.add("attested-altered", "another file", proof.Altered, s.bundle(encode(s.fabric())), pinned, about(otherFile))
 	unknown := func(name, about string, bundle []byte, trust string) {
 		b.add("attested-"+name, about, proof.Unverifiable, bundle, trustedBy(trust))
 	}
-	unknown("early", "the gateway's clock is an hour behind, and there is no other anchor", s.bundle(encode(s.fabric(early))), gatewaysFile)
-	unknown("unknown-key", "the gateway's key is not pinned, and there is no other anchor", s.bundle(encode(s.fisco())), otherKeyFile)
-	unknown("unknown-app", "the application is not pinned, and there is no other anchor", s.bundle(encode(s.fabric())), otherAppFile)
-	unknown("unknown-log", "a gateway's anchor vouches for no key of the log", s.bundle(encode(s.fabric())), gatewaysNoLog)
+	unknown("early", "the gateway's clock is an hour behind, and there is no other anchor",
+		s.bundle(encode(s.fabric(early))), gatewaysFile)
+	unknown("unknown-key", "the gateway's key is not pinned, and there is no other anchor", s.bundle(encode(s.fisco())),
+		otherKeyFile)
+	unknown("unknown-app", "the application is not pinned, and there is no other anchor", s.bundle(encode(s.fabric())),
+		otherAppFile)
+	unknown("unknown-log", "a gateway's anchor vouches for no key of the log", s.bundle(encode(s.fabric())),
+		gatewaysNoLog)
 }
 
 func text(v any) string {

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/prooftest"
 )
 
@@ -35,35 +35,47 @@ func (b *builder) badAnchor() {
 	bad("cosigner-order", "the cosigners are not in order", withEvidence(func(e *anchorproof.Evidence) {
 		e.Cosignatures[0], e.Cosignatures[1] = e.Cosignatures[1], e.Cosignatures[0]
 	}))
-	bad("cosigner-unknown", "a validator that the epoch does not have", withEvidence(func(e *anchorproof.Evidence) { e.Cosignatures[3].Validator = 4 }))
-	bad("cosigner-exchanged", "two cosignatures stand under each other's name", withEvidence(func(e *anchorproof.Evidence) {
-		e.Cosignatures[0].Signature, e.Cosignatures[1].Signature = e.Cosignatures[1].Signature, e.Cosignatures[0].Signature
-	}))
-	bad("cosignature-spoilt", "one of four cosignatures is wrong, three would do", withEvidence(func(e *anchorproof.Evidence) {
-		e.Cosignatures[3].Signature = flip(e.Cosignatures[3].Signature, 20)
-	}))
+	bad("cosigner-unknown", "a validator that the epoch does not have",
+		withEvidence(func(e *anchorproof.Evidence) { e.Cosignatures[3].Validator = 4 }))
+	bad("cosigner-exchanged", "two cosignatures stand under each other's name",
+		withEvidence(func(e *anchorproof.Evidence) {
+			e.Cosignatures[0].Signature, e.Cosignatures[1].Signature = e.Cosignatures[1].Signature,
+				e.Cosignatures[0].Signature
+		}))
+	bad("cosignature-spoilt", "one of four cosignatures is wrong, three would do",
+		withEvidence(func(e *anchorproof.Evidence) {
+			e.Cosignatures[3].Signature = flip(e.Cosignatures[3].Signature, 20)
+		}))
 	bad("time", "the time was changed after signing", withEvidence(func(e *anchorproof.Evidence) { e.Header.TimeMs-- }))
-	bad("height", "the height was changed after signing", withEvidence(func(e *anchorproof.Evidence) { e.Header.Height++ }))
-	bad("epoch", "the header names an epoch that the evidence does not lead to", withEvidence(func(e *anchorproof.Evidence) { e.Header.Epoch++ }))
+	bad("height", "the height was changed after signing",
+		withEvidence(func(e *anchorproof.Evidence) { e.Header.Height++ }))
+	bad("epoch", "the header names an epoch that the evidence does not lead to",
+		withEvidence(func(e *anchorproof.Evidence) { e.Header.Epoch++ }))
 	bad("position", "the position is off by one", withEvidence(func(e *anchorproof.Evidence) { e.Position++ }))
-	bad("path-short", "a hash of the path is missing", withEvidence(func(e *anchorproof.Evidence) { e.Path = e.Path[1:] }))
+	bad("path-short", "a hash of the path is missing",
+		withEvidence(func(e *anchorproof.Evidence) { e.Path = e.Path[1:] }))
 	bad("path-bit", "a bit of the path is wrong", withEvidence(func(e *anchorproof.Evidence) { e.Path[0][0] ^= 1 }))
-	bad("count", "the header commits more checkpoints than it did", withEvidence(func(e *anchorproof.Evidence) { e.Header.Count++ }))
-	bad("chain-renamed", "the header names a chain that is not pinned, but a pinned one signed it", withEvidence(func(e *anchorproof.Evidence) { e.Header.Chain = "egov-vectorz" }))
-	bad("chain-exchanged", "the header names another pinned chain", withEvidence(func(e *anchorproof.Evidence) { e.Header.Chain = "egov-solo" }))
+	bad("count", "the header commits more checkpoints than it did",
+		withEvidence(func(e *anchorproof.Evidence) { e.Header.Count++ }))
+	bad("chain-renamed", "the header names a chain that is not pinned, but a pinned one signed it",
+		withEvidence(func(e *anchorproof.Evidence) { e.Header.Chain = "egov-vectorz" }))
+	bad("chain-exchanged", "the header names another pinned chain",
+		withEvidence(func(e *anchorproof.Evidence) { e.Header.Chain = "egov-solo" }))
 	bad("second", "the first anchor holds, the second does not", damaged(func(b *proof.Bundle) {
 		e := evidenceOf(b)
 		e.Header.Chain = "egov-solo"
 		b.Anchors = append(b.Anchors, prooftest.Encode(e))
 	}))
-	b.bad("anchor-twice", "the same anchor stands there twice", proof.StepAnchor, "duplicate", damaged(func(b *proof.Bundle) { b.Anchors = append(b.Anchors, b.Anchors[0]) }))
-	b.bad("anchor-time-order", "anchored an hour before the statement says it was issued", proof.StepAnchor, "time_order", func() []byte {
-		w := four()
-		r := w.Issue(document)
-		c := w.Checkpoint()
-		w.Tick(-time.Hour)
-		return w.Bundle(r, c, w.Anchor(c)).Encode()
-	}())
+	b.bad("anchor-twice", "the same anchor stands there twice", proof.StepAnchor, "duplicate",
+		damaged(func(b *proof.Bundle) { b.Anchors = append(b.Anchors, b.Anchors[0]) }))
+	b.bad("anchor-time-order", "anchored an hour before the statement says it was issued", proof.StepAnchor,
+		"time_order", func() []byte {
+			w := four()
+			r := w.Issue(document)
+			c := w.Checkpoint()
+			w.Tick(-time.Hour)
+			return w.Bundle(r, c, w.Anchor(c)).Encode()
+		}())
 	malformed := func(name, about, old, new string) {
 		b.bad("anchor-"+name, about, proof.StepAnchor, "malformed", changed(genuine(), func(b *proof.Bundle) {
 			b.Anchors = []json.RawMessage{replaceIn(b.Anchors[0], old, new)}
@@ -91,10 +103,12 @@ func (b *builder) badEpochs() {
 	bad := func(name, about string, bundle []byte) {
 		b.bad("epoch-"+name, about, proof.StepAnchor, "bad_evidence", bundle)
 	}
-	bad("skipped", "the first of two epochs is missing", with(func(e *anchorproof.Evidence) { e.Epochs = e.Epochs[1:] }))
+	bad("skipped", "the first of two epochs is missing",
+		with(func(e *anchorproof.Evidence) { e.Epochs = e.Epochs[1:] }))
 	bad("missing", "no epochs at all", with(func(e *anchorproof.Evidence) { e.Epochs = nil }))
 	bad("short", "the last of two epochs is missing", with(func(e *anchorproof.Evidence) { e.Epochs = e.Epochs[:1] }))
-	bad("order", "the epochs have changed places", with(func(e *anchorproof.Evidence) { e.Epochs[0], e.Epochs[1] = e.Epochs[1], e.Epochs[0] }))
+	bad("order", "the epochs have changed places",
+		with(func(e *anchorproof.Evidence) { e.Epochs[0], e.Epochs[1] = e.Epochs[1], e.Epochs[0] }))
 	bad("twice", "an epoch stands there twice", with(func(e *anchorproof.Evidence) {
 		e.Epochs = []anchorproof.SignedEpoch{e.Epochs[0], e.Epochs[0], e.Epochs[1]}
 	}))
@@ -115,12 +129,18 @@ func (b *builder) badEpochs() {
 	bad("signature", "a signature of the hand-over is wrong", with(func(e *anchorproof.Evidence) {
 		e.Epochs[0].Signatures[0].Signature = flip(e.Epochs[0].Signatures[0].Signature, 30)
 	}))
-	bad("previous", "the epoch names another one as previous", with(func(e *anchorproof.Evidence) { e.Epochs[1].Previous[0] ^= 1 }))
-	bad("power", "a power was changed after signing", with(func(e *anchorproof.Evidence) { e.Epochs[1].Validators[0].Power++ }))
-	bad("chain", "the epoch is of another chain", with(func(e *anchorproof.Evidence) { e.Epochs[0].Chain = "egov-epochz" }))
-	bad("no-join", "the newcomer does not prove its keys", with(func(e *anchorproof.Evidence) { e.Epochs[0].Joins = nil }))
-	bad("join-sm2", "the newcomer's SM2 signature is wrong", with(func(e *anchorproof.Evidence) { e.Epochs[0].Joins[0].SM2 = e.Epochs[0].Signatures[0].Signature }))
-	bad("join-ed25519", "the newcomer's Ed25519 signature is wrong", with(func(e *anchorproof.Evidence) { e.Epochs[0].Joins[0].Ed25519 = flip(e.Epochs[0].Joins[0].Ed25519, 5) }))
+	bad("previous", "the epoch names another one as previous",
+		with(func(e *anchorproof.Evidence) { e.Epochs[1].Previous[0] ^= 1 }))
+	bad("power", "a power was changed after signing",
+		with(func(e *anchorproof.Evidence) { e.Epochs[1].Validators[0].Power++ }))
+	bad("chain", "the epoch is of another chain",
+		with(func(e *anchorproof.Evidence) { e.Epochs[0].Chain = "egov-epochz" }))
+	bad("no-join", "the newcomer does not prove its keys",
+		with(func(e *anchorproof.Evidence) { e.Epochs[0].Joins = nil }))
+	bad("join-sm2", "the newcomer's SM2 signature is wrong",
+		with(func(e *anchorproof.Evidence) { e.Epochs[0].Joins[0].SM2 = e.Epochs[0].Signatures[0].Signature }))
+	bad("join-ed25519", "the newcomer's Ed25519 signature is wrong",
+		with(func(e *anchorproof.Evidence) { e.Epochs[0].Joins[0].Ed25519 = flip(e.Epochs[0].Joins[0].Ed25519, 5) }))
 	bad("join-superfluous", "a member that stays proves its keys", with(func(e *anchorproof.Evidence) {
 		j := e.Epochs[0].Joins[0]
 		e.Epochs[1].Joins = append(e.Epochs[1].Joins, j)
@@ -134,7 +154,8 @@ func (b *builder) badEpochs() {
 		e.Cosignatures[3].Signature = left.Key.Sign([]byte(e.Header.Text()))
 		return w.Bundle(r, c, prooftest.Encode(e)).Encode()
 	}())
-	b.bad("epoch-text", "an epoch's text has a space more", proof.StepAnchor, "malformed", changed(handedOver().Notarize(document), func(b *proof.Bundle) {
-		b.Anchors = []json.RawMessage{bytes.Replace(b.Anchors[0], []byte("city-9 10"), []byte("city-9  10"), 1)}
-	}))
+	b.bad("epoch-text", "an epoch's text has a space more", proof.StepAnchor, "malformed",
+		changed(handedOver().Notarize(document), func(b *proof.Bundle) {
+			b.Anchors = []json.RawMessage{bytes.Replace(b.Anchors[0], []byte("city-9 10"), []byte("city-9  10"), 1)}
+		}))
 }

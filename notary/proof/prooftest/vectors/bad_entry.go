@@ -15,7 +15,7 @@ import (
 
 	"stele/notary/proof"
 	"stele/notary/proof/prooftest"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
 )
 
 // badStatement are statements out of form. All are signed by the agency, logged and anchored.
@@ -27,7 +27,8 @@ func (b *builder) badStatement() {
 		bad(name, about, func(_ *prooftest.World, r *prooftest.Record) { r.Bytes = replaceIn(r.Bytes, old, new) })
 	}
 	bad("revoke", "the record's own statement is a revocation", func(w *prooftest.World, r *prooftest.Record) {
-		s := statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: r.Agency, Reason: "withdrawn", IssuedAt: r.IssuedAt}
+		s := statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: r.Agency,
+			Reason: "withdrawn", IssuedAt: r.IssuedAt}
 		r.Bytes, _ = s.Encode()
 		r.Fields = nil
 	})
@@ -47,12 +48,15 @@ func (b *builder) badStatement() {
 	bad("supersedes-itself", "the record replaces itself", func(_ *prooftest.World, r *prooftest.Record) {
 		r.Bytes = replaceIn(r.Bytes, `"class":"general"`, `"class":"general","supersedes":"`+r.Statement.Number+`"`)
 	})
-	text("reason-alone", "a reason in an issue that replaces nothing", `"class":"general"`, `"class":"general","reason":"x"`)
+	text("reason-alone", "a reason in an issue that replaces nothing", `"class":"general"`,
+		`"class":"general","reason":"x"`)
 	bad("reason-empty", "an empty reason", func(_ *prooftest.World, r *prooftest.Record) {
-		r.Bytes = replaceIn(r.Bytes, `"class":"general"`, `"class":"general","supersedes":"420100-2026-00000017-0","reason":""`)
+		r.Bytes = replaceIn(r.Bytes, `"class":"general"`,
+			`"class":"general","supersedes":"420100-2026-00000017-0","reason":""`)
 	})
 	bad("time-zone", "the time has an offset", func(_ *prooftest.World, r *prooftest.Record) {
-		r.Bytes = replaceIn(r.Bytes, r.IssuedAt.Format("15:04:05.000Z"), r.IssuedAt.Add(8*time.Hour).Format("15:04:05.000")+"+08:00")
+		r.Bytes = replaceIn(r.Bytes, r.IssuedAt.Format("15:04:05.000Z"),
+			r.IssuedAt.Add(8*time.Hour).Format("15:04:05.000")+"+08:00")
 	})
 	bad("time-precision", "the time has whole seconds", func(_ *prooftest.World, r *prooftest.Record) {
 		r.Bytes = replaceIn(r.Bytes, r.IssuedAt.Format("05.000Z"), r.IssuedAt.Format("05Z"))
@@ -70,21 +74,25 @@ func (b *builder) badSignature() {
 	bad("other-key", "signed with a key that is not the certificate's", func(_ *prooftest.World, r *prooftest.Record) {
 		r.Signature = prooftest.NewKey("another agency").Sign(r.Bytes)
 	})
-	bad("other-user-id", "signed under the user id of no characters, as programs do when none is set", func(w *prooftest.World, r *prooftest.Record) {
-		r.Signature = w.Agency.Key.SignAs("", r.Bytes)
-	})
-	bad("other-statement", "the agency's signature over another statement", func(w *prooftest.World, r *prooftest.Record) {
-		r.Signature = w.Agency.Key.Sign(append([]byte(" "), r.Bytes...))
-	})
-	bad("not-minimal", "an integer of the signature has a superfluous zero byte", func(w *prooftest.World, r *prooftest.Record) {
-		x, y := lowSignature(w.Agency.Key, r)
-		r.Signature = sequence(append([]byte{0}, x.Bytes()...), y.Bytes())
-	})
-	bad("long-length", "the length of the signature is in the long form", func(w *prooftest.World, r *prooftest.Record) {
-		x, y := lowSignature(w.Agency.Key, r)
-		short := sequence(x.Bytes(), y.Bytes())
-		r.Signature = append([]byte{0x30, 0x81}, short[1:]...)
-	})
+	bad("other-user-id", "signed under the user id of no characters, as programs do when none is set",
+		func(w *prooftest.World, r *prooftest.Record) {
+			r.Signature = w.Agency.Key.SignAs("", r.Bytes)
+		})
+	bad("other-statement", "the agency's signature over another statement",
+		func(w *prooftest.World, r *prooftest.Record) {
+			r.Signature = w.Agency.Key.Sign(append([]byte(" "), r.Bytes...))
+		})
+	bad("not-minimal", "an integer of the signature has a superfluous zero byte",
+		func(w *prooftest.World, r *prooftest.Record) {
+			x, y := lowSignature(w.Agency.Key, r)
+			r.Signature = sequence(append([]byte{0}, x.Bytes()...), y.Bytes())
+		})
+	bad("long-length", "the length of the signature is in the long form",
+		func(w *prooftest.World, r *prooftest.Record) {
+			x, y := lowSignature(w.Agency.Key, r)
+			short := sequence(x.Bytes(), y.Bytes())
+			r.Signature = append([]byte{0x30, 0x81}, short[1:]...)
+		})
 	bad("trailing", "a byte follows the signature", func(w *prooftest.World, r *prooftest.Record) {
 		x, y := lowSignature(w.Agency.Key, r)
 		r.Signature = append(sequence(x.Bytes(), y.Bytes()), 0)
@@ -97,17 +105,22 @@ func (b *builder) badSignature() {
 		x, y := lowSignature(w.Agency.Key, r)
 		r.Signature = minimalSequence(x, y.Sub(sm2.P256().Params().N, y))
 	})
-	bad("zero", "r and s are zero", func(_ *prooftest.World, r *prooftest.Record) { r.Signature = sequence([]byte{0}, []byte{0}) })
-	b.bad("signature-resized", "a digit of the document's size was changed after signing", proof.StepStatement, "bad_signature",
+	bad("zero", "r and s are zero", func(_ *prooftest.World, r *prooftest.Record) {
+		r.Signature = sequence([]byte{0}, []byte{0})
+	})
+	b.bad("signature-resized", "a digit of the document's size was changed after signing", proof.StepStatement,
+		"bad_signature",
 		damaged(func(b *proof.Bundle) { b.Statement = replaceIn(b.Statement, `"size":48`, `"size":49`) }), about(""))
-	b.bad("signature-of-other-record", "the statement of one record with the signature of another", proof.StepStatement, "bad_signature", func() []byte {
-		w := four()
-		first, second := w.Issue(document), w.Issue(document)
-		first.Signature = second.Signature
-		c := w.Checkpoint()
-		return w.Bundle(first, c, w.Anchor(c)).Encode()
-	}())
-	b.bad("user-id", "the bundle states another user id", proof.StepStatement, "user_id", damaged(func(b *proof.Bundle) { b.UserID = "ALICE123@YAHOO.COM" }))
+	b.bad("signature-of-other-record", "the statement of one record with the signature of another", proof.StepStatement,
+		"bad_signature", func() []byte {
+			w := four()
+			first, second := w.Issue(document), w.Issue(document)
+			first.Signature = second.Signature
+			c := w.Checkpoint()
+			return w.Bundle(first, c, w.Anchor(c)).Encode()
+		}())
+	b.bad("user-id", "the bundle states another user id", proof.StepStatement, "user_id",
+		damaged(func(b *proof.Bundle) { b.UserID = "ALICE123@YAHOO.COM" }))
 }
 
 // lowSignature moves the record's time on until r and s both fit in 32 bytes of DER, and
@@ -155,7 +168,8 @@ func minimalSequence(x, y *big.Int) []byte {
 // signature, the log and the anchor hold.
 func (b *builder) badCertificate() {
 	chain := func(name, about, reason string, certify func(w *prooftest.World) [][]byte) {
-		b.bad("certificate-"+name, about, proof.StepCertificate, reason, entered(func(w *prooftest.World, r *prooftest.Record) { r.Certificates = certify(w) }))
+		b.bad("certificate-"+name, about, proof.StepCertificate, reason,
+			entered(func(w *prooftest.World, r *prooftest.Record) { r.Certificates = certify(w) }))
 	}
 	leaf := func(name, about, reason string, change func(t *x509.Certificate)) {
 		chain(name, about, reason, func(w *prooftest.World) [][]byte {
@@ -165,51 +179,71 @@ func (b *builder) badCertificate() {
 		})
 	}
 	issued := four().Now
-	leaf("expired", "it had expired when the statement was issued", "bad_certificate", func(t *x509.Certificate) { t.NotAfter = issued.Add(-time.Hour) })
-	leaf("not-yet-valid", "it was not valid yet when the statement was issued", "bad_certificate", func(t *x509.Certificate) { t.NotBefore = issued.Add(time.Hour) })
-	leaf("usage-notary", "its key is for digital signatures only, not for commitments", "bad_certificate", func(t *x509.Certificate) { t.KeyUsage = smx509.KeyUsageDigitalSignature })
-	leaf("usage-encryption", "its key may also encrypt", "bad_certificate", func(t *x509.Certificate) { t.KeyUsage |= smx509.KeyUsageKeyEncipherment })
+	leaf("expired", "it had expired when the statement was issued", "bad_certificate",
+		func(t *x509.Certificate) { t.NotAfter = issued.Add(-time.Hour) })
+	leaf("not-yet-valid", "it was not valid yet when the statement was issued", "bad_certificate",
+		func(t *x509.Certificate) { t.NotBefore = issued.Add(time.Hour) })
+	leaf("usage-notary", "its key is for digital signatures only, not for commitments", "bad_certificate",
+		func(t *x509.Certificate) { t.KeyUsage = smx509.KeyUsageDigitalSignature })
+	leaf("usage-encryption", "its key may also encrypt", "bad_certificate",
+		func(t *x509.Certificate) { t.KeyUsage |= smx509.KeyUsageKeyEncipherment })
 	leaf("usage-none", "it has no key usage", "bad_certificate", func(t *x509.Certificate) { t.KeyUsage = 0 })
-	leaf("purpose", "its extended key usage is for servers", "bad_certificate", func(t *x509.Certificate) { t.ExtKeyUsage = []x509.ExtKeyUsage{smx509.ExtKeyUsageServerAuth} })
-	leaf("authority", "it is an authority's", "bad_certificate", func(t *x509.Certificate) { t.BasicConstraintsValid, t.IsCA, t.MaxPathLen = true, true, -1 })
+	leaf("purpose", "its extended key usage is for servers", "bad_certificate",
+		func(t *x509.Certificate) { t.ExtKeyUsage = []x509.ExtKeyUsage{smx509.ExtKeyUsageServerAuth} })
+	leaf("authority", "it is an authority's", "bad_certificate", func(t *x509.Certificate) {
+		t.BasicConstraintsValid, t.IsCA, t.MaxPathLen = true, true, -1
+	})
 	leaf("critical", "it has a critical extension that is not understood", "malformed", func(t *x509.Certificate) {
-		t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
+		t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true,
+			Value: []byte{5, 0}}}
 	})
-	leaf("other-code", "it is of another agency", "other_holder", func(t *x509.Certificate) { t.Subject.SerialNumber = prooftest.USCC("11420100000000001") })
-	leaf("other-name", "it has the agency's code and another name", "other_holder", func(t *x509.Certificate) { t.Subject.Organization = []string{"江城市政务服务中心"} })
+	leaf("other-code", "it is of another agency", "other_holder",
+		func(t *x509.Certificate) { t.Subject.SerialNumber = prooftest.USCC("11420100000000001") })
+	leaf("other-name", "it has the agency's code and another name", "other_holder",
+		func(t *x509.Certificate) { t.Subject.Organization = []string{"江城市政务服务中心"} })
 	leaf("no-code", "it has no credit code", "other_holder", func(t *x509.Certificate) { t.Subject.SerialNumber = "" })
-	chain("no-root", "the root is missing from the chain", "bad_certificate", func(w *prooftest.World) [][]byte { return w.Agency.Certificates[:1] })
-	chain("forged", "it names the root as issuer and is signed with another key", "bad_certificate", func(w *prooftest.World) [][]byte {
-		forger := prooftest.Authority{Key: prooftest.NewKey("forger")}
-		forger.DER = prooftest.Certify(prooftest.RootTemplate("江城市数据局", 0), forger.Key, nil)
-		return [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name), w.Agency.Key, &forger), w.Root.DER}
+	chain("no-root", "the root is missing from the chain", "bad_certificate", func(w *prooftest.World) [][]byte {
+		return w.Agency.Certificates[:1]
 	})
-	chain("root-edited", "a bit of the root was changed: it is not another root, it is a broken one", "bad_certificate", func(w *prooftest.World) [][]byte {
-		return [][]byte{w.Agency.Certificates[0], flip(w.Root.DER, len(w.Root.DER)-1)}
-	})
-	chain("path-length", "an authority stands below a root that allows none", "bad_certificate", func(w *prooftest.World) [][]byte { return chainOf(w, 0) })
-	chain("issued-by-agency", "it was issued by another agency, which is no authority", "bad_certificate", func(w *prooftest.World) [][]byte {
-		other := w.NewAgency(prooftest.USCC("11420100000000001"), "江城市规划局")
-		issuer := prooftest.Authority{Key: other.Key, DER: other.Certificates[0]}
-		return [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name), w.Agency.Key, &issuer), issuer.DER, w.Root.DER}
-	})
+	chain("forged", "it names the root as issuer and is signed with another key", "bad_certificate",
+		func(w *prooftest.World) [][]byte {
+			forger := prooftest.Authority{Key: prooftest.NewKey("forger")}
+			forger.DER = prooftest.Certify(prooftest.RootTemplate("江城市数据局", 0), forger.Key, nil)
+			return [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name), w.Agency.Key,
+				&forger), w.Root.DER}
+		})
+	chain("root-edited", "a bit of the root was changed: it is not another root, it is a broken one", "bad_certificate",
+		func(w *prooftest.World) [][]byte {
+			return [][]byte{w.Agency.Certificates[0], flip(w.Root.DER, len(w.Root.DER)-1)}
+		})
+	chain("path-length", "an authority stands below a root that allows none", "bad_certificate",
+		func(w *prooftest.World) [][]byte { return chainOf(w, 0) })
+	chain("issued-by-agency", "it was issued by another agency, which is no authority", "bad_certificate",
+		func(w *prooftest.World) [][]byte {
+			other := w.NewAgency(prooftest.USCC("11420100000000001"), "江城市规划局")
+			issuer := prooftest.Authority{Key: other.Key, DER: other.Certificates[0]}
+			return [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name), w.Agency.Key,
+				&issuer), issuer.DER, w.Root.DER}
+		})
 	chain("trailing", "a byte follows the certificate", "malformed", func(w *prooftest.World) [][]byte {
 		return [][]byte{append(append([]byte(nil), w.Agency.Certificates[0]...), 0), w.Root.DER}
 	})
-	b.bad("certificate-order", "authority and root have changed places", proof.StepCertificate, "bad_certificate", func() []byte {
-		w := deep()
-		c := chainOf(w, 0)
-		w.Agency.Certificates = [][]byte{c[0], c[2], c[1]}
-		return notarized(w)
-	}(), trustedBy(deepFile))
-	b.bad("certificate-exchanged", "another valid certificate of the same agency and key: the entry names the first", proof.StepInclusion, "not_included", func() []byte {
-		w := four()
-		r := w.Issue(document)
-		c := w.Checkpoint()
-		bundle := w.Bundle(r, c, w.Anchor(c))
-		t := prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name)
-		t.SerialNumber = big.NewInt(2)
-		bundle.Certificates = [][]byte{prooftest.Certify(t, w.Agency.Key, &w.Root), w.Root.DER}
-		return bundle.Encode()
-	}())
+	b.bad("certificate-order", "authority and root have changed places", proof.StepCertificate, "bad_certificate",
+		func() []byte {
+			w := deep()
+			c := chainOf(w, 0)
+			w.Agency.Certificates = [][]byte{c[0], c[2], c[1]}
+			return notarized(w)
+		}(), trustedBy(deepFile))
+	b.bad("certificate-exchanged", "another valid certificate of the same agency and key: the entry names the first",
+		proof.StepInclusion, "not_included", func() []byte {
+			w := four()
+			r := w.Issue(document)
+			c := w.Checkpoint()
+			bundle := w.Bundle(r, c, w.Anchor(c))
+			t := prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name)
+			t.SerialNumber = big.NewInt(2)
+			bundle.Certificates = [][]byte{prooftest.Certify(t, w.Agency.Key, &w.Root), w.Root.DER}
+			return bundle.Encode()
+		}())
 }

@@ -29,15 +29,19 @@ func (b *builder) badForm() {
 	malformed("trailing", "a second value at the end", append(bytes.Clone(good), "{}"...))
 	again("byte-order-mark", "a byte order mark at the beginning", append([]byte("\ufeff"), good...))
 	again("space", "white space after a colon", replaced(`"userId":"`, `"userId": "`))
-	malformed("repeated-key", "a key stands there twice, with the same value", replaced(`"userId":"1234567812345678"`, `"userId":"1234567812345678","userId":"1234567812345678"`))
+	malformed("repeated-key", "a key stands there twice, with the same value", replaced(`"userId":"1234567812345678"`,
+		`"userId":"1234567812345678","userId":"1234567812345678"`))
 	malformed("unknown-key", "a key that version 1 does not have", replaced(`,"userId"`, `,"note":"","userId"`))
-	malformed("key-order", "two keys have changed places", replaceIn(replaced(`"userId":"1234567812345678",`, ``), `,"fields":`, `,"userId":"1234567812345678","fields":`))
+	malformed("key-order", "two keys have changed places", replaceIn(replaced(`"userId":"1234567812345678",`, ``),
+		`,"fields":`, `,"userId":"1234567812345678","fields":`))
 	malformed("key-case", "a key in other case", replaced(`"userId"`, `"userid"`))
 	malformed("version", "another version", replaced("stele/bundle/v1", "stele/bundle/v3"))
-	malformed("version-2", "version 2 without what it has more than version 1", replaced("stele/bundle/v1", "stele/bundle/v2"))
+	malformed("version-2", "version 2 without what it has more than version 1",
+		replaced("stele/bundle/v1", "stele/bundle/v2"))
 	again("escape", "a character is escaped that need not be", replaced(`"userId":"1`, `"userId":"\u0031`))
 	again("escape-quote", "a quotation mark is escaped otherwise", replaced(`证明 \"A`, `证明 \u0022A`))
-	malformed("null", "null in place of an empty list", damagedText(func(b *proof.Bundle) { b.Anchors = nil }, `"anchors":[]`, `"anchors":null`))
+	malformed("null", "null in place of an empty list", damagedText(func(b *proof.Bundle) { b.Anchors = nil },
+		`"anchors":[]`, `"anchors":null`))
 	malformed("number", "a number with a fraction", replaced(`"index":5`, `"index":5.0`))
 	malformed("leading-zero", "a number with a leading zero", replaced(`"index":5`, `"index":05`))
 	malformed("negative", "a negative number", replaced(`"index":5`, `"index":-5`))
@@ -48,11 +52,16 @@ func (b *builder) badForm() {
 	malformed("base64-url", "base64 in the alphabet for addresses", urlAlphabet())
 	malformed("utf-8", "bytes that are no UTF-8", replaced(`"value":"经办人 0017"`, "\"value\":\"\xff\""))
 	malformed("surrogate", "half a surrogate pair", replaced(`"value":"经办人 0017"`, `"value":"\ud800"`))
-	malformed("hash-short", "a hash of 31 bytes", replaced(firstHash, base64.StdEncoding.EncodeToString(make([]byte, 31))))
-	malformed("path-limit", "a path of 65 hashes", damaged(func(b *proof.Bundle) { b.Log.Path = make([]merkle.Hash, merkle.MaxPath+1) }))
-	malformed("salt-short", "a salt of 15 bytes", damaged(func(b *proof.Bundle) { b.Fields[0].Salt = b.Fields[0].Salt[:15] }))
-	malformed("field-name", "an attribute's name begins with a digit", damaged(func(b *proof.Bundle) { b.Fields[0].Name = "0" }))
-	malformed("field-order", "the attributes are not sorted", damaged(func(b *proof.Bundle) { b.Fields[0], b.Fields[1] = b.Fields[1], b.Fields[0] }))
+	malformed("hash-short", "a hash of 31 bytes",
+		replaced(firstHash, base64.StdEncoding.EncodeToString(make([]byte, 31))))
+	malformed("path-limit", "a path of 65 hashes",
+		damaged(func(b *proof.Bundle) { b.Log.Path = make([]merkle.Hash, merkle.MaxPath+1) }))
+	malformed("salt-short", "a salt of 15 bytes",
+		damaged(func(b *proof.Bundle) { b.Fields[0].Salt = b.Fields[0].Salt[:15] }))
+	malformed("field-name", "an attribute's name begins with a digit",
+		damaged(func(b *proof.Bundle) { b.Fields[0].Name = "0" }))
+	malformed("field-order", "the attributes are not sorted",
+		damaged(func(b *proof.Bundle) { b.Fields[0], b.Fields[1] = b.Fields[1], b.Fields[0] }))
 	malformed("no-certificate", "no certificate", damaged(func(b *proof.Bundle) { b.Certificates = nil }))
 	malformed("certificate-limit", "five certificates", damaged(func(b *proof.Bundle) {
 		for len(b.Certificates) < 5 {
@@ -70,8 +79,10 @@ func (b *builder) badForm() {
 	again("anchor-space", "white space in an anchor of a kind that is not checked", damaged(func(b *proof.Bundle) {
 		b.Anchors = append(b.Anchors, json.RawMessage(`{"kind":"bsn/fabric/v1", "receipt":"AAAA"}`))
 	}))
-	malformed("anchor-null", "null among the anchors", damaged(func(b *proof.Bundle) { b.Anchors = append(b.Anchors, json.RawMessage("null")) }))
-	malformed("standing-null", "null for no standing", append(bytes.TrimSuffix(bytes.Clone(good), []byte("}")), `,"standing":null}`...))
+	malformed("anchor-null", "null among the anchors",
+		damaged(func(b *proof.Bundle) { b.Anchors = append(b.Anchors, json.RawMessage("null")) }))
+	malformed("standing-null", "null for no standing", append(bytes.TrimSuffix(bytes.Clone(good), []byte("}")),
+		`,"standing":null}`...))
 }
 
 func damagedText(change func(*proof.Bundle), old, new string) []byte {
@@ -100,37 +111,43 @@ func urlAlphabet() []byte {
 // badFields show attributes other than those that were signed.
 func (b *builder) badFields() {
 	field := func(name, about, reason string, change func(f []proof.Disclosed) []proof.Disclosed) {
-		b.bad("field-"+name, about, proof.StepFields, reason, damaged(func(b *proof.Bundle) { b.Fields = change(b.Fields) }))
+		b.bad("field-"+name, about, proof.StepFields, reason,
+			damaged(func(b *proof.Bundle) { b.Fields = change(b.Fields) }))
 	}
-	field("value", "a value is not the one that was signed", "commitment_differs", func(f []proof.Disclosed) []proof.Disclosed {
-		f[2].Value += " "
-		return f
-	})
+	field("value", "a value is not the one that was signed", "commitment_differs",
+		func(f []proof.Disclosed) []proof.Disclosed {
+			f[2].Value += " "
+			return f
+		})
 	field("empty", "a value is empty", "commitment_differs", func(f []proof.Disclosed) []proof.Disclosed {
 		f[2].Value = ""
 		return f
 	})
-	field("salt", "a salt is not the one that was signed", "commitment_differs", func(f []proof.Disclosed) []proof.Disclosed {
-		f[0].Salt = flip(f[0].Salt, 15)
-		return f
-	})
-	field("swapped", "two attributes have exchanged salt and value", "commitment_differs", func(f []proof.Disclosed) []proof.Disclosed {
-		f[0].Name, f[1].Name = f[1].Name, f[0].Name
-		return []proof.Disclosed{f[1], f[0], f[2]}
-	})
-	field("unknown", "an attribute that the statement does not have", "unknown_field", func(f []proof.Disclosed) []proof.Disclosed {
-		return append(f, proof.Disclosed{Name: "zone", Salt: f[0].Salt, Value: "江岸区"})
-	})
+	field("salt", "a salt is not the one that was signed", "commitment_differs",
+		func(f []proof.Disclosed) []proof.Disclosed {
+			f[0].Salt = flip(f[0].Salt, 15)
+			return f
+		})
+	field("swapped", "two attributes have exchanged salt and value", "commitment_differs",
+		func(f []proof.Disclosed) []proof.Disclosed {
+			f[0].Name, f[1].Name = f[1].Name, f[0].Name
+			return []proof.Disclosed{f[1], f[0], f[2]}
+		})
+	field("unknown", "an attribute that the statement does not have", "unknown_field",
+		func(f []proof.Disclosed) []proof.Disclosed {
+			return append(f, proof.Disclosed{Name: "zone", Salt: f[0].Salt, Value: "江岸区"})
+		})
 	field("renamed", "an attribute under another name", "unknown_field", func(f []proof.Disclosed) []proof.Disclosed {
 		f[2].Name = "titleX"
 		return f
 	})
-	b.bad("field-of-other-record", "an attribute of another record about the same document", proof.StepFields, "commitment_differs", func() []byte {
-		w := four()
-		first, second := w.Issue(document), w.Issue(document)
-		c := w.Checkpoint()
-		bundle := w.Bundle(first, c, w.Anchor(c))
-		bundle.Fields = second.Fields
-		return prooftest.Clone(bundle).Encode()
-	}())
+	b.bad("field-of-other-record", "an attribute of another record about the same document", proof.StepFields,
+		"commitment_differs", func() []byte {
+			w := four()
+			first, second := w.Issue(document), w.Issue(document)
+			c := w.Checkpoint()
+			bundle := w.Bundle(first, c, w.Anchor(c))
+			bundle.Fields = second.Fields
+			return prooftest.Clone(bundle).Encode()
+		}())
 }

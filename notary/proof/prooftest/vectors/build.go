@@ -31,5 +31,7 @@ func Build() *Set {
 	b.x509()
 	b.silences()
 	b.moved()
+	b.statuses()
+	b.statusAttested()
 	return b.set
 }

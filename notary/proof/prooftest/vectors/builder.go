@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/prooftest"
 )
 
@@ -32,7 +32,8 @@ type builder struct {
 
 // add enters a vector about the usual document; edit changes what differs from that.
 func (b *builder) add(name, about string, verdict proof.Verdict, bundle []byte, edit ...func(*Vector)) {
-	v := Vector{Name: name, About: about, Trust: trustFile, Bundle: name + ".json", Document: documentFile, Verdict: verdict}
+	v := Vector{Name: name, About: about, Trust: trustFile, Bundle: name + ".json", Document: documentFile,
+		Verdict: verdict}
 	for _, e := range edit {
 		e(&v)
 	}
@@ -46,7 +47,8 @@ func (b *builder) add(name, about string, verdict proof.Verdict, bundle []byte, 
 
 // bad enters a vector that a step must refuse.
 func (b *builder) bad(name, about string, step proof.StepName, reason string, bundle []byte, edit ...func(*Vector)) {
-	b.add(name, about, proof.Invalid, bundle, append([]func(*Vector){func(v *Vector) { v.Step, v.Reason = step, reason }}, edit...)...)
+	b.add(name, about, proof.Invalid, bundle,
+		append([]func(*Vector){func(v *Vector) { v.Step, v.Reason = step, reason }}, edit...)...)
 }
 
 func trustedBy(file string) func(*Vector) { return func(v *Vector) { v.Trust = file } }

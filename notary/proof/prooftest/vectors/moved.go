@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"stele/crypto/merkle"
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/prooftest"
 )
 
@@ -70,9 +70,11 @@ func (b *builder) movedTrusts() {
 	write(newFile, only)
 	retired := before()
 	for _, e := range w.Chain.Epochs {
-		retired.Chains[0].Epochs = append(retired.Chains[0].Epochs, proof.PinnedEpoch{Hash: e.Hash(), From: w.Now.Add(-time.Hour).Truncate(time.Second)})
+		retired.Chains[0].Epochs = append(retired.Chains[0].Epochs,
+			proof.PinnedEpoch{Hash: e.Hash(), From: w.Now.Add(-time.Hour).Truncate(time.Second)})
 	}
-	retired.Chains[0].Epochs = append(retired.Chains[0].Epochs, proof.PinnedEpoch{Hash: to.Genesis.Hash(), From: w.Now.Add(-time.Minute * 30).Truncate(time.Second)})
+	retired.Chains[0].Epochs = append(retired.Chains[0].Epochs, proof.PinnedEpoch{Hash: to.Genesis.Hash(),
+		From: w.Now.Add(-time.Minute * 30).Truncate(time.Second)})
 	write(thirdFile, retired)
 	key := before()
 	key.Logs[0].NotAfter = w.Now.Add(2 * time.Second).Truncate(time.Second) // after the record, before the link
@@ -121,19 +123,27 @@ func (b *builder) moved() {
 	good("before", "a record from before the move, under trust roots of both chains", afterFile, notarized(stays))
 	good("old-trust", "a record from after the move, under trust roots from before it", beforeFile, notarized(moved()))
 	good("new-trust", "a record from after the move, under trust roots of both chains", afterFile, notarized(moved()))
-	good("new-chain-only", "trust roots that know the new chain alone: the link is of a chain that they do not know", newFile, notarized(moved()))
-	good("without-link", "trust roots that know the new chain need no link", afterFile, linked(moved(), func(e *anchorproof.Evidence) { e.Links = nil }))
+	good("new-chain-only", "trust roots that know the new chain alone: the link is of a chain that they do not know",
+		newFile, notarized(moved()))
+	good("without-link", "trust roots that know the new chain need no link", afterFile,
+		linked(moved(), func(e *anchorproof.Evidence) { e.Links = nil }))
 	good("twice", "the log has moved twice since the trust roots were made", beforeFile, notarized(movedTwice()))
-	good("twice-half", "the log has moved twice, the trust roots know the first move", afterFile, notarized(movedTwice()))
+	good("twice-half", "the log has moved twice, the trust roots know the first move", afterFile,
+		notarized(movedTwice()))
 	good("same-size", "the checkpoint of the link is the one that is anchored on the new chain", beforeFile, across())
-	b.add("unverifiable-moved-unlinked", "without its link the new chain is unknown to trust roots from before", proof.Unverifiable,
+	b.add("unverifiable-moved-unlinked", "without its link the new chain is unknown to trust roots from before",
+		proof.Unverifiable,
 		linked(moved(), func(e *anchorproof.Evidence) { e.Links = nil }), old)
 	b.add("unverifiable-moved-skipped", "the first of two links is missing", proof.Unverifiable,
 		linked(movedTwice(), func(e *anchorproof.Evidence) { e.Links = e.Links[1:] }), old)
-	good("one-organization", "the members that let the log go are one organization", soloFile, notarized(moved()), warned(proof.WarnOneOrganization))
-	good("one-organization-pinned", "they are one organization, and the trust roots name the new chain", bothOrg, notarized(moved()))
-	b.add("unverifiable-moved-scope", "a link from a chain that does not anchor the log", proof.Unverifiable, notarized(moved()), trustedBy(notFile))
-	good("at-once", "the new chain's clock is five minutes behind the link's", beforeFile, dated(moved(), -anchorproof.ClockTolerance))
+	good("one-organization", "the members that let the log go are one organization", soloFile, notarized(moved()),
+		warned(proof.WarnOneOrganization))
+	good("one-organization-pinned", "they are one organization, and the trust roots name the new chain", bothOrg,
+		notarized(moved()))
+	b.add("unverifiable-moved-scope", "a link from a chain that does not anchor the log", proof.Unverifiable,
+		notarized(moved()), trustedBy(notFile))
+	good("at-once", "the new chain's clock is five minutes behind the link's", beforeFile,
+		dated(moved(), -anchorproof.ClockTolerance))
 	b.badMoves(bad, old)
 	b.backdated(bad)
 	b.malformedMoves(old)
@@ -150,21 +160,30 @@ func (b *builder) badMoves(bad func(name, about string, bundle []byte, edit ...f
 	bad("signer-twice", "one member signed for two", link(func(l *anchorproof.Moved) {
 		l.Cosignatures = append(l.Cosignatures[:2:2], l.Cosignatures[1], l.Cosignatures[2])
 	}))
-	bad("signature", "a member's signature is wrong", link(func(l *anchorproof.Moved) { l.Cosignatures[1].Signature = flip(l.Cosignatures[1].Signature, 30) }))
-	bad("log-signature", "the log did not sign", link(func(l *anchorproof.Moved) { l.Log = l.Cosignatures[0].Signature }))
+	bad("signature", "a member's signature is wrong",
+		link(func(l *anchorproof.Moved) { l.Cosignatures[1].Signature = flip(l.Cosignatures[1].Signature, 30) }))
+	bad("log-signature", "the log did not sign",
+		link(func(l *anchorproof.Moved) { l.Log = l.Cosignatures[0].Signature }))
 	bad("log-key", "the log's key had ended before the move", across(), trustedBy(keyFile))
-	bad("origin", "the link is of another log", said(func(_ *prooftest.World, l *anchorproof.Link) { l.Origin = "neighbour.example" }))
-	bad("genesis", "the former chain's epoch 0 is another one", said(func(_ *prooftest.World, l *anchorproof.Link) { l.Genesis[0] ^= 1 }))
-	bad("from", "the link leads from a chain that nobody knows", link(func(l *anchorproof.Moved) { l.From = "egov-lefu" }))
-	bad("epoch", "the link names another epoch than the one whose members signed", said(func(_ *prooftest.World, l *anchorproof.Link) { l.Epoch-- }))
+	bad("origin", "the link is of another log",
+		said(func(_ *prooftest.World, l *anchorproof.Link) { l.Origin = "neighbour.example" }))
+	bad("genesis", "the former chain's epoch 0 is another one",
+		said(func(_ *prooftest.World, l *anchorproof.Link) { l.Genesis[0] ^= 1 }))
+	bad("from", "the link leads from a chain that nobody knows",
+		link(func(l *anchorproof.Moved) { l.From = "egov-lefu" }))
+	bad("epoch", "the link names another epoch than the one whose members signed",
+		said(func(_ *prooftest.World, l *anchorproof.Link) { l.Epoch-- }))
 	bad("epochs", "the hand-over to the signers is missing", link(func(l *anchorproof.Moved) { l.Epochs = nil }))
 	bad("size", "the size was changed after signing", link(func(l *anchorproof.Moved) { l.Size--; l.Path = nil }))
-	bad("root", "the log at the move was another one", said(func(_ *prooftest.World, l *anchorproof.Link) { l.Root[0] ^= 1 }))
+	bad("root", "the log at the move was another one",
+		said(func(_ *prooftest.World, l *anchorproof.Link) { l.Root[0] ^= 1 }))
 	bad("path", "the consistency proof is missing", link(func(l *anchorproof.Moved) { l.Path = nil }))
-	bad("later", "the link is of a larger log than the one that is anchored", said(func(_ *prooftest.World, l *anchorproof.Link) { l.Size += 1000 }))
-	bad("forked", "the log on the new chain did not grow out of that on the former one", said(func(w *prooftest.World, l *anchorproof.Link) {
-		l.Root = merkle.ListRoot([]merkle.Hash{l.Root, l.Root})
-	}))
+	bad("later", "the link is of a larger log than the one that is anchored",
+		said(func(_ *prooftest.World, l *anchorproof.Link) { l.Size += 1000 }))
+	bad("forked", "the log on the new chain did not grow out of that on the former one",
+		said(func(w *prooftest.World, l *anchorproof.Link) {
+			l.Root = merkle.ListRoot([]merkle.Hash{l.Root, l.Root})
+		}))
 	bad("to", "the link leads to another chain than the anchor's", said(func(w *prooftest.World, l *anchorproof.Link) {
 		l.To = w.NextChain("egov-new", 2).Genesis
 	}))
@@ -173,14 +192,19 @@ func (b *builder) badMoves(bad func(name, about string, bundle []byte, edit ...f
 	}))
 	bad("to-pinned", "the trust roots pin another chain of that name", notarized(moved()), trustedBy(otherFile2))
 	bad("after-term", "the members that signed were out of office", notarized(moved()), trustedBy(thirdFile))
-	bad("pinned-no-quorum", "the trust roots know the new chain, and the link does not hold", said(nothing, 0, 1), trustedBy(afterFile))
+	bad("pinned-no-quorum", "the trust roots know the new chain, and the link does not hold", said(nothing, 0, 1),
+		trustedBy(afterFile))
 	twice := func(change func(e *anchorproof.Evidence)) []byte { return linked(movedTwice(), change) }
 	bad("short", "the second of two links is missing", twice(func(e *anchorproof.Evidence) { e.Links = e.Links[:1] }))
-	bad("order", "the links have changed places", twice(func(e *anchorproof.Evidence) { e.Links[0], e.Links[1] = e.Links[1], e.Links[0] }))
-	bad("doubled", "a link stands there twice", linked(moved(), func(e *anchorproof.Evidence) { e.Links = append(e.Links, e.Links[0]) }))
+	bad("order", "the links have changed places",
+		twice(func(e *anchorproof.Evidence) { e.Links[0], e.Links[1] = e.Links[1], e.Links[0] }))
+	bad("doubled", "a link stands there twice",
+		linked(moved(), func(e *anchorproof.Evidence) { e.Links = append(e.Links, e.Links[0]) }))
 	bad("loop", "the log comes back to a chain that it was on", loop())
-	bad("backwards", "the second move is of a smaller size than the first", backwards(func(l, before *anchorproof.Link) { l.Size, l.Root = 0, merkle.EmptyRoot() }))
-	bad("earlier", "the second move is earlier than the first", backwards(func(l, before *anchorproof.Link) { l.TimeMs = before.TimeMs - 1 }))
+	bad("backwards", "the second move is of a smaller size than the first",
+		backwards(func(l, before *anchorproof.Link) { l.Size, l.Root = 0, merkle.EmptyRoot() }))
+	bad("earlier", "the second move is earlier than the first",
+		backwards(func(l, before *anchorproof.Link) { l.TimeMs = before.TimeMs - 1 }))
 }
 
 // dated is a bundle whose header is this long after the link, or before it.
@@ -193,11 +217,14 @@ func dated(w *prooftest.World, after time.Duration) []byte {
 // backdated are records that the new chain dates back to before the log came to it.
 func (b *builder) backdated(bad func(name, about string, bundle []byte, edit ...func(*Vector))) {
 	const months = -200 * 24 * time.Hour
-	bad("too-soon", "the header is a millisecond more than five minutes before the link", dated(moved(), -anchorproof.ClockTolerance-time.Millisecond))
+	bad("too-soon", "the header is a millisecond more than five minutes before the link",
+		dated(moved(), -anchorproof.ClockTolerance-time.Millisecond))
 	bad("backdated", "the new chain dates a record back to before the move", dated(moved(), months))
 	bad("backdated-pinned", "the same, under trust roots of both chains", dated(moved(), months), trustedBy(afterFile))
-	bad("backdated-new-chain-only", "the same, under trust roots that know the new chain alone", dated(moved(), months), trustedBy(newFile))
-	bad("backdated-scope", "the same, under trust roots whose chains do not anchor the log", dated(moved(), months), trustedBy(notFile))
+	bad("backdated-new-chain-only", "the same, under trust roots that know the new chain alone", dated(moved(), months),
+		trustedBy(newFile))
+	bad("backdated-scope", "the same, under trust roots whose chains do not anchor the log", dated(moved(), months),
+		trustedBy(notFile))
 	w := moved()
 	w.Tick(time.Hour)
 	to := w.NextChain("egov-newest", 1)
@@ -239,7 +266,8 @@ func backwards(change func(l, before *anchorproof.Link)) []byte {
 func (b *builder) malformedMoves(old func(*Vector)) {
 	text := notarized(moved())
 	bad := func(name, about, from, to string) {
-		b.bad("moved-"+name, about, proof.StepAnchor, "malformed", bytes.Replace(text, []byte(from), []byte(to), 1), old)
+		b.bad("moved-"+name, about, proof.StepAnchor, "malformed", bytes.Replace(text, []byte(from), []byte(to), 1),
+			old)
 	}
 	bad("text", "a link's text has a space more", `\nfrom egov`, `\nfrom  egov`)
 	bad("text-line-ends", "a line of a link ends with CR LF", `\nfrom egov`, `\r\nfrom egov`)

@@ -24,9 +24,12 @@ func (b *builder) resaved() {
 	again("crlf", "indented, with other line ends", []byte(crlf(string(indented))))
 	again("utf-16", "in UTF-16, little endian, with a mark", utf16le(string(whole)))
 	again("escaped", "other escapes for Chinese characters, a solidus and a quotation mark", escapeAll(whole))
-	b.bad("resaved-fraction", "a program has made a fraction of a number", proof.StepBundle, "malformed", replaced(`"log":{"index":5,`, `"log":{"index":5.0,`))
-	b.bad("resaved-sorted", "a program has sorted the keys: their order cannot be known", proof.StepBundle, "malformed", sortedKeys(whole))
-	b.bad("resaved-twice", "a key stands there twice", proof.StepBundle, "malformed", append([]byte("\ufeff"), replaced(`"userId":`, `"userId":"1234567812345678","userId":`)...))
+	b.bad("resaved-fraction", "a program has made a fraction of a number", proof.StepBundle, "malformed",
+		replaced(`"log":{"index":5,`, `"log":{"index":5.0,`))
+	b.bad("resaved-sorted", "a program has sorted the keys: their order cannot be known", proof.StepBundle, "malformed",
+		sortedKeys(whole))
+	b.bad("resaved-twice", "a key stands there twice", proof.StepBundle, "malformed",
+		append([]byte("\ufeff"), replaced(`"userId":`, `"userId":"1234567812345678","userId":`)...))
 	trust, err := json.MarshalIndent(json.RawMessage(b.set.Files[scopedFile]), "", "\t")
 	if err != nil {
 		panic("vectors: " + err.Error())

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"stele/notary/anchorproof"
 	"stele/notary/proof"
+	"stele/notary/proof/anchorproof"
 	"stele/notary/proof/prooftest"
-	"stele/notary/statement"
+	"stele/notary/proof/statement"
 )
 
 // Trust files of version 2.
@@ -50,7 +50,8 @@ func (b *builder) scopedTrusts() {
 	theirs := other.ScopedTrust()
 	cities.Roots[0].Codes, cities.Roots[0].Logs = []string{four.Agency.Code}, []string{four.Origin()}
 	theirs.Roots[0].Regions, theirs.Roots[0].Logs = []string{"42", "4301"}, []string{other.Origin()}
-	cities.Roots, cities.Logs, cities.Chains = append(cities.Roots, theirs.Roots...), append(cities.Logs, theirs.Logs...), append(cities.Chains, theirs.Chains...)
+	cities.Roots, cities.Logs, cities.Chains = append(cities.Roots, theirs.Roots...),
+		append(cities.Logs, theirs.Logs...), append(cities.Chains, theirs.Chains...)
 	write(citiesFile, cities)
 	write(pinsFile, pinned())
 	renewed := four.ScopedTrust()
@@ -73,7 +74,8 @@ func pinned() *proof.Trust {
 	w := handedOver()
 	t := w.ScopedTrust()
 	for _, e := range w.Chain.Epochs {
-		t.Chains[0].Epochs = append(t.Chains[0].Epochs, proof.PinnedEpoch{Hash: e.Hash(), From: w.Now.Add(handOverTime).Truncate(time.Second)})
+		t.Chains[0].Epochs = append(t.Chains[0].Epochs,
+			proof.PinnedEpoch{Hash: e.Hash(), From: w.Now.Add(handOverTime).Truncate(time.Second)})
 	}
 	return t
 }
@@ -84,33 +86,47 @@ func (b *builder) scoped() {
 	open := func(name, about, trust string, bundle []byte) {
 		b.add("unverifiable-"+name, about, proof.Unverifiable, bundle, trustedBy(trust))
 	}
-	b.add("scoped", "trust roots of version 2 that name the members of the chain", proof.Genuine, genuine().Encode(), trustedBy(scopedFile))
-	b.add("scoped-one-organization", "all members of the chain are one organization", proof.Genuine, genuine().Encode(), trustedBy(oneOrgFile), warned(proof.WarnOneOrganization))
-	b.add("scoped-some-named", "two of the four members are named: whether they are one is not known", proof.Genuine, genuine().Encode(), trustedBy(someOrgFile))
-	b.add("scoped-cities", "one of two roots, which speaks for this agency in this log", proof.Genuine, genuine().Encode(), trustedBy(citiesFile))
+	b.add("scoped", "trust roots of version 2 that name the members of the chain", proof.Genuine, genuine().Encode(),
+		trustedBy(scopedFile))
+	b.add("scoped-one-organization", "all members of the chain are one organization", proof.Genuine, genuine().Encode(),
+		trustedBy(oneOrgFile), warned(proof.WarnOneOrganization))
+	b.add("scoped-some-named", "two of the four members are named: whether they are one is not known", proof.Genuine,
+		genuine().Encode(), trustedBy(someOrgFile))
+	b.add("scoped-cities", "one of two roots, which speaks for this agency in this log", proof.Genuine,
+		genuine().Encode(), trustedBy(citiesFile))
 	region := cityB()
 	region.Agency = region.NewAgency(prooftest.USCC("11420100MB0000001"), "邻城市政务服务局")
-	b.add("scoped-region", "a root that speaks for the agencies of a province", proof.Genuine, notarized(region), trustedBy(citiesFile))
-	open("out-of-scope", "the other city's root certifies this agency, in its own log", citiesFile, certifiedByOther(cityB()))
-	open("other-log", "the other city's root certifies an agency of its own, whose record is in this city's log", citiesFile, inOtherLog())
-	open("other-chain", "the only anchor is on a chain that does not anchor this log", chainsFile, anchoredElsewhere(false))
-	b.add("scoped-other-chain-too", "an anchor on a chain that does not anchor this log stands beside one that does", proof.Genuine, anchoredElsewhere(true), trustedBy(chainsFile))
-	b.bad("standing-cross-root", "the other city withdraws the record", proof.StepStanding, "other_root", standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
-		return withdrawnBy(w, r, cityB().Root)
-	}).Encode(), trustedBy(citiesFile))
-	b.add("revoked-renewed-root", "withdrawn after the city's root was renewed: both roots speak for the agency", proof.Revoked,
+	b.add("scoped-region", "a root that speaks for the agencies of a province", proof.Genuine, notarized(region),
+		trustedBy(citiesFile))
+	open("out-of-scope", "the other city's root certifies this agency, in its own log", citiesFile,
+		certifiedByOther(cityB()))
+	open("other-log", "the other city's root certifies an agency of its own, whose record is in this city's log",
+		citiesFile, inOtherLog())
+	open("other-chain", "the only anchor is on a chain that does not anchor this log", chainsFile,
+		anchoredElsewhere(false))
+	b.add("scoped-other-chain-too", "an anchor on a chain that does not anchor this log stands beside one that does",
+		proof.Genuine, anchoredElsewhere(true), trustedBy(chainsFile))
+	b.bad("standing-cross-root", "the other city withdraws the record", proof.StepStanding, "other_root",
+		standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
+			return withdrawnBy(w, r, cityB().Root)
+		}).Encode(), trustedBy(citiesFile))
+	b.add("revoked-renewed-root", "withdrawn after the city's root was renewed: both roots speak for the agency",
+		proof.Revoked,
 		standing(func(w *prooftest.World, r *prooftest.Record) *prooftest.Record {
 			return withdrawnBy(w, r, renewedRoot())
 		}).Encode(), trustedBy(renewedFile))
-	b.add("scoped-puppet", "one organization has all votes but those of a member that is not named", proof.Genuine, puppet(), trustedBy(puppetFile), warned(proof.WarnOneOrganization))
-	b.bad("standing-other-log", "the withdrawal is in another log", proof.StepStanding, "other_log", withdrawnElsewhere())
+	b.add("scoped-puppet", "one organization has all votes but those of a member that is not named", proof.Genuine,
+		puppet(), trustedBy(puppetFile), warned(proof.WarnOneOrganization))
+	b.bad("standing-other-log", "the withdrawal is in another log", proof.StepStanding, "other_log",
+		withdrawnElsewhere())
 	b.pins()
 }
 
 // certifiedByOther is a record of the usual agency, certified by another world's root.
 func certifiedByOther(w *prooftest.World) []byte {
 	w.Agency = four().Agency
-	w.Agency.Certificates = [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name), w.Agency.Key, &w.Root), w.Root.DER}
+	w.Agency.Certificates = [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name),
+		w.Agency.Key, &w.Root), w.Root.DER}
 	return notarized(w)
 }
 
@@ -137,13 +153,15 @@ func anchoredElsewhere(too bool) []byte {
 
 // withdrawnBy enters a withdrawal that another root certifies the agency's key for.
 func withdrawnBy(w *prooftest.World, r *prooftest.Record, root prooftest.Authority) *prooftest.Record {
-	s := statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: w.Agency.Agency, Reason: "withdrawn", IssuedAt: w.Tick(time.Hour)}
+	s := statement.Statement{Action: statement.Revoke, Number: r.Statement.Number, Agency: w.Agency.Agency,
+		Reason: "withdrawn", IssuedAt: w.Tick(time.Hour)}
 	text, err := s.Encode()
 	if err != nil {
 		panic("vectors: " + err.Error())
 	}
 	return w.EnterSigned(&prooftest.Record{Statement: s, Bytes: text, Signature: w.Agency.Key.Sign(text),
-		Certificates: [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name), w.Agency.Key, &root), root.DER}})
+		Certificates: [][]byte{prooftest.Certify(prooftest.AgencyTemplate(w.Agency.Code, w.Agency.Name), w.Agency.Key,
+			&root), root.DER}})
 }
 
 // withdrawnElsewhere is a record whose withdrawal is in another log of the same root.
@@ -169,21 +187,28 @@ func puppet() []byte { return genuine().Encode() }
 // pins are bundles under trust roots that pin later epochs.
 func (b *builder) pins() {
 	trust := trustedBy(pinsFile)
-	b.add("pinned-epoch", "signed by the members of the newest pinned epoch", proof.Genuine, notarized(handedOver()), trust)
+	b.add("pinned-epoch", "signed by the members of the newest pinned epoch", proof.Genuine, notarized(handedOver()),
+		trust)
 	founders := func(wait time.Duration) *prooftest.World {
-		w := prooftest.New(prooftest.Options{Seed: seed, Validators: 4, Entries: 4, Neighbours: 1, Chain: "egov-epochs"})
+		w := prooftest.New(prooftest.Options{Seed: seed, Validators: 4, Entries: 4, Neighbours: 1,
+			Chain: "egov-epochs"})
 		w.Tick(wait)
 		return w
 	}
-	b.add("pinned-former-term", "signed by the members of the first epoch, in their term", proof.Genuine, notarized(founders(0)), trust)
-	b.bad("pinned-after-term", "signed by the members of the first epoch for a time after their term", proof.StepAnchor, "bad_evidence", notarized(founders(handOverTime+time.Hour)), trust)
+	b.add("pinned-former-term", "signed by the members of the first epoch, in their term", proof.Genuine,
+		notarized(founders(0)), trust)
+	b.bad("pinned-after-term", "signed by the members of the first epoch for a time after their term", proof.StepAnchor,
+		"bad_evidence", notarized(founders(handOverTime+time.Hour)), trust)
 	around := founders(0)
 	log := around.LogKey
 	around.LogKey = prooftest.NewKey("a log key of their own")
-	around.Chain.HandOver(around.Chain.Members, []anchorproof.Notary{{Origin: around.Origin(), Key: around.LogKey.Public()}})
-	b.bad("pinned-around", "former members have made an epoch of their own, with a log key of their own", proof.StepAnchor, "bad_evidence", notarized(around), trust)
+	around.Chain.HandOver(around.Chain.Members,
+		[]anchorproof.Notary{{Origin: around.Origin(), Key: around.LogKey.Public()}})
+	b.bad("pinned-around", "former members have made an epoch of their own, with a log key of their own",
+		proof.StepAnchor, "bad_evidence", notarized(around), trust)
 	around.LogKey = log
-	b.bad("pinned-around-log", "former members have made an epoch of their own, and the log's own key signed", proof.StepAnchor, "bad_evidence", notarized(around), trust)
+	b.bad("pinned-around-log", "former members have made an epoch of their own, and the log's own key signed",
+		proof.StepAnchor, "bad_evidence", notarized(around), trust)
 	later := handedOver()
 	later.Tick(2 * handOverTime)
 	next := slices.Clone(later.Chain.Members)

@@ -38,6 +38,10 @@ type Vector struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// AnchoredAt is the time that the report leads with, where the vector is about it.
 	AnchoredAt string `json:"anchoredAt,omitempty"`
+	// Standing is the state of the record's standing, AsOf since when it is known, where the vector is
+	// about them.
+	Standing string `json:"standing,omitempty"`
+	AsOf     string `json:"asOf,omitempty"`
 }
 
 // Index is the content of [IndexFile].
@@ -87,7 +91,8 @@ func (s *Set) Check(v Vector) error {
 		step = proof.Step{} // an altered document fails its step, which is the verdict already
 	}
 	if r.Verdict != v.Verdict || step.Name != v.Step || step.Reason != v.Reason {
-		return fmt.Errorf("vector %s: %s %s %s, expected %s %s %s: %s", v.Name, r.Verdict, step.Name, step.Reason, v.Verdict, v.Step, v.Reason, r.Summary)
+		return fmt.Errorf("vector %s: %s %s %s, expected %s %s %s: %s", v.Name, r.Verdict, step.Name, step.Reason,
+			v.Verdict, v.Step, v.Reason, r.Summary)
 	}
 	var codes []string
 	for _, w := range r.Warnings {
@@ -98,6 +103,12 @@ func (s *Set) Check(v Vector) error {
 	}
 	if v.AnchoredAt != "" && r.AnchoredAt != v.AnchoredAt {
 		return fmt.Errorf("vector %s: anchored at %s, expected %s", v.Name, r.AnchoredAt, v.AnchoredAt)
+	}
+	if v.Standing != "" && r.Standing.State != v.Standing {
+		return fmt.Errorf("vector %s: the standing is %s, expected %s", v.Name, r.Standing.State, v.Standing)
+	}
+	if v.AsOf != "" && r.Standing.AsOf != v.AsOf {
+		return fmt.Errorf("vector %s: the standing is as of %s, expected %s", v.Name, r.Standing.AsOf, v.AsOf)
 	}
 	return nil
 }

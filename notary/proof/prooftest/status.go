@@ -1,0 +1,92 @@
+package prooftest
+
+import (
+	"encoding/json"
+	"maps"
+
+	"stele/crypto/merkle"
+	"stele/crypto/signednote"
+	"stele/crypto/sm"
+	"stele/crypto/vmap"
+	"stele/notary/proof"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
+)
+
+// append is where every entry comes into the log.
+func (w *World) append(text []byte, leaf merkle.Hash) {
+	if s, err := statement.Parse(text); err == nil {
+		end := status.Ended{Superseded: s.Action == statement.Issue, Index: uint64(len(w.leaves))}
+		number := s.Number
+		if end.Superseded {
+			number = s.Supersedes
+		}
+		if key := status.RecordKey(number, s.Agency.Code); number != "" && w.ends[key] == "" {
+			if w.ends == nil {
+				w.ends = map[sm.Digest]string{}
+			}
+			w.ends[key] = end.Text()
+		}
+	}
+	w.state.Add(text, leaf)
+	w.leaves = append(w.leaves, leaf)
+}
+
+// Status is a status statement of the log with all that is known about it.
+type Status struct {
+	status.Statement
+	Made   vmap.Map
+	Values map[sm.Digest]string // the texts behind the map's values
+	Signer Key
+	Name   string // of the log's key
+	Index  uint64
+
+	Text, Signature []byte
+}
+
+// Put changes the map, for entries that the world does not make and for maps that do not follow from it.
+func (s *Status) Put(key sm.Digest, text string) {
+	s.Made = s.Made.Put(vmap.Entry{Key: key, Value: sm.Sum([]byte(text))})
+	s.Map, s.Values[key] = s.Made.Root(), text
+}
+
+// Key is the text of the log's key that signed.
+func (s *Status) Key() string { return signednote.FormatKey(s.Name, s.Signer.Public()) }
+
+// EnterStatus has the log say the standing of everything in it, as its next entry. Whatever edits change
+// is signed as it then is.
+func (w *World) EnterStatus(edit ...func(*Status)) *Status {
+	snapshot := w.state.Snapshot()
+	s := &Status{Statement: snapshot.Statement(w.Origin()), Made: snapshot.Map, Values: maps.Clone(w.ends),
+		Signer: w.LogKey, Name: w.Origin(), Index: uint64(len(w.leaves))}
+	if s.Values == nil {
+		s.Values = map[sm.Digest]string{}
+	}
+	for _, f := range edit {
+		f(s)
+	}
+	var err error
+	s.Text, err = s.Encode()
+	must(err)
+	s.Signature = s.Signer.Sign(s.Text)
+	w.append(s.Text, status.Entry(s.Text, s.Signature, s.Key()).LeafHash())
+	return s
+}
+
+// StatusProof shows what a status says of a record, under a checkpoint.
+func (w *World) StatusProof(s *Status, r *Record, c Checkpoint, anchors ...json.RawMessage) *proof.StatusProof {
+	return &proof.StatusProof{Statement: s.Text, Signature: s.Signature, Key: s.Key(),
+		Log:     proof.LogProof{Index: s.Index, Path: w.Path(s.Index, c.Size), Checkpoint: c.Note},
+		Anchors: anchors, RecordPath: w.Path(r.Index, c.Size),
+		Record:      s.Prove(status.RecordKey(r.Statement.Number, r.Statement.Agency.Code)),
+		Certificate: s.Prove(status.CertificateKey(sm.Sum(r.Certificates[0])))}
+}
+
+// Prove shows what the map has under a key.
+func (s *Status) Prove(key sm.Digest) proof.MapProof {
+	p := proof.MapProof{Proof: s.Made.Prove(key)}
+	if p.Proof.Present() {
+		p.Value = s.Values[key]
+	}
+	return p
+}
