@@ -21,11 +21,9 @@
 //
 // # Revocation
 //
-// There are no revocation lists yet. What is prepared: roots may sign them (cRLSign), serial
-// numbers are unique and random, and a verdict is about a moment, so "revoked at T" has an
-// obvious reading. A list would travel in the bundle, be signed by the issuer in the chain,
-// be looked at after the path holds, and add one sentinel, ErrRevoked. Until then an agency
-// key is withdrawn by replacing the root set that verifiers pin.
+// [VerifyChain] does not ask about it. That a certificate is revoked is an entry of the log, and a bundle shows by
+// the log's status map whether its signer's is (docs/formats.md sections 8 and 18). For other programs a root signs
+// the same as a certificate revocation list: [NewRevocationList].
 package pki
 
 import (

@@ -213,13 +213,21 @@ def parse_bundle(data):
         need(re.fullmatch(r"[!-*,-~]{1,50}", chain) and len(path) <= 64, "path between headers")
         return chain, path
 
-    def map_proof(parse_value):
+    def revocation(p):
+        r.lit(',"statement":')
+        p["statement"] = r.b64()
+        r.lit(',"signature":')
+        p["signature"] = r.b64()
+        need(1 <= len(p["statement"]) <= 1 << 10 and 1 <= len(p["signature"]) <= 72, "revocation")
+
+    def map_proof(parse_value, beside=lambda p: None):
         r.lit('{"proof":')
         p = parse_map_proof(r.b64())
         p["value"] = None
         if r.maybe(',"value":'):
             p["value"] = r.string()
             parse_value(p["value"])
+            beside(p)
         r.lit("}")
         need((p["end"] == 0) == (p["value"] is not None), "value")
         return p
@@ -236,7 +244,7 @@ def parse_bundle(data):
         r.lit(',"record":')
         x["record"] = map_proof(parse_record_value)
         r.lit(',"certificate":')
-        x["certificate"] = map_proof(parse_certificate_value)
+        x["certificate"] = map_proof(parse_certificate_value, revocation)
         r.lit("}")
         need(1 <= len(x["statement"]) <= 1 << 10 and 1 <= len(x["signature"]) <= 72 and len(x["recordPath"]) <= 64, "status")
         return x

@@ -4,6 +4,7 @@ import re
 from primitives import MAX_INT, Reader, leaf_hash, need, sm3, time_ms, valid_name
 
 SECONDS = r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)Z"
+REASONS = ("keyCompromise", "superseded", "cessationOfOperation")
 INDEX = "(0|[1-9][0-9]{0,15})"
 
 
@@ -53,12 +54,32 @@ def parse_record_value(text):
 
 
 def parse_certificate_value(text):
-    """Returns since when the certificate is revoked, and the index of the entry that says so."""
-    m = re.fullmatch("(?:keyCompromise|superseded|cessationOfOperation) (\\S+) " + INDEX, text)
+    """Returns since when the certificate is revoked, the index of the entry that says so, and why."""
+    m = re.fullmatch("(%s) (\\S+) %s" % ("|".join(REASONS), INDEX), text)
     need(m, "value of a certificate")
-    since = time_ms(m[1], SECONDS)
+    since = time_ms(m[2], SECONDS)
     need(since >= time_ms("2000-01-01T00:00:00Z", SECONDS), "year")
-    return since, index_of(m[2])
+    return since, index_of(m[3]), m[1]
+
+
+def parse_revocation(data):
+    """What the root says of a certificate."""
+    r = Reader(data, 1 << 10)
+    said = {}
+    r.lit('{"type":"stele/certificate-revocation/v1","certificate":')
+    said["certificate"] = r.hex32()
+    r.lit(',"agency":')
+    said["agency"] = r.string()
+    r.lit(',"reason":')
+    said["reason"] = r.string()
+    for key in ("since", "issuedAt"):
+        r.lit(',"%s":' % key)
+        said[key] = time_ms(r.string(), SECONDS)
+    r.lit("}")
+    r.end()
+    need(said["reason"] in REASONS, "reason")
+    need(time_ms("2000-01-01T00:00:00Z", SECONDS) <= said["since"] <= said["issuedAt"], "times")
+    return said
 
 
 def parse_map_proof(raw):

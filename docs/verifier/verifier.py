@@ -22,10 +22,10 @@ from datetime import datetime, timedelta
 from carriers import BadPackage, bundle_of
 from certificates import agency_code, parse_cert, verify_chain, verify_root
 from chain import CLOCK_TOLERANCE, check_headers, check_links, check_pins, follow, parse_evidence, renamed, unpinned, verify_evidence
-from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_log_key, parse_statement, speaks_for
+from formats import KINDS, MAX_BUNDLE, MAX_TRUST, entry_leaf, key_id, kind_of, may_anchor, note_signature, parse_bundle, parse_checkpoint, parse_log_key, parse_statement, speaks_for, valid_code
 from formats import check_trust_signature, parse_trust as parse_trust_file
 from gateways import check_attested, parse_gateway
-from status import certificate_key, map_shows, parse_certificate_value, parse_record_value, parse_status, record_key, status_leaf
+from status import certificate_key, map_shows, parse_certificate_value, parse_record_value, parse_revocation, parse_status, record_key, status_leaf
 from primitives import USER_ID, Malformed, Refused, consistent, included, need, read_again, sm2_verify, sm3
 
 STEPS = ["bundle", "document", "fields", "statement", "certificate", "inclusion", "checkpoint", "anchor", "consistency", "status", "standing"]
@@ -258,10 +258,23 @@ def check_status(b, s, trust, first):
     told = {"anchor": headline(anchors), "entries": said["size"], "ended": x["record"]["value"] and parse_record_value(x["record"]["value"])}
     if x["certificate"]["value"] is None:
         return "passed", "", told, []
+    if not root_revoked(x["certificate"], b["certificates"]):
+        return "failed", "bad_revocation", None, []
     since, own = parse_certificate_value(x["certificate"]["value"])[0], headline(first["anchors"])
     if own is None or own["time"] >= since:
         return "failed", "certificate_revoked", None, []
     return "passed", "", told, ["certificate_revoked"]
+
+
+def root_revoked(p, chain):
+    """Whether the root of the record's chain says what the map does of its signer's certificate."""
+    try:
+        said, root = parse_revocation(p["statement"]), parse_cert(chain[-1])
+    except Malformed:
+        return False
+    since, _, reason = parse_certificate_value(p["value"])
+    return (valid_code(said["agency"]) and said["certificate"] == sm3(chain[0]) and said["since"] == since and said["reason"] == reason
+            and len(chain) > 1 and sm2_verify(root["key"], p["statement"], p["signature"]))
 
 
 def status_place(b, x, said, name, key, c, origin):

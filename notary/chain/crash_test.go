@@ -270,7 +270,8 @@ func TestKill(t *testing.T) {
 	}
 	unacknowledged := 0
 	// Kills come within twice the time that this machine needs for a start and an anchor, so that about
-	// half of them find one. By chance fewer may: then there are more rounds.
+	// half of them find one. By chance fewer may: then there are more rounds, and each that finds none waits
+	// longer, since the machine may have become busy meanwhile.
 	began := time.Now()
 	p := startProcess(t, hc)
 	s := l.next(t, 1)
@@ -291,6 +292,7 @@ func TestKill(t *testing.T) {
 				t.Fatalf("acknowledged %d, the head is at %d", size, l.last)
 			}
 		}
+		had := len(acknowledged)
 		// The moment is random, whatever the process does then.
 		victim := p.cmd.Process
 		time.AfterFunc(rand.N(2*took), func() { _ = victim.Kill() })
@@ -310,6 +312,9 @@ func TestKill(t *testing.T) {
 			acknowledged[s.Checkpoint.Size] = string(a.Evidence)
 		}
 		p.kill()
+		if len(acknowledged) == had {
+			took = min(took+took/4, 20*time.Second)
+		}
 	}
 	p = startProcess(t, hc)
 	defer p.kill()

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"time"
 
+	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/issue/certificate"
 	"stele/notary/proof"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
 	"stele/notary/register/class"
 )
 
@@ -36,7 +39,18 @@ type Issuer struct {
 	seals     Seals
 	classes   Classes
 	publicURL string
+	revoked   Revocations // nil: none is known
 }
+
+// Revocations finds the revocation of a certificate with an SM3 of its DER and the entry that says so,
+// [notary.ErrNotFound] where there is none. It is safe for concurrent use.
+type Revocations interface {
+	Revocation(ctx context.Context, certificate sm.Digest) (status.Revocation, statement.Entry, error)
+}
+
+// SetRevocations keeps records from being certified whose signer's certificate was revoked before their anchor. It
+// is called before the issuer is used.
+func (i *Issuer) SetRevocations(r Revocations) { i.revoked = r }
 
 // New returns an issuer. publicURL is where the public page is, see
 // [certificate.CheckPublicURL]; it is printed on every certificate.
@@ -54,7 +68,8 @@ type Issued struct {
 // Certificate makes the certificate of a record. bundle is the record's, with all attributes
 // opened: it goes into the certificate as it is. A record that is not anchored yet gives a
 // not_ready error, seals that cannot be read an unavailable one, a record on which no verdict can
-// be given ([proof.Report.ExpiredAtAnchor]) a conflict: asking again would not help.
+// be given ([proof.Report.ExpiredAtAnchor]) a conflict, as does one whose signer's certificate was revoked before
+// its anchor: asking again would not help.
 //
 // Seal and document class are those of the time at which the record was issued. So the
 // certificate stays a function of the record: it is the same after the agency has changed them.
@@ -66,6 +81,9 @@ func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte
 			"cannot be "+
 			"known. Its bundle holds all the evidence that there is. Issue the document again if it is to be "+
 			"certified.")
+	}
+	if err := i.stands(ctx, bundle, out.Report); err != nil {
+		return out, err
 	}
 	in := certificate.Input{Record: r, Bundle: bundle, Report: out.Report, PublicURL: i.publicURL}
 	seal, err := i.seals.SealAt(ctx, r.AgencyID, r.IssuedAt)
@@ -83,6 +101,32 @@ func (i *Issuer) Certificate(ctx context.Context, r notary.Record, bundle []byte
 			"The record is not anchored yet, and a certificate is made once it is; ask again in a second.")
 	}
 	return out, err
+}
+
+// stands refuses a record whose signer's certificate was revoked before its anchor.
+func (i *Issuer) stands(ctx context.Context, bundle []byte, report *proof.Report) error {
+	at := report.Headline()
+	if i.revoked == nil || at == nil {
+		return nil
+	}
+	b, err := proof.ParseBundle(bundle)
+	if err != nil {
+		return err
+	}
+	r, _, err := i.revoked.Revocation(ctx, sm.Sum(b.Certificates[0]))
+	if errors.Is(err, notary.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return notary.Wrap(notary.CodeUnavailable, err, "The record store cannot be reached; try again.")
+	}
+	if anchored, err := time.Parse(time.RFC3339, at.Time); err != nil || !anchored.Before(r.Since) {
+		return notary.Errorf(notary.CodeConflict, "No certificate can be made of this record: the agency's own "+
+			"certificate is revoked since %s, and the record was not anchored before. Its bundle holds all the "+
+			"evidence "+
+			"that there is. Issue the document again if it is to be certified.", r.Since.Format(time.RFC3339))
+	}
+	return nil
 }
 
 // class is what the record's document class wants printed; nil where the agency had none.

@@ -21,3 +21,11 @@ func (r *Report) ExpiredAtAnchor() bool {
 	}
 	return true
 }
+
+// CertificateRevoked reports whether the evidence fails for this alone: the signer's certificate is revoked, and no
+// chain vouches that the record is older. As with [Report.ExpiredAtAnchor] nothing is damaged, and whoever makes
+// bundles may hand it out.
+func (r *Report) CertificateRevoked() bool {
+	s, failed := r.FailedStep()
+	return failed && s.Name == StepStatus && s.Reason == "certificate_revoked"
+}

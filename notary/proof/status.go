@@ -26,15 +26,23 @@ type StatusProof struct {
 	Key         string   // text of the log's key that signed, see [signednote.FormatKey]
 	Log         LogProof // of the statement's entry
 	Anchors     []json.RawMessage
-	RecordPath  []merkle.Hash // inclusion of the record's own entry under Log.Checkpoint
-	Record      MapProof      // of [status.RecordKey]
-	Certificate MapProof      // of [status.CertificateKey] for the record's first certificate
+	RecordPath  []merkle.Hash    // inclusion of the record's own entry under Log.Checkpoint
+	Record      MapProof         // of [status.RecordKey]
+	Certificate CertificateProof // for the record's first certificate
 }
 
 // MapProof shows a key's value in the map of a status statement, or that the key is absent.
 type MapProof struct {
 	Proof vmap.Proof
 	Value string // the text that the map holds the SM3 of; empty where the key is absent
+}
+
+// CertificateProof is that of [status.CertificateKey], with the revocation itself where the key is present: the log
+// says that there is one, and only the root can make it.
+type CertificateProof struct {
+	MapProof
+	Statement []byte // see [status.CertificateRevocation]
+	Signature []byte // DER, by the root of the certificate's chain
 }
 
 type wireStatus struct {
@@ -45,7 +53,13 @@ type wireStatus struct {
 	Anchors     []json.RawMessage `json:"anchors"`
 	RecordPath  [][]byte          `json:"recordPath"`
 	Record      wireMapProof      `json:"record"`
-	Certificate wireMapProof      `json:"certificate"`
+	Certificate wireCertificate   `json:"certificate"`
+}
+
+type wireCertificate struct {
+	wireMapProof
+	Statement []byte `json:"statement"`
+	Signature []byte `json:"signature"`
 }
 
 type wireMapProof struct {
@@ -66,12 +80,19 @@ func (p *StatusProof) append(out []byte) []byte {
 	out = append(out, `,"recordPath":`...)
 	out = appendPath(out, p.RecordPath)
 	out = append(out, `,"record":`...)
-	out = p.Record.append(out)
+	out = append(p.Record.append(out), '}')
 	out = append(out, `,"certificate":`...)
 	out = p.Certificate.append(out)
-	return append(out, '}')
+	if p.Certificate.Value != "" {
+		out = append(out, `,"statement":`...)
+		out = canonical.AppendBytes(out, p.Certificate.Statement)
+		out = append(out, `,"signature":`...)
+		out = canonical.AppendBytes(out, p.Certificate.Signature)
+	}
+	return append(out, "}}"...)
 }
 
+// append writes the object without its end.
 func (m MapProof) append(out []byte) []byte {
 	out = append(out, `{"proof":`...)
 	out = canonical.AppendBytes(out, m.Proof.Encode())
@@ -79,7 +100,7 @@ func (m MapProof) append(out []byte) []byte {
 		out = append(out, `,"value":`...)
 		out = canonical.AppendString(out, m.Value)
 	}
-	return append(out, '}')
+	return out
 }
 
 func (w *wireStatus) status() (*StatusProof, error) {
@@ -107,14 +128,33 @@ func (w *wireStatus) status() (*StatusProof, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	p.Certificate, err = w.Certificate.proof(func(value string) error {
-		_, err := status.ParseRevocation(value)
-		return err
-	})
-	if err != nil {
+	if p.Certificate, err = w.Certificate.certificate(); err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
 	return p, nil
+}
+
+// certificate reads the proof about the certificate. The revocation stands beside it exactly where the value does.
+func (w wireCertificate) certificate() (c CertificateProof, err error) {
+	c.Statement, c.Signature = w.Statement, w.Signature
+	c.MapProof, err = w.proof(func(value string) error {
+		_, err := status.ParseRevocation(value)
+		return err
+	})
+	revoked := c.Value != ""
+	switch {
+	case err != nil:
+		return c, err
+	case (len(c.Statement) > 0) != revoked || len(c.Statement) > status.MaxRevocation:
+		return c, fmt.Errorf("%w: beside a value, and nowhere else, a statement of 1 to %d bytes is expected",
+			ErrBundle,
+			status.MaxRevocation)
+	case (len(c.Signature) > 0) != revoked || len(c.Signature) > sm.MaxSignatureSize:
+		return c, fmt.Errorf("%w: beside a value, and nowhere else, a signature of 1 to %d bytes is expected",
+			ErrBundle,
+			sm.MaxSignatureSize)
+	}
+	return c, nil
 }
 
 // proof reads a proof. A value stands beside it exactly where it is one of a present key.
@@ -167,7 +207,10 @@ func (v *verifier) status(b *Bundle, s statement.Statement, first entry) told {
 		bad = q.look(s.Number, s.Agency.Code, b.Certificates[0])
 	}
 	if bad == nil {
-		bad = v.certificateStands(b.Status.Certificate, first)
+		bad = b.Status.Certificate.revokedByRoot(b.Certificates)
+	}
+	if bad == nil {
+		bad = v.certificateStands(b.Status.Certificate.MapProof, first)
 	}
 	if bad != nil {
 		v.report.add(Step{Name: StepStatus, Status: bad.status, Reason: bad.reason, Detail: bad.detail})
@@ -274,7 +317,8 @@ func (q saidStatus) look(number, code string, certificate []byte) *ending {
 		key   sm.Digest
 		index uint64
 		MapProof
-	}{{"record", record, ended.Index, q.Record}, {"signer's certificate", about, revoked.Index, q.Certificate}} {
+	}{{"record", record, ended.Index, q.Record},
+		{"signer's certificate", about, revoked.Index, q.Certificate.MapProof}} {
 		err := one.Proof.VerifyAbsent(q.statement.Map, one.key)
 		if one.Value != "" {
 			err = one.Proof.Verify(q.statement.Map, one.key, sm.Sum([]byte(one.Value)))
@@ -286,6 +330,28 @@ func (q saidStatus) look(number, code string, certificate []byte) *ending {
 			return failed("map_differs", fmt.Sprintf("What is shown of the %s is not what the map has: %v", one.what,
 				err))
 		}
+	}
+	return nil
+}
+
+// revokedByRoot checks that a revocation is one that the root of the record's own chain has signed: the log cannot
+// revoke a certificate by itself.
+func (c CertificateProof) revokedByRoot(chain [][]byte) *ending {
+	if c.Value == "" {
+		return nil
+	}
+	value, _ := status.ParseRevocation(c.Value) // its form was checked with the bundle's
+	said, err := status.ParseCertificateRevocation(c.Statement)
+	if err == nil {
+		err = said.SignedBy(c.Statement, c.Signature, chain)
+	}
+	if err == nil && (said.Reason != value.Reason || !said.Since.Equal(value.Since)) {
+		err = fmt.Errorf("it says %s since %s, and the map has %s", said.Reason, said.Since.Format(reportTime), c.Value)
+	}
+	if err != nil {
+		return failed("bad_revocation", "By the status the signer's certificate is revoked; the revocation beside it "+
+			"does "+
+			"not hold: "+err.Error())
 	}
 	return nil
 }

@@ -129,7 +129,11 @@ func Init(ctx context.Context, c Config, req InitRequest, now time.Time) error {
 	}
 	id := identity{ID: uuid.Must(uuid.NewV7()).String(), Origin: req.Origin, Chain: genesis.Chain,
 		Epoch0: genesis.Hash().String()}
-	if err := initStores(ctx, c, id, logKey); err != nil {
+	list, err := c.firstList(pass, now)
+	if err != nil {
+		return err
+	}
+	if err := initStores(ctx, c, id, logKey, list); err != nil {
 		return err
 	}
 	if err := writeTrust(c, req, genesis, logKey.Public(), now); err != nil {
@@ -240,7 +244,8 @@ func initChain(c Config, req InitRequest, pass keystore.Secret, logKey *sm.Publi
 	return genesis, err
 }
 
-func initStores(ctx context.Context, c Config, id identity, logKey *sm.PrivateKey) error {
+func initStores(ctx context.Context, c Config, id identity, logKey *sm.PrivateKey,
+	list *sqldb.RevocationList) error {
 	objects, err := c.initObjects(ctx)
 	if err != nil {
 		return err
@@ -269,7 +274,11 @@ func initStores(ctx context.Context, c Config, id identity, logKey *sm.PrivateKe
 		return err
 	}
 	defer db.Close()
-	return db.Log.InitInstance(ctx, sqldb.Instance{ID: id.ID, Chain: id.Epoch0}, head)
+	if err := db.Log.InitInstance(ctx, sqldb.Instance{ID: id.ID, Chain: id.Epoch0}, head); err != nil || list == nil {
+		return err
+	}
+	_, err = db.Log.RevokeCertificates(ctx, nil, *list, nil)
+	return err
 }
 
 func writeTrust(c Config, req InitRequest, genesis anchorproof.Epoch, logKey *sm.PublicKey, now time.Time) error {

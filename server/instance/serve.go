@@ -188,6 +188,7 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	if err != nil {
 		return nil, err
 	}
+	issuer.SetRevocations(in.DB.Log)
 	page, err := ui.LoadVerifyPage(version)
 	var offline []byte
 	switch {
@@ -207,8 +208,9 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.private.Public(),
 		Progress:  in.Progress,
 		TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
-		Uploads: in.Uploads, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument, Stopping: stopping,
-		Limits: limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
+		Uploads: in.Uploads, Lists: in.Stores, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument,
+		Stopping: stopping,
+		Limits:   limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})
 	if err != nil {
 		return nil, err
 	}

@@ -97,6 +97,11 @@ func (s *signers) look(agencyID string, known agencySigner, now time.Time) (agen
 	if err := state.Refusal(); err != nil {
 		return known, err
 	}
+	if present == (sm.Digest{}) {
+		return known, notary.Errorf(notary.CodeCertificateExpired, "The agency's certificate was revoked, and nothing "+
+			"can be signed in its name until the operator of this service gives it another key. Nothing was saved.").
+			After(expiredWait)
+	}
 	if known.Signer == nil || present != known.Certificate {
 		if known, err = s.load(ctx, agencyID); errors.Is(err, errUnfit) {
 			known, err = s.load(ctx, agencyID) // it was renamed between the two looks, perhaps

@@ -4,8 +4,11 @@ import (
 	"context"
 	"time"
 
+	"stele/crypto/sm"
 	"stele/notary/issue/archive"
 	"stele/notary/log/follow"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
 	"stele/server/http/api"
 )
 
@@ -31,6 +34,11 @@ func (s statuses) Newest(ctx context.Context) (uint64, *archive.AnchoredCheckpoi
 
 // Map implements [archive.Statuses].
 func (s statuses) Map(index uint64) (follow.Statement, bool) { return s.in.follower.At(index) }
+
+// Revocation implements [archive.Statuses].
+func (s statuses) Revocation(ctx context.Context, certificate sm.Digest) (status.Revocation, statement.Entry, error) {
+	return s.in.DB.Log.Revocation(ctx, certificate)
+}
 
 // keepStatus has the tail hold a status statement, which no group of intake brought.
 func (in *Instance) keepStatus(ctx context.Context, index uint64) {

@@ -36,7 +36,7 @@ const errNoInstance = schemaError("the database holds no Stele instance: " +
 	"run 'stele init' for a new one, or correct the configured URL")
 
 // lastWithAll is the last commit that knows the steps before the first migration of this program.
-const lastWithAll = "e1d2c7fe450e"
+const lastWithAll = "152ad769a22b"
 
 func tooOld(have, first int64) error {
 	return schemaErrorf("the database has schema version %d, from before the first release, and this program "+

@@ -34,7 +34,7 @@ var tallies = newTable("tallies", func(t *tally) []column {
 
 // StatusBase implements [follow.Store]. What it reads changes with a status statement only, beside records
 // that end, which are those of later entries; the size is read first and last.
-func (db *Log) StatusBase(ctx context.Context) (follow.Base, error) {
+func (db *Log) StatusBase(ctx context.Context) (status.Kept, error) {
 	for {
 		b, err := db.statusBase(ctx)
 		if err != nil {
@@ -46,7 +46,7 @@ func (db *Log) StatusBase(ctx context.Context) (follow.Base, error) {
 	}
 }
 
-func (db *conn) statusBase(ctx context.Context) (b follow.Base, err error) {
+func (db *conn) statusBase(ctx context.Context) (b status.Kept, err error) {
 	if b.Size, err = db.followed(ctx, db.read); err != nil || b.Size == 0 {
 		return b, err
 	}
@@ -71,6 +71,14 @@ func (db *conn) statusBase(ctx context.Context) (b follow.Base, err error) {
 	for _, e := range rows {
 		b.Ended[status.RecordKey(e.number, e.code)] = status.Ended{Superseded: e.standing == notary.Superseded,
 			Index: e.index}
+	}
+	if err != nil {
+		return b, err
+	}
+	revoked, err := revocations.list(ctx, db.read, "read certificates that were revoked", ` WHERE idx < $1`, int64(b.Size))
+	b.Revoked = make(map[sm.Digest]status.Revocation, len(revoked))
+	for _, r := range revoked {
+		b.Revoked[status.CertificateKey(r.Certificate)] = r.Revocation
 	}
 	return b, err
 }
@@ -113,7 +121,7 @@ func (db *Log) AppendStatus(ctx context.Context, from, most uint64, fence batchl
 		if err != nil {
 			return err
 		}
-		if err := addStatus(ctx, tx, log.Received, e); err != nil {
+		if err := addOfNoRecord(ctx, tx, log.Received, e); err != nil {
 			return err
 		}
 		if err := keepTallies(ctx, tx, received, changed); err != nil {
@@ -131,11 +139,14 @@ func (db *Log) AppendStatus(ctx context.Context, from, most uint64, fence batchl
 	return uint64(now.Received - 1), db.high.saw(logRow{}, now)
 }
 
-// addStatus inserts the entry of a status statement, which belongs to no record and has no audit row.
-func addStatus(ctx context.Context, tx *sqlx.Tx, index int64, e statement.Entry) error {
-	if err := run(ctx, tx, "enter a status statement", insertSQL("entries", entryColumns, 1), index, index,
+// addOfNoRecord inserts the entry of a status statement or of a certificate's revocation, which has no audit row.
+func addOfNoRecord(ctx context.Context, tx *sqlx.Tx, index int64, e statement.Entry) error {
+	if err := run(ctx, tx, "enter what is of no record", insertSQL("entries", entryColumns, 1), index, index,
 		string(e.Statement), e.Signature, e.Certificate[:], ""); err != nil {
 		return err
+	}
+	if status.IsRevocation(e.Statement) {
+		return keepRevocation(ctx, tx, index, e.Statement)
 	}
 	return run(ctx, tx, "list a status statement", `INSERT INTO status_statements (idx) VALUES ($1)`, index)
 }

@@ -60,7 +60,7 @@ func (db *Log) Stretch(ctx context.Context, first, end uint64) (tail.Stretch, er
 	about := make([]int64, len(rows))
 	uses := map[string]bool{}
 	for i, r := range rows {
-		if status.Is([]byte(r.Statement)) {
+		if status.OfNoRecord([]byte(r.Statement)) {
 			s.Entries = append(s.Entries, r.Entry)
 			about[i] = r.record
 			continue
@@ -167,15 +167,15 @@ func (db *Log) Restore(ctx context.Context, s tail.Stretch) error {
 }
 
 // restoreSome inserts entries up to one that withdraws or replaces what an entry before it made, and
-// returns how many: those are looked up among the rows. A status statement is inserted by itself.
+// returns how many: those are looked up among the rows. What is of no record is inserted by itself.
 func (db *conn) restoreSome(ctx context.Context, tx *sqlx.Tx, first int64, entries []tail.Entry) (int, error) {
 	var rows []*row
 	var items []*intake.Item
 	made := map[string]bool{}
 	for i, e := range entries {
-		if status.Is([]byte(e.Statement)) {
+		if status.OfNoRecord([]byte(e.Statement)) {
 			if i == 0 {
-				return 1, addStatus(ctx, tx, first, e.Logged())
+				return 1, addOfNoRecord(ctx, tx, first, e.Logged())
 			}
 			break
 		}

@@ -18,10 +18,12 @@ import (
 //
 // Newest is the newest status statement whose checkpoint, which ends with it, is anchored;
 // [notary.ErrNotFound] where there is none. Map is that statement with its map; ok is false where
-// this process has not followed the log up to it yet.
+// this process has not followed the log up to it yet. Revocation is that of a certificate with a digest of its DER,
+// and its entry.
 type Statuses interface {
 	Newest(ctx context.Context) (index uint64, under *AnchoredCheckpoint, err error)
 	Map(index uint64) (s follow.Statement, ok bool)
+	Revocation(ctx context.Context, certificate sm.Digest) (status.Revocation, statement.Entry, error)
 }
 
 // SetStatuses lets bundles show records' standing. It is called before the archive is used.
@@ -59,6 +61,11 @@ func (a *Archive) withStatus(ctx context.Context, r notary.Record, plain []byte)
 	}
 	if b.Status, err = a.status(ctx, r, b); err != nil {
 		return nil, err
+	}
+	out, report := b.Encode(), proof.Verify(a.trust, &r.SM3, b.Encode())
+	// A revoked certificate leaves the record invalid, and nothing damaged: whoever asks is to see it.
+	if report.Number == r.Number && report.CertificateRevoked() {
+		return out, nil
 	}
 	return a.showing(r, b, proof.StepStatus, "its standing")
 }
@@ -107,7 +114,22 @@ func (a *Archive) status(ctx context.Context, r notary.Record, b *proof.Bundle) 
 		}
 		p.Record.Value = status.Ended{Superseded: r.Standing == notary.Superseded, Index: r.StandingIndex}.Text()
 	}
-	p.Certificate.Proof = s.Map.Map.Prove(status.CertificateKey(sm.Sum(b.Certificates[0])))
+	p.Certificate, err = a.provenCertificate(ctx, s, sm.Sum(b.Certificates[0]))
+	return p, err
+}
+
+// provenCertificate shows what the map has of a certificate, with the revocation where there is one.
+func (a *Archive) provenCertificate(ctx context.Context, s follow.Statement, certificate sm.Digest) (
+	p proof.CertificateProof, err error) {
+	p.Proof = s.Map.Map.Prove(status.CertificateKey(certificate))
+	if !p.Proof.Present() {
+		return p, nil
+	}
+	r, e, err := a.statuses.Revocation(ctx, certificate)
+	if err != nil {
+		return p, unavailable(err)
+	}
+	p.Value, p.Statement, p.Signature = r.Text(), e.Statement, e.Signature
 	return p, nil
 }
 

@@ -6,10 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"stele/crypto/pki"
+	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/issue/archive"
 	"stele/notary/log/follow"
 	"stele/notary/proof"
+	"stele/notary/proof/statement"
+	"stele/notary/proof/status"
+	"stele/storage/sqldb"
 	"stele/storage/storagetest"
 )
 
@@ -21,6 +26,10 @@ type said struct {
 
 func (s said) Newest(ctx context.Context) (uint64, *archive.AnchoredCheckpoint, error) {
 	return s.f.DB.Log.NewestStatus(ctx)
+}
+
+func (s said) Revocation(ctx context.Context, certificate sm.Digest) (status.Revocation, statement.Entry, error) {
+	return s.f.DB.Log.Revocation(ctx, certificate)
 }
 
 func (s said) Map(index uint64) (follow.Statement, bool) { return s.follower.At(index) }
@@ -102,6 +111,47 @@ func TestStatusOfBundles(t *testing.T) {
 		}
 		if _, err := f.archive.Current(t.Context(), recs[3], true); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestRevokedSigner: once the log's status has the revocation of the signer's certificate, the bundle shows it,
+// whatever that makes of the record.
+func TestRevokedSigner(t *testing.T) {
+	storagetest.EachBackend(t, func(t *testing.T, b storagetest.Backend) {
+		for name, since := range map[string]time.Duration{"before the anchor": -time.Hour, "after it": time.Hour} {
+			t.Run(name, func(t *testing.T) {
+				f := newFixture(t, b)
+				s := said{f, follow.New(f.DB.Log, follow.Options{Signer: f.LogKey, Now: f.Now,
+					Log: storagetest.Discard})}
+				f.archive.SetStatuses(s)
+				rec := f.Receive(t, 1)[0]
+				f.Sequence(t)
+				f.Anchor(t)
+				plain, err := f.archive.Bundle(t.Context(), rec, true)
+				fatalIfErr(t, err)
+				bundle, err := proof.ParseBundle(plain)
+				fatalIfErr(t, err)
+				at, err := time.Parse(time.RFC3339, proof.Verify(f.World.Trust(), &rec.SM3, plain).AnchoredAt)
+				fatalIfErr(t, err)
+				at = at.Add(since).Truncate(time.Second)
+				text, err := status.CertificateRevocation{Certificate: sm.Sum(bundle.Certificates[0]),
+					Agency: f.World.Agency.Code, Reason: status.KeyCompromise, Since: at, IssuedAt: at}.Encode()
+				fatalIfErr(t, err)
+				_, err = f.DB.Log.RevokeCertificates(t.Context(), []statement.Entry{status.RevocationEntry(text,
+					f.World.Root.Key.Sign(text), f.World.Root.DER)}, sqldb.RevocationList{Number: 1,
+					SignedList: pki.SignedList{Standard: []byte("list"), NoID: []byte("list")}}, nil)
+				fatalIfErr(t, err)
+				f.Sequence(t)
+				s.settle(t)
+				out, err := f.archive.Current(t.Context(), rec, true)
+				fatalIfErr(t, err)
+				report := proof.Verify(f.World.Trust(), &rec.SM3, out)
+				if since > 0 && (report.Verdict != proof.Genuine || len(report.Warnings) == 0) ||
+					since < 0 && (report.Verdict != proof.Invalid || !report.CertificateRevoked()) {
+					t.Errorf("%s", report.JSON())
+				}
+			})
 		}
 	})
 }

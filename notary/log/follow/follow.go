@@ -21,7 +21,6 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
-	"stele/crypto/sm"
 	"stele/notary/log/batchlog"
 	"stele/notary/outage"
 	"stele/notary/proof/statement"
@@ -39,19 +38,12 @@ import (
 type Store interface {
 	Head(ctx context.Context) (batchlog.Head, error)
 	Entries(ctx context.Context, first, end uint64) ([]statement.Entry, error)
-	StatusBase(ctx context.Context) (Base, error)
+	StatusBase(ctx context.Context) (status.Kept, error)
 	AppendStatus(ctx context.Context, from, most uint64, fence batchlog.Fence, write Write) (index uint64, err error)
 }
 
 // Write makes the entry with an index out of the entries that the follower has not seen yet.
 type Write func(rest []statement.Entry) (statement.Entry, map[string]status.Tally, error)
-
-// Base is the state of the map at the index of a status statement.
-type Base struct {
-	Size    uint64
-	Ended   map[sm.Digest]status.Ended // by the map's key of the record
-	Tallies map[string]status.Tally    // by credit code
-}
 
 // ErrBehind: more entries were received than can be taken in under the lock.
 var ErrBehind = errors.New("the follower is behind the log")
@@ -218,7 +210,7 @@ func (f *Follower) CatchUp(ctx context.Context) (batchlog.Head, error) {
 		if err != nil {
 			return batchlog.Head{}, fmt.Errorf("read what is kept of the status map: %w", err)
 		}
-		f.state = status.Restore(base.Size, base.Ended, base.Tallies)
+		f.state = status.Restore(base)
 		f.seen = base.Size
 	}
 	head, err := f.store.Head(ctx)

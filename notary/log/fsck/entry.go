@@ -27,12 +27,13 @@ type signer struct {
 
 // checkedEntry is what can be said about an entry by itself.
 type checkedEntry struct {
-	s        statement.Statement
-	parsed   bool
-	status   bool   // it is a status statement, which has none of the others
-	agencyID string // of the signer, empty when not known
-	what     string
-	problem  string
+	s      statement.Statement
+	parsed bool
+	// ofNoRecord: it is a status statement or a certificate's revocation, which has none of the others.
+	ofNoRecord bool
+	agencyID   string // of the signer, empty when not known
+	what       string
+	problem    string
 }
 
 // number names the record that an entry is about, by the row where the statement is unreadable.
@@ -47,7 +48,7 @@ func (e checkedEntry) number(r StoredRecord) string {
 // by far the largest part of a check.
 func (c *checker) checkEntries(ctx context.Context, list []statement.Entry) []checkedEntry {
 	for _, e := range list {
-		if c.signers[e.Certificate] == nil && !status.Is(e.Statement) {
+		if c.signers[e.Certificate] == nil && !status.OfNoRecord(e.Statement) {
 			c.signers[e.Certificate] = c.loadSigner(ctx, e.Certificate)
 		}
 	}
@@ -107,9 +108,9 @@ func (c *checker) window(chain [][]byte) (from, to time.Time) {
 }
 
 func (c *checker) checkEntry(e statement.Entry) checkedEntry {
-	if status.Is(e.Statement) {
-		out := checkedEntry{status: true}
-		if _, err := status.VerifyEntry(e, c.head.Origin, c.trust.LogKeys(c.head.Origin)); err != nil {
+	if status.OfNoRecord(e.Statement) {
+		out := checkedEntry{ofNoRecord: true}
+		if err := c.judge.Verify(e); err != nil {
 			out.what, out.problem = "status", err.Error()
 		}
 		return out

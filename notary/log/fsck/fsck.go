@@ -16,7 +16,6 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/log/batchlog"
-	"stele/notary/log/follow"
 	"stele/notary/proof"
 	"stele/notary/proof/checkpoint"
 	"stele/notary/proof/statement"
@@ -38,7 +37,7 @@ type Rows interface {
 	CheckpointsFrom(ctx context.Context, after int64, limit int) ([]StoredCheckpoint, error)
 	AnchorsFrom(ctx context.Context, after int64, limit int) ([]StoredAnchor, error)
 	Progress(ctx context.Context) (notary.Progress, error)
-	StatusBase(ctx context.Context) (follow.Base, error)
+	StatusBase(ctx context.Context) (status.Kept, error)
 }
 
 // StoredRecord is a row; Damage says what cannot be read of it, if anything.
@@ -134,6 +133,7 @@ type checker struct {
 	res     *Result
 
 	head      batchlog.Head
+	judge     status.Judge           // of entries of no record
 	published *checkpoint.Checkpoint // nil when there is none that can be read
 	frontier  merkle.Frontier
 	leaves    []merkle.Hash             // of the level-0 tile that is being filled
@@ -148,7 +148,7 @@ type checker struct {
 	standing  map[string]*laterStanding // numbers that entries withdraw or replace
 
 	status status.State // of the entries, as far as the walk has come
-	base   follow.Base  // what the database keeps of it at some size
+	base   status.Kept  // what the database keeps of it at some size
 
 	standingsTo uint64 // entries from here on could not all be read for it
 
@@ -199,6 +199,8 @@ func (c *checker) readHead(ctx context.Context) error {
 	if c.head, err = c.rows.Head(ctx); err != nil {
 		return fmt.Errorf("read the log's head: %w", err)
 	}
+	c.judge = status.Judge{Origin: c.head.Origin, Keys: c.trust.LogKeys(c.head.Origin),
+		Roots: c.trust.Certificates()}
 	if c.head.Received < c.head.Size {
 		c.find("head", c.head.Size, "", "the log has %d signed entries but only %d received", c.head.Size,
 			c.head.Received)
@@ -305,7 +307,7 @@ func (c *checker) keyUses(ctx context.Context, first, end uint64, checked []chec
 		return fmt.Errorf("read audit rows: %w", err)
 	}
 	for _, i := range missing {
-		if at := i - first; at < uint64(len(checked)) && !checked[at].status {
+		if at := i - first; at < uint64(len(checked)) && !checked[at].ofNoRecord {
 			c.find("audit", i, checked[at].number(records[i]), "entry %d was signed without an audit row", i)
 		}
 	}
@@ -322,7 +324,7 @@ func (c *checker) entry(ctx context.Context, index uint64, e statement.Entry, ch
 	}
 	encoded := e.Encode()
 	leaf := merkle.LeafHash(encoded)
-	if err := c.follow(index, e, leaf, checked.status); err != nil {
+	if err := c.follow(index, e, leaf, checked.ofNoRecord); err != nil {
 		return err
 	}
 	issues := checked.parsed && checked.s.Action == statement.Issue
@@ -330,8 +332,8 @@ func (c *checker) entry(ctx context.Context, index uint64, e statement.Entry, ch
 		c.issued(index, checked.s)
 	}
 	switch {
-	case checked.status && ok:
-		c.find("record", index, rec.Number, "there is a row but the entry is a status statement")
+	case checked.ofNoRecord && ok:
+		c.find("record", index, rec.Number, "there is a row but the entry belongs to no record")
 	case !checked.parsed: // nothing to compare a row with
 	case issues && !ok:
 		c.find("record", index, checked.s.Number, "the log holds the record but its row is missing")

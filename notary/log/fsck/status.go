@@ -22,11 +22,11 @@ func (c *checker) readStatus(ctx context.Context) (err error) {
 
 // follow takes an entry into the status map, after the walk has checked it by itself. A status statement must be
 // what follows from the entries before it: another one is a contradiction that the log's key has signed.
-func (c *checker) follow(index uint64, e statement.Entry, leaf merkle.Hash, isStatus bool) error {
+func (c *checker) follow(index uint64, e statement.Entry, leaf merkle.Hash, ofNoRecord bool) error {
 	if index == c.base.Size {
 		c.kept()
 	}
-	if isStatus {
+	if ofNoRecord && status.Is(e.Statement) {
 		c.res.Statuses++
 		want, err := c.status.Snapshot().Statement(c.head.Origin).Encode()
 		if err != nil {
@@ -55,7 +55,7 @@ func (c *checker) kept() {
 		c.find("status", c.base.Size, "", "tallies of %d agencies are kept; %d have entries before entry %d", n, want,
 			c.base.Size)
 	}
-	restored := status.Restore(c.base.Size, c.base.Ended, c.base.Tallies).Snapshot()
+	restored := status.Restore(c.base).Snapshot()
 	if root := c.status.Snapshot().Map.Root(); c.base.Size > 0 && root != restored.Map.Root() {
 		c.find("status", c.base.Size, "", "what is kept gives the map %s before entry %d, the entries give %s",
 			restored.Map.Root(), c.base.Size, root)

@@ -43,7 +43,7 @@ func (r *run) bundle(ctx context.Context, t merkle.Tile, at, end uint64) (tail.S
 		if i < at {
 			continue
 		}
-		if status.Is(e.Statement) { // it has no audit row, and comes alone
+		if status.OfNoRecord(e.Statement) { // it has no audit row, and comes alone
 			if len(s.Entries) > 0 {
 				break
 			}

@@ -350,8 +350,8 @@ func (r *run) signer(ctx context.Context, fp sm.Digest) (*signer, error) {
 // verify checks the signatures of a stretch on all processors.
 func (r *run) verify(ctx context.Context, s tail.Stretch) error {
 	for i, e := range s.Entries {
-		if status.Is([]byte(e.Statement)) {
-			continue // by the log
+		if status.OfNoRecord([]byte(e.Statement)) {
+			continue // no agency signed it
 		}
 		sg, err := r.signer(ctx, sm.Digest(e.Certificate))
 		if err == nil && sg.agencyID != e.AgencyID {
@@ -378,9 +378,8 @@ func (r *run) verify(ctx context.Context, s tail.Stretch) error {
 }
 
 func (r *run) verifyEntry(e tail.Entry) error {
-	if status.Is([]byte(e.Statement)) {
-		_, err := status.VerifyEntry(e.Logged(), r.head.Origin, r.opt.Keys)
-		return err
+	if status.OfNoRecord([]byte(e.Statement)) {
+		return status.Judge{Origin: r.head.Origin, Keys: r.opt.Keys, Roots: r.opt.Roots}.Verify(e.Logged())
 	}
 	s, err := statement.Parse([]byte(e.Statement))
 	if err != nil {

@@ -263,8 +263,8 @@ func (e Entry) Item() (*intake.Item, error) {
 
 // check refuses what no transaction can have written. Signatures are not looked at.
 func (e Entry) check() error {
-	if status.Is([]byte(e.Statement)) {
-		return e.checkStatus()
+	if status.OfNoRecord([]byte(e.Statement)) {
+		return e.checkOfNoRecord()
 	}
 	s, err := statement.Parse([]byte(e.Statement))
 	switch {
@@ -300,16 +300,19 @@ func (e Entry) check() error {
 	return nil
 }
 
-// checkStatus is the same for a status statement, which is of no agency.
-func (e Entry) checkStatus() error {
+// checkOfNoRecord is the same for a status statement and for a certificate's revocation, which no agency signs.
+func (e Entry) checkOfNoRecord() error {
 	_, err := status.Parse([]byte(e.Statement))
+	if status.IsRevocation([]byte(e.Statement)) {
+		_, err = status.ParseCertificateRevocation([]byte(e.Statement))
+	}
 	switch {
 	case err != nil:
 		return err
 	case len(e.Signature) == 0 || len(e.Signature) > sm.MaxSignatureSize || len(e.Certificate) != sm.DigestSize:
 		return errors.New("a signature or digest of a key of the wrong length")
 	case e.AgencyID != "" || e.KeyUse != "" || e.Record != nil || len(e.Keys) > 0:
-		return errors.New("a status statement with an agency, an audit row or a record")
+		return errors.New("an entry of no record with an agency, an audit row or a record")
 	}
 	return nil
 }

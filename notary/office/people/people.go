@@ -139,6 +139,7 @@ const (
 	// At the command line, in the operators' trail, about an agency.
 	ActAgencyRenew   Action = "agency_renew"
 	ActAgencyRekey   Action = "agency_rekey"
+	ActAgencyRevoke  Action = "agency_revoke" // a certificate
 	ActAgencySuspend Action = "agency_suspend"
 	ActAgencyResume  Action = "agency_resume"
 	ActAgencyClose   Action = "agency_close"
@@ -150,7 +151,7 @@ const (
 
 // Acts are those that stand in no table of pages.
 var Acts = []Action{ActSignIn, ActFailed, ActCloned, ActNobody, ActAdd, ActReset, ActAgencyRenew, ActAgencyRekey,
-	ActAgencySuspend, ActAgencyResume,
+	ActAgencyRevoke, ActAgencySuspend, ActAgencyResume,
 	ActAgencyClose, ActAgencyRename, ActAgencyExport, ActAgencyImport, ActKeysRewrap}
 
 // By is how somebody signed in, for the trail.

@@ -3,6 +3,7 @@ package prooftest
 import (
 	"encoding/json"
 	"maps"
+	"time"
 
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
@@ -21,15 +22,36 @@ func (w *World) append(text []byte, leaf merkle.Hash) {
 		if end.Superseded {
 			number = s.Supersedes
 		}
-		if key := status.RecordKey(number, s.Agency.Code); number != "" && w.ends[key] == "" {
-			if w.ends == nil {
-				w.ends = map[sm.Digest]string{}
-			}
-			w.ends[key] = end.Text()
+		if number != "" {
+			w.says(status.RecordKey(number, s.Agency.Code), end.Text())
 		}
+	}
+	if r, err := status.ParseCertificateRevocation(text); err == nil {
+		w.says(status.CertificateKey(r.Certificate),
+			status.Revocation{Reason: r.Reason, Since: r.Since, Index: uint64(len(w.leaves))}.Text())
 	}
 	w.state.Add(text, leaf)
 	w.leaves = append(w.leaves, leaf)
+}
+
+// says keeps the text behind a value of the map; the first counts.
+func (w *World) says(key sm.Digest, text string) {
+	if w.ends == nil {
+		w.ends = map[sm.Digest]string{}
+	}
+	if w.ends[key] == "" {
+		w.ends[key] = text
+	}
+}
+
+// RevokeCertificate has the root revoke the agency's certificate, as the log's next entry.
+func (w *World) RevokeCertificate(reason string, since time.Time) {
+	since = since.UTC().Truncate(time.Second)
+	text, err := status.CertificateRevocation{Certificate: sm.Sum(w.Agency.Certificates[0]), Agency: w.Agency.Code,
+		Reason: reason, Since: since, IssuedAt: since}.Encode()
+	must(err)
+	w.revocation = status.RevocationEntry(text, w.Root.Key.Sign(text), w.Root.DER)
+	w.append(text, w.revocation.LeafHash())
 }
 
 // Status is a status statement of the log with all that is known about it.
@@ -79,7 +101,15 @@ func (w *World) StatusProof(s *Status, r *Record, c Checkpoint, anchors ...json.
 		Log:     proof.LogProof{Index: s.Index, Path: w.Path(s.Index, c.Size), Checkpoint: c.Note},
 		Anchors: anchors, RecordPath: w.Path(r.Index, c.Size),
 		Record:      s.Prove(status.RecordKey(r.Statement.Number, r.Statement.Agency.Code)),
-		Certificate: s.Prove(status.CertificateKey(sm.Sum(r.Certificates[0])))}
+		Certificate: w.proveCertificate(s, r.Certificates[0])}
+}
+
+func (w *World) proveCertificate(s *Status, der []byte) proof.CertificateProof {
+	p := proof.CertificateProof{MapProof: s.Prove(status.CertificateKey(sm.Sum(der)))}
+	if p.Value != "" {
+		p.Statement, p.Signature = w.revocation.Statement, w.revocation.Signature
+	}
+	return p
 }
 
 // Prove shows what the map has under a key.

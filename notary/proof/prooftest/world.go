@@ -55,7 +55,9 @@ type World struct {
 	serial  uint64
 	links   []anchorproof.SignedLink // by which the log came to its chain
 	state   status.State             // what the log's status statements follow from
-	ends    map[sm.Digest]string     // the texts behind the map's values of records
+	ends    map[sm.Digest]string     // the texts behind the map's values
+	// revocation is that of the agency's certificate, where the root has made one.
+	revocation statement.Entry
 }
 
 // Agency is a tenant with its key and certificate chain.

@@ -66,16 +66,9 @@ func ParseEnded(text string) (Ended, error) {
 	return e, nil
 }
 
-// Reasons for which a certificate is revoked: those of RFC 5280 that an agency's can have.
-const (
-	KeyCompromise        = "keyCompromise"
-	Superseded           = "superseded"
-	CessationOfOperation = "cessationOfOperation"
-)
-
 // Revocation is the value of a certificate that was revoked.
 type Revocation struct {
-	Reason string    // one of those above
+	Reason string    // one of [Reasons]
 	Since  time.Time // what the key signed from then on does not count; UTC, whole seconds, years 2000 to 9999
 	Index  uint64    // of the entry that says so
 }
@@ -93,7 +86,7 @@ func (r Revocation) Value() sm.Digest { return sm.Sum([]byte(r.Text())) }
 // ParseRevocation is the inverse of [Revocation.Text] and accepts no other spelling.
 func ParseRevocation(text string) (Revocation, error) {
 	parts := strings.Split(text, " ")
-	if len(parts) != 3 || !slices.Contains([]string{KeyCompromise, Superseded, CessationOfOperation}, parts[0]) {
+	if len(parts) != 3 || !slices.Contains(Reasons(), parts[0]) {
 		return Revocation{}, fmt.Errorf(`%w: %q: "<reason> <since> <index>" is expected`, ErrValue, text)
 	}
 	since, err := time.Parse(sinceLayout, parts[1])

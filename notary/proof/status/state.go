@@ -17,6 +17,7 @@ type State struct {
 	made    vmap.Map // without what is in pending and moved
 	pending map[sm.Digest]sm.Digest
 	ended   map[sm.Digest]bool // keys of records that ended
+	revoked map[sm.Digest]bool // keys of certificates that were revoked
 	tallies map[string]Tally
 	moved   map[string]bool // agencies whose tally is not in the map yet
 	changed map[string]bool // agencies whose tally changed since [State.Changed] was called
@@ -24,21 +25,32 @@ type State struct {
 
 // Snapshot is a state of the map that does not change any more. It is safe for concurrent use.
 type Snapshot struct {
-	Size     uint64 // entries
-	Map      vmap.Map
-	Records  uint64
-	Agencies uint64
+	Size         uint64 // entries
+	Map          vmap.Map
+	Records      uint64
+	Certificates uint64
+	Agencies     uint64
 }
 
-// Restore makes the state over the first size entries from what was kept of it.
-func Restore(size uint64, ended map[sm.Digest]Ended, tallies map[string]Tally) *State {
-	s := &State{size: size}
+// Kept is what is kept of the state over the first Size entries.
+type Kept struct {
+	Size    uint64
+	Ended   map[sm.Digest]Ended      // by [RecordKey]
+	Revoked map[sm.Digest]Revocation // by [CertificateKey]
+	Tallies map[string]Tally         // by credit code
+}
+
+// Restore makes the state from what was kept of it.
+func Restore(k Kept) *State {
+	s := &State{size: k.Size}
 	s.init()
-	for key, e := range ended {
-		s.ended[key] = true
-		s.pending[key] = e.Value()
+	for key, e := range k.Ended {
+		put(s, s.ended, key, e)
 	}
-	for code, t := range tallies {
+	for key, r := range k.Revoked {
+		put(s, s.revoked, key, r)
+	}
+	for code, t := range k.Tallies {
 		s.tallies[code], s.moved[code] = t, true
 	}
 	return s
@@ -46,7 +58,7 @@ func Restore(size uint64, ended map[sm.Digest]Ended, tallies map[string]Tally) *
 
 func (s *State) init() {
 	if s.pending == nil {
-		s.pending, s.ended = map[sm.Digest]sm.Digest{}, map[sm.Digest]bool{}
+		s.pending, s.ended, s.revoked = map[sm.Digest]sm.Digest{}, map[sm.Digest]bool{}, map[sm.Digest]bool{}
 		s.tallies, s.moved, s.changed = map[string]Tally{}, map[string]bool{}, map[string]bool{}
 	}
 }
@@ -57,12 +69,19 @@ func (s *State) Size() uint64 { return s.size }
 // Add takes the next entry, of which it looks at the few bytes that [read] names.
 //
 // An entry that revokes or supersedes a number ends the record of that number of the same agency; the first
-// one counts. Whether the record is there, and whether anybody was allowed to sign, is not asked: the map
-// says what the entries say. Other entries, status statements among them, change nothing but the size.
+// one counts. A certificate's revocation in form revokes the certificate; the first one counts. Whether the record or
+// the certificate is there, and whether anybody was allowed to sign, is not asked: the map says what the entries
+// say. Other entries, status statements among them, change nothing but the size.
 func (s *State) Add(text []byte, leaf merkle.Hash) {
 	s.init()
 	index := s.size
 	s.size++
+	if IsRevocation(text) {
+		if r, err := ParseCertificateRevocation(text); err == nil {
+			put(s, s.revoked, CertificateKey(r.Certificate), Revocation{Reason: r.Reason, Since: r.Since, Index: index})
+		}
+		return
+	}
 	said, ok := read(text)
 	if !ok {
 		return
@@ -70,7 +89,7 @@ func (s *State) Add(text []byte, leaf merkle.Hash) {
 	s.tallies[said.code] = s.tallies[said.code].Add(leaf)
 	s.moved[said.code], s.changed[said.code] = true, true
 	if said.ends != "" {
-		s.end(RecordKey(said.ends, said.code), Ended{Superseded: !said.revokes, Index: index})
+		put(s, s.ended, RecordKey(said.ends, said.code), Ended{Superseded: !said.revokes, Index: index})
 	}
 }
 
@@ -128,10 +147,11 @@ func quoted(b []byte, n int) (s string, rest []byte, ok bool) {
 	return string(b[:n]), b[n+1:], true
 }
 
-func (s *State) end(key sm.Digest, e Ended) {
-	if !s.ended[key] {
-		s.ended[key] = true
-		s.pending[key] = e.Value()
+// put enters a key's value, unless it has one: the first counts.
+func put(s *State, has map[sm.Digest]bool, key sm.Digest, v interface{ Value() sm.Digest }) {
+	if !has[key] {
+		has[key] = true
+		s.pending[key] = v.Value()
 	}
 }
 
@@ -148,12 +168,14 @@ func (s *State) Snapshot() Snapshot {
 	clear(s.pending)
 	clear(s.moved)
 	s.made = s.made.Put(entries...)
-	return Snapshot{Size: s.size, Map: s.made, Records: uint64(len(s.ended)), Agencies: uint64(len(s.tallies))}
+	return Snapshot{Size: s.size, Map: s.made, Records: uint64(len(s.ended)), Certificates: uint64(len(s.revoked)),
+		Agencies: uint64(len(s.tallies))}
 }
 
 // Statement is what the log says about the snapshot, in the entry that follows it.
 func (s Snapshot) Statement(origin string) Statement {
-	return Statement{Log: origin, Size: s.Size, Map: s.Map.Root(), Records: s.Records, Agencies: s.Agencies}
+	return Statement{Log: origin, Size: s.Size, Map: s.Map.Root(), Records: s.Records,
+		Certificates: s.Certificates, Agencies: s.Agencies}
 }
 
 // Tally is what an agency has so far.

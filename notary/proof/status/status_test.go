@@ -142,6 +142,19 @@ func validNumbers(t testing.TB) (out []string) {
 	return out
 }
 
+var yesterday = time.Date(2026, 11, 29, 8, 0, 0, 0, time.UTC)
+
+// revokeCertificate is the revocation of a certificate that stands for any.
+func revokeCertificate(t testing.TB, certificate, reason string) []byte {
+	t.Helper()
+	text, err := CertificateRevocation{Certificate: sm.Sum([]byte(certificate)), Agency: codeA, Reason: reason,
+		Since: yesterday, IssuedAt: yesterday.Add(time.Hour)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 func leafOf(text []byte) merkle.Hash { return merkle.LeafHash(text) }
 
 func TestState(t *testing.T) {
@@ -155,13 +168,16 @@ func TestState(t *testing.T) {
 		4: revoke(t, n3, codeB),                         // of a record that is not there: it says so all the same
 		5: []byte(`{"type":"stele/status/v1","log":1}`), // whatever a status statement says
 		6: []byte("rubbish"),
+		7: revokeCertificate(t, "one", KeyCompromise),
+		8: revokeCertificate(t, "one", Superseded),                                                // too late
+		9: bytes.Replace(revokeCertificate(t, "two", Superseded), []byte(`"}`), []byte(`" }`), 1), // out of form
 	}
 	var s State
 	for _, e := range entries {
 		s.Add(e, leafOf(e))
 	}
 	snap := s.Snapshot()
-	if snap.Size != 7 || snap.Records != 3 || snap.Agencies != 2 || snap.Map.Size() != 5 {
+	if snap.Size != 10 || snap.Records != 3 || snap.Certificates != 1 || snap.Agencies != 2 || snap.Map.Size() != 6 {
 		t.Fatalf("%+v, %d keys", snap, snap.Map.Size())
 	}
 	tally := Tally{}
@@ -169,9 +185,11 @@ func TestState(t *testing.T) {
 		tally = tally.Add(leafOf(e))
 	}
 	for name, c := range map[string]struct{ key, value sm.Digest }{
-		"replaced":  {RecordKey(n1, codeA), Ended{Superseded: true, Index: 1}.Value()},
-		"revoked":   {RecordKey(n2, codeA), Ended{Index: 3}.Value()},
-		"unissued":  {RecordKey(n3, codeB), Ended{Index: 4}.Value()},
+		"replaced": {RecordKey(n1, codeA), Ended{Superseded: true, Index: 1}.Value()},
+		"revoked":  {RecordKey(n2, codeA), Ended{Index: 3}.Value()},
+		"unissued": {RecordKey(n3, codeB), Ended{Index: 4}.Value()},
+		"certificate": {CertificateKey(sm.Sum([]byte("one"))),
+			Revocation{Reason: KeyCompromise, Since: yesterday, Index: 7}.Value()},
 		"agency":    {AgencyKey(codeA), tally.Value()},
 		"the other": {AgencyKey(codeB), Tally{}.Add(leafOf(entries[4])).Value()},
 	} {
@@ -203,11 +221,13 @@ func TestStateFollowsFromEntries(t *testing.T) {
 		for range rapid.IntRange(0, 40).Draw(r, "entries") {
 			n := rapid.SampledFrom(numbers).Draw(r, "number")
 			code := rapid.SampledFrom([]string{codeA, codeB}).Draw(r, "code")
-			switch rapid.IntRange(0, 2).Draw(r, "what") {
+			switch rapid.IntRange(0, 3).Draw(r, "what") {
 			case 0:
 				entries = append(entries, issue(t, n, code, ""))
 			case 1:
 				entries = append(entries, revoke(t, n, code))
+			case 2:
+				entries = append(entries, revokeCertificate(t, n, rapid.SampledFrom(Reasons()).Draw(r, "reason")))
 			default:
 				other := rapid.SampledFrom(numbers).Draw(r, "other")
 				if other == n {
@@ -221,10 +241,15 @@ func TestStateFollowsFromEntries(t *testing.T) {
 			whole.Add(e, leafOf(e))
 		}
 		steps, cut := &State{}, rapid.IntRange(0, len(entries)).Draw(r, "cut")
-		ended := map[sm.Digest]Ended{}
+		ended, revoked := map[sm.Digest]Ended{}, map[sm.Digest]Revocation{}
 		for i, e := range entries[:cut] {
 			steps.Add(e, leafOf(e))
 			steps.Snapshot()
+			if p, err := ParseCertificateRevocation(e); err == nil {
+				if key := CertificateKey(p.Certificate); revoked[key] == (Revocation{}) {
+					revoked[key] = Revocation{Reason: p.Reason, Since: p.Since, Index: uint64(i)}
+				}
+			}
 			if p, err := statement.Parse(e); err == nil {
 				number, superseded := p.Number, false
 				if p.Action == statement.Issue {
@@ -236,7 +261,7 @@ func TestStateFollowsFromEntries(t *testing.T) {
 				}
 			}
 		}
-		restored := Restore(uint64(cut), ended, steps.tallies)
+		restored := Restore(Kept{Size: uint64(cut), Ended: ended, Revoked: revoked, Tallies: steps.tallies})
 		for _, e := range entries[cut:] {
 			steps.Add(e, leafOf(e))
 			restored.Add(e, leafOf(e))

@@ -126,17 +126,18 @@ func parseMembers(list []string) ([]instance.Member, error) {
 // unique makes names that no other instance has: a verifier that pins one instance could
 // not tell evidence of another with the same names from a forgery.
 type agencyCmd struct {
-	Add       agencyAddCmd       `cmd:"" help:"Add an agency: makes its key and certificate."`
-	Renew     agencyRenewCmd     `cmd:"" help:"Issue a new certificate for an agency's key."`
-	Rekey     agencyRekeyCmd     `cmd:"" help:"Give an agency another key and certificate; the former ones sign nothing more, on no server."`
-	Suspend   agencySuspendCmd   `cmd:"" help:"Have nothing new signed in an agency's name, until it is resumed."`
-	Resume    agencyResumeCmd    `cmd:"" help:"End an agency's suspension."`
-	Close     agencyCloseCmd     `cmd:"" help:"Close an agency for ever: its key, API keys and people end, its records stay."`
-	Rename    agencyRenameCmd    `cmd:"" help:"Give an agency another name in what is signed from now on."`
-	ExportKey agencyExportKeyCmd `cmd:"" help:"Write an agency's key, encrypted as it is, to a file."`
-	ImportKey agencyImportKeyCmd `cmd:"" help:"Read an agency's key from such a file into the database."`
-	Seal      agencySealCmd      `cmd:"" help:"An agency's seals: what documents are stamped with, and what certificates show."`
-	List      agencyListCmd      `cmd:"" help:"List agencies, and when their certificates end."`
+	Add         agencyAddCmd         `cmd:"" help:"Add an agency: makes its key and certificate."`
+	Renew       agencyRenewCmd       `cmd:"" help:"Issue a new certificate for an agency's key."`
+	Rekey       agencyRekeyCmd       `cmd:"" help:"Give an agency another key and certificate; the former ones sign nothing more, on no server."`
+	Certificate agencyCertificateCmd `cmd:"" help:"An agency's certificates: list and revoke them."`
+	Suspend     agencySuspendCmd     `cmd:"" help:"Have nothing new signed in an agency's name, until it is resumed."`
+	Resume      agencyResumeCmd      `cmd:"" help:"End an agency's suspension."`
+	Close       agencyCloseCmd       `cmd:"" help:"Close an agency for ever: its key, API keys and people end, its records stay."`
+	Rename      agencyRenameCmd      `cmd:"" help:"Give an agency another name in what is signed from now on."`
+	ExportKey   agencyExportKeyCmd   `cmd:"" help:"Write an agency's key, encrypted as it is, to a file."`
+	ImportKey   agencyImportKeyCmd   `cmd:"" help:"Read an agency's key from such a file into the database."`
+	Seal        agencySealCmd        `cmd:"" help:"An agency's seals: what documents are stamped with, and what certificates show."`
+	List        agencyListCmd        `cmd:"" help:"List agencies, and when their certificates end."`
 }
 
 type agencyAddCmd struct {

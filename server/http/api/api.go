@@ -70,6 +70,7 @@ type Config struct {
 	Documents   Documents
 	Uploads     *upload.Uploads
 	Eraser      *erasure.Eraser
+	Lists       RevocationLists
 	Trail       Trail
 	Webhooks    *webhook.Endpoints
 	WebhookKey  *sm.PublicKey  // signs webhooks beside their secrets
@@ -121,6 +122,7 @@ func New(r chi.Router, c Config) (*API, error) {
 	a.registerDeliveries()
 	a.registerPublic()
 	a.registerLog(r)
+	a.registerLists()
 	a.registerHealth()
 	if err := a.registerUploads(r); err != nil {
 		return nil, err

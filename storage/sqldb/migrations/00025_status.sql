@@ -19,11 +19,30 @@ CREATE TABLE tallies (
     hash    BYTEA NOT NULL
 );
 
+-- Certificates that entries revoke: the first entry of each. Their text is in entries.
+CREATE TABLE certificate_revocations (
+    fingerprint BYTEA PRIMARY KEY,
+    idx         BIGINT NOT NULL,
+    reason      TEXT NOT NULL,
+    since       BIGINT NOT NULL
+);
+
+-- Certificate revocation lists (RFC 5280), by the SM3 of the certificate that signed them.
+CREATE TABLE revocation_lists (
+    issuer BYTEA NOT NULL,
+    number BIGINT NOT NULL,
+    der    BYTEA NOT NULL,
+    no_id  BYTEA NOT NULL, -- the same, signed with the empty user id
+    PRIMARY KEY (issuer, number)
+);
+
 CREATE INDEX records_ended ON records (standing_idx) WHERE standing <> 'valid';
 UPDATE compatibility SET least_schema = 25;
 
 -- +goose Down
 DROP INDEX records_ended;
+DROP TABLE revocation_lists;
+DROP TABLE certificate_revocations;
 DROP TABLE tallies;
 DROP TABLE followed;
 DROP TABLE status_statements;

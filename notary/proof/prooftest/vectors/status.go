@@ -100,6 +100,7 @@ func (b *builder) statuses() {
 	b.statusVouched()
 	b.statusMap()
 	b.statusCertificate()
+	b.statusRevocation()
 	b.statusStanding()
 }
 
@@ -207,6 +208,7 @@ func (b *builder) statusForm() {
 			changed(revokedSince(time.Hour, four()).bundle(),
 				func(b *proof.Bundle) { b.Status.Certificate.Value = text[1] }))
 	}
+	b.statusRevocationForm(malformed)
 	b.statusProofForm(malformed)
 	malformed("statement-limit", "a status statement of 1,025 bytes", changed(state(four(), nothing).bundle(),
 		func(b *proof.Bundle) { b.Status.Statement = make([]byte, status.MaxSize+1) }))
@@ -278,7 +280,8 @@ func (b *builder) statusPlace() {
 	bundle := early.Bundle(r, c, early.Anchor(c))
 	bundle.Status = &proof.StatusProof{Statement: said.Text, Signature: said.Signature, Key: said.Key(),
 		Log:     proof.LogProof{Index: said.Index, Path: early.Path(said.Index, under.Size), Checkpoint: under.Note},
-		Anchors: []json.RawMessage{anchor}, Record: said.Prove(sm.Sum(nil)), Certificate: said.Prove(sm.Sum(nil))}
+		Anchors: []json.RawMessage{anchor}, Record: said.Prove(sm.Sum(nil)),
+		Certificate: proof.CertificateProof{MapProof: said.Prove(sm.Sum(nil))}}
 	bad("not-covered", "the status is older than the record", "not_covered", bundle)
 	old := state(four(), nothing)
 	revoke(old.w, old.record)
@@ -355,7 +358,9 @@ func (b *builder) statusMap() {
 	bad("map-index", "the value in the map names another entry", ended,
 		func(b *proof.Bundle) { b.Status.Record.Value = "revoked 7" })
 	bad("map-swapped", "the proofs of record and certificate have changed places", state(four(), others(6)),
-		func(b *proof.Bundle) { b.Status.Record, b.Status.Certificate = b.Status.Certificate, b.Status.Record })
+		func(b *proof.Bundle) {
+			b.Status.Record, b.Status.Certificate.MapProof = b.Status.Certificate.MapProof, b.Status.Record
+		})
 	bad("map-certificate-hidden", "the revocation of the certificate is hidden by the proof of an older map",
 		revokedSince(time.Hour, four()),
 		func(b *proof.Bundle) { b.Status.Certificate = hidden.bundle().Status.Certificate })
@@ -375,13 +380,7 @@ func (b *builder) statusMap() {
 // anchor; before it where the time is negative.
 func revokedSince(after time.Duration, w *prooftest.World, reason ...string) stated {
 	why := append(reason, status.KeyCompromise)[0]
-	var since time.Time
-	return state(w, func(w *prooftest.World, _ *prooftest.Record) { since = w.Now.Add(after) },
-		func(s *prooftest.Status) {
-			s.Certificates++
-			s.Put(status.CertificateKey(sm.Sum(w.Agency.Certificates[0])),
-				status.Revocation{Reason: why, Since: since.Truncate(time.Second), Index: s.Size - 1}.Text())
-		})
+	return state(w, func(w *prooftest.World, _ *prooftest.Record) { w.RevokeCertificate(why, w.Now.Add(after)) })
 }
 
 // statusCertificate are records whose signer's certificate was revoked later.

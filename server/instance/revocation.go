@@ -1,0 +1,235 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"stele/crypto/keystore"
+	"stele/crypto/pki"
+	"stele/crypto/sm"
+	"stele/notary"
+	"stele/notary/log/revoke"
+	"stele/notary/proof/status"
+	"stele/storage/sqldb"
+)
+
+// ListValidity is how long a certificate revocation list says that it is the newest: the root, which signs it,
+// is brought from where it is kept for each.
+const ListValidity = 366 * 24 * time.Hour
+
+// RevokeRequest says which certificate of an agency ends, and why.
+type RevokeRequest struct {
+	Certificate sm.Digest // zero: the only one that the agency has had
+	Reason      string    // one of [status.Reasons]
+	Since       time.Time // what was signed and not anchored before does not count
+}
+
+// RequestRevocation makes what the root is to sign. If the key was compromised, all certificates of it are revoked.
+func (s *Stores) RequestRevocation(ctx context.Context, a notary.Agency, req RevokeRequest, now time.Time) (
+	revoke.Request, error) {
+	all, err := s.DB.Log.Certificates(ctx, a.ID)
+	if err != nil {
+		return revoke.Request{}, err
+	}
+	chain, err := chosen(all, req.Certificate)
+	if err != nil {
+		return revoke.Request{}, err
+	}
+	if _, _, err := s.DB.Log.Revocation(ctx, sm.Sum(chain[0])); err == nil {
+		return revoke.Request{}, fmt.Errorf("the certificate %s is revoked already", sm.Sum(chain[0]))
+	} else if !errors.Is(err, notary.ErrNotFound) {
+		return revoke.Request{}, err
+	}
+	certificates := [][]byte{chain[0]}
+	if req.Reason == status.KeyCompromise {
+		if certificates, err = s.ofTheSameKey(ctx, all, chain); err != nil {
+			return revoke.Request{}, err
+		}
+	}
+	said := status.CertificateRevocation{Agency: a.Code, Reason: req.Reason,
+		Since: req.Since.UTC().Truncate(time.Second), IssuedAt: now.UTC().Truncate(time.Second)}
+	root := chain[len(chain)-1]
+	last, err := s.lastList(ctx, root)
+	if err != nil {
+		return revoke.Request{}, err
+	}
+	return revoke.New(root, certificates, said, last, now.Add(ListValidity))
+}
+
+// chosen is the chain of the certificate with a fingerprint.
+func chosen(all []notary.Certificate, fingerprint sm.Digest) ([][]byte, error) {
+	if fingerprint == (sm.Digest{}) && len(all) == 1 {
+		return all[0].Chain, nil
+	}
+	listed := ""
+	for _, c := range all {
+		if c.Fingerprint == fingerprint {
+			return c.Chain, nil
+		}
+		cert, err := pki.Parse(c.Chain[0])
+		if err != nil {
+			return nil, err
+		}
+		listed += fmt.Sprintf("\n  %s from %s to %s", c.Fingerprint, cert.NotBefore().Format(time.DateOnly),
+			cert.NotAfter().Format(time.DateOnly))
+		if !c.EndedAt.IsZero() {
+			listed += ", ended: " + string(c.EndedReason)
+		}
+	}
+	return nil, fmt.Errorf("which certificate? Say --certificate with one of these:%s", listed)
+}
+
+// ofTheSameKey are an agency's certificates of the key of one of them, as far as they are not revoked.
+func (s *Stores) ofTheSameKey(ctx context.Context, all []notary.Certificate, chain [][]byte) ([][]byte, error) {
+	one, err := pki.Parse(chain[0])
+	if err != nil {
+		return nil, err
+	}
+	root := chain[len(chain)-1]
+	var out [][]byte
+	for _, c := range all {
+		cert, err := pki.Parse(c.Chain[0])
+		if err != nil {
+			return nil, err
+		}
+		if !cert.PublicKey().Equal(one.PublicKey()) {
+			continue
+		}
+		if !slices.Equal(c.Chain[len(c.Chain)-1], root) {
+			return nil, fmt.Errorf("the certificate %s of the same key is under another root: revoke each by itself",
+				c.Fingerprint)
+		}
+		if _, _, err := s.DB.Log.Revocation(ctx, c.Fingerprint); errors.Is(err, notary.ErrNotFound) {
+			out = append(out, c.Chain[0])
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// RequestList makes what the root is to sign for a revocation list that says what the last one did, and is valid
+// for longer.
+func (s *Stores) RequestList(ctx context.Context, now time.Time) (revoke.Request, error) {
+	root, err := s.Config.rootCert()
+	if err != nil {
+		return revoke.Request{}, err
+	}
+	last, err := s.lastList(ctx, root)
+	if err != nil {
+		return revoke.Request{}, err
+	}
+	said := status.CertificateRevocation{IssuedAt: now.UTC().Truncate(time.Second)}
+	return revoke.New(root, nil, said, last, now.Add(ListValidity))
+}
+
+// lastList is the newest list of a root, of number 0 where there is none.
+func (s *Stores) lastList(ctx context.Context, root []byte) (pki.RevocationList, error) {
+	l, err := s.DB.Log.RevocationList(ctx, sm.Sum(root))
+	if errors.Is(err, notary.ErrNotFound) {
+		return pki.RevocationList{}, nil
+	}
+	if err != nil {
+		return pki.RevocationList{}, err
+	}
+	return pki.ParseRevocationList(l.SignedList, root)
+}
+
+// SubmitRevocation takes a request that the root has signed: its revocations become entries of the log, and the
+// certificates sign nothing more from the moment at which it returns, on whatever server. It returns the index of the
+// first entry. The same request a second time is refused, since its list is not the next one any more.
+func (s *Stores) SubmitRevocation(ctx context.Context, r revoke.Request, now time.Time) (first uint64, err error) {
+	if !slices.ContainsFunc(s.Trust.Certificates(), func(root []byte) bool { return slices.Equal(root, r.Root) }) {
+		return 0, fmt.Errorf("the root with the SM3 %s is none of this instance's trust roots", sm.Sum(r.Root))
+	}
+	entries, err := r.Verify()
+	if err != nil {
+		return 0, err
+	}
+	if r.List.ThisUpdate.After(now.Add(clockSlack)) || !r.List.NextUpdate.After(now) {
+		return 0, fmt.Errorf("the list is valid from %s to %s, and it is %s now",
+			r.List.ThisUpdate.Format(time.RFC3339),
+			r.List.NextUpdate.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	last, err := s.lastList(ctx, r.Root)
+	if err != nil {
+		return 0, err
+	}
+	if r.List.Number != last.Number+1 {
+		return 0, sqldb.ErrListed
+	}
+	for i, before := range last.Revoked {
+		if i >= len(r.List.Revoked) || !before.Equal(pki.Revoked(r.List.Revoked[i])) {
+			return 0, sqldb.ErrListed
+		}
+	}
+	if len(r.List.Revoked) != len(last.Revoked)+len(entries) {
+		return 0, errors.New("the list has certificates that nothing in the request revokes")
+	}
+	var keys [][]byte
+	for i, e := range entries {
+		if _, _, err := s.DB.Log.Chain(ctx, sm.Sum(r.Revocations[i].Certificate)); err != nil {
+			return 0, fmt.Errorf("certificate %d of the request: %w", i+1, err)
+		}
+		said, err := status.ParseCertificateRevocation(e.Statement)
+		if err != nil {
+			return 0, err
+		}
+		cert, err := pki.Parse(r.Revocations[i].Certificate)
+		if err != nil {
+			return 0, err
+		}
+		if said.Reason == status.KeyCompromise {
+			keys = append(keys, cert.PublicKey().Bytes())
+		}
+	}
+	list := sqldb.RevocationList{Issuer: sm.Sum(r.Root), Number: r.List.Number,
+		SignedList: pki.SignedList{Standard: r.List.DER, NoID: r.List.DERNoID}}
+	// A crash after it leaves entries that are received, as any: the sequencer of a server logs them, and the tail's
+	// background work keeps them.
+	return s.DB.Log.RevokeCertificates(ctx, entries, list, keys)
+}
+
+// SignHere signs a request with the root key, where the key folder has it.
+func (s *Stores) SignHere(ctx context.Context, r revoke.Request) (revoke.Request, error) {
+	i, err := s.Config.issuer(ctx)
+	if err != nil {
+		return r, err
+	}
+	return r.Sign(i.root, i.key)
+}
+
+// firstList is the list of a new instance, on which there is no certificate; nil where the root key is kept
+// elsewhere.
+func (c Config) firstList(pass keystore.Secret, now time.Time) (*sqldb.RevocationList, error) {
+	if _, err := os.Stat(c.keyPath(fileRootKey)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	root, err := c.rootCert()
+	if err != nil {
+		return nil, err
+	}
+	key, err := c.rootKey(pass)
+	if err != nil {
+		return nil, err
+	}
+	now = now.UTC().Truncate(time.Second)
+	signed, err := pki.NewRevocationList(pki.RevocationList{Number: 1, ThisUpdate: now,
+		NextUpdate: now.Add(ListValidity)}, root, key)
+	return &sqldb.RevocationList{Issuer: sm.Sum(root), Number: 1, SignedList: signed}, err
+}
+
+// RevocationList implements [api.RevocationLists].
+func (s *Stores) RevocationList(ctx context.Context, root *sm.Digest) (pki.SignedList, error) {
+	of := sm.Sum(s.Trust.Certificates()[0])
+	if root != nil {
+		of = *root
+	}
+	l, err := s.DB.Log.RevocationList(ctx, of)
+	return l.SignedList, err
+}
