@@ -7,6 +7,8 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 DATA     ?= ./data
 LISTEN   ?= 127.0.0.1:8080
 FUZZTIME ?= 50000x
+# What fuzzing is built with: coverage guides it. Without, it needs no second build of everything.
+FUZZFLAGS ?= -fuzz .
 
 # Four kinds of tests run without the race detector, in full. Everything else runs with it.
 # PROGRAMS run the real program, so the detector would watch the wrong process.
@@ -32,6 +34,10 @@ ALONE := ^Test(Bombs|LargeUpload|TenThousandConnections|StopDelay|ReadinessWhile
 # The quick tier leaves out what is a program, a page or a build of one.
 NOTQUICK := $(PROGRAMS) $(PAGES) stele/notary/chain stele/notary/cmd/verifier \
 	stele/notary/issue/evidence stele/ui/build stele/ui/wasm
+
+# Keys of tests open in a hundredth of the time (keystore.Iterations). Keystore's own tests, which are PLAIN, and
+# what is shipped have no such tag.
+FEW := -tags fewrounds
 
 # Tests wait more than they compute: this many at once in one package.
 PARALLEL ?= 6
@@ -71,26 +77,26 @@ RACE := -race -gcflags='modernc.org/...=-race=false' -gcflags='github.com/emmans
 race: race-all race-shared plain
 
 race-all:
-	$(GO) test $(RACE) -vet=off -timeout 20m $$($(GO) list ./... | grep -vxF $(patsubst %,-e %,$(PROGRAMS) $(PAGES) $(FORMATS) $(PLAIN)))
+	$(GO) test $(RACE) $(FEW) -vet=off -timeout 20m $$($(GO) list ./... | grep -vxF $(patsubst %,-e %,$(PROGRAMS) $(PAGES) $(FORMATS) $(PLAIN)))
 
 plain:
 	$(GO) test -vet=off -timeout 20m $(PLAIN)
 
 race-shared:
-	$(GO) test $(RACE) -vet=off -timeout 20m -run '^Test(MakerAndChecker|Bulk|SameInputSameBytes|ReportIsTheSameEveryTime|CreateConcurrently)$$' \
+	$(GO) test $(RACE) $(FEW) -vet=off -timeout 20m -run '^Test(MakerAndChecker|Bulk|SameInputSameBytes|ReportIsTheSameEveryTime|CreateConcurrently)$$' \
 	  ./server/http/console ./notary/issue/certificate ./notary/proof ./crypto/keystore
 
 programs:
-	$(GO) test -vet=off -timeout 30m -parallel $(PARALLEL) -skip '$(ALONE)' $(PROGRAMS)
+	$(GO) test $(FEW) -vet=off -timeout 30m -parallel $(PARALLEL) -skip '$(ALONE)' $(PROGRAMS)
 
 pages:
-	$(GO) test -vet=off -timeout 30m -p 1 -skip '$(ALONE)' $(PAGES)
+	$(GO) test $(FEW) -vet=off -timeout 30m -p 1 -skip '$(ALONE)' $(PAGES)
 
 formats:
 	$(GO) test -vet=off -timeout 30m -p 1 -skip '$(ALONE)' $(FORMATS)
 
 alone:
-	$(GO) test -vet=off -timeout 20m -p 1 -parallel 1 -run '$(ALONE)' $(PROGRAMS) $(FORMATS) ./notary/office/bulk
+	$(GO) test $(FEW) -vet=off -timeout 20m -p 1 -parallel 1 -run '$(ALONE)' $(PROGRAMS) $(FORMATS) ./notary/office/bulk
 
 checks: lint fuzz build vuln
 
@@ -113,7 +119,7 @@ bench: build ## measure this machine, the program on it with SQLite and PostgreS
 fuzz: ## fuzz every parser with FUZZTIME inputs (50000x; 10s is a time)
 	@set -e; mkdir -p bin/fuzz; \
 	for folder in $$(git ls-files --cached --others --exclude-standard '*_test.go' | xargs grep -l '^func Fuzz' | xargs -n1 dirname | sort -u); do \
-	  $(GO) test -c -fuzz . -o bin/fuzz/run ./$$folder; \
+	  $(GO) test -c $(FUZZFLAGS) -o bin/fuzz/run ./$$folder; \
 	  for target in $$(cat $$folder/*_test.go | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
 	    echo "$$folder $$target"; \
 	    (cd $$folder && $(CURDIR)/bin/fuzz/run -test.run '^$$' -test.fuzz "^$$target$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 1x \

@@ -38,10 +38,6 @@ import (
 	"stele/crypto/sm"
 )
 
-// Iterations is the number of PBKDF2-HMAC-SHA256 rounds: the 600,000 that OWASP's Password
-// Storage Cheat Sheet asks for, about 0.1 s per key on one core of 2024.
-const Iterations = 600_000
-
 // MaxFileSize is the longest key or passphrase file in bytes that is read.
 const MaxFileSize = 16 << 10
 

@@ -22,7 +22,7 @@ const (
 	// cbcBlock is the block and vector length in bytes of AES and SM4.
 	cbcBlock = 16
 	// maxIterations bounds PBKDF2: twenty times ours, some two seconds.
-	maxIterations = 20 * Iterations
+	maxIterations = 12_000_000
 	// maxScryptMemory in bytes is OpenSSL's own bound, maxScryptLanes a second's work.
 	maxScryptMemory = 32 << 20
 	maxScryptLanes  = 16

@@ -25,6 +25,10 @@ import (
 	"stele/storage/storagetest"
 )
 
+// fewRounds is a build tag: keys open in a hundredth of the time (keystore.Iterations). The program is the same
+// otherwise, and keys of one open with the other.
+const fewRounds = "fewrounds"
+
 // binary is the real program, built once: what is killed in these tests is a process.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "stele-test-")
@@ -32,7 +36,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "stele")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	out, err := exec.Command("go", "build", "-tags", fewRounds, "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build stele: %w\n%s", err, out)
 	}
@@ -46,7 +50,8 @@ var lab = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(filepath.Dir(stele), "stele-lab")
-	if out, err := exec.Command("go", "build", "-o", path, "stele/server/cmd/stele-lab").CombinedOutput(); err != nil {
+	lab := exec.Command("go", "build", "-tags", fewRounds, "-o", path, "stele/server/cmd/stele-lab")
+	if out, err := lab.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build stele-lab: %w\n%s", err, out)
 	}
 	return path, nil

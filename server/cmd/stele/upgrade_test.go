@@ -25,7 +25,8 @@ const checkout = "../../.."
 func build(t *testing.T, sources string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stele")
-	cmd := exec.Command("go", append(append([]string{"build", "-o", path}, args...), "./server/cmd/stele")...)
+	cmd := exec.Command("go", append(append([]string{"build", "-tags", fewRounds, "-o", path}, args...),
+		"./server/cmd/stele")...)
 	cmd.Dir = sources
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build in %s: %v\n%s", sources, err, out)
