@@ -110,8 +110,32 @@ func (w *agencyWatch) look(ctx context.Context) {
 	w.mu.Lock()
 	w.looked, w.trouble, w.ends = true, trouble, ends
 	w.mu.Unlock()
+	w.remindOfList(ctx, w.listEnds(queries))
 	w.remind(ctx, trouble)
 }
+
+// listEnds is when the revocation list of the first of the trust roots says that there is a newer one; zero where
+// there is none, or none that can be read now.
+func (w *agencyWatch) listEnds(ctx context.Context) time.Time {
+	l, err := w.stores.lastList(ctx, w.stores.Trust.Certificates()[0])
+	if err != nil {
+		return time.Time{}
+	}
+	return l.NextUpdate
+}
+
+// remindOfList logs once a day that the revocation list is to be made anew.
+func (w *agencyWatch) remindOfList(ctx context.Context, ends time.Time) {
+	now := w.now()
+	if ends.IsZero() || ends.Sub(now) >= warnBefore || now.Sub(w.told[toldList]) < remindEvery {
+		return
+	}
+	w.told[toldList] = now
+	w.log.WarnContext(ctx, "the certificate revocation list grows old: programs that ask for it will refuse all "+
+		"certificates", "ends", ends, "advice", "stele agency certificate renew-list")
+}
+
+const toldList = "revocation list" // no agency's id begins so
 
 // judge says what is wrong with an agency's certificate or key; nothing is, if what is empty.
 func (w *agencyWatch) judge(ctx context.Context, a notary.Agency,

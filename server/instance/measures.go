@@ -165,7 +165,8 @@ type slowCollector struct {
 
 var (
 	descExpiry = desc("stele_certificate_not_after_timestamp_seconds", "When a certificate ends: of an agency by its "+
-		"code, of the first trusted root; of the log: when its key ends, where it does.", "kind", "agency")
+		"code, of the first trusted root; of the log: when its key ends, where it does; of the "+
+		"revocation list: when there is to be a newer one.", "kind", "agency")
 	descPapers = desc("stele_papers", "Papers on all desks that wait for a second person, or approved for the log.",
 		"state")
 	descBulks = desc("stele_bulk_jobs", "Bulk jobs that are not finished, by state.", "state")
@@ -220,6 +221,9 @@ func (c *slowCollector) read(ctx context.Context) (out []prometheus.Metric, err 
 		if l.Key.Key().Equal(c.in.signer.Key()) && !l.NotAfter.IsZero() {
 			add(descExpiry, float64(l.NotAfter.Unix()), "log", "")
 		}
+	}
+	if l, err := c.in.lastList(ctx, c.in.Trust.Certificates()[0]); err == nil && l.Number > 0 {
+		add(descExpiry, float64(l.NextUpdate.Unix()), "revocation_list", "")
 	}
 	papers, bulks, err := c.in.DB.Office.CountWaiting(ctx)
 	if err != nil {

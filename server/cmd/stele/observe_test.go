@@ -408,6 +408,7 @@ func TestMetricLabels(t *testing.T) {
 	}
 	for _, prefix := range []string{`stele_certificate_not_after_timestamp_seconds{agency="1`,
 		`stele_certificate_not_after_timestamp_seconds{agency="",kind="root"}`,
+		`stele_certificate_not_after_timestamp_seconds{agency="",kind="revocation_list"}`,
 		`stele_disk_free_bytes{folder="database"}`, `stele_disk_free_bytes{folder="objects"}`,
 		`stele_build_info{goversion="go1.`, `stele_object_duration_seconds_count{operation="get"}`} {
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(m)),
