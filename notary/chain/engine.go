@@ -138,7 +138,7 @@ func (l engineLog) Error(msg string, kv ...any) {
 // replayed tells the validator's refusal to sign again what it signed before this start.
 func replayed(v any) bool {
 	err, ok := v.(error)
-	return ok && errors.Is(err, errReplayed)
+	return ok && (errors.Is(err, errReplayed) || errors.Is(err, errProposed))
 }
 
 // ownProposal tells the engine's refusal of a proposal of its own that bears the signature, and so the

@@ -90,6 +90,9 @@ var (
 	// errReplayed: that step was signed before this start. The engine, which takes up the height again
 	// at its beginning, passes over it and goes on: nothing is wrong.
 	errReplayed = fmt.Errorf("%w, before this start", errBackwards)
+	// errProposed: a block was proposed for that round before this start, and not kept: the engine makes another one,
+	// which must not be signed. The round is lost, and the next one decides.
+	errProposed = fmt.Errorf("%w, before this start", errConflict)
 )
 
 // openValidator reads the sign state that Init made.
@@ -186,7 +189,10 @@ func (v *validator) sign(height int64, round int32, step uint8, message []byte,
 		return v.last.signature, nil, nil
 	case c == 0:
 		t, ok := same(v.last.message, message)
-		if !ok {
+		switch {
+		case !ok && step == stepPropose && !v.signed:
+			return nil, nil, errProposed
+		case !ok:
 			return nil, nil, errConflict
 		}
 		return v.last.signature, &t, nil

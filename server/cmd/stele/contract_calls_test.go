@@ -49,6 +49,9 @@ func (c *contract) calls(t *testing.T) {
 		strings.Repeat("a", 65): 422} {
 		c.want(get("/api/v1/records/"+second.ID+"/bundle?with="+with), status)
 	}
+	for root, status := range map[string]int{"root": 200, strings.Repeat("0", 64): 404, "x": 422} {
+		c.want(get("/api/v1/crl/"+root), status)
+	}
 	c.want(get("/api/v1/records?limit=1"), 200)
 	c.want(get("/api/v1/records?limit=0"), 422)
 	c.want(post("/api/v1/records/bundles", fmt.Sprintf(`{"records":[%q]}`, rec.ID)), 200)
