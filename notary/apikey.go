@@ -21,10 +21,14 @@ const (
 	ScopeErase    Scope = "erase"    // erase attributes and originals for ever
 	ScopeWebhooks Scope = "webhooks" // endpoints, their secrets and deliveries
 	ScopeKeys     Scope = "keys"     // make, rotate and end the agency's keys
+	ScopeAudit    Scope = "audit"    // the log's entries, of all agencies; the operator alone gives it
 )
 
-// Scopes are all of them.
-var Scopes = []Scope{ScopeRead, ScopeWrite, ScopeRevoke, ScopeErase, ScopeWebhooks, ScopeKeys}
+// Scopes are all of them, OwnScopes those that an agency may give to its keys.
+var (
+	Scopes    = append(slices.Clone(OwnScopes), ScopeAudit)
+	OwnScopes = []Scope{ScopeRead, ScopeWrite, ScopeRevoke, ScopeErase, ScopeWebhooks, ScopeKeys}
+)
 
 // APIKey is an agency system's key as it is stored: the secret itself is shown once and
 // never kept.

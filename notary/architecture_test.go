@@ -42,6 +42,8 @@ var rooms = []room{
 		"what leaves: bundles, certificates, evidence packages, answers"},
 	{"notary/office/...", "crypto/... notary notary/outage notary/proof/... notary/register/... notary/issue/...",
 		"people's work: papers, tables, stamps, accounts, webhooks"},
+	{"notary/monitor/...", "crypto/... notary notary/proof/...",
+		"watches a log from outside, and believes nothing that its operator says"},
 	{"notary/cmd/...", "crypto/... notary/proof/...", "the offline verifier"},
 	{"storage/...", "crypto/... notary/...", "adapters: databases, object stores, and the suite that both must pass"},
 	{"ui/...", "crypto/sm/... notary/proof/...", "templates, texts, scripts, the verifier for browsers"},

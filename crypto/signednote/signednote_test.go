@@ -88,3 +88,12 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func mustKey(t testing.TB) *sm.PrivateKey {
+	t.Helper()
+	k, err := sm.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}

@@ -197,7 +197,7 @@ func (v *verifier) status(b *Bundle, s statement.Statement, first entry) told {
 	}
 	q, bad := readStatus(b.Status)
 	if bad == nil {
-		bad = q.place(b, first.origin)
+		bad = q.place(&b.Evidence, first.origin)
 	}
 	var held []anchored
 	if bad == nil {
@@ -248,9 +248,9 @@ func readStatus(p *StatusProof) (q saidStatus, bad *ending) {
 	return q, nil
 }
 
-// place checks that the statement is one of the record's log, that it covers the record's entry, and that
-// both are in the log, the statement as its last entry.
-func (q saidStatus) place(b *Bundle, origin string) *ending {
+// place checks that the statement is one of the log, that it covers the record's entry where there is one, and
+// that both are in the log, the statement as its last entry.
+func (q saidStatus) place(record *Evidence, origin string) *ending {
 	size := q.statement.Size
 	switch {
 	case q.statement.Log != origin || q.key.Name() != origin || q.checkpoint.Origin != origin:
@@ -258,9 +258,9 @@ func (q saidStatus) place(b *Bundle, origin string) *ending {
 	case size != q.Log.Index:
 		return failed("other_place", fmt.Sprintf("The status covers %d entries and stands at index %d: it must follow "+
 			"what it covers.", size, q.Log.Index))
-	case b.Log.Index >= size:
+	case record != nil && record.Log.Index >= size:
 		return failed("not_covered", fmt.Sprintf("The status covers the entries before index %d, and not the "+
-			"record's, at %d.", size, b.Log.Index))
+			"record's, at %d.", size, record.Log.Index))
 	case q.checkpoint.Size != size+1:
 		return failed("not_last", fmt.Sprintf("The status stands at index %d and is not the last of the %d entries "+
 			"under its checkpoint: what came after it, it does not cover.", size, q.checkpoint.Size))
@@ -271,7 +271,11 @@ func (q saidStatus) place(b *Bundle, origin string) *ending {
 	if err != nil {
 		return failed("not_included", "The status is not shown to be in the log: "+err.Error())
 	}
-	err = merkle.VerifyInclusion(b.Log.Index, q.checkpoint.Size, b.LeafHash(), q.RecordPath, q.checkpoint.Root)
+	if record == nil {
+		return nil
+	}
+	err = merkle.VerifyInclusion(record.Log.Index, q.checkpoint.Size, record.LeafHash(), q.RecordPath,
+		q.checkpoint.Root)
 	if err != nil {
 		return failed("not_included", "The record is not shown to be in the log that the status is of: "+err.Error())
 	}

@@ -62,6 +62,10 @@ var ErrMade = errors.New("the key was made before")
 // Issue makes a key with these settings, under a new id where they name none, and returns its
 // text, which is not stored. A key with the id that is there already gives [ErrMade].
 func (d *KeyService) Issue(ctx context.Context, k notary.APIKey) (text string, complete notary.APIKey, err error) {
+	if k.May(notary.ScopeAudit) { // it opens other agencies' entries: also a rotation would hand it over
+		return "", k, notary.Errorf(notary.CodeForbidden,
+			"The operator alone makes keys with the scope %q. Nothing was saved.", notary.ScopeAudit)
+	}
 	keys, err := d.List(ctx, k.AgencyID)
 	if err != nil {
 		return "", k, err

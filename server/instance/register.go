@@ -17,6 +17,7 @@ import (
 func (in *Instance) openRegister(ctx context.Context, pass keystore.Secret) error {
 	in.Archive = archive.New(in.DB.Log, in.Tiles, in.Trust)
 	in.Archive.SetStatuses(statuses{in})
+	in.Archive.SetEntries(in.DB.Log)
 	in.eraser = erasure.New(in.DB.Log, in.Objects, in.erasureTail(), time.Now, in.log)
 	in.Classes = class.NewBook(in.DB.Office, time.Now)
 	in.openUploads()

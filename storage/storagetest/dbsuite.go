@@ -31,7 +31,7 @@ func TestDatabase(t *testing.T, fresh func(t testing.TB) (url string)) {
 		"Instance": testInstance, "Advance": testAdvance, "AdvanceRace": testAdvanceRace, "Fence": testFence,
 		"MoveChain": testMoveChain, "Lease": testLease, "SaveEvidence": testSaveEvidence,
 		"SaveEvidenceRace": testSaveEvidenceRace, "RequiredChains": testRequiredChains, "Marks": testMarks,
-		"Entries":          testEntries,
+		"Entries": testEntries, "AgencyEntries": testAgencyEntries,
 		"WebhookEndpoints": testWebhookEndpoints, "WebhookFanOut": testWebhookFanOut, "WebhookClaim": testWebhookClaim,
 		"WebhookShare": testWebhookShare,
 		"Uploads":      testUploads, "UploadLease": testUploadLease, "UploadRecord": testUploadRecord,

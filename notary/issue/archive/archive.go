@@ -79,6 +79,7 @@ type Archive struct {
 	trust *proof.Trust
 
 	statuses Statuses // nil: bundles show no standing
+	entries  Entries  // nil: entries are not read by themselves
 }
 
 // New returns an archive that checks its bundles against the instance's own trust roots.

@@ -92,14 +92,12 @@ func (a *Archive) status(ctx context.Context, r notary.Record, b *proof.Bundle) 
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	p := &proof.StatusProof{Statement: s.Entry.Statement, Signature: s.Entry.Signature, Anchors: under.Anchors,
-		Log: proof.LogProof{Index: index, Checkpoint: under.Note}}
-	if p.Key, err = a.logKey(head.Origin, s.Entry.Certificate); err != nil {
+	at, err := a.placed(ctx, head, index, s, under)
+	if err != nil {
 		return nil, err
 	}
-	if p.Log.Path, err = a.path(ctx, index, under.Size, head.Size); err != nil {
-		return nil, err
-	}
+	p := &proof.StatusProof{Statement: at.Statement, Signature: at.Signature, Key: at.Key, Log: at.Log,
+		Anchors: at.Anchors}
 	if p.RecordPath, err = a.path(ctx, r.Index, under.Size, head.Size); err != nil {
 		return nil, err
 	}

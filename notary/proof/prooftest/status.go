@@ -44,14 +44,16 @@ func (w *World) says(key sm.Digest, text string) {
 	}
 }
 
-// RevokeCertificate has the root revoke the agency's certificate, as the log's next entry.
-func (w *World) RevokeCertificate(reason string, since time.Time) {
+// RevokeCertificate has the root revoke the agency's certificate, as the log's next entry; or another key in its
+// name.
+func (w *World) RevokeCertificate(reason string, since time.Time, by ...Key) statement.Entry {
 	since = since.UTC().Truncate(time.Second)
 	text, err := status.CertificateRevocation{Certificate: sm.Sum(w.Agency.Certificates[0]), Agency: w.Agency.Code,
 		Reason: reason, Since: since, IssuedAt: since}.Encode()
 	must(err)
-	w.revocation = status.RevocationEntry(text, w.Root.Key.Sign(text), w.Root.DER)
+	w.revocation = status.RevocationEntry(text, append(by, w.Root.Key)[0].Sign(text), w.Root.DER)
 	w.append(text, w.revocation.LeafHash())
+	return w.revocation
 }
 
 // Status is a status statement of the log with all that is known about it.

@@ -222,7 +222,7 @@ type apikeyAddCmd struct {
 	Agency          string        `required:"" help:"The agency's credit code or id."`
 	Label           string        `default:"api" help:"What the key is for."`
 	Expires         time.Duration `help:"How long it is valid; 0 for ever." placeholder:"8760h"`
-	Scopes          []string      `default:"read,write,revoke,webhooks" help:"Its rights: read, write, revoke, erase, webhooks, keys."`
+	Scopes          []string      `default:"read,write,revoke,webhooks" help:"Its rights: read, write, revoke, erase, webhooks, keys, audit."`
 	Networks        []string      `help:"From where it may be used; anywhere if empty." placeholder:"10.1.0.0/16"`
 	Rate            int           `help:"Requests a minute; 0 for what the instance allows."`
 	Quota           uint64        `help:"Records a day (UTC); 0 for any number."`

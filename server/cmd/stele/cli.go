@@ -50,6 +50,7 @@ type cli struct {
 	Check         checkCmd         `cmd:"" help:"Ask a running service what a file is, and verify its answer here."`
 	Verify        verifyCmd        `cmd:"" passthrough:"" help:"Verify a bundle and a file offline, as stele-verify does; see stele verify --help."`
 	Fsck          fsckCmd          `cmd:"" help:"Re-derive everything that is stored and compare."`
+	Monitor       monitorCmd       `cmd:"" help:"Watch a log from outside, and keep what it has seen; mirror it."`
 	RepairAnchors repairAnchorsCmd `cmd:"" help:"Find anchors that no bundle can use, such as those that a former key signed, and remove them with --apply."`
 	RecoverTail   recoverTailCmd   `cmd:"" help:"Complete a database that was restored and is older than the object store has seen."`
 	RebuildStore  rebuildStoreCmd  `cmd:"" help:"Make an object store anew that was lost, as far as the database knows what was in it."`

@@ -16,6 +16,7 @@ import (
 	"github.com/emmansun/gmsm/smx509"
 
 	"stele/crypto/sm"
+	"stele/notary/proof/statement"
 	"stele/server/http/api"
 )
 
@@ -359,9 +360,30 @@ func (c *contract) publicCalls(rec record) {
 	large, body := form(filePart("a.pdf", strings.Repeat("a", 100_001)))
 	c.want(verify(large, body), 413)
 	c.want(get("/api/v1/log/tile/x"), 422)
+	c.watchCalls(get)
 	for _, path := range []string{"/api/v1/log/checkpoint", "/api/v1/trust.json", "/healthz", "/readyz"} {
 		c.want(get(path), 200)
 	}
+}
+
+// watchCalls are those of monitors.
+func (c *contract) watchCalls(get func(path string) request) {
+	c.t.Helper()
+	eventually(c.t, "the log says how it stands", func() bool { return c.get("/api/v1/log/status").status == 200 })
+	c.want(get("/api/v1/log/status"), 200)
+	c.want(get("/api/v1/log/anchors"), 200)
+	c.want(get("/api/v1/log/anchors?after=-1"), 422)
+	c.want(as(c.info.APIKey, http.MethodGet, "/api/v1/entries/status", ""), 200)
+	list := c.want(as(c.info.APIKey, http.MethodGet, "/api/v1/entries?from=0&limit=2", ""), 200)
+	c.want(as(c.info.APIKey, http.MethodGet, "/api/v1/entries?limit=0", ""), 422)
+	var own struct{ Entries []struct{ Entry []byte } }
+	list.json(c.t, &own)
+	e, err := statement.ParseEntry(own.Entries[0].Entry)
+	fatalIfErr(c.t, err)
+	c.want(get("/api/v1/log/certificates/"+e.Certificate.String()), 200)
+	c.want(get("/api/v1/log/certificates/"+newDigest()), 404)
+	c.want(get("/api/v1/log/certificates/x"), 422)
+	c.want(as(c.auditorsKey(), http.MethodGet, "/api/v1/log/tile/entries/x", ""), 422)
 }
 
 func requestOf(t *testing.T, key *sm.PrivateKey) []byte {

@@ -93,7 +93,8 @@ func init() {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	site := site{data: folder(t)}
-	s := site.start(t, "--max-document", "100000", "--max-batch", "3", "--max-public-upload", "100000")
+	s := site.start(t, "--max-document", "100000", "--max-batch", "3", "--max-public-upload", "100000",
+		"--status-pause", "1s")
 	c := newContract(t, s)
 	t.Run("calls", c.calls)
 	t.Run("anything", func(t *testing.T) { c.anything(t) })
@@ -106,7 +107,8 @@ func TestContract(t *testing.T) {
 // down, slow clients, many requests, records that are not anchored for long, uploads into a
 // bucket, two requests to one upload. The name of a tile has slashes, which no description can say.
 var elsewhere = []string{" 408", " 429", " 500", " 503", "get-bundle 409", "get-certificate 409", "get-evidence 409",
-	"get-tile 200", "get-tile 403", "get-tile 404",
+	"get-tile 200", "get-tile 404", "get-entries-tile 200", "get-entries-tile 404", "get-log-status 409",
+	"get-entries-status 409",
 	"create-direct-upload 201", " 423"}
 
 // unseen are the operations and statuses that are described and did not occur.

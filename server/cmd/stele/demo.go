@@ -142,7 +142,7 @@ func demoInstance(ctx context.Context, cfg instance.Config, s *streams) (demoInf
 	}
 	if info.APIKey == "" {
 		if info.APIKey, _, err = (&apikeyAddCmd{Agency: demoCode, Label: "demo",
-			Scopes: strings.Split(notary.JoinScopes(notary.Scopes, ","), ",")}).add(ctx, st); err != nil {
+			Scopes: strings.Split(notary.JoinScopes(notary.OwnScopes, ","), ",")}).add(ctx, st); err != nil {
 			return demoInfo{}, err
 		}
 	}

@@ -125,7 +125,8 @@ func TestGuideNamesEverything(t *testing.T) {
 	s.get("/openapi.json").json(t, &doc)
 	for path := range doc.Paths {
 		page := string(text) + strings.ReplaceAll(string(hooks), "…", "/api/v1/webhooks")
-		short := strings.NewReplacer("{tile}", "<level>", "/api/v1/keys/{id}", "/api/v1/keys/$ID").Replace(path)
+		short := strings.NewReplacer("entries/{tile}", "entries/{tile}", "{tile}", "<level>",
+			"/api/v1/keys/{id}", "/api/v1/keys/$ID").Replace(path)
 		if !strings.Contains(page, short) && !strings.HasPrefix(path, "/api/v1/webhooks/{id}") {
 			t.Errorf("neither docs/api.md nor docs/webhooks.md names %s", path)
 		}

@@ -146,7 +146,7 @@ func TestBadInput(t *testing.T) {
 		{"empty batch", request{method: "POST", path: "/api/v1/records/batch",
 			header: map[string]string{"Content-Type": jsonType}, body: strings.NewReader(`{"records":[]}`)}, 422,
 			"invalid_request", "1 to 5"},
-		{"entries tile", request{method: "GET", path: "/api/v1/log/tile/entries/000"}, 403, "forbidden", "auditors"},
+		{"entries tile", request{method: "GET", path: "/api/v1/log/tile/entries/000"}, 403, "forbidden", "audit"},
 		{"strange tile", request{method: "GET", path: "/api/v1/log/tile/0/../../instance.json"}, 422, "invalid_request",
 			"tile"},
 		{"bad tile", request{method: "GET", path: "/api/v1/log/tile/0/7"}, 422, "invalid_request", "tile"},

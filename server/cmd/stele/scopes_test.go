@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"testing"
@@ -22,6 +23,10 @@ var scopeOf = map[string]notary.Scope{
 	"get-certificate": notary.ScopeRead,
 	"get-evidence":    notary.ScopeRead,
 	"list-events":     notary.ScopeRead,
+	"list-entries":    notary.ScopeRead,
+
+	"get-entries-status": notary.ScopeRead,
+	"get-entries-tile":   notary.ScopeAudit,
 
 	"create-record":        notary.ScopeWrite,
 	"create-records":       notary.ScopeWrite,
@@ -60,13 +65,52 @@ var scopeOf = map[string]notary.Scope{
 
 var pathParameter = regexp.MustCompile(`\{[a-z-]+\}`)
 
+// auditorsKey is one that the operator makes: no agency can.
+func (s *server) auditorsKey() string {
+	s.t.Helper()
+	key, _ := s.operatorsKey("audit")
+	return key
+}
+
+// operatorsKey is one that the operator makes, and its id.
+func (s *server) operatorsKey(scopes string) (key, id string) {
+	s.t.Helper()
+	out, errs, code := s.output(s.t, "apikey", "add", "--agency", demoCode, "--scopes", scopes, "--json")
+	var made struct{ Key, ID string }
+	if err := json.Unmarshal([]byte(out), &made); err != nil || code != 0 {
+		s.t.Fatalf("%v, %d: %s", err, code, errs)
+	}
+	return made.Key, made.ID
+}
+
+// TestAuditScope: neither an agency nor a key that has it can give the scope on.
+func TestAuditScope(t *testing.T) {
+	t.Parallel()
+	s := site{data: folder(t)}.start(t)
+	key, id := s.operatorsKey("audit,keys")
+	for _, r := range []request{
+		as(key, http.MethodPost, "/api/v1/keys", `{"name":"one","scopes":["audit"]}`),
+		as(key, http.MethodPost, "/api/v1/keys/"+id+"/rotate", `{}`),
+		as(s.info.APIKey, http.MethodPost, "/api/v1/keys/"+id+"/rotate", `{}`),
+	} {
+		if res := s.call(r); res.status != http.StatusForbidden && res.status != http.StatusNotFound {
+			t.Errorf("%s: %d %s", r.path, res.status, res.body)
+		}
+	}
+	res := s.call(as(s.info.APIKey, http.MethodPost, "/api/v1/keys", `{"name":"one","scopes":["audit"]}`))
+	if res.status != http.StatusUnprocessableEntity {
+		t.Errorf("%d %s", res.status, res.body)
+	}
+}
+
 // TestScopes tries each call that a key is for with a key of each scope: it is refused for every
 // scope but its own, before anything of the request is looked at.
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	s := site{data: folder(t)}.start(t)
 	keys := map[notary.Scope]string{}
-	for _, scope := range notary.Scopes {
+	keys[notary.ScopeAudit] = s.auditorsKey()
+	for _, scope := range notary.OwnScopes {
 		made := s.newKey(t, s.info.APIKey, "/api/v1/keys", `{"name":"one","scopes":["`+string(scope)+`"]}`)
 		keys[scope] = made.Text
 	}

@@ -148,7 +148,7 @@ func (a *API) createKey(ctx context.Context, in *createKeyInput) (*issuedKeyOutp
 	names := in.Body.Scopes
 	if names == nil {
 		for _, s := range own.Scopes {
-			if s != notary.ScopeKeys && s != notary.ScopeErase {
+			if s != notary.ScopeKeys && s != notary.ScopeErase && s != notary.ScopeAudit {
 				names = append(names, string(s))
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"reflect"
 	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -52,9 +51,10 @@ func (a *API) registerLog(r chi.Router) {
 		Path: "/api/v1/log/tile/{tile}", Tags: []string{"log"},
 		Summary:    "A tile of the log: <level>/<index>[.p/<width>], hashes of 32 bytes one after another",
 		Parameters: []*huma.Param{{Name: "tile", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}}},
-		Responses: a.withProblems(binaryResponse("application/octet-stream", "The tile"), http.StatusForbidden,
-			http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusServiceUnavailable)})
+		Responses: a.withProblems(binaryResponse("application/octet-stream", "The tile"), http.StatusNotFound,
+			http.StatusUnprocessableEntity, http.StatusServiceUnavailable)})
 	r.Get("/api/v1/log/tile/*", a.tile)
+	a.registerEntries(r)
 }
 
 // withProblems adds refusals to the answers of an operation that huma does not serve.
@@ -69,11 +69,6 @@ func (a *API) withProblems(answers map[string]*huma.Response, statuses ...int) m
 
 func (a *API) tile(w http.ResponseWriter, r *http.Request) {
 	path := "tile/" + chi.URLParam(r, "*")
-	if strings.HasPrefix(path, "tile/entries/") {
-		WriteProblem(w,
-			notary.Errorf(notary.CodeForbidden, "Entries are for auditors; the tiles of hashes are public."))
-		return
-	}
 	t, err := merkle.ParseTilePath(path)
 	if err != nil {
 		WriteProblem(w, notary.InvalidField("tile", "%s", sentence(err)))

@@ -53,6 +53,7 @@ func (a *API) registerPublic() {
 		limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { next(ctx) })).ServeHTTP(w, req)
 	})
 	a.registerChain(api)
+	a.registerStatus(api)
 	huma.Register(api, huma.Operation{OperationID: "lookup", Method: http.MethodGet, Path: "/api/v1/lookup",
 		Tags:    []string{"public"},
 		Summary: "Find records by a document's digest or a certificate's number", Errors: []int{422, 429, 503}},

@@ -36,7 +36,7 @@ func (v *visit) showKeys(shown secret) error {
 		return err
 	}
 	now := v.Now()
-	page := keysPage{Scopes: notary.Scopes, Day: now.In(ui.Beijing).AddDate(0, 0, 1).Format(dayForm), Shown: shown,
+	page := keysPage{Scopes: notary.OwnScopes, Day: now.In(ui.Beijing).AddDate(0, 0, 1).Format(dayForm), Shown: shown,
 		Ticked: []string{string(notary.ScopeRead), string(notary.ScopeWrite)}}
 	if v.problem != "" && v.route.action == "key_create" {
 		page.Ticked = v.r.PostForm["scope"]

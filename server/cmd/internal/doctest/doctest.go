@@ -55,7 +55,7 @@ func Check(t *testing.T, root string, app *kong.Application, least int,
 	}
 }
 
-// commandOf goes down the tree of commands as far as the words name it.
+// commandOf goes down the tree of commands as far as the words name it, and to the default command there.
 func commandOf(node *kong.Node, words []string) *kong.Node {
 	for _, word := range words {
 		i := slices.IndexFunc(node.Children, func(n *kong.Node) bool {
@@ -65,6 +65,9 @@ func commandOf(node *kong.Node, words []string) *kong.Node {
 			break
 		}
 		node = node.Children[i]
+	}
+	if node.DefaultCmd != nil {
+		return node.DefaultCmd
 	}
 	return node
 }
