@@ -64,11 +64,11 @@ quick: generate ## the quick tier: no servers, no browsers, nothing is installed
 LANE := $(MAKE) --no-print-directory --keep-going
 
 # Two lanes run beside each other and take about as long: the programs' tests mostly wait, the others
-# compute. More lanes than cores would make what has a deadline late. ALSO names more targets of the
-# first lane, as .ci/run does.
+# compute. More lanes than cores would make what has a deadline late. ALSO names targets that a third lane makes out
+# of the time that those two leave, as .ci/run does.
 test: tools generate ## install system packages (apt-get) and .tools by make tools, and run all tests
-	@deploy/lanes.sh bin/lanes 'programs=$(LANE) programs formats $(ALSO)' 'packages=$(LANE) race pages' \
-	  then 'alone=$(LANE) alone'
+	@deploy/lanes.sh bin/lanes 'programs=$(LANE) programs formats' 'packages=$(LANE) race pages' \
+	  $(if $(ALSO),'checks=nice -n 19 $(LANE) $(ALSO)') then 'alone=$(LANE) alone'
 
 # The detector watches this project's code and what it calls, but not what is translated from C
 # (SQLite) or computes in one goroutine (gmsm): with it those take five times as long.

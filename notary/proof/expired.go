@@ -3,7 +3,7 @@ package proof
 const expiredAtAnchor = "expired_at_anchor" // reason of the step certificate
 
 // ExpiredAtAnchor reports whether the evidence for the given document lacks nothing but this: a
-// certificate, the record's or that of its withdrawal, had expired before a chain vouched for the
+// certificate, the record's or that of its revocation, had expired before a chain vouched for the
 // signature. No verdict can be given on such a record, ever. Nothing is damaged, though, and the
 // bundle is all the evidence that there is: it says itself what it cannot show, so whoever makes
 // bundles may hand it out.

@@ -16,7 +16,7 @@ const (
 	Genuine      Verdict = "genuine"      // this file is exactly the one notarized
 	Pending      Verdict = "pending"      // notarized and signed, not anchored yet
 	Altered      Verdict = "altered"      // a certificate exists, and this is not its file
-	Revoked      Verdict = "revoked"      // it was genuine; the agency withdrew it
+	Revoked      Verdict = "revoked"      // it was genuine; the agency revoked it
 	Superseded   Verdict = "superseded"   // it was genuine; the agency replaced it
 	NotFound     Verdict = "not_found"    // no record of this file here (never decided from a bundle)
 	Invalid      Verdict = "invalid"      // the evidence itself does not hold
@@ -53,7 +53,7 @@ const (
 	StepAnchor      StepName = "anchor"      // a chain committed that checkpoint; one step each
 	StepConsistency StepName = "consistency" // another checkpoint of the same history; of bundles that carry one
 	StepStatus      StepName = "status"      // what the log says of the record's standing; of bundles that carry it
-	StepStanding    StepName = "standing"    // withdrawn or replaced
+	StepStanding    StepName = "standing"    // revoked or replaced
 )
 
 // Strength of an anchor's evidence.
@@ -91,8 +91,8 @@ const (
 	WarnOneOrganization = "one_organization"      // one organization alone has the votes that vouch for the time
 	WarnResaved         = "resaved"               // the file was saved anew; its bytes were restored
 	WarnCertificate     = "certificate_revoked"   // the signer's, since a time after the record was anchored
-	WarnStandingAlone   = "standing_not_anchored" // no chain vouches for the withdrawal
-	WarnStandingLate    = "standing_late_anchor"  // a withdrawal dated long before its anchor
+	WarnStandingAlone   = "standing_not_anchored" // no chain vouches for the revocation
+	WarnStandingLate    = "standing_late_anchor"  // a revocation dated long before its anchor
 )
 
 // Warnings are the codes of all warnings.

@@ -14,7 +14,7 @@ import (
 	"stele/notary/proof/statement"
 )
 
-// standing checks the entry that withdrew or replaced the record, by the same steps as the
+// standing checks the entry that revoked or replaced the record, by the same steps as the
 // record's own, and reports them as one. first is the record's own entry as it was checked, and
 // says is what the log's status tells.
 func (v *verifier) standing(b *Bundle, s statement.Statement, first entry, says told) {
@@ -73,7 +73,7 @@ func (t told) standing(st *StandingReport) Step {
 	switch {
 	case t.by == nil:
 		return Step{Name: StepStanding, Status: NotChecked, Reason: noStatusProof,
-			Detail: "Whether the record was withdrawn or replaced, at any time, this bundle cannot show."}
+			Detail: "Whether the record was revoked or replaced, at any time, this bundle cannot show."}
 	case t.ended == nil:
 		st.State = StandingValid
 		return Step{Name: StepStanding, Status: Passed, Compared: []Comparison{{"state", st.State}},
@@ -199,7 +199,7 @@ func (r *Report) decide(f *File) *Report {
 	case r.Standing.endedByLog():
 		r.set(Verdict(r.Standing.State), r.endedText())
 	case r.Standing.State == string(Revoked):
-		r.set(Revoked, fmt.Sprintf("%s withdrew certificate %s, %s. Its reason: %s", r.Agency.Name, r.Number,
+		r.set(Revoked, fmt.Sprintf("%s revoked certificate %s, %s. Its reason: %s", r.Agency.Name, r.Number,
 			r.Standing.when(), r.Standing.Reason))
 	case r.Standing.State == string(Superseded):
 		r.set(Superseded, fmt.Sprintf("%s replaced certificate %s by %s, %s%s", r.Agency.Name, r.Number, r.Standing.By,
@@ -249,7 +249,7 @@ func (s *StandingReport) validText() string {
 		s.status.by.report.vouch())
 }
 
-// when says since when a record is withdrawn or replaced, and on whose word.
+// when says since when a record is revoked or replaced, and on whose word.
 func (s *StandingReport) when() string {
 	if s.AnchoredAt == "" {
 		return fmt.Sprintf("by its own date on %s; no chain vouches for that yet", s.At)

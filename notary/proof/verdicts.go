@@ -28,7 +28,7 @@ var verdicts = []VerdictRow{
 		Sound: true, Shows: true, Attention: 6, stage: 0},
 	{Verdict: Superseded, Exit: 7, Means: "it was genuine; the agency replaced it",
 		Sound: true, Shows: true, Attention: 3, stage: 2},
-	{Verdict: Revoked, Exit: 6, Means: "it was genuine; the agency withdrew it",
+	{Verdict: Revoked, Exit: 6, Means: "it was genuine; the agency revoked it",
 		Sound: true, Shows: true, Alarm: true, Attention: 2, stage: 3},
 	{Verdict: Altered, Exit: 1, Means: "a certificate exists, and this is not its file",
 		Shows: true, Alarm: true, Attention: 1, stage: -1},
@@ -72,7 +72,7 @@ func (r *Report) evident() bool { return r.Verdict == Unverifiable && r.Cause() 
 func (r *Report) Shows() bool { return r.Verdict.Row().Shows || r.evident() }
 
 // Open reports whether the record may have come further since the bundle was written, which
-// a bundle cannot know: it may be anchored, withdrawn or replaced by now.
+// a bundle cannot know: it may be anchored, revoked or replaced by now.
 func (r *Report) Open() bool { return r.Verdict == Genuine || r.Verdict == Pending || r.evident() }
 
 // Cause names why a report is unverifiable: the first thing that was missing, in the order in
@@ -115,9 +115,9 @@ type Place struct {
 //
 // The order is that of the table, with two exceptions. A record that another one of these
 // replaced never comes before its replacement, whatever became of that: "replaced, then the
-// replacement withdrawn" is revoked. The same holds for two bundles of one record: the one
+// replacement revoked" is revoked. The same holds for two bundles of one record: the one
 // that shows more of what became of it is the answer. And what could not even be asked comes
-// right after what is in force: that one of a file's records was withdrawn is no answer while
+// right after what is in force: that one of a file's records was revoked is no answer while
 // another one, perhaps in force, is out of reach.
 func Rank(reports []*Report) []Place {
 	var left []int
@@ -188,7 +188,7 @@ func replaces(later, r *Report) bool {
 	return told || later.Supersedes == r.Number
 }
 
-// stage is how far the record has come: signed, in force, replaced, withdrawn.
+// stage is how far the record has come: signed, in force, replaced, revoked.
 func (r *Report) stage() int {
 	if r.evident() {
 		return Genuine.Row().stage

@@ -41,12 +41,12 @@ func of(text string) *Report {
 
 func TestRank(t *testing.T) {
 	for name, c := range map[string]struct{ reports, want string }{
-		"in force before withdrawn":           {"revoked 2 | genuine 1", "genuine 1 | revoked 2"},
-		"anchored before pending":             {"pending 2 | genuine 1", "genuine 1 | pending 2"},
-		"equals stay as they came":            {"genuine 2 | genuine 1", "genuine 2 | genuine 1"},
-		"replaced, the replacement withdrawn": {"revoked 2 over 1 | superseded 1 by 2", "revoked 2 | superseded 1"},
-		"given the other way round":           {"superseded 1 by 2 | revoked 2 over 1", "revoked 2 | superseded 1"},
-		"replaced by another file's record":   {"revoked 3 | superseded 1 by 2", "superseded 1 | revoked 3"},
+		"in force before revoked":           {"revoked 2 | genuine 1", "genuine 1 | revoked 2"},
+		"anchored before pending":           {"pending 2 | genuine 1", "genuine 1 | pending 2"},
+		"equals stay as they came":          {"genuine 2 | genuine 1", "genuine 2 | genuine 1"},
+		"replaced, the replacement revoked": {"revoked 2 over 1 | superseded 1 by 2", "revoked 2 | superseded 1"},
+		"given the other way round":         {"superseded 1 by 2 | revoked 2 over 1", "revoked 2 | superseded 1"},
+		"replaced by another file's record": {"revoked 3 | superseded 1 by 2", "superseded 1 | revoked 3"},
 		"replaced twice": {"superseded 1 by 2 | superseded 2 by 3 over 1 | revoked 3 over 2",
 			"revoked 3 | superseded 2 | superseded 1"},
 		"one bundle does not know yet":         {"genuine 1 | revoked 2 over 1", "revoked 2 | genuine 1"},
@@ -59,10 +59,10 @@ func TestRank(t *testing.T) {
 		"two bundles of one record":            {"genuine 1 | revoked 1", "revoked 1 | genuine 1"},
 		"anchored since":                       {"pending 1 | genuine 1", "genuine 1 | pending 1"},
 		"anchored since, and no file":          {"pending 1 | bare 1", "bare 1 | pending 1"},
-		"withdrawn since, and no file":         {"bare 1 | revoked 1", "revoked 1 | bare 1"},
+		"revoked since, and no file":           {"bare 1 | revoked 1", "revoked 1 | bare 1"},
 		"nothing new since":                    {"bare 1 | bare 1", "bare 1 | bare 1"},
 		"out of reach, and one in force":       {"unread | genuine 1", "genuine 1 | unread"},
-		"out of reach, and one withdrawn":      {"revoked 1 | unread", "unread | revoked 1"},
+		"out of reach, and one revoked":        {"revoked 1 | unread", "unread | revoked 1"},
 		"unknown roots say nothing":            {"unverifiable 2 | revoked 1", "revoked 1 | unverifiable 2"},
 		"records that replaced each other": {"superseded 1 by 2 | superseded 2 by 1",
 			"superseded 1 | superseded 2"},
@@ -140,7 +140,7 @@ func TestCause(t *testing.T) {
 		"one anchor that holds":     {[]Step{file, chain, step(StepAnchor, Passed, "")}, "no_document"},
 		"no proof of the status": {[]Step{file, step(StepAnchor, Passed, ""),
 			step(StepStanding, NotChecked, "no_status_proof")}, "no_document"},
-		"a withdrawal by a stranger": {[]Step{file, step(StepStanding, NotChecked, "unknown_root")}, "unknown_root"},
+		"a revocation by a stranger": {[]Step{file, step(StepStanding, NotChecked, "unknown_root")}, "unknown_root"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &Report{Verdict: Unverifiable, Steps: c.steps}

@@ -19,12 +19,12 @@ const (
 	reportTime = "2006-01-02T15:04:05.000Z"
 
 	// clockTolerance is how far the agency's clock may be ahead of the chain's: a statement
-	// cannot have been anchored, withdrawn or replaced before it was issued.
+	// cannot have been anchored, revoked or replaced before it was issued.
 	clockTolerance = anchorproof.ClockTolerance
 
 	provesText = "This digest was registered by this agency and was in the log at that time. It does not prove that " +
 		"what the document says is true, nor "
-	provesNoStanding = "that it was not withdrawn."
+	provesNoStanding = "that it was not revoked."
 	provesAsOf       = "what became of the record after %s."
 )
 

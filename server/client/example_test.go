@@ -52,12 +52,12 @@ func Example() {
 
 // A program branches on the code of a refusal and shows its detail to people.
 func ExampleProblem() {
-	err := error(&client.Problem{Status: 409, Code: "conflict", Detail: "The record was withdrawn already."})
+	err := error(&client.Problem{Status: 409, Code: "conflict", Detail: "The record was revoked already."})
 	var p *client.Problem
 	if errors.As(err, &p) && p.Code == "conflict" {
 		fmt.Println("nothing to do:", p.Detail)
 	}
-	// Output: nothing to do: The record was withdrawn already.
+	// Output: nothing to do: The record was revoked already.
 }
 
 // The changes feed is followed, and goes on where it was left.

@@ -166,7 +166,7 @@ func (c *Client) WaitFor(ctx context.Context, idOrNumber string, want State) (*R
 }
 
 // Revoke withdraws a record. The reason is public for ever. The idempotency key may be empty:
-// then one is made. A record that was withdrawn or replaced before is refused as conflict.
+// then one is made. A record that was revoked or replaced before is refused as conflict.
 func (c *Client) Revoke(ctx context.Context, idOrNumber, reason, idempotencyKey string) (*Record, error) {
 	return c.create(ctx, recordPath(idOrNumber, "/revoke"), idempotencyKey, jsonBody(struct {
 		Reason string `json:"reason"`

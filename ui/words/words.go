@@ -14,7 +14,7 @@ import (
 type Finding struct {
 	Report *proof.Report `json:"report"`
 	Why    string        `json:"why"`    // it is unverifiable
-	Stands bool          `json:"stands"` // the service was asked, and knows of no withdrawal and no replacement
+	Stands bool          `json:"stands"` // the service was asked, and knows of no revocation and no replacement
 }
 
 // About is what is known besides, where the page itself checked.
@@ -221,7 +221,7 @@ func Stands(c *Catalogue, r *proof.Report, asked bool) []string {
 	return out
 }
 
-// reasonKey is the key of the first reason. A withdrawal that no chain vouches for has its own, and so has
+// reasonKey is the key of the first reason. A revocation that no chain vouches for has its own, and so has
 // one that the log's status alone shows.
 func reasonKey(r *proof.Report) string {
 	key := "verdict." + string(r.Verdict) + ".reason"
@@ -350,7 +350,7 @@ func facts(c *Catalogue, r *proof.Report) []Fact {
 	if r.Standing != nil {
 		add("standing", c.Text("standing."+r.Standing.State), "text")
 		add("as_of", r.Standing.AsOf, "time")
-		add("withdrawn", r.Standing.AnchoredAt, "time")
+		add("revoked", r.Standing.AnchoredAt, "time")
 	}
 	add("class", known(c, "class."+r.Class, r.Class), "text")
 	size := "size_stated"

@@ -124,7 +124,7 @@ func unavailable(err error) error {
 var ErrOwnBundle = errors.New("own bundle does not verify")
 
 // Bundle makes the bundle of a record, with its attributes opened where show is set. A
-// record, or a withdrawal of it, that is not logged yet gives a not_ready error. Where the first
+// record, or a revocation of it, that is not logged yet gives a not_ready error. Where the first
 // anchor does not verify, a later one that does takes its place: it vouches for a later time, and
 // for no less otherwise.
 func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byte, error) {
@@ -147,7 +147,7 @@ func (a *Archive) Bundle(ctx context.Context, r notary.Record, show bool) ([]byt
 // former key signed. What is wrong beyond that a person must look at.
 const maxLater = 64
 
-// laterBundle looks for the first anchors that verify: of the record alone, then of what withdrew it.
+// laterBundle looks for the first anchors that verify: of the record alone, then of what revoked it.
 // It returns why the bundle did not verify where there are none.
 func (a *Archive) laterBundle(
 	ctx context.Context, head batchlog.Head, r notary.Record, show bool, why error,
@@ -188,7 +188,7 @@ func (a *Archive) firstSound(
 }
 
 // draft puts the bundle together out of what is stored: with anchored checkpoints of at least so
-// many entries, for the record and for what withdrew it, and says which were used; 0: none.
+// many entries, for the record and for what revoked it, and says which were used; 0: none.
 // Nothing is verified yet.
 func (a *Archive) draft(
 	ctx context.Context, head batchlog.Head, r notary.Record, show bool, least [2]uint64,

@@ -253,7 +253,7 @@ func TestLaterAnchorTakesThePlace(t *testing.T) {
 			t.Errorf("without the anchor of size %d: %s, was %s", size, after, before)
 		}
 		if after := at(recs[2], proof.Revoked); after.Before(revoked) {
-			t.Errorf("without the anchor of size %d, withdrawn: %s, was %s", size, after, revoked)
+			t.Errorf("without the anchor of size %d, revoked: %s, was %s", size, after, revoked)
 		}
 	}
 	f.damage(t, `UPDATE anchors SET evidence = replace(evidence, '"', ' "') WHERE size = $1`, []any{16}, "")

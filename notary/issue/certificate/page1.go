@@ -47,7 +47,7 @@ func (s *sheet) first() {
 	s.rule(pageWidth/2-70, 120, pageWidth/2+70, 120, 0.6, teal)
 	s.identity()
 	if !s.facts.standingAt.IsZero() {
-		s.withdrawn()
+		s.revoked()
 	}
 	s.sentence()
 	s.document()
@@ -88,8 +88,8 @@ func (s *sheet) identity() {
 	s.y = max(y+16, top+qrSize+30)
 }
 
-// withdrawn stands before everything else where the record no longer holds.
-func (s *sheet) withdrawn() {
+// revoked stands before everything else where the record no longer holds.
+func (s *sheet) revoked() {
 	f := s.facts
 	zh, en := "本证书已被登记机关撤销", "Revoked by the agency"
 	detail := "撤销理由  Reason: " + f.reason

@@ -59,9 +59,9 @@ var warnings = map[string]words{
 		"One organization alone has the votes that it takes to vouch for the time."},
 	proof.WarnCertificate: {"机关的签名证书后来被吊销；登记在吊销所称时间之前已经锚定。",
 		"The agency's certificate was revoked later, since a time after the record's anchor."},
-	proof.WarnStandingAlone: {"撤销或替换还没有锚定在链上。", "The withdrawal or replacement is not anchored yet."},
+	proof.WarnStandingAlone: {"撤销或替换还没有锚定在链上。", "The revocation or replacement is not anchored yet."},
 	proof.WarnStandingLate: {"机关写明的撤销或替换时间早于其锚定时间较多。",
-		"Nobody but the agency vouches for the withdrawal before its anchor."},
+		"Nobody but the agency vouches for the revocation before its anchor."},
 }
 
 // facts are what the verified bundle says, in words. Nothing is taken from elsewhere but

@@ -32,7 +32,7 @@ type Finding struct {
 	Report *proof.Report
 	Cause  string // why it could not be checked, where the report does not say
 	Bundle []byte // what was verified, where there was something
-	// Stands says that the service was asked about the record and knows of no withdrawal and no
+	// Stands says that the service was asked about the record and knows of no revocation and no
 	// replacement. It is the service's word, which no bundle shows.
 	Stands bool
 }

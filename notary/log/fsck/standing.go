@@ -68,7 +68,7 @@ func (c *checker) readStandings(ctx context.Context) error {
 			}
 			if earlier := c.standing[number]; earlier != nil {
 				c.find("standing", l.index, number,
-					"entry %d withdraws or replaces what entry %d has withdrawn or replaced already", l.index,
+					"entry %d revokes or replaces what entry %d has revoked or replaced already", l.index,
 					earlier.index)
 				continue
 			}
@@ -82,7 +82,7 @@ func (c *checker) readStandings(ctx context.Context) error {
 func (c *checker) checkStanding(ctx context.Context, r notary.Record, s statement.Statement) error {
 	want := c.standing[s.Number]
 	if want == nil && r.Standing != notary.Valid && r.StandingIndex >= c.head.Received {
-		// Perhaps it was withdrawn after the check began.
+		// Perhaps it was revoked after the check began.
 		list, err := c.rows.Entries(ctx, r.StandingIndex, r.StandingIndex+1)
 		if err != nil {
 			return fmt.Errorf("read entry %d: %w", r.StandingIndex, err)

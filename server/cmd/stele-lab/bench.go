@@ -74,6 +74,9 @@ func (c *benchCmd) Run(ctx context.Context, s *streams, product productPath) err
 			return err
 		}
 	}
+	if err := b.statusMap(); err != nil {
+		return err
+	}
 	for _, kind := range kinds {
 		if err := b.instance(ctx, kind); err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
