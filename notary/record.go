@@ -73,7 +73,7 @@ type Record struct {
 	ReceivedAt time.Time
 
 	Standing      Standing
-	StandingIndex uint64 // index of the entry that withdrew or replaced it
+	StandingIndex uint64 // index of the entry that revoked or replaced it
 	StandingAt    time.Time
 	StandingBy    string // number of the replacing record
 	Reason        string // of a revocation or replacement

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/log/revoke"
+	"stele/notary/log/tail"
 	"stele/notary/proof/status"
 	"stele/storage/sqldb"
 )
@@ -192,7 +194,26 @@ func (s *Stores) SubmitRevocation(ctx context.Context, r revoke.Request, now tim
 		SignedList: pki.SignedList{Standard: r.List.DER, NoID: r.List.DERNoID}}
 	// A crash after it leaves entries that are received, as any: the sequencer of a server logs them, and the tail's
 	// background work keeps them.
-	return s.DB.Log.RevokeCertificates(ctx, entries, list, keys)
+	if first, err = s.DB.Log.RevokeCertificates(ctx, entries, list, keys); err == nil && len(entries) > 0 {
+		s.keepInTail(ctx, first, first+uint64(len(entries)))
+	}
+	return first, err
+}
+
+// keepInTail has the tail hold entries that no server received, before somebody is told that they are there. What
+// fails is made up for by the servers, each of which looks every ten seconds.
+func (s *Stores) keepInTail(ctx context.Context, first, end uint64) {
+	pass, err := s.Config.passphrase()
+	if err != nil || s.Config.TailKeep == 0 {
+		return
+	}
+	key, err := keystore.Load(s.Config.keyPath(fileWebhookKey), pass)
+	if err != nil {
+		return
+	}
+	tail.New(s.DB.Log, s.Objects, tail.Options{Sealer: tail.NewSealer(key, s.id.ID), Keep: s.Config.TailKeep,
+		Now: time.Now,
+		Log: slog.New(slog.DiscardHandler), From: first}).PutStored(ctx, first, end)
 }
 
 // SignHere signs a request with the root key, where the key folder has it.

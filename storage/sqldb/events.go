@@ -123,7 +123,7 @@ func rowOf(rows []outboxRow, idx int64) outboxRow {
 	return rows[i]
 }
 
-// change is a record and the entry that changed it: its own, or the one that withdrew or replaced it.
+// change is a record and the entry that changed it: its own, or the one that revoked or replaced it.
 type change struct {
 	record, by int64
 	standing   notary.Standing
@@ -146,7 +146,7 @@ func recordFacts(ctx context.Context, q handle, sel webhook.Query, rows []outbox
 	return out, err
 }
 
-// standingFacts are the agency's records that entries in the rows have withdrawn or replaced.
+// standingFacts are the agency's records that entries in the rows have revoked or replaced.
 // An entry does this to one record at most, so its index names the event.
 func standingFacts(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) ([]fact, error) {
 	found, err := list(ctx, q, "read records", (*change).columns,

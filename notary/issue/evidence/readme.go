@@ -43,7 +43,7 @@ func readme(parts *exhibit.Exhibit, original string, in Input) ([]byte, error) {
 // verdicts are those that a package can be made for.
 var verdicts = map[proof.Verdict]string{
 	proof.Genuine:    "一致 genuine：文书就是登记的那一份 the document is exactly the one registered",
-	proof.Revoked:    "已撤销 revoked：曾经登记，机关已撤销 it was genuine; the agency withdrew it",
+	proof.Revoked:    "已撤销 revoked：曾经登记，机关已撤销 it was genuine; the agency revoked it",
 	proof.Superseded: "已被替换 superseded：曾经登记，机关已用新的登记替换 it was genuine; the agency replaced it",
 }
 

@@ -38,7 +38,7 @@ import (
 //
 // Restore writes the rows of a stretch that begins where the log's entries end, in one transaction, and
 // otherwise returns [ErrMoved]: records, entries, idempotency keys, audit rows, counts, what is
-// withdrawn or replaced, and that the numbers are given out. SkipEvents leaves event numbers out that
+// revoked or replaced, and that the numbers are given out. SkipEvents leaves event numbers out that
 // the lost rows may have had. RestoreAgency adds an agency and a certificate chain that are not there;
 // the chain becomes the newest of that agency.
 type Store interface {

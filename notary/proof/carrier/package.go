@@ -32,7 +32,7 @@ var packedFiles = []string{"README.txt", "report.html", "report.json", "certific
 	"algorithms.txt", "verify.html", "manifest.sm3"}
 
 // packedParts are those of the record's own entry in the log, and in standingFolder those of
-// the entry that withdrew or replaced it.
+// the entry that revoked or replaced it.
 var packedParts = []string{"statement.json", "signature.der", "signer.pem", "issuer-#.pem", "root.pem", "entry.bin",
 	"inclusion/@@.left", "inclusion/@@.right", "checkpoint.txt", "checkpoint.der", "log.pem",
 	"anchor-#/header.txt", "anchor-#/path/@@.left", "anchor-#/path/@@.right", "anchor-#/cosignature-#.der",

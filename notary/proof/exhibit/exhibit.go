@@ -16,7 +16,7 @@ import (
 // Exhibit is a bundle taken apart. It is immutable once made.
 type Exhibit struct {
 	Bundle   *proof.Bundle
-	Sections []*Section // the record's own, then the one that withdrew or replaced it, if any
+	Sections []*Section // the record's own, then the one that revoked or replaced it, if any
 }
 
 // New takes a bundle apart that holds under these trust roots: one with the verdict genuine,

@@ -81,7 +81,7 @@ func Show(r *proof.Report, trust *proof.Trust, bundle []byte, words Words) (*Pag
 }
 
 // Parts are all parts in the order in which they are checked, first of the record, then of
-// the entry that withdrew or replaced it.
+// the entry that revoked or replaced it.
 func (x *Exhibit) Parts(words Words) []Part {
 	t := teller{words: words}
 	for _, s := range x.Sections {

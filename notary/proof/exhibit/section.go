@@ -29,7 +29,7 @@ type File struct {
 	Data []byte
 }
 
-// Section is an entry of the log taken apart: the record's own, or the one that withdrew or
+// Section is an entry of the log taken apart: the record's own, or the one that revoked or
 // replaced it.
 type Section struct {
 	Folder string // of its files, with a slash, or empty

@@ -35,7 +35,7 @@ type Target struct {
 	Standing notary.Standing
 }
 
-// taken is the standing of a record that an item before has withdrawn or replaced, in the same transaction.
+// taken is the standing of a record that an item before has revoked or replaced, in the same transaction.
 const taken notary.Standing = "taken"
 
 // Take lets an item withdraw or replace the record, which no other can do afterwards; or says why it may not.

@@ -158,3 +158,35 @@ func (s *server) listRefuses(t *testing.T, dir string, rec record) {
 		}
 	}
 }
+
+// TestRevocationOutlivesTheDatabase: a database that is older than a revocation gets it back from the tail, and signs
+// nothing with the certificate.
+func TestRevocationOutlivesTheDatabase(t *testing.T) {
+	t.Parallel()
+	for name, open := range copiedBackends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			srv := s.start(t)
+			srv.notarize(digestRequest(newDigest(), "", "anchored"))
+			srv.stop()
+			s.keep()
+			s.succeeds(t, "agency", "certificate", "revoke", demoCode, "--reason", "keyCompromise")
+			s.restore()
+			s.fails(t, "stele recover-tail", "serve", "--listen", "127.0.0.1:0", "--chain", "none")
+			if res := s.recovered(t, 0); res.To != res.From+1 {
+				t.Errorf("%+v", res)
+			}
+			if list := s.certificates(t, demoCode); len(list) != 1 || list[0].Revoked != "keyCompromise" ||
+				list[0].EndedAt == "" {
+				t.Errorf("%+v", list)
+			}
+			srv = s.start(t)
+			if got := srv.refusal(digestRequest(newDigest(), "", "")); got != "503 certificate_expired" {
+				t.Errorf("after the recovery: %s", got)
+			}
+			srv.stop()
+			s.fsck(t)
+		})
+	}
+}

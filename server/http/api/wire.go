@@ -25,7 +25,7 @@ type Record struct {
 	Code         string            `json:"code,omitempty" doc:"Eight characters that open the attributes together with the number"`
 	State        string            `json:"state" enum:"received,logged,anchored"`
 	Standing     string            `json:"standing" enum:"valid,revoked,superseded"`
-	StandingAt   string            `json:"standingAt,omitempty" format:"date-time" doc:"When the agency withdrew or replaced it, by its own date"`
+	StandingAt   string            `json:"standingAt,omitempty" format:"date-time" doc:"When the agency revoked or replaced it, by its own date"`
 	SupersededBy string            `json:"supersededBy,omitempty"`
 	Supersedes   string            `json:"supersedes,omitempty"`
 	Reason       string            `json:"reason,omitempty" doc:"Why it was revoked or replaced"`
