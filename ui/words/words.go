@@ -350,7 +350,7 @@ func facts(c *Catalogue, r *proof.Report) []Fact {
 	if r.Standing != nil {
 		add("standing", c.Text("standing."+r.Standing.State), "text")
 		add("as_of", r.Standing.AsOf, "time")
-		add("revoked", r.Standing.AnchoredAt, "time")
+		add("withdrawn", r.Standing.AnchoredAt, "time")
 	}
 	add("class", known(c, "class."+r.Class, r.Class), "text")
 	size := "size_stated"
