@@ -156,3 +156,21 @@ func NodeFromTile(id NodeID, t Tile, data []byte) (Hash, error) {
 	}
 	return nodes[0], nil
 }
+
+// TileNodes reads nodes of the tree of size leaves out of its tiles, each of which read returns whole.
+func TileNodes(size uint64, read func(Tile) ([]byte, error)) NodeReader {
+	return func(ids []NodeID) ([]Hash, error) {
+		out := make([]Hash, len(ids))
+		for i, id := range ids {
+			tile := TileOf(id, size)
+			data, err := read(tile)
+			if err != nil {
+				return nil, err
+			}
+			if out[i], err = NodeFromTile(id, tile, data); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+}

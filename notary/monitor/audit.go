@@ -102,18 +102,31 @@ func (m *Monitor) auditBundle(ctx context.Context, size uint64) error {
 	return m.Folder.keepTile(t.EntriesPath(), data)
 }
 
+// cutBundle reads the entries of a bundle that fill it.
 func cutBundle(t merkle.Tile, data []byte) (list []statement.Entry, leaves []merkle.Hash, err error) {
+	list, rest, err := cutEntries(t, data)
+	if err == nil && len(rest) != 0 {
+		err = fmt.Errorf("%w: %s has more than its entries", errEntries, t.EntriesPath())
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range list {
+		leaves = append(leaves, e.LeafHash())
+	}
+	return list, leaves, nil
+}
+
+// cutEntries reads as many entries as a bundle has, and returns what follows them: those of a wider one.
+func cutEntries(t merkle.Tile, data []byte) (list []statement.Entry, rest []byte, err error) {
 	for range t.Width {
 		var e statement.Entry
 		if e, data, err = statement.CutEntry(data); err != nil {
 			return nil, nil, fmt.Errorf("%w: %s", errEntries, t.EntriesPath())
 		}
-		list, leaves = append(list, e), append(leaves, e.LeafHash())
+		list = append(list, e)
 	}
-	if len(data) != 0 {
-		return nil, nil, fmt.Errorf("%w: %s has more than its entries", errEntries, t.EntriesPath())
-	}
-	return list, leaves, nil
+	return list, data, nil
 }
 
 // inTree checks that the leaves of a bundle, but for the first few, are in the tree at their places, from index

@@ -75,14 +75,11 @@ func (r *rebuild) entry(index uint64) (statement.Entry, error) {
 		if err != nil {
 			return statement.Entry{}, mirrorError("entries", err)
 		}
-		r.bundle, r.list = at, nil
-		for range t.Width {
-			var e statement.Entry
-			if e, data, err = statement.CutEntry(data); err != nil {
-				return e, mirrorError(t.EntriesPath(), err)
-			}
-			r.list = append(r.list, e)
+		list, _, err := cutEntries(t, data)
+		if err != nil {
+			return statement.Entry{}, mirrorError("entries", err)
 		}
+		r.bundle, r.list = at, list
 	}
 	return r.list[index%merkle.TileWidth], nil
 }

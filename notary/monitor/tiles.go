@@ -19,20 +19,7 @@ type tiles struct {
 func newTiles(log Log) *tiles { return &tiles{log, map[merkle.Tile][]byte{}} }
 
 func (t *tiles) nodes(ctx context.Context, size uint64) merkle.NodeReader {
-	return func(ids []merkle.NodeID) ([]merkle.Hash, error) {
-		out := make([]merkle.Hash, len(ids))
-		for i, id := range ids {
-			tile := merkle.TileOf(id, size)
-			data, err := t.tile(ctx, tile)
-			if err != nil {
-				return nil, err
-			}
-			if out[i], err = merkle.NodeFromTile(id, tile, data); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	}
+	return merkle.TileNodes(size, func(tile merkle.Tile) ([]byte, error) { return t.tile(ctx, tile) })
 }
 
 func (t *tiles) tile(ctx context.Context, tile merkle.Tile) ([]byte, error) {

@@ -39,20 +39,7 @@ func NewTiles(objects tileReader, cached int) *Tiles {
 // size must be one that has been a checkpoint of the log recently: partial tiles of older
 // ones are gone, and not needed, because newer tiles hold the same nodes.
 func (t *Tiles) Nodes(ctx context.Context, size uint64) merkle.NodeReader {
-	return func(ids []merkle.NodeID) ([]merkle.Hash, error) {
-		out := make([]merkle.Hash, len(ids))
-		for i, id := range ids {
-			tile := merkle.TileOf(id, size)
-			data, err := t.Tile(ctx, tile)
-			if err != nil {
-				return nil, err
-			}
-			if out[i], err = merkle.NodeFromTile(id, tile, data); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	}
+	return merkle.TileNodes(size, func(tile merkle.Tile) ([]byte, error) { return t.Tile(ctx, tile) })
 }
 
 // Tile returns a tile's bytes: Width hashes of 32 bytes.
