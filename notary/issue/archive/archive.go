@@ -220,8 +220,10 @@ func (a *Archive) verified(r notary.Record, b *proof.Bundle) ([]byte, *proof.Rep
 	out := b.Encode()
 	report := proof.Verify(a.trust, &r.SM3, out)
 	// A certificate that expired before the anchor leaves no verdict, and no damage either: what
-	// there is is handed out, or the agency would never get it.
-	if report.Number == r.Number && (report.Verdict.Row().Sound || report.ExpiredAtAnchor()) {
+	// there is is handed out, or the agency would never get it. So with a signer's certificate that the bundle's own
+	// status shows to be revoked: whoever asks is to see it.
+	if report.Number == r.Number && (report.Verdict.Row().Sound || report.ExpiredAtAnchor() ||
+		report.CertificateRevoked()) {
 		return out, report, nil
 	}
 	a.tiles.Forget() // what was read may be repaired, and must not stay in memory
@@ -235,7 +237,7 @@ func (a *Archive) verified(r notary.Record, b *proof.Bundle) ([]byte, *proof.Rep
 // showing is [Archive.verified] for a bundle that must show something more: what it is called.
 func (a *Archive) showing(r notary.Record, b *proof.Bundle, step proof.StepName, what string) ([]byte, error) {
 	out, report, err := a.verified(r, b)
-	if err == nil && !report.Passed(step) {
+	if err == nil && !report.Passed(step) && !report.CertificateRevoked() {
 		a.tiles.Forget()
 		out, err = nil, fmt.Errorf("%w: record %s: %s is not shown", ErrOwnBundle, r.Number, what)
 	}
