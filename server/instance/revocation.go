@@ -211,9 +211,9 @@ func (s *Stores) keepInTail(ctx context.Context, first, end uint64) {
 	if err != nil {
 		return
 	}
-	tail.New(s.DB.Log, s.Objects, tail.Options{Sealer: tail.NewSealer(key, s.id.ID), Keep: s.Config.TailKeep,
-		Now: time.Now,
-		Log: slog.New(slog.DiscardHandler), From: first}).PutStored(ctx, first, end)
+	t := tail.New(s.DB.Log, s.Objects, tail.Options{Sealer: tail.NewSealer(key, s.id.ID), Keep: s.Config.TailKeep,
+		Now: time.Now, Log: slog.New(slog.DiscardHandler), From: first})
+	t.PutStored(ctx, first, end)
 }
 
 // SignHere signs a request with the root key, where the key folder has it.

@@ -17,9 +17,8 @@ var _ archive.Entries = (*Log)(nil)
 // in the stretch that these leave alone, among everything that ended there: over all pages each row is read once.
 func (db *Log) AgencyEntries(ctx context.Context, agencyID string, from, end uint64, limit int) (
 	[]archive.AgencyEntry, uint64, error) {
-	const order = ` LIMIT $4`
 	at, err := list(ctx, db.read, "list an agency's entries", itself[uint64], `SELECT idx FROM records `+
-		`WHERE agency_id = $1 AND idx >= $2 AND idx < $3 ORDER BY idx`+order, agencyID, int64(from), int64(end), limit)
+		`WHERE agency_id = $1 AND idx >= $2 AND idx < $3 ORDER BY idx LIMIT $4`, agencyID, int64(from), int64(end), limit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -29,7 +28,7 @@ func (db *Log) AgencyEntries(ctx context.Context, agencyID string, from, end uin
 	}
 	ended, err := list(ctx, db.read, "list an agency's revocations", itself[uint64], `SELECT standing_idx FROM records `+
 		`WHERE standing <> '`+string(notary.Valid)+`' AND standing = '`+string(notary.Revoked)+`' AND agency_id = $1 `+
-		`AND standing_idx >= $2 AND standing_idx < $3 ORDER BY standing_idx`+order, agencyID, int64(from),
+		`AND standing_idx >= $2 AND standing_idx < $3 ORDER BY standing_idx LIMIT $4`, agencyID, int64(from),
 		int64(covered), limit)
 	if err != nil {
 		return nil, 0, err

@@ -123,8 +123,6 @@ func parseMembers(list []string) ([]instance.Member, error) {
 	return out, nil
 }
 
-// unique makes names that no other instance has: a verifier that pins one instance could
-// not tell evidence of another with the same names from a forgery.
 type agencyCmd struct {
 	Add         agencyAddCmd         `cmd:"" help:"Add an agency: makes its key and certificate."`
 	Renew       agencyRenewCmd       `cmd:"" help:"Issue a new certificate for an agency's key."`

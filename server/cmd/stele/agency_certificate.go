@@ -114,13 +114,10 @@ type certificateRevokeCmd struct {
 // Help implements kong.HelpProvider.
 func (*certificateRevokeCmd) Help() string {
 	return "The root signs it. With the root key on this machine that is done at once. Else write a --request, carry " +
-		"it " +
-		"to the machine that has the key, sign it there with 'stele agency certificate sign', and bring it back to " +
-		"'stele " +
-		"agency certificate submit'.\n\n" +
+		"it to the machine that has the key, sign it there with 'stele agency certificate sign', and bring it back " +
+		"to 'stele agency certificate submit'.\n\n" +
 		"From then on no server signs with the certificate, the log says so for ever, and every bundle with a status " +
-		"that " +
-		"is newer shows it: a record that was anchored before the time stays genuine, a later one is invalid. " +
+		"that is newer shows it: a record that was anchored before the time stays genuine, a later one is invalid. " +
 		"'stele agency rekey' gives the agency another key."
 }
 
@@ -140,14 +137,14 @@ func (c *certificateRevokeCmd) Run(ctx context.Context, s *streams) error {
 			return usage(fmt.Errorf("--certificate: %w", err))
 		}
 	}
-	make := func(ctx context.Context, st *instance.Stores) (revoke.Request, error) {
+	request := func(ctx context.Context, st *instance.Stores) (revoke.Request, error) {
 		a, err := findAgency(ctx, st, c.Agency)
 		if err != nil {
 			return revoke.Request{}, err
 		}
 		return st.RequestRevocation(ctx, a, req, now)
 	}
-	return requestOrDo(ctx, c.Config, s, c.Request, make)
+	return requestOrDo(ctx, c.Config, s, c.Request, request)
 }
 
 type certificateRenewCmd struct {
@@ -165,10 +162,10 @@ func (c *certificateRenewCmd) Run(ctx context.Context, s *streams) error {
 
 // requestOrDo writes a request to a file, or has it signed with the root key that is here and submits it.
 func requestOrDo(ctx context.Context, c instance.Config, s *streams, file string,
-	make func(context.Context, *instance.Stores) (revoke.Request, error)) error {
+	request func(context.Context, *instance.Stores) (revoke.Request, error)) error {
 	if file != "" {
 		return withStores(ctx, c, func(st *instance.Stores) error {
-			r, err := make(ctx, st)
+			r, err := request(ctx, st)
 			if err != nil {
 				return err
 			}
@@ -182,7 +179,7 @@ func requestOrDo(ctx context.Context, c instance.Config, s *streams, file string
 		})
 	}
 	return withPeople(ctx, c, s, func(st *instance.Stores, p *people.People) error {
-		r, err := make(ctx, st)
+		r, err := request(ctx, st)
 		if err != nil {
 			return err
 		}
