@@ -110,6 +110,22 @@ func (r *receiver) wait(t *testing.T) string {
 	}
 }
 
+// A click leads to the next page at a moment of its own: who waits meanwhile waits on there.
+func TestWaitingOutlivesThePage(t *testing.T) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		if r.URL.Path == "/next" {
+			_, _ = io.WriteString(w, `<main id=next></main>`)
+			return
+		}
+		_, _ = io.WriteString(w, `<script>setTimeout(() => { location = '/next' }, 300)</script>`)
+	}))
+	t.Cleanup(site.Close)
+	tab := webtest.Open(t, webtest.Browser(t), webtest.Desktop)
+	tab.Run(chromedp.Navigate(site.URL))
+	tab.Wait(`document.querySelector('#next')`)
+}
+
 // An admin's morning: signs in, sets up a second factor and signs in with it, makes and ends a
 // key, makes a webhook and sends an event again, withdraws a record, adds a person, and finds
 // all of it in the trail.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -203,9 +204,20 @@ func (b *Tab) Wait(expression string) {
 	})`
 	ctx, cancel := context.WithTimeout(b.Ctx, b.Patience)
 	defer cancel()
-	if err := chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited)); err != nil {
+	err := chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited))
+	for gone(err) && ctx.Err() == nil {
+		err = chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited))
+	}
+	if err != nil {
 		b.T.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, b.Text("main"))
 	}
+}
+
+// gone says whether the page that was looked at made way for another one meanwhile: what is awaited may be there.
+func gone(err error) bool {
+	var fault *cdproto.Error
+	return errors.As(err, &fault) && (strings.Contains(fault.Message, "navigated or closed") ||
+		strings.Contains(fault.Message, "context was destroyed"))
 }
 
 func awaited(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
