@@ -54,15 +54,27 @@ type SignedList struct {
 	NoID []byte
 }
 
-// NewRevocationList makes a list, signed with the key of a root. The result has been checked with
-// [ParseRevocationList].
-func NewRevocationList(l RevocationList, root []byte, key *sm.PrivateKey) (out SignedList, err error) {
-	issuer, err := VerifyRoot(root)
+// listIssuer is the authority that signs a list: a root, or one that stands below it.
+func listIssuer(der []byte) (*Certificate, error) {
+	c, err := Parse(der)
+	if err == nil && !c.IsCA() {
+		err = ErrNotCA
+	}
 	if err != nil {
-		return out, fmt.Errorf("new revocation list: root: %w", err)
+		return nil, fmt.Errorf("the issuer of the list: %w", err)
+	}
+	return c, nil
+}
+
+// NewRevocationList makes a list, signed with the key of an authority, whose certificate is given in DER. The result
+// has been checked with [ParseRevocationList].
+func NewRevocationList(l RevocationList, authority []byte, key *sm.PrivateKey) (out SignedList, err error) {
+	issuer, err := listIssuer(authority)
+	if err != nil {
+		return out, fmt.Errorf("new revocation list: %w", err)
 	}
 	if key == nil || !issuer.key.Equal(key.Public()) {
-		return out, errors.New("new revocation list: the root's private key does not belong to the root certificate")
+		return out, errors.New("new revocation list: the private key does not belong to the issuer's certificate")
 	}
 	t := &x509.RevocationList{Number: new(big.Int).SetUint64(l.Number), ThisUpdate: l.ThisUpdate,
 		NextUpdate: l.NextUpdate}
@@ -73,9 +85,9 @@ func NewRevocationList(l RevocationList, root []byte, key *sm.PrivateKey) (out S
 		}
 		t.RevokedCertificateEntries = append(t.RevokedCertificateEntries, e)
 	}
-	parent, err := smx509.ParseCertificate(root)
+	parent, err := smx509.ParseCertificate(authority)
 	if err != nil {
-		return out, fmt.Errorf("new revocation list: root: %w", err)
+		return out, fmt.Errorf("new revocation list: the issuer: %w", err)
 	}
 	out.Standard, err = smx509.CreateRevocationList(rand.Reader, t, parent, key.SM2())
 	if err != nil {
@@ -84,7 +96,7 @@ func NewRevocationList(l RevocationList, root []byte, key *sm.PrivateKey) (out S
 	if out.NoID, err = signNoID(out.Standard, key); err != nil {
 		return out, fmt.Errorf("new revocation list: %w", err)
 	}
-	again, err := ParseRevocationList(out, root)
+	again, err := ParseRevocationList(out, authority)
 	if err != nil {
 		return out, fmt.Errorf("new revocation list: %w", err)
 	}
@@ -148,12 +160,12 @@ func (r Revoked) entry() (x509.RevocationListEntry, error) {
 		ExtraExtensions: []pkix.Extension{{Id: oidInvalidityDate, Value: date}}}, err
 }
 
-// ParseRevocationList reads a list of the form that [NewRevocationList] makes, and checks that the root's key signed
-// it, in both ways. Errors wrap [ErrRevocationList].
-func ParseRevocationList(signed SignedList, root []byte) (RevocationList, error) {
-	issuer, err := VerifyRoot(root)
+// ParseRevocationList reads a list of the form that [NewRevocationList] makes, and checks that the authority's key
+// signed it, in both ways. Errors wrap [ErrRevocationList].
+func ParseRevocationList(signed SignedList, authority []byte) (RevocationList, error) {
+	issuer, err := listIssuer(authority)
 	if err != nil {
-		return RevocationList{}, fmt.Errorf("root: %w", err)
+		return RevocationList{}, err
 	}
 	l, content, err := parseList(signed.Standard, issuer)
 	if err != nil {
@@ -185,7 +197,7 @@ func parseList(der []byte, issuer *Certificate) (l RevocationList, content []byt
 		!bytes.Equal(raw.AuthorityKeyId, issuer.extensions.subjectKeyID):
 		return l, nil, fmt.Errorf("%w: it is another issuer's", ErrRevocationList)
 	case !issuer.key.Verify(raw.RawTBSRevocationList, raw.Signature):
-		return l, nil, fmt.Errorf("%w: the root's signature does not verify", ErrRevocationList)
+		return l, nil, fmt.Errorf("%w: the issuer's signature does not verify", ErrRevocationList)
 	case raw.Number == nil || !raw.Number.IsUint64() || len(raw.Extensions) != 2 || raw.NextUpdate.IsZero():
 		return l, nil, fmt.Errorf("%w: a number, the key identifier, a next update, and nothing else are expected",
 			ErrRevocationList)

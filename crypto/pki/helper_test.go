@@ -60,7 +60,7 @@ func newRoot(t rapid.TB, intermediates int) authority {
 func issue(t rapid.TB, root authority, profile Profile, key *sm.PrivateKey) []byte {
 	t.Helper()
 	der, err := Issue(IssueRequest{Profile: profile, Subject: agencyName, NotBefore: day0, NotAfter: day1,
-		PublicKey: key.Public()}, root.der, root.key)
+		PublicKey: key.Public()}, [][]byte{root.der}, root.key)
 	fatalIfErr(t, err)
 	return der
 }

@@ -26,6 +26,13 @@ type RootRequest struct {
 	Intermediates int
 }
 
+// AuthorityRequest describes the certificate of an authority that stands between a root and signers.
+type AuthorityRequest struct {
+	Subject             Name      // CommonName and Organization are required
+	NotBefore, NotAfter time.Time // within the root's validity; to the second
+	PublicKey           *sm.PublicKey
+}
+
 // IssueRequest describes the certificate of a signer.
 type IssueRequest struct {
 	Profile Profile
@@ -70,17 +77,78 @@ func NewRoot(req RootRequest, key *sm.PrivateKey) ([]byte, error) {
 	return der, nil
 }
 
-// Issue makes the certificate of an agency or a notary under root and returns its DER.
+// NewAuthority makes the certificate of an authority under a root, which issues certificates of signers and no
+// other authorities (path length 0), and returns its DER. It needs an Organization and a CommonName that is not the
+// root's. The result has been checked as [Issue]'s is.
+func NewAuthority(req AuthorityRequest, root []byte, rootKey *sm.PrivateKey) ([]byte, error) {
+	issuer, err := VerifyRoot(root)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("new authority: root: %w", err)
+	case issuer.extensions.pathLen == 0:
+		return nil, fmt.Errorf("new authority: %w: the root allows no authorities below itself", ErrPathTooLong)
+	case rootKey == nil || !issuer.key.Equal(rootKey.Public()):
+		return nil, errors.New("new authority: the root's private key does not belong to the root certificate")
+	case req.PublicKey == nil || req.PublicKey.Equal(issuer.key):
+		return nil, errors.New("new authority: a public key is needed that is not the root's")
+	case req.Subject.CommonName == "" || req.Subject == issuer.subject:
+		return nil, errors.New("new authority: want a common name, and a subject that is not the root's")
+	}
+	t, err := template(req.Subject, req.NotBefore, req.NotAfter, req.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("new authority: %w", err)
+	}
+	t.KeyUsage = smx509.KeyUsageCertSign | smx509.KeyUsageCRLSign
+	t.BasicConstraintsValid, t.IsCA, t.MaxPathLenZero = true, true, true
+	der, err := under(issuer, t, req.PublicKey, rootKey)
+	if err != nil {
+		return nil, fmt.Errorf("new authority: %w", err)
+	}
+	c, err := VerifyAuthority(der, root)
+	if err == nil && (c.subject != req.Subject || !c.key.Equal(req.PublicKey)) {
+		err = errSelfCheck
+	}
+	if err != nil {
+		return nil, fmt.Errorf("new authority: %w", err)
+	}
+	return der, nil
+}
+
+// VerifyAuthority checks that a certificate is that of an authority right under a root, which may issue
+// certificates of signers. It does not look at the clock.
+func VerifyAuthority(der, root []byte) (*Certificate, error) {
+	above, err := VerifyRoot(root)
+	if err != nil {
+		return nil, fmt.Errorf("root: %w", err)
+	}
+	c, err := Parse(der)
+	switch {
+	case err != nil:
+		return nil, err
+	case !c.IsCA():
+		return nil, ErrNotCA
+	}
+	return c, c.checkIssuedBy(above, 1)
+}
+
+// Issue makes the certificate of an agency or a notary under an authority, which is the first of the chain, the root
+// being its last, and returns its DER.
 //
 // It has no basicConstraints at all: some national implementations refuse the empty sequence
 // that stands for "no authority". The result has been checked with [VerifyChain] for the
 // first and the last second of its validity.
-func Issue(req IssueRequest, root []byte, rootKey *sm.PrivateKey) ([]byte, error) {
-	issuer, err := VerifyRoot(root)
-	if err != nil {
+func Issue(req IssueRequest, chain [][]byte, key *sm.PrivateKey) ([]byte, error) {
+	if len(chain) == 0 {
+		return nil, errors.New("issue certificate: no authority")
+	}
+	if _, err := VerifyRoot(chain[len(chain)-1]); err != nil {
 		return nil, fmt.Errorf("issue certificate: root: %w", err)
 	}
-	if err := req.check(issuer, rootKey); err != nil {
+	issuer, err := Parse(chain[0])
+	if err != nil {
+		return nil, fmt.Errorf("issue certificate: authority: %w", err)
+	}
+	if err := req.check(issuer, key); err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
 	if req.Subject.CommonName == "" {
@@ -91,16 +159,13 @@ func Issue(req IssueRequest, root []byte, rootKey *sm.PrivateKey) ([]byte, error
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
 	t.KeyUsage = req.Profile.keyUsage()
-	if t.NotBefore.Before(issuer.NotBefore()) || t.NotAfter.After(issuer.NotAfter()) {
-		return nil, errors.New("issue certificate: it would be valid when its root is not")
-	}
-	parent := &x509.Certificate{RawSubject: issuer.rawSubject, SubjectKeyId: issuer.extensions.subjectKeyID}
-	der, err := smx509.CreateCertificate(rand.Reader, t, parent, req.PublicKey.ECDSA(), rootKey.SM2())
+	der, err := under(issuer, t, req.PublicKey, key)
 	if err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
+	whole := append([][]byte{der}, chain...)
 	for _, at := range []time.Time{t.NotBefore, t.NotAfter} {
-		c, err := VerifyChain([][]byte{der, root}, [][]byte{root}, at, req.Profile)
+		c, err := VerifyChain(whole, chain[len(chain)-1:], at, req.Profile)
 		if err != nil {
 			return nil, fmt.Errorf("issue certificate: %w: %w", errSelfCheck, err)
 		}
@@ -111,16 +176,25 @@ func Issue(req IssueRequest, root []byte, rootKey *sm.PrivateKey) ([]byte, error
 	return der, nil
 }
 
-func (req *IssueRequest) check(issuer *Certificate, rootKey *sm.PrivateKey) error {
+// under signs a certificate, which must not outlive its issuer's.
+func under(issuer *Certificate, t *x509.Certificate, of *sm.PublicKey, key *sm.PrivateKey) ([]byte, error) {
+	if t.NotBefore.Before(issuer.NotBefore()) || t.NotAfter.After(issuer.NotAfter()) {
+		return nil, errors.New("it would be valid when its issuer is not")
+	}
+	parent := &x509.Certificate{RawSubject: issuer.rawSubject, SubjectKeyId: issuer.extensions.subjectKeyID}
+	return smx509.CreateCertificate(rand.Reader, t, parent, of.ECDSA(), key.SM2())
+}
+
+func (req *IssueRequest) check(issuer *Certificate, key *sm.PrivateKey) error {
 	switch {
 	case req.Profile.keyUsage() == 0:
 		return fmt.Errorf("unknown %v", req.Profile)
-	case rootKey == nil || !issuer.key.Equal(rootKey.Public()):
-		return errors.New("the root's private key does not belong to the root certificate")
+	case key == nil || !issuer.key.Equal(key.Public()):
+		return errors.New("the private key does not belong to the issuer's certificate")
 	case req.PublicKey == nil:
 		return errors.New("no public key")
 	case req.PublicKey.Equal(issuer.key):
-		return errors.New("a signer must not use the root's key")
+		return errors.New("a signer must not use the issuer's key")
 	case req.Subject.Organization == "":
 		return errors.New("no organization name")
 	case req.Profile == Agency && req.Subject.Code == "":

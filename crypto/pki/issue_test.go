@@ -83,7 +83,7 @@ func TestIssueRoundTrip(t *testing.T) {
 		fatalIfErr(t, err)
 		leafName := Name{Country: "CN", Province: place, Organization: text.Draw(t, "org"),
 			CommonName: text.Draw(t, "leaf") + "L", Code: agencyCode}
-		der, err := Issue(IssueRequest{Agency, leafName, from, to, key.Public()}, root, rootKey)
+		der, err := Issue(IssueRequest{Agency, leafName, from, to, key.Public()}, [][]byte{root}, rootKey)
 		fatalIfErr(t, err)
 		at := from.Add(time.Duration(rapid.Int64Range(0, int64(to.Sub(from))).Draw(t, "at")))
 		c, err := VerifyChain([][]byte{der, root}, [][]byte{root}, at, Agency)
@@ -155,7 +155,7 @@ func TestIssueRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			req, r := good, root
 			c.change(&req, &r)
-			if der, err := Issue(req, r.der, r.key); err == nil || der != nil {
+			if der, err := Issue(req, [][]byte{r.der}, r.key); err == nil || der != nil {
 				t.Errorf("%s: accepted (%v)", name, err)
 			}
 		})

@@ -1,6 +1,8 @@
 package pki
 
 import (
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -15,6 +17,23 @@ const maxRequest = 16 << 10
 
 // ErrRequest means that a certificate request was refused.
 var ErrRequest = errors.New("certificate request refused")
+
+// NewRequest makes a certificate request (PEM) for a key, which it is signed with.
+func NewRequest(subject Name, key *sm.PrivateKey) ([]byte, error) {
+	if err := subject.check(); err != nil {
+		return nil, fmt.Errorf("new certificate request: %w", err)
+	}
+	der, err := smx509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject.pkix()},
+		key.SM2())
+	if err != nil {
+		return nil, fmt.Errorf("new certificate request: %w", err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	if _, err := ParseRequest(text); err != nil {
+		return nil, fmt.Errorf("new certificate request: %w: %w", errSelfCheck, err)
+	}
+	return text, nil
+}
 
 // ParseRequest returns the public key of a certificate request (PKCS #10, RFC 2986; PEM or
 // DER) that is signed with its own SM2 key, which shows that whoever made it holds the key.

@@ -226,9 +226,9 @@ func (t *Trust) root(der []byte) (TrustedRoot, bool) {
 	return t.Roots[i], true
 }
 
-// speaksFor reports whether the root may certify the agency with this code whose records this
+// SpeaksFor reports whether the root may certify the agency with this code whose records this
 // log holds.
-func (r TrustedRoot) speaksFor(code, origin string) bool {
+func (r TrustedRoot) SpeaksFor(code, origin string) bool {
 	if len(r.Logs) > 0 && !slices.Contains(r.Logs, origin) {
 		return false
 	}
@@ -369,8 +369,8 @@ func (t *Trust) chain(id string) (TrustedChain, bool) {
 	return TrustedChain{}, false
 }
 
-// validScope reports whether a root's lists have their form; nil where they do.
-func (r TrustedRoot) validScope() error {
+// ValidScope reports whether a root's lists have their form; nil where they do.
+func (r TrustedRoot) ValidScope() error {
 	for _, c := range r.Codes {
 		if !notary.ValidUSCC(c) {
 			return fmt.Errorf("%q is no unified social credit code", c)

@@ -141,7 +141,7 @@ func parseTrustV2(data []byte) (*Trust, error) {
 	t := &Trust{Format: TrustV2, Late: time.Duration(w.LateAfter) * time.Second}
 	for i, r := range w.Roots {
 		root := TrustedRoot{DER: r.Certificate, Codes: r.Codes, Regions: r.Regions, Logs: r.Logs}
-		if err := root.validScope(); err != nil {
+		if err := root.ValidScope(); err != nil {
 			return nil, fmt.Errorf("root certificate %d: %w", i, err)
 		}
 		t.Roots = append(t.Roots, root)

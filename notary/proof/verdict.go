@@ -97,7 +97,7 @@ func (v *verifier) sameVoice(first, second entry, code string) bool {
 	before, known := v.trust.root(first.root)
 	after, pinned := v.trust.root(second.root)
 	return bytes.Equal(first.root, second.root) || !pinned ||
-		known && before.speaksFor(code, first.origin) && after.speaksFor(code, second.origin)
+		known && before.SpeaksFor(code, first.origin) && after.SpeaksFor(code, second.origin)
 }
 
 // standingStep sums up the steps of a later statement.

@@ -229,7 +229,7 @@ func (v *verifier) certificate(e *Evidence, s statement.Statement, signer *pki.C
 		end(NotChecked, "unknown_root", "The certificate was issued under a root that is not among your trust roots.")
 	case err != nil:
 		end(Failed, "bad_certificate", err.Error())
-	case !root.speaksFor(s.Agency.Code, in.origin):
+	case !root.SpeaksFor(s.Agency.Code, in.origin):
 		end(NotChecked, "out_of_scope",
 			"By your trust roots, the root of this certificate does not speak for this agency in this log.")
 	case headline == nil:

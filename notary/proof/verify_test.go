@@ -154,7 +154,7 @@ func TestCertificatesOfOurAuthority(t *testing.T) {
 	agency, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency,
 		Subject:   pki.Name{Country: "CN", Organization: w.Agency.Name, Code: w.Agency.Code},
 		NotBefore: prooftest.AgencyNotBefore, NotAfter: prooftest.AgencyNotAfter, PublicKey: w.Agency.Key.Public()},
-		root, rootKey)
+		[][]byte{root}, rootKey)
 	fatalIfErr(t, err)
 	w.Root.DER, w.Agency.Certificates = root, [][]byte{agency, root}
 	document := []byte("a document")

@@ -21,6 +21,16 @@ func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
 	return c.bytes(ctx, call{method: http.MethodGet, path: "/log/checkpoint", public: true})
 }
 
+// Successions are those of the instance's roots, as 'stele trust update' reads them; nil where the service is older
+// than they are. No key is needed.
+func (c *Client) Successions(ctx context.Context) ([]byte, error) {
+	data, err := c.bytes(ctx, call{method: http.MethodGet, path: "/trust/successions.json", public: true})
+	if p := (*Problem)(nil); errors.As(err, &p) && p.Status == http.StatusNotFound {
+		return nil, nil
+	}
+	return data, err
+}
+
 // Tile is what is at a path such as tile/0/x001/234. For those of hashes no key is needed; for tile/entries/… one
 // with the scope audit.
 func (c *Client) Tile(ctx context.Context, path string) ([]byte, error) {

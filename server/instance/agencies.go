@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -45,7 +44,7 @@ func (s *Stores) AddAgency(ctx context.Context, req AgencyRequest, now time.Time
 	} else if !errors.Is(err, notary.ErrNotFound) {
 		return a, err
 	}
-	issuer, err := s.Config.issuer(ctx)
+	issuer, err := s.issuer(ctx, a)
 	if err != nil {
 		return a, err
 	}
@@ -71,29 +70,6 @@ func checkAgencyName(name string) error {
 	return nil
 }
 
-// issuer is the root key with what is needed beside it to give an agency a certificate.
-type issuer struct {
-	pass keystore.Secret
-	key  *sm.PrivateKey
-	root []byte
-}
-
-// issuer reads it. A certificate's dates come from this machine's clock, which is compared with others
-// before.
-func (c Config) issuer(ctx context.Context) (i issuer, err error) {
-	if _, err := c.guardClock(ctx, slog.New(slog.DiscardHandler)); err != nil {
-		return i, err
-	}
-	if i.pass, err = c.passphrase(); err != nil {
-		return i, err
-	}
-	if i.key, err = c.rootKey(i.pass); err != nil {
-		return i, err
-	}
-	i.root, err = c.rootCert()
-	return i, err
-}
-
 // keyOf is the public key of a certificate to be issued, and the sealed private one unless the agency
 // keeps it at home.
 func (i issuer) keyOf(a notary.Agency, home *sm.PublicKey) (*sm.PublicKey, *notary.SealedKey, error) {
@@ -110,14 +86,27 @@ func (i issuer) keyOf(a notary.Agency, home *sm.PublicKey) (*sm.PublicKey, *nota
 
 // issue makes an agency's certificate, and says when it ends.
 func (i issuer) issue(a notary.Agency, key *sm.PublicKey, now time.Time) (chain [][]byte, end time.Time, err error) {
-	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
-	if rc, err := pki.Parse(i.root); err == nil && start.Before(rc.NotBefore()) {
-		start = rc.NotBefore()
+	above, err := pki.Parse(i.chain[0])
+	if err != nil {
+		return nil, end, err
 	}
+	start, end := within(above, now, agencyValidity)
 	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Country: "CN", Organization: a.Name,
-		Code: a.Code},
-		NotBefore: start, NotAfter: start.Add(agencyValidity), PublicKey: key}, i.root, i.key)
-	return [][]byte{cert, i.root}, start.Add(agencyValidity), err
+		Code: a.Code}, NotBefore: start, NotAfter: end, PublicKey: key}, i.chain, i.key)
+	return append([][]byte{cert}, i.chain...), end, err
+}
+
+// within is the validity of a certificate that begins now, a little in the past, under an issuer's.
+func within(issuer *pki.Certificate, now time.Time, validity time.Duration) (start, end time.Time) {
+	start = now.UTC().Truncate(time.Second).Add(-clockSlack)
+	end = start.Add(validity)
+	if start.Before(issuer.NotBefore()) {
+		start = issuer.NotBefore()
+	}
+	if end.After(issuer.NotAfter()) {
+		end = issuer.NotAfter()
+	}
+	return start, end
 }
 
 // writeCertificate puts an agency's present certificate where people look for it; no program reads
@@ -163,7 +152,7 @@ func (s *Stores) RenewAgency(ctx context.Context, a notary.Agency, home *sm.Publ
 	if err != nil {
 		return time.Time{}, err
 	}
-	issuer, err := s.Config.issuer(ctx)
+	issuer, err := s.issuer(ctx, a)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -208,7 +197,7 @@ func (s *Stores) RekeyAgency(ctx context.Context, a notary.Agency, req RekeyRequ
 			fmt.Errorf("the former key ends at once: --since is when it stopped to count, and %s is yet to come",
 				req.Since.Format(time.RFC3339))
 	}
-	issuer, err := s.Config.issuer(ctx)
+	issuer, err := s.issuer(ctx, a)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -255,7 +244,7 @@ func (s *Stores) RenameAgency(ctx context.Context, a notary.Agency, name string,
 	if err != nil {
 		return time.Time{}, err
 	}
-	issuer, err := s.Config.issuer(ctx)
+	issuer, err := s.issuer(ctx, a)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -1,10 +1,12 @@
 package instance
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,28 +112,18 @@ func (w *agencyWatch) look(ctx context.Context) {
 	w.mu.Lock()
 	w.looked, w.trouble, w.ends = true, trouble, ends
 	w.mu.Unlock()
-	w.remindOfList(ctx, w.listEnds(queries))
+	w.remindOfList(ctx, w.stores.listsEnd(queries, w.stores.issuersOf(certificates)))
 	w.remind(ctx, trouble)
 }
 
-// listEnds is when the revocation list of the first of the trust roots says that there is a newer one; zero where
-// there is none, or none that can be read now.
-func (w *agencyWatch) listEnds(ctx context.Context) time.Time {
-	l, err := w.stores.lastList(ctx, w.stores.Trust.Certificates()[0])
-	if err != nil {
-		return time.Time{}
-	}
-	return l.NextUpdate
-}
-
-// remindOfList logs once a day that the revocation list is to be made anew.
+// remindOfList logs once a day that a revocation list is to be made anew.
 func (w *agencyWatch) remindOfList(ctx context.Context, ends time.Time) {
 	now := w.now()
 	if ends.IsZero() || ends.Sub(now) >= warnBefore || now.Sub(w.told[toldList]) < remindEvery {
 		return
 	}
 	w.told[toldList] = now
-	w.log.WarnContext(ctx, "the certificate revocation list grows old: programs that ask for it will refuse all "+
+	w.log.WarnContext(ctx, "a certificate revocation list grows old: programs that ask for it will refuse all "+
 		"certificates", "ends", ends, "advice", "stele agency certificate renew-list")
 }
 
@@ -152,6 +144,12 @@ func (w *agencyWatch) judge(ctx context.Context, a notary.Agency,
 		return t
 	}
 	t.ends = cert.NotAfter()
+	if root := c.Chain[len(c.Chain)-1]; !slices.ContainsFunc(w.stores.Trust.Certificates(),
+		func(der []byte) bool { return bytes.Equal(der, root) }) {
+		t.what, t.advice = "certificate is under a root that this server's trust roots lack",
+			"copy trust.json and successions.json from the server where 'stele root switch' was run, and restart"
+		return t
+	}
 	if !a.ExternalKey {
 		if err := w.open(ctx, a, cert); err != nil && ctx.Err() == nil {
 			t.what, t.advice, t.err = "key cannot be used on this server", "see the log", err

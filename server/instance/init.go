@@ -56,6 +56,8 @@ const (
 	rootValidity   = 30 * 365 * 24 * time.Hour
 	agencyValidity = 5 * 365 * 24 * time.Hour
 	clockSlack     = 5 * time.Minute // certificates begin a little in the past
+	// authorityLevels is how many authorities may stand between a root and an agency: those of regions.
+	authorityLevels = 1
 )
 
 // identity ties database, object store, chain and folder together.
@@ -188,7 +190,7 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 	start := now.UTC().Truncate(time.Second).Add(-clockSlack)
 	root, err := pki.NewRoot(pki.RootRequest{Subject: pki.Name{Country: "CN", Organization: req.Organization,
 		CommonName: req.Organization + " Root CA"},
-		NotBefore: start, NotAfter: start.Add(rootValidity)}, rootKey)
+		NotBefore: start, NotAfter: start.Add(rootValidity), Intermediates: authorityLevels}, rootKey)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +203,7 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 	}
 	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary,
 		Subject:   pki.Name{Country: "CN", Organization: req.Organization, CommonName: req.Origin},
-		NotBefore: start, NotAfter: start.Add(rootValidity), PublicKey: logKey.Public()}, root, rootKey)
+		NotBefore: start, NotAfter: start.Add(rootValidity), PublicKey: logKey.Public()}, [][]byte{root}, rootKey)
 	if err != nil {
 		return nil, err
 	}

@@ -160,8 +160,8 @@ func (s *Stores) certifyNext(key *sm.PublicKey, pass keystore.Secret, now time.T
 	}
 	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Notary,
 		Subject:   pki.Name{Country: "CN", Organization: root.Subject().Organization, CommonName: s.id.Origin},
-		NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack), NotAfter: root.NotAfter(), PublicKey: key}, der,
-		rootKey)
+		NotBefore: now.UTC().Truncate(time.Second).Add(-clockSlack), NotAfter: root.NotAfter(), PublicKey: key},
+		[][]byte{der}, rootKey)
 	if err != nil {
 		return err
 	}

@@ -165,8 +165,8 @@ type slowCollector struct {
 
 var (
 	descExpiry = desc("stele_certificate_not_after_timestamp_seconds", "When a certificate ends: of an agency by its "+
-		"code, of the first trusted root; of the log: when its key ends, where it does; of the "+
-		"revocation list: when there is to be a newer one.", "kind", "agency")
+		"code, of the root that issues; of the log: when its key ends, where it does; of the "+
+		"revocation lists: when the first of them is to have a newer one.", "kind", "agency")
 	descPapers = desc("stele_papers", "Papers on all desks that wait for a second person, or approved for the log.",
 		"state")
 	descBulks = desc("stele_bulk_jobs", "Bulk jobs that are not finished, by state.", "state")
@@ -208,22 +208,20 @@ func (c *slowCollector) read(ctx context.Context) (out []prometheus.Metric, err 
 			add(descExpiry, float64(cert.NotAfter().Unix()), "agency", code)
 		}
 	}
-	var first time.Time // of the roots: there may be many, and the first that ends matters
-	for _, r := range c.in.Trust.Roots {
-		if cert, err := pki.Parse(r.DER); err == nil && (first.IsZero() || cert.NotAfter().Before(first)) {
-			first = cert.NotAfter()
-		}
-	}
-	if !first.IsZero() {
-		add(descExpiry, float64(first.Unix()), "root", "")
+	if root, err := pki.Parse(c.in.presentRoot()); err == nil {
+		add(descExpiry, float64(root.NotAfter().Unix()), "root", "")
 	}
 	for _, l := range c.in.Trust.Logs { // it has an end while a change of keys is under way, or after one
 		if l.Key.Key().Equal(c.in.signer.Key()) && !l.NotAfter.IsZero() {
 			add(descExpiry, float64(l.NotAfter.Unix()), "log", "")
 		}
 	}
-	if l, err := c.in.lastList(ctx, c.in.Trust.Certificates()[0]); err == nil && l.Number > 0 {
-		add(descExpiry, float64(l.NextUpdate.Unix()), "revocation_list", "")
+	present, err := c.in.DB.Log.PresentCertificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ends := c.in.listsEnd(ctx, c.in.issuersOf(present)); !ends.IsZero() {
+		add(descExpiry, float64(ends.Unix()), "revocation_list", "")
 	}
 	papers, bulks, err := c.in.DB.Office.CountWaiting(ctx)
 	if err != nil {

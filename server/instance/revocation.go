@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,36 +32,53 @@ type RevokeRequest struct {
 	Since       time.Time // what was signed and not anchored before does not count
 }
 
-// RequestRevocation makes what the root is to sign. If the key was compromised, all certificates of it are revoked.
+// RequestRevocation makes what the root is to sign: a request for each authority that issued one of the certificates,
+// since each signs a list of its own. If the key was compromised, all certificates of it are revoked.
 func (s *Stores) RequestRevocation(ctx context.Context, a notary.Agency, req RevokeRequest, now time.Time) (
-	revoke.Request, error) {
+	[]revoke.Request, error) {
 	all, err := s.DB.Log.Certificates(ctx, a.ID)
 	if err != nil {
-		return revoke.Request{}, err
+		return nil, err
 	}
 	chain, err := chosen(all, req.Certificate)
 	if err != nil {
-		return revoke.Request{}, err
+		return nil, err
 	}
 	if _, _, err := s.DB.Log.Revocation(ctx, sm.Sum(chain[0])); err == nil {
-		return revoke.Request{}, fmt.Errorf("the certificate %s is revoked already", sm.Sum(chain[0]))
+		return nil, fmt.Errorf("the certificate %s is revoked already", sm.Sum(chain[0]))
 	} else if !errors.Is(err, notary.ErrNotFound) {
-		return revoke.Request{}, err
+		return nil, err
 	}
-	certificates := [][]byte{chain[0]}
+	chains := [][][]byte{chain}
 	if req.Reason == status.KeyCompromise {
-		if certificates, err = s.ofTheSameKey(ctx, all, chain); err != nil {
-			return revoke.Request{}, err
+		if chains, err = s.ofTheSameKey(ctx, all, chain); err != nil {
+			return nil, err
 		}
 	}
 	said := status.CertificateRevocation{Agency: a.Code, Reason: req.Reason,
 		Since: req.Since.UTC().Truncate(time.Second), IssuedAt: now.UTC().Truncate(time.Second)}
-	root := chain[len(chain)-1]
-	last, err := s.lastList(ctx, root)
-	if err != nil {
-		return revoke.Request{}, err
+	var out []revoke.Request
+	for len(chains) > 0 {
+		issuers := chains[0][1:]
+		var certificates [][]byte
+		chains = slices.DeleteFunc(chains, func(c [][]byte) bool {
+			same := bytes.Equal(c[1], issuers[0])
+			if same {
+				certificates = append(certificates, c[0])
+			}
+			return same
+		})
+		last, err := s.lastList(ctx, issuers[0])
+		if err != nil {
+			return nil, err
+		}
+		r, err := revoke.New(issuers, certificates, said, last, now.Add(ListValidity))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
 	}
-	return revoke.New(root, certificates, said, last, now.Add(ListValidity))
+	return out, nil
 }
 
 // chosen is the chain of the certificate with a fingerprint.
@@ -86,14 +104,13 @@ func chosen(all []notary.Certificate, fingerprint sm.Digest) ([][]byte, error) {
 	return nil, fmt.Errorf("which certificate? Say --certificate with one of these:%s", listed)
 }
 
-// ofTheSameKey are an agency's certificates of the key of one of them, as far as they are not revoked.
-func (s *Stores) ofTheSameKey(ctx context.Context, all []notary.Certificate, chain [][]byte) ([][]byte, error) {
+// ofTheSameKey are the chains of an agency's certificates of the key of one of them, as far as they are not revoked.
+func (s *Stores) ofTheSameKey(ctx context.Context, all []notary.Certificate, chain [][]byte) ([][][]byte, error) {
 	one, err := pki.Parse(chain[0])
 	if err != nil {
 		return nil, err
 	}
-	root := chain[len(chain)-1]
-	var out [][]byte
+	var out [][][]byte
 	for _, c := range all {
 		cert, err := pki.Parse(c.Chain[0])
 		if err != nil {
@@ -102,12 +119,8 @@ func (s *Stores) ofTheSameKey(ctx context.Context, all []notary.Certificate, cha
 		if !cert.PublicKey().Equal(one.PublicKey()) {
 			continue
 		}
-		if !slices.Equal(c.Chain[len(c.Chain)-1], root) {
-			return nil, fmt.Errorf("the certificate %s of the same key is under another root: revoke each by itself",
-				c.Fingerprint)
-		}
 		if _, _, err := s.DB.Log.Revocation(ctx, c.Fingerprint); errors.Is(err, notary.ErrNotFound) {
-			out = append(out, c.Chain[0])
+			out = append(out, c.Chain)
 		} else if err != nil {
 			return nil, err
 		}
@@ -115,31 +128,38 @@ func (s *Stores) ofTheSameKey(ctx context.Context, all []notary.Certificate, cha
 	return out, nil
 }
 
-// RequestList makes what the root is to sign for a revocation list that says what the last one did, and is valid
-// for longer.
-func (s *Stores) RequestList(ctx context.Context, now time.Time) (revoke.Request, error) {
-	root, err := s.Config.rootCert()
+// RequestList makes what an authority is to sign for a revocation list that says what its last one did, and is valid
+// for longer. issuer is the SM3 of its certificate; the present root where it is zero.
+func (s *Stores) RequestList(ctx context.Context, issuer sm.Digest, now time.Time) (revoke.Request, error) {
+	all, err := s.Config.Authorities()
 	if err != nil {
 		return revoke.Request{}, err
 	}
-	last, err := s.lastList(ctx, root)
+	i := slices.IndexFunc(all, func(a Authority) bool {
+		return issuer == sm.Sum(a.Chain[0]) || issuer == (sm.Digest{}) && a.Region == "" && !a.Former
+	})
+	if i < 0 {
+		return revoke.Request{}, errors.New("the key folder has no root and no authority with this certificate: see " +
+			"'stele authority list'")
+	}
+	last, err := s.lastList(ctx, all[i].Chain[0])
 	if err != nil {
 		return revoke.Request{}, err
 	}
 	said := status.CertificateRevocation{IssuedAt: now.UTC().Truncate(time.Second)}
-	return revoke.New(root, nil, said, last, now.Add(ListValidity))
+	return revoke.New(all[i].Chain, nil, said, last, now.Add(ListValidity))
 }
 
-// lastList is the newest list of a root, of number 0 where there is none.
-func (s *Stores) lastList(ctx context.Context, root []byte) (pki.RevocationList, error) {
-	l, err := s.DB.Log.RevocationList(ctx, sm.Sum(root))
+// lastList is the newest list of an authority, of number 0 where there is none.
+func (s *Stores) lastList(ctx context.Context, issuer []byte) (pki.RevocationList, error) {
+	l, err := s.DB.Log.RevocationList(ctx, sm.Sum(issuer))
 	if errors.Is(err, notary.ErrNotFound) {
 		return pki.RevocationList{}, nil
 	}
 	if err != nil {
 		return pki.RevocationList{}, err
 	}
-	return pki.ParseRevocationList(l.SignedList, root)
+	return pki.ParseRevocationList(l.SignedList, issuer)
 }
 
 // SubmitRevocation takes a request that the root has signed: its revocations become entries of the log, and the
@@ -158,7 +178,8 @@ func (s *Stores) SubmitRevocation(ctx context.Context, r revoke.Request, now tim
 			r.List.ThisUpdate.Format(time.RFC3339),
 			r.List.NextUpdate.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	last, err := s.lastList(ctx, r.Root)
+	issuer := r.Issuers()[0]
+	last, err := s.lastList(ctx, issuer)
 	if err != nil {
 		return 0, err
 	}
@@ -190,7 +211,7 @@ func (s *Stores) SubmitRevocation(ctx context.Context, r revoke.Request, now tim
 			keys = append(keys, cert.PublicKey().Bytes())
 		}
 	}
-	list := sqldb.RevocationList{Issuer: sm.Sum(r.Root), Number: r.List.Number,
+	list := sqldb.RevocationList{Issuer: sm.Sum(issuer), Number: r.List.Number,
 		SignedList: pki.SignedList{Standard: r.List.DER, NoID: r.List.DERNoID}}
 	// A crash after it leaves entries that are received, as any: the sequencer of a server logs them, and the tail's
 	// background work keeps them.
@@ -216,13 +237,18 @@ func (s *Stores) keepInTail(ctx context.Context, first, end uint64) {
 	t.PutStored(ctx, first, end)
 }
 
-// SignHere signs a request with the root key, where the key folder has it.
+// SignHere signs a request with the keys of the root and of the authority below it, where the key folder has them.
 func (s *Stores) SignHere(ctx context.Context, r revoke.Request) (revoke.Request, error) {
-	i, err := s.Config.issuer(ctx)
-	if err != nil {
-		return r, err
+	if len(r.Revocations) > 0 || r.Authority == nil {
+		i, err := s.Config.openByCertificate(ctx, r.Root)
+		if err != nil {
+			return r, err
+		}
+		if r, err = r.Sign(r.Root, i.key); err != nil {
+			return r, err
+		}
 	}
-	return r.Sign(i.root, i.key)
+	return s.SignListHere(ctx, r)
 }
 
 // firstList is the list of a new instance, on which there is no certificate; nil where the root key is kept
@@ -239,15 +265,13 @@ func (c Config) firstList(pass keystore.Secret, now time.Time) (*sqldb.Revocatio
 	if err != nil {
 		return nil, err
 	}
-	now = now.UTC().Truncate(time.Second)
-	signed, err := pki.NewRevocationList(pki.RevocationList{Number: 1, ThisUpdate: now,
-		NextUpdate: now.Add(ListValidity)}, root, key)
-	return &sqldb.RevocationList{Issuer: sm.Sum(root), Number: 1, SignedList: signed}, err
+	list, err := emptyList(root, key, now)
+	return &list, err
 }
 
 // RevocationList implements [api.RevocationLists].
 func (s *Stores) RevocationList(ctx context.Context, root *sm.Digest) (pki.SignedList, error) {
-	of := sm.Sum(s.Trust.Certificates()[0])
+	of := sm.Sum(s.presentRoot())
 	if root != nil {
 		of = *root
 	}

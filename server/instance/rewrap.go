@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -91,15 +89,22 @@ type rewrapping struct {
 }
 
 // files are the key files of the folder, the log's first and that of webhooks last: every server needs
-// both. The root's, which may lie elsewhere, is noted if it is not there.
+// both. Those of roots and authorities, which may lie elsewhere, are
+// noted if they are not there.
 func (w *rewrapping) files() ([]string, error) {
 	c := w.stores.Config
 	files, err := filepath.Glob(filepath.Join(c.Keys, "*.key"))
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(c.keyPath(fileRootKey)); errors.Is(err, fs.ErrNotExist) {
-		w.done.Absent = append(w.done.Absent, fileRootKey)
+	authorities, err := c.Authorities()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range authorities {
+		if name := filepath.Base(a.key); !a.HasKey() && !slices.Contains(w.done.Absent, name) {
+			w.done.Absent = append(w.done.Absent, name)
+		}
 	}
 	for _, name := range []string{fileLogKey, fileWebhookKey} {
 		if !slices.Contains(files, c.keyPath(name)) {

@@ -21,6 +21,7 @@ import (
 	"stele/notary"
 	"stele/notary/issue"
 	"stele/notary/issue/lookup"
+	"stele/notary/proof/trustfile"
 	"stele/server/auth"
 	"stele/server/http/api"
 	"stele/server/http/caller"
@@ -199,6 +200,10 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 	}
 	desk := auth.NewKeyService(in.DB.People, time.Now, in.log)
 	explore, reader := in.explorer(), in.chainReader()
+	successions, err := in.Successions()
+	if err != nil {
+		return nil, err
+	}
 	find := &lookup.Lookup{Archive: in.Archive, Moved: in.Progress, Patience: lookup.Patience, Log: in.log}
 	rest, err := api.New(r, api.Config{Lookup: find, Explore: explore, Chain: reader, ChainID: in.id.Chain,
 		Histories: in.histories(reader),
@@ -207,7 +212,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		Desk:  desk, Claims: in.DB.Log, Agencies: in.DB.Log,
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.private.Public(),
 		Progress:  in.Progress,
-		TrustJSON: in.trust, VerifyPage: offline, Issuer: issuer, Version: version,
+		TrustJSON: in.trust, SuccessionsJSON: trustfile.EncodeSuccessions(successions),
+		VerifyPage: offline, Issuer: issuer, Version: version,
 		Uploads: in.Uploads, Lists: in.Stores, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument,
 		Stopping: stopping,
 		Limits:   limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})

@@ -1,8 +1,9 @@
 // Package revoke carries the revocation of agencies' certificates between the service and the machine that has the
 // root key: a request goes there, and comes back signed. Both are one JSON document, which people can read.
 //
-// The root signs twice the same thing: each revocation as an entry of the log (package status), and the certificate
-// revocation list (RFC 5280) for other programs, which names all that were revoked before as well.
+// The root signs each revocation as an entry of the log (package status). Other programs get a certificate revocation
+// list (RFC 5280), which names all that were revoked before as well and is signed by whoever issued the certificates:
+// the root, or an authority below it, whose key is where the service is.
 //
 // The package does no I/O.
 package revoke
@@ -35,8 +36,11 @@ var ErrDocument = errors.New("no request for a revocation that can be used")
 
 // Request is what a root is to sign, and its signatures once it has.
 type Request struct {
-	Format      string       `json:"format"`
-	Root        []byte       `json:"root"` // DER
+	Format string `json:"format"`
+	Root   []byte `json:"root"` // DER
+	// Authority is the certificate (DER) of the authority below the root that issued the certificates and signs the
+	// list; empty where the root did and does.
+	Authority   []byte       `json:"authority,omitempty"`
 	Revocations []Revocation `json:"revocations"`
 	List        List         `json:"list"`
 }
@@ -76,12 +80,21 @@ func (l List) says() pki.RevocationList {
 
 func (l List) signed() pki.SignedList { return pki.SignedList{Standard: l.DER, NoID: l.DERNoID} }
 
-// New makes a request that revokes certificates of an agency, or none, where the list is only to be renewed. last is
-// the list before, whose number is 0 where there was none.
-func New(root []byte, certificates [][]byte, said status.CertificateRevocation, last pki.RevocationList,
+// New makes a request that revokes certificates of an agency, or none, where the list is only to be renewed. issuers
+// are the certificates above them, the root last. last is the list before, whose number is 0 where there was none.
+func New(issuers, certificates [][]byte, said status.CertificateRevocation, last pki.RevocationList,
 	next time.Time) (Request, error) {
-	r := Request{Format: Format, Root: root, List: List{Number: last.Number + 1, ThisUpdate: said.IssuedAt,
-		NextUpdate: next.UTC().Truncate(time.Second), Revoked: []Revoked{}}, Revocations: []Revocation{}}
+	var authority []byte
+	switch len(issuers) {
+	case 1:
+	case 2:
+		authority = issuers[0]
+	default:
+		return Request{}, fmt.Errorf("%w: the root and at most one authority below it are expected", ErrDocument)
+	}
+	r := Request{Format: Format, Root: issuers[len(issuers)-1], Authority: authority,
+		List: List{Number: last.Number + 1, ThisUpdate: said.IssuedAt,
+			NextUpdate: next.UTC().Truncate(time.Second), Revoked: []Revoked{}}, Revocations: []Revocation{}}
 	for _, before := range last.Revoked {
 		r.List.Revoked = append(r.List.Revoked, Revoked(before))
 	}
@@ -133,6 +146,11 @@ func (r Request) Check() error {
 	if _, err := pki.VerifyRoot(r.Root); err != nil {
 		return fmt.Errorf("%w: root: %w", ErrDocument, err)
 	}
+	if r.Authority != nil {
+		if _, err := pki.VerifyAuthority(r.Authority, r.Root); err != nil {
+			return fmt.Errorf("%w: authority: %w", ErrDocument, err)
+		}
+	}
 	for i := range r.Revocations {
 		if err := r.checkRevocation(i); err != nil {
 			return fmt.Errorf("%w: certificate %d: %w", ErrDocument, i+1, err)
@@ -161,9 +179,9 @@ func (r Request) checkRevocation(i int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := pki.VerifyChain([][]byte{one.Certificate, r.Root}, [][]byte{r.Root}, c.NotBefore(),
-		pki.Agency); err != nil {
-		return fmt.Errorf("the root did not issue it to an agency: %w", err)
+	chain := append([][]byte{one.Certificate}, r.Issuers()...)
+	if _, err := pki.VerifyChain(chain, [][]byte{r.Root}, c.NotBefore(), pki.Agency); err != nil {
+		return fmt.Errorf("%s did not issue it to an agency: %w", r.lister(), err)
 	}
 	listed := Revoked{Serial: c.SerialNumber(), At: said.IssuedAt, Reason: said.Reason, Since: said.Since}
 	switch {
@@ -185,19 +203,33 @@ func (r Request) Lines() []string {
 		if errors.Join(err, err2) != nil {
 			continue // of no request that passed its check
 		}
-		out = append(out, fmt.Sprintf("revoke the certificate of %s (%s), valid from %s to %s, serial number %s, SM3 "+
-			"%s: "+
-			"%s, what it signed counts until %s", c.Subject().Organization, c.Code(),
-			c.NotBefore().Format(time.DateOnly),
-			c.NotAfter().Format(time.DateOnly), c.SerialNumber(), said.Certificate, said.Reason,
-			said.Since.Format(time.RFC3339)))
+		out = append(out, fmt.Sprintf("the root revokes the certificate of %s (%s), valid from %s to %s, serial "+
+			"number %s, SM3 %s: %s, what it signed counts until %s", c.Subject().Organization, c.Code(),
+			c.NotBefore().Format(time.DateOnly), c.NotAfter().Format(time.DateOnly), c.SerialNumber(),
+			said.Certificate, said.Reason, said.Since.Format(time.RFC3339)))
 	}
-	return append(out, fmt.Sprintf("sign revocation list %d with %d certificates, to be renewed before %s",
-		r.List.Number,
-		len(r.List.Revoked), r.List.NextUpdate.Format(time.RFC3339)))
+	return append(out, fmt.Sprintf("%s signs revocation list %d with %d certificates, to be renewed before %s",
+		r.lister(), r.List.Number, len(r.List.Revoked), r.List.NextUpdate.Format(time.RFC3339)))
 }
 
-// Sign returns the request with the root's signatures.
+// Issuers are the certificates above those that are revoked, the root last.
+func (r Request) Issuers() [][]byte {
+	if r.Authority == nil {
+		return [][]byte{r.Root}
+	}
+	return [][]byte{r.Authority, r.Root}
+}
+
+// lister is how sentences call who signs the list.
+func (r Request) lister() string {
+	if c, err := pki.Parse(r.Authority); r.Authority != nil && err == nil {
+		return "the authority " + c.Subject().CommonName
+	}
+	return "the root"
+}
+
+// Sign returns the request with the root's signatures; that of the list is the authority's where there is one, see
+// [Request.SignList].
 func (r Request) Sign(root []byte, key *sm.PrivateKey) (Request, error) {
 	if !bytes.Equal(root, r.Root) {
 		return r, fmt.Errorf("%w: it is for another root, with the SM3 %s; this one has %s", ErrDocument,
@@ -212,7 +244,15 @@ func (r Request) Sign(root []byte, key *sm.PrivateKey) (Request, error) {
 			return r, err
 		}
 	}
-	list, err := pki.NewRevocationList(r.List.says(), root, key)
+	if r.Authority != nil {
+		return r, nil
+	}
+	return r.SignList(key)
+}
+
+// SignList returns the request with the list, signed with the key of whoever issued the certificates.
+func (r Request) SignList(key *sm.PrivateKey) (Request, error) {
+	list, err := pki.NewRevocationList(r.List.says(), r.Issuers()[0], key)
 	r.List.DER, r.List.DERNoID = list.Standard, list.NoID
 	return r, err
 }
@@ -227,7 +267,7 @@ func (r Request) Verify() ([]statement.Entry, error) {
 			return nil, fmt.Errorf("%w: certificate %d: %w", ErrDocument, i+1, err)
 		}
 	}
-	list, err := pki.ParseRevocationList(r.List.signed(), r.Root)
+	list, err := pki.ParseRevocationList(r.List.signed(), r.Issuers()[0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
 	}

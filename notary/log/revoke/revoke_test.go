@@ -43,7 +43,8 @@ func (a authority) issue(t testing.TB) []byte {
 	key, err := sm.GenerateKey()
 	fatalIfErr(t, err)
 	der, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: pki.Name{Organization: "机关", Code: code},
-		NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(5, 0, 0), PublicKey: key.Public()}, a.der, a.key)
+		NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(5, 0, 0), PublicKey: key.Public()}, [][]byte{a.der},
+		a.key)
 	fatalIfErr(t, err)
 	return der
 }
@@ -55,7 +56,7 @@ func said() status.CertificateRevocation {
 
 func request(t testing.TB, root authority, last pki.RevocationList, certificates ...[]byte) revoke.Request {
 	t.Helper()
-	r, err := revoke.New(root.der, certificates, said(), last, now.AddDate(1, 0, 0))
+	r, err := revoke.New([][]byte{root.der}, certificates, said(), last, now.AddDate(1, 0, 0))
 	fatalIfErr(t, err)
 	return r
 }
@@ -122,8 +123,8 @@ func TestRequestsThatDoNotHold(t *testing.T) {
 			}
 		})
 	}
-	if _, err := revoke.New(root.der, [][]byte{foreign}, said(), pki.RevocationList{}, now.AddDate(1, 0,
-		0)); err == nil {
+	if _, err := revoke.New([][]byte{root.der}, [][]byte{foreign}, said(), pki.RevocationList{},
+		now.AddDate(1, 0, 0)); err == nil {
 		t.Error("a certificate of another root")
 	}
 	if _, err := request(t, root, pki.RevocationList{}, certificate).Sign(other.der, other.key); err == nil {

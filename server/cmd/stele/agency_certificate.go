@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -137,10 +138,10 @@ func (c *certificateRevokeCmd) Run(ctx context.Context, s *streams) error {
 			return usage(fmt.Errorf("--certificate: %w", err))
 		}
 	}
-	request := func(ctx context.Context, st *instance.Stores) (revoke.Request, error) {
+	request := func(ctx context.Context, st *instance.Stores) ([]revoke.Request, error) {
 		a, err := findAgency(ctx, st, c.Agency)
 		if err != nil {
-			return revoke.Request{}, err
+			return nil, err
 		}
 		return st.RequestRevocation(ctx, a, req, now)
 	}
@@ -149,45 +150,74 @@ func (c *certificateRevokeCmd) Run(ctx context.Context, s *streams) error {
 
 type certificateRenewCmd struct {
 	instance.Config `embed:""`
+	Issuer          string `help:"SM3 of the certificate of the former root, or of the authority, whose list it is, from 'stele authority list'; the present root's if empty." placeholder:"SM3"`
 	Request         string `help:"Write the request to this new file instead, for a root key that is kept elsewhere." placeholder:"FILE"`
 }
 
 // Run renews the list.
 func (c *certificateRenewCmd) Run(ctx context.Context, s *streams) error {
+	var issuer sm.Digest
+	if c.Issuer != "" {
+		var err error
+		if issuer, err = sm.ParseDigest(c.Issuer); err != nil {
+			return usage(fmt.Errorf("--issuer: %w", err))
+		}
+	}
 	return requestOrDo(ctx, c.Config, s, c.Request,
-		func(ctx context.Context, st *instance.Stores) (revoke.Request, error) {
-			return st.RequestList(ctx, time.Now())
+		func(ctx context.Context, st *instance.Stores) ([]revoke.Request, error) {
+			r, err := st.RequestList(ctx, issuer, time.Now())
+			return []revoke.Request{r}, err
 		})
 }
 
 // requestOrDo writes a request to a file, or has it signed with the root key that is here and submits it.
 func requestOrDo(ctx context.Context, c instance.Config, s *streams, file string,
-	request func(context.Context, *instance.Stores) (revoke.Request, error)) error {
+	request func(context.Context, *instance.Stores) ([]revoke.Request, error)) error {
 	if file != "" {
 		return withStores(ctx, c, func(st *instance.Stores) error {
-			r, err := request(ctx, st)
+			all, err := request(ctx, st)
 			if err != nil {
 				return err
 			}
-			if err := writeRequest(file, r); err != nil {
-				return err
-			}
-			fmt.Fprintf(s.out, "Nothing is revoked yet. %s asks the root to\n  %s\nSee and sign it there: stele "+
-				"agency "+
-				"certificate sign %s\n", file, strings.Join(r.Lines(), "\n  "), file)
-			return nil
+			return writeRequests(s, file, all)
 		})
 	}
 	return withPeople(ctx, c, s, func(st *instance.Stores, p *people.People) error {
-		r, err := request(ctx, st)
+		all, err := request(ctx, st)
 		if err != nil {
 			return err
 		}
-		if r, err = st.SignHere(ctx, r); err != nil {
+		for i, r := range all { // nothing is submitted unless all of them can be
+			if all[i], err = st.SignHere(ctx, r); err != nil {
+				return err
+			}
+		}
+		for _, r := range all {
+			if err := submit(ctx, s, st, p, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// writeRequests writes each request to a file, those after the first with a number in the name.
+func writeRequests(s *streams, file string, all []revoke.Request) error {
+	for i, r := range all {
+		name := file
+		if i > 0 {
+			ext := filepath.Ext(file)
+			name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(file, ext), i+1, ext)
+		}
+		if err := writeRequest(name, r); err != nil {
 			return err
 		}
-		return submit(ctx, s, st, p, r)
-	})
+		fmt.Fprintf(s.out, "%s asks that\n  %s\nSee and sign it with the root: stele agency certificate sign %s\n",
+			name,
+			strings.Join(r.Lines(), "\n  "), name)
+	}
+	_, err := fmt.Fprintln(s.out, "Nothing is done yet.")
+	return err
 }
 
 func writeRequest(file string, r revoke.Request) error {
@@ -224,7 +254,7 @@ func (c *certificateSignCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "The root is to\n  %s\n", strings.Join(r.Lines(), "\n  "))
+	fmt.Fprintf(s.out, "It asks that\n  %s\n", strings.Join(r.Lines(), "\n  "))
 	if c.Out == "" {
 		return nil
 	}
@@ -272,6 +302,9 @@ func (c *certificateSubmitCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	return withPeople(ctx, c.Config, s, func(st *instance.Stores, p *people.People) error {
+		if r, err = st.SignListHere(ctx, r); err != nil {
+			return err
+		}
 		return submit(ctx, s, st, p, r)
 	})
 }

@@ -397,7 +397,7 @@ func (s site) certify(t *testing.T, notAfter time.Time) {
 	former := must(pki.Parse(chain[0]))
 	cert := must(pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: former.Subject(),
 		NotBefore: former.NotBefore(), NotAfter: notAfter, PublicKey: former.PublicKey()},
-		chain[1], must(keystore.Load(filepath.Join(keys, "root.key"), pass))))
+		chain[1:], must(keystore.Load(filepath.Join(keys, "root.key"), pass))))
 	fp := sm.Sum(cert)
 	s.sql(t, `INSERT INTO certificates (fingerprint, agency_id, chain, created_at) VALUES ($1, $2, $3, $4)`, fp[:],
 		present.ID,

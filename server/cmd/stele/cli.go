@@ -37,6 +37,8 @@ type cli struct {
 	Chain         chainCmd         `cmd:"" help:"Move the log to another chain, by a link that verifiers follow."`
 	Migrate       migrateCmd       `cmd:"" help:"Bring the database schema up to this program, or say what that takes."`
 	Agency        agencyCmd        `cmd:"" help:"Add and list agencies; renew, replace and end what they sign with."`
+	Authority     authorityCmd     `cmd:"" help:"Authorities of regions, which issue agencies' certificates below the root."`
+	Root          rootCmd          `cmd:"" help:"Change the root: the next one is believed by the word of the former."`
 	Keys          keysCmd          `cmd:"" help:"Change the passphrase of all keys."`
 	Apikey        apikeyCmd        `cmd:"" help:"Make, list and revoke API keys."`
 	User          userCmd          `cmd:"" help:"Add, list, disable and reset the people who use the console."`

@@ -345,7 +345,11 @@ func TestTrustUpdate(t *testing.T) {
 		if bytes.Count(answer, []byte(old)) == 0 {
 			t.Fatalf("%q is not in %s", old, answer)
 		}
-		liar := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		liar := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/trust/successions.json") { // as of a service that is older than they are
+				http.NotFound(rw, r)
+				return
+			}
 			_, _ = rw.Write(bytes.Replace(answer, []byte(old), []byte(new), 1))
 		}))
 		t.Cleanup(liar.Close)

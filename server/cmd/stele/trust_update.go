@@ -18,7 +18,7 @@ import (
 
 type trustUpdateCmd struct {
 	File  string   `arg:"" help:"The trust file."`
-	From  []string `sep:"none" required:"" help:"A service, or a saved answer of its /api/v1/chain/epochs; several answers if it has several pages." placeholder:"URL|FILE"`
+	From  []string `sep:"none" required:"" help:"A service, or a saved answer of its /api/v1/chain/epochs, or successions of its roots; several answers if it has several pages." placeholder:"URL|FILE"`
 	Chain string   `help:"The chain, to be sure that it is this one." placeholder:"ID"`
 	Out   string   `required:"" help:"File to write; it must not be there." placeholder:"FILE"`
 }
@@ -31,6 +31,8 @@ func (*trustUpdateCmd) Help() string {
 		"since the first header that it certified, which the answer proves; where it certified none yet, since now. " +
 		"Evidence that leads around a pinned epoch, or that members before it sign for a later time, then fails. " +
 		"Nothing is ever removed.\n\n" +
+		"A root that follows a pinned one is pinned as well, for the same agencies, if both have signed the " +
+		"succession: the pinned root is believed, the service is not.\n\n" +
 		"A service can hide its newest hand-overs: compare with another source, see stele trust diff."
 }
 
@@ -40,14 +42,31 @@ func (c *trustUpdateCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	given, err := handOvers(ctx, s, c.From)
+	successions, rest, err := successionsOf(ctx, s, c.From)
+	if err != nil {
+		return err
+	}
+	updated, roots, err := trustfile.Succeed(t, successions)
+	if err != nil {
+		return fmt.Errorf("nothing was written: %w", err)
+	}
+	for _, r := range roots {
+		fmt.Fprintf(s.err, "Pinned a root: %s.\n", r.Line())
+	}
+	if len(rest) == 0 {
+		if len(roots) == 0 {
+			fmt.Fprintln(s.out, "Nothing new: no root in the file follows a pinned one, or all that do are pinned.")
+		}
+		return s.writeTrust(c.Out, updated)
+	}
+	given, err := handOvers(ctx, s, rest)
 	if err != nil {
 		return err
 	}
 	if c.Chain != "" && c.Chain != given.chain {
-		return fmt.Errorf("%s is of the chain %q, not of %q", strings.Join(c.From, " "), given.chain, c.Chain)
+		return fmt.Errorf("%s is of the chain %q, not of %q", strings.Join(rest, " "), given.chain, c.Chain)
 	}
-	updated, pinned, err := trustfile.Update(t, given.chain, given.terms, time.Now())
+	updated, pinned, err := trustfile.Update(updated, given.chain, given.terms, time.Now())
 	if err != nil {
 		return fmt.Errorf("nothing was written: %w", err)
 	}
@@ -55,6 +74,42 @@ func (c *trustUpdateCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	return s.sayPinned(t, given, pinned)
+}
+
+// successionsOf asks a service for the successions of its roots, or reads those among the files. rest are the sources
+// that may have hand-overs: the service, and all other files.
+func successionsOf(ctx context.Context, s *streams, from []string) (list []trustfile.SignedSuccession, rest []string,
+	err error) {
+	if isService(from) {
+		text, err := (&client.Client{BaseURL: from[0], Attempts: 3, OnRetry: s.retries}).Successions(ctx)
+		if err != nil {
+			return nil, nil, remoteFailure(err)
+		}
+		if text != nil {
+			list, err = trustfile.ParseSuccessions(text)
+		}
+		return list, from, err
+	}
+	for _, name := range from {
+		text, err := verifier.ReadFile(name, maxSaved)
+		if err != nil {
+			return nil, nil, usage(err)
+		}
+		if !trustfile.IsSuccessions(text) {
+			rest = append(rest, name)
+			continue
+		}
+		more, err := trustfile.ParseSuccessions(text)
+		if err != nil {
+			return nil, nil, usage(fmt.Errorf("%s: %w", name, err))
+		}
+		list = append(list, more...)
+	}
+	return list, rest, nil
+}
+
+func isService(from []string) bool {
+	return len(from) == 1 && (strings.HasPrefix(from[0], "https://") || strings.HasPrefix(from[0], "http://"))
 }
 
 func (s *streams) sayPinned(before *proof.Trust, given *handOverList, pinned []trustfile.Pinned) error {
@@ -92,7 +147,7 @@ const maxSaved = 64 << 20
 
 // handOvers asks a service, or reads saved answers in the order of their names on the command line.
 func handOvers(ctx context.Context, s *streams, from []string) (*handOverList, error) {
-	if len(from) == 1 && (strings.HasPrefix(from[0], "https://") || strings.HasPrefix(from[0], "http://")) {
+	if isService(from) {
 		c := &client.Client{BaseURL: from[0], Attempts: 3, OnRetry: s.retries}
 		answer, err := c.Epochs(ctx)
 		if err != nil {

@@ -47,6 +47,14 @@ func (a *API) registerLog(r chi.Router) {
 		func(context.Context, *struct{}) (*bytesOutput, error) {
 			return &bytesOutput{ContentType: "application/json", Cache: cacheTrust, Body: a.TrustJSON}, nil
 		})
+	huma.Register(a.huma, huma.Operation{OperationID: "get-root-successions", Method: http.MethodGet,
+		Path: "/api/v1/trust/successions.json", Tags: []string{"log"},
+		Summary: "Which root followed which, signed by both: for 'stele trust update', which believes the root " +
+			"that trust roots pin",
+		Responses: binaryResponse("application/json", "Successions, the oldest first")},
+		func(context.Context, *struct{}) (*bytesOutput, error) {
+			return &bytesOutput{ContentType: "application/json", Cache: cacheTrust, Body: a.SuccessionsJSON}, nil
+		})
 	a.huma.OpenAPI().AddOperation(&huma.Operation{OperationID: "get-tile", Method: http.MethodGet,
 		Path: "/api/v1/log/tile/{tile}", Tags: []string{"log"},
 		Summary:    "A tile of the log: <level>/<index>[.p/<width>], hashes of 32 bytes one after another",

@@ -81,7 +81,7 @@ func (o *office) certify(a notary.Agency, notAfter time.Time) {
 	fatalIfErr(o.t, err)
 	cert, err := pki.Issue(pki.IssueRequest{Profile: pki.Agency, Subject: former.Subject(),
 		NotBefore: former.NotBefore(), NotAfter: notAfter.UTC().Truncate(time.Second),
-		PublicKey: former.PublicKey()}, chain[1], root)
+		PublicKey: former.PublicKey()}, chain[1:], root)
 	fatalIfErr(o.t, err)
 	fatalIfErr(o.t, o.in.DB.Log.AddCertificate(o.t.Context(), a.ID, sm.Digest{}, [][]byte{cert, chain[1]}))
 }
