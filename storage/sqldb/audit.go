@@ -2,6 +2,8 @@ package sqldb
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"stele/notary/office/people"
 )
@@ -27,11 +29,26 @@ func (db *People) AuditEvents(ctx context.Context, f people.AuditFilter) ([]peop
 	given(&w, "agency_id = ?", f.AgencyID)
 	given(&w, "login = ?", f.Login)
 	given(&w, "act = ?", string(f.Act))
-	given(&w, "about = ?", f.About)
+	given(&w, "about = ? AND about <> ''", f.About) // the second condition is the index's own
 	given(&w, "id < ?", f.Before)
-	given(&w, "at >= ?", micros(f.From))
-	given(&w, "at < ?", micros(f.To))
+	// Identifiers begin with their time, so they narrow the search: there is no index by time.
+	if !f.From.IsZero() {
+		w.and("at >= ? AND id >= ?", micros(f.From), idAt(f.From.Add(-idSlack)))
+	}
+	if !f.To.IsZero() {
+		w.and("at < ? AND id < ?", micros(f.To), idAt(f.To.Add(idSlack)))
+	}
 	return auditEvents.page(ctx, db.read, "read the audit trail", w, "id DESC", f.Limit)
+}
+
+// idSlack is more than can lie between the time of a line and that in its identifier.
+const idSlack = 24 * time.Hour
+
+// idAt is smaller than every identifier (UUID version 7, RFC 9562 section 5.7) of a time or later, and larger than
+// those of before.
+func idAt(at time.Time) string {
+	ms := fmt.Sprintf("%012x", max(0, at.UnixMilli()))
+	return ms[:8] + "-" + ms[8:]
 }
 
 // SignedInFrom implements [people.AuditLog].

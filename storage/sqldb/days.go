@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"stele/notary"
 	"stele/notary/issue/archive"
 	"stele/notary/proof/statement"
+	"stele/notary/register/intake"
 )
 
 // dayOf is the day of a time in Beijing, counted from 1970; as the migration counts it.
@@ -51,6 +53,32 @@ func addToDay(ctx context.Context, tx *sqlx.Tx, k agencyDay, records, bytes int6
 	return run(ctx, tx, "count a day", `INSERT INTO agency_days (agency_id, day, records, bytes) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (agency_id, day) DO UPDATE SET records = agency_days.records + $3, bytes = agency_days.bytes + $4`,
 		k.agency, k.day, records, bytes)
+}
+
+// countStanding moves a record from one standing to another in the counts. It runs under the log's lock, so that
+// nobody else changes them meanwhile.
+func countStanding(ctx context.Context, tx *sqlx.Tx, of intake.Target, to notary.Standing) error {
+	for standing, n := range map[notary.Standing]int64{to: 1, of.Standing: -1} {
+		if standing == notary.Valid {
+			continue // what stands is all the rest
+		}
+		if err := run(ctx, tx, "count a standing", `INSERT INTO standing_counts (agency_id, standing, records)
+			VALUES ($1, $2, $3) ON CONFLICT (agency_id, standing) DO UPDATE SET records = standing_counts.records + $3`,
+			of.AgencyID, string(standing), n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ended implements console.Statistics: how many records of an agency have a standing other than valid.
+func (db *Log) Ended(ctx context.Context, agencyID string, standing notary.Standing) (int64, error) {
+	n, err := value[int64](ctx, db.read, "count a standing",
+		`SELECT records FROM standing_counts WHERE agency_id = $1 AND standing = $2`, agencyID, string(standing))
+	if errors.Is(err, notary.ErrNotFound) {
+		return 0, nil
+	}
+	return n, err
 }
 
 // Days implements console.Statistics: how many records an agency registered on each of the
@@ -98,7 +126,7 @@ func (db *Log) Tally(ctx context.Context, f archive.Filter, most int) (archive.T
 		t.More = len(records) > most
 		return t, err
 	}
-	w, err := db.recordsWhere(ctx, f)
+	wheres, err := db.recordsWhere(ctx, f)
 	if err != nil {
 		return t, err
 	}
@@ -107,14 +135,18 @@ func (db *Log) Tally(ctx context.Context, f archive.Filter, most int) (archive.T
 		standing notary.Standing
 		n        int
 	}
-	args := append([]any{int64(p.Anchored), int64(p.Logged)}, w.args...)
-	counts, err := list(ctx, db.read, "count records",
-		func(c *count) []any { return []any{&c.state, &c.standing, &c.n} },
-		`SELECT state, standing, count(*) FROM (SELECT CASE WHEN idx < ? THEN 'anchored' WHEN idx < ? THEN 'logged'
-		ELSE 'received' END AS state, standing FROM records`+w.sql()+`
-		ORDER BY idx DESC LIMIT ?) AS found GROUP BY state, standing`, append(args, most+1)...)
-	if err != nil {
-		return t, err
+	var counts []count
+	for _, w := range wheres {
+		args := append([]any{int64(p.Anchored), int64(p.Logged)}, w.args...)
+		more, err := list(ctx, db.read, "count records",
+			func(c *count) []any { return []any{&c.state, &c.standing, &c.n} },
+			`SELECT state, standing, count(*) FROM (SELECT CASE WHEN idx < ? THEN 'anchored' WHEN idx < ? THEN 'logged'
+			ELSE 'received' END AS state, standing FROM records`+w.sql()+`
+			ORDER BY idx DESC LIMIT ?) AS found GROUP BY state, standing`, append(args, most+1)...)
+		if err != nil {
+			return t, err
+		}
+		counts = append(counts, more...)
 	}
 	for _, c := range counts {
 		t.Add(c.state, c.standing, c.n)

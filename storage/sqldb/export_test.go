@@ -34,3 +34,8 @@ func (db *DB) Exec(ctx context.Context, query string) error {
 
 // Hosts is what Open makes of a URL that lists several servers.
 var Hosts = hosts
+
+// Seeing is a context in which a function is told each question that the database is asked.
+func Seeing(ctx context.Context, see func(query string, args []any)) context.Context {
+	return context.WithValue(ctx, seen{}, see)
+}

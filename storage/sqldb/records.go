@@ -1,11 +1,13 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"stele/notary"
@@ -86,71 +88,89 @@ func (db *Log) ListRecords(ctx context.Context, f archive.Filter) ([]notary.Reco
 	return db.newest(ctx, w, f.Limit)
 }
 
-func (db *conn) newest(ctx context.Context, w where, limit int) ([]notary.Record, error) {
-	return records.page(ctx, db.read, "list records", w, "idx DESC", limit)
+// newest are the newest records that one of some conditions selects, no two of which select the same.
+func (db *conn) newest(ctx context.Context, wheres []where, limit int) (out []notary.Record, err error) {
+	for _, w := range wheres {
+		found, err := records.page(ctx, db.read, "list records", w, "idx DESC", limit)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	if len(wheres) > 1 {
+		slices.SortFunc(out, func(a, b notary.Record) int { return cmp.Compare(b.Index, a.Index) })
+	}
+	return out[:min(len(out), limit)], nil
 }
 
-// CountRecords counts what a filter selects, at most as many as given: a number on a page must
-// not cost a look at every row.
-func (db *Log) CountRecords(ctx context.Context, f archive.Filter, most int) (int, error) {
-	if f.Text != "" || f.Person != "" {
-		f.Limit = most
-		found, err := db.ListRecords(ctx, f)
-		return len(found), err
-	}
-	w, err := db.recordsWhere(ctx, f)
-	if err != nil {
-		return 0, err
-	}
-	n, err := list(ctx, db.read, "count records", itself[int], `SELECT count(*) FROM (SELECT 1 FROM records`+w.sql()+
-		` ORDER BY idx DESC LIMIT ?) AS found`, append(w.args, most)...)
-	if err != nil || len(n) == 0 {
-		return 0, err
-	}
-	return n[0], nil
-}
-
-// recordsWhere is a filter as conditions.
-func (db *conn) recordsWhere(ctx context.Context, f archive.Filter) (w where, err error) {
+// recordsWhere is a filter as conditions: a record fulfils one of them at most.
+func (db *conn) recordsWhere(ctx context.Context, f archive.Filter) ([]where, error) {
+	var w where
 	given(&w, "agency_id = ? AND class <> '"+notary.TrailClass+"'", f.AgencyID)
+	// A digest and a reference choose few records. Asked for as such, SQLite would rather walk through all of the
+	// agency in the order of the list; so they are found first.
 	if f.SM3 != nil {
-		w.and("sm3 = ?", f.SM3[:])
+		w.and("idx IN (SELECT idx FROM records WHERE sm3 = ?)", f.SM3[:])
+	}
+	if f.Reference != "" {
+		among := where{conditions: []string{"reference = ? AND reference <> ''"}, args: []any{f.Reference}}
+		given(&among, "agency_id = ?", f.AgencyID)
+		w.and("idx IN (SELECT idx FROM records"+among.sql()+")", among.args...)
 	}
 	given(&w, "class = ?", f.Class)
-	given(&w, "standing = ?", string(f.Standing))
-	// The second condition is the index's own: without it the index is not used.
-	given(&w, "reference = ? AND reference <> ''", f.Reference)
+	// The second condition is the index's own: without it the index is not used, as with references.
+	if given(&w, "standing = ?", string(f.Standing)); f.Standing != "" && f.Standing != notary.Valid {
+		w.and("standing <> '" + string(notary.Valid) + "'")
+	}
 	db.textCondition(&w, f.Text, "fields", "reference")
 	db.textCondition(&w, f.Person, "fields")
 	if f.Before != nil {
 		w.and("idx < ?", int64(*f.Before))
 	}
 	given(&w, "idx >= ?", int64(f.Least))
-	// There is no index by time, which every record would pay for. Indexes grow with time but
-	// for what lies between signing and receipt, so that they narrow the search.
-	if !f.From.IsZero() {
-		first, err := db.indexAt(ctx, f.From.Add(-issueSlack))
-		if err != nil {
-			return w, err
-		}
-		w.and("idx >= ? AND issued_at >= ?", first, micros(f.From))
-	}
-	if !f.To.IsZero() {
-		last, err := db.indexAt(ctx, f.To.Add(issueSlack))
-		if err != nil {
-			return w, err
-		}
-		w.and("idx < ? AND issued_at < ?", last, micros(f.To))
-	}
-	return w, nil
+	return db.inTime(ctx, w, f.From, f.To)
 }
+
+// inTime adds the time of issue to conditions. There is no index by it, which every record would pay for. Records are
+// numbered in the order in which they were received, which is when they were issued but for the clocks of servers; and
+// for those that waited for their agency's signature, which have a small index of their own. (Where a recovery had
+// nothing but the entries, it knows no other time than that of issue. What waited then is found by another filter.)
+func (db *conn) inTime(ctx context.Context, w where, from, to time.Time) ([]where, error) {
+	if !from.IsZero() {
+		first, err := db.indexAt(ctx, from.Add(-receiptSlack))
+		if err != nil {
+			return nil, err
+		}
+		w.and("idx >= ? AND issued_at >= ?", first, micros(from))
+	}
+	if to.IsZero() {
+		return []where{w}, nil
+	}
+	w.and("issued_at < ?", micros(to))
+	soon, err := db.indexAt(ctx, to.Add(receiptSlack))
+	if err != nil {
+		return nil, err
+	}
+	last, err := db.indexAt(ctx, to.Add(issueSlack))
+	if err != nil {
+		return nil, err
+	}
+	late := where{slices.Clone(w.conditions), slices.Clone(w.args)}
+	late.and("idx >= ? AND idx < ? AND received_at - issued_at > 300000000", soon, last)
+	w.and("idx < ?", soon)
+	return []where{w, late}, nil
+}
+
+// receiptSlack is more than lies between a record's issue and its receipt where nobody was waited for, with servers'
+// clocks that differ; the index of late records begins there.
+const receiptSlack = 5 * time.Minute
 
 // issueSlack is more than can lie between a record's time of issue and its receipt: a
 // statement that waits for its agency's signature waits no longer.
 const issueSlack = 48 * time.Hour
 
-// indexAt finds an index before which records were issued before a time, and from which on at
-// that time or later, but for issueSlack. Each step reads one row by its key.
+// indexAt finds an index before which records were received before a time, and from which on at that time or later,
+// but for servers' clocks. Each step reads one row by its key.
 func (db *conn) indexAt(ctx context.Context, at time.Time) (int64, error) {
 	end, err := value[int64](ctx, db.read, "read the log's size", `SELECT received FROM log`)
 	if err != nil {
@@ -160,16 +180,16 @@ func (db *conn) indexAt(ctx context.Context, at time.Time) (int64, error) {
 	for low < high {
 		middle := low + (high-low)/2
 		var idx int64
-		var issued time.Time
+		var received time.Time
 		// A revocation has an index of its own and is no record: the next one is looked at.
-		_, err := one(ctx, db.read, func(*struct{}) []any { return []any{&idx, moment{&issued}} },
-			`SELECT idx, issued_at FROM records WHERE idx >= $1 ORDER BY idx LIMIT 1`, middle)
+		_, err := one(ctx, db.read, func(*struct{}) []any { return []any{&idx, moment{&received}} },
+			`SELECT idx, received_at FROM records WHERE idx >= $1 ORDER BY idx LIMIT 1`, middle)
 		switch {
 		case errors.Is(err, notary.ErrNotFound):
 			high = middle
 		case err != nil:
 			return 0, fmt.Errorf("search by time: %w", err)
-		case micros(issued) < micros(at):
+		case micros(received) < micros(at):
 			low = idx + 1
 		default:
 			high = middle

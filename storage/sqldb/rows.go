@@ -216,6 +216,9 @@ func eachRow(ctx context.Context, q handle, f func(*sql.Rows) error, query strin
 	if err != nil {
 		return err
 	}
+	if see, ok := ctx.Value(seen{}).(func(query string, args []any)); ok {
+		see(query, args)
+	}
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -228,6 +231,9 @@ func eachRow(ctx context.Context, q handle, f func(*sql.Rows) error, query strin
 	}
 	return rows.Err()
 }
+
+// seen is the key in a context of a function that is told each question: a test looks at how the database answers it.
+type seen struct{}
 
 // scan reads a row. Its first column names it in the error.
 func scan(rows *sql.Rows, into []any) error {

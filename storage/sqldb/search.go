@@ -22,12 +22,15 @@ const (
 )
 
 // searchRecords lists the records that a filter with a text selects.
-func (db *conn) searchRecords(ctx context.Context, f archive.Filter, w where) ([]notary.Record, error) {
+func (db *conn) searchRecords(ctx context.Context, f archive.Filter, wheres []where) ([]notary.Record, error) {
 	out := []notary.Record{}
 	before := int64(1<<63 - 1)
 	for page := searchPage; ; page = min(2*page, maxSearchPage) {
-		next := where{slices.Clone(w.conditions), slices.Clone(w.args)}
-		next.and("idx < ?", before)
+		next := make([]where, len(wheres))
+		for i, w := range wheres {
+			next[i] = where{slices.Clone(w.conditions), slices.Clone(w.args)}
+			next[i].and("idx < ?", before)
+		}
 		found, err := db.newest(ctx, next, page)
 		if err != nil {
 			return nil, err

@@ -14,7 +14,7 @@ import (
 type overviewPage struct {
 	Now      string // see nowOf
 	Today    int64
-	Revoked  count // of all records
+	Revoked  int64 // of all records
 	Kept     uint64
 	Progress notary.Progress
 	Waiting  uint64        // entries of the whole log that are not anchored yet
@@ -32,7 +32,7 @@ type count struct {
 }
 
 // mostCounted bounds what a number on a page costs: some tens of milliseconds.
-const mostCounted = 100_000
+const mostCounted = 10_000
 
 const newestShown = 10
 
@@ -85,8 +85,8 @@ func (v *visit) agencyNumbers(page *overviewPage, now time.Time) error {
 		return uncounted(err)
 	}
 	page.Kept = uint64(max(0, kept))
-	if page.Revoked, err = v.count(archive.Filter{AgencyID: v.agency.ID, Standing: notary.Revoked}); err != nil {
-		return err
+	if page.Revoked, err = v.Statistics.Ended(ctx, v.agency.ID, notary.Revoked); err != nil {
+		return uncounted(err)
 	}
 	records, err := v.Archive.List(ctx, archive.Filter{AgencyID: v.agency.ID, Limit: newestShown})
 	if err != nil {
@@ -98,14 +98,6 @@ func (v *visit) agencyNumbers(page *overviewPage, now time.Time) error {
 
 func uncounted(err error) error {
 	return notary.Wrap(notary.CodeUnavailable, err, "The records cannot be counted at the moment; try again.")
-}
-
-func (v *visit) count(f archive.Filter) (count, error) {
-	n, err := v.Statistics.CountRecords(v.r.Context(), f, mostCounted+1)
-	if err != nil {
-		return count{}, uncounted(err)
-	}
-	return count{min(n, mostCounted), n > mostCounted}, nil
 }
 
 func (v *visit) linesOf(records []notary.Record, p notary.Progress) ([]recordLine, error) {
