@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -13,7 +14,10 @@ import (
 
 	"stele/crypto/keystore"
 	"stele/crypto/pki"
+	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/office/webhook"
+	"stele/notary/outage"
 	"stele/server/http/api"
 )
 
@@ -26,18 +30,20 @@ const (
 )
 
 // agencyWatch knows which agencies cannot sign on this server, or soon cannot: it looks at a start
-// and every minute, logs each such agency once a day, and is what /readyz and the console tell. It is
-// safe for concurrent use.
+// and every minute, logs each such agency once a day, is what /readyz and the console tell, and has the agency
+// itself told by an event. It is safe for concurrent use.
 type agencyWatch struct {
 	stores *Stores
 	pass   keystore.Secret
 	log    *slog.Logger
 	now    func() time.Time
+	events *outage.Loop // telling agencies of their certificates
 
 	looking sync.Mutex // one look at a time
 	// Guarded by looking.
 	opened map[[sha256.Size]byte]error // what came of opening a seal: that takes 0.1 s, and is tried once
 	told   map[string]time.Time
+	warned map[sm.Digest]int // certificates by the last of webhook.ExpirySteps that is told for sure
 
 	mu      sync.Mutex
 	looked  bool                 // guarded by mu: there was a look
@@ -54,13 +60,10 @@ type agencyTrouble struct {
 	err    error
 }
 
-func newAgencyWatch(s *Stores, pass keystore.Secret, log *slog.Logger) *agencyWatch {
-	return &agencyWatch{stores: s, pass: pass, log: log, now: time.Now, opened: map[[sha256.Size]byte]error{},
-		told: map[string]time.Time{}}
-}
-
 func (in *Instance) openAgencies(_ context.Context, pass keystore.Secret) error {
-	in.agencies = newAgencyWatch(in.Stores, pass, in.log)
+	in.agencies = &agencyWatch{stores: in.Stores, pass: pass, log: in.log, now: time.Now,
+		events: outage.NewLoop(in.outages, in.log, outage.Database), opened: map[[sha256.Size]byte]error{},
+		told: map[string]time.Time{}, warned: map[sm.Digest]int{}}
 	in.jobs.add(stageOffice, "agencies", in.agencies.run)
 	return nil
 }
@@ -112,8 +115,34 @@ func (w *agencyWatch) look(ctx context.Context) {
 	w.mu.Lock()
 	w.looked, w.trouble, w.ends = true, trouble, ends
 	w.mu.Unlock()
+	if err := w.tell(queries, certificates, ends); err != nil {
+		w.events.Failed(ctx, slog.LevelWarn, "telling agencies that their certificates end failed, will try again", err)
+	} else {
+		w.events.Worked(ctx, "telling agencies that their certificates end")
+	}
 	w.remindOfList(ctx, w.stores.listsEnd(queries, w.stores.issuersOf(certificates)))
 	w.remind(ctx, trouble)
+}
+
+// tell has the events made that say when certificates end. What was told is in the database, so that several
+// servers, or one that starts again, tell it once; what is remembered here only saves asking. A crash in between
+// leaves some agencies told and others for the next look.
+func (w *agencyWatch) tell(ctx context.Context, certificates map[string]notary.Certificate,
+	ends map[string]time.Time) error {
+	var errs []error
+	for agencyID, end := range ends {
+		step, due := webhook.ExpiryStep(webhook.DaysLeft(end, w.now()))
+		c := certificates[agencyID].Fingerprint
+		if last, ok := w.warned[c]; end.IsZero() || !due || ok && last <= step {
+			continue
+		}
+		if err := w.stores.DB.Webhooks.TellExpiry(ctx, agencyID, c, end); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		w.warned[c] = step
+	}
+	return errors.Join(errs...)
 }
 
 // remindOfList logs once a day that a revocation list is to be made anew.

@@ -17,7 +17,12 @@ const factRows = 1000
 const (
 	kindDisabled = string(webhook.EndpointDisabled)
 	kindFailed   = string(webhook.UploadFailed)
+	kindExpiring = string(webhook.CertificateExpiring)
 )
+
+// noticeKinds are the kinds of these rows: what each is about stands in webhook_notices.
+var noticeKinds = []webhook.Kind{webhook.EndpointDisabled, webhook.UploadFailed, webhook.ApprovalRequested,
+	webhook.CertificateExpiring}
 
 // fact is an event before what it is about is read.
 type fact struct {
@@ -57,19 +62,21 @@ func facts(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) (
 	for _, r := range rows {
 		byKind[r.Kind] = append(byKind[r.Kind], r)
 	}
-	var all []fact
-	for _, source := range []struct {
+	type source struct {
 		rows  []outboxRow
 		wants bool
 		read  func(ctx context.Context, q handle, sel webhook.Query, rows []outboxRow) ([]fact, error)
-	}{
+	}
+	sources := []source{
 		{byKind[kindReceived], sel.Wants(webhook.RecordRevoked) || sel.Wants(webhook.RecordSuperseded), standingFacts},
 		{byKind[kindLogged], sel.Wants(webhook.RecordLogged), recordFacts},
 		{byKind[kindAnchored], sel.Wants(webhook.RecordAnchored), recordFacts},
-		{byKind[kindDisabled], sel.Wants(webhook.EndpointDisabled), noticeFacts},
-		{byKind[kindFailed], sel.Wants(webhook.UploadFailed), noticeFacts},
-		{byKind[kindApproval], sel.Wants(webhook.ApprovalRequested), noticeFacts},
-	} {
+	}
+	for _, k := range noticeKinds {
+		sources = append(sources, source{byKind[string(k)], sel.Wants(k), noticeFacts})
+	}
+	var all []fact
+	for _, source := range sources {
 		if !source.wants || len(source.rows) == 0 {
 			continue
 		}
@@ -218,20 +225,13 @@ func (db *conn) fill(ctx context.Context, q handle, events map[*webhook.Event]su
 	of, wanted := map[string]notary.Agency{}, []int64{}
 	for e, s := range events {
 		of[s.agency] = notary.Agency{}
-		if e.Kind != webhook.EndpointDisabled && e.Kind != webhook.UploadFailed && e.Kind != webhook.ApprovalRequested {
+		if !slices.Contains(noticeKinds, e.Kind) {
 			wanted = append(wanted, s.record)
 			continue
 		}
-		c, err := webhook.ParseCursor(e.ID)
-		if err != nil {
-			return fmt.Errorf("event %q: %w", e.ID, err)
-		}
-		n, err := one(ctx, q, func(n *webhook.Notice) []any { return []any{&n.Subject, &n.URL, &n.Reason} },
-			`SELECT endpoint_id, url, reason FROM webhook_notices WHERE outbox_id = $1`, int64(c.Row))
-		if err != nil {
+		if err := readNotice(ctx, q, e); err != nil {
 			return fmt.Errorf("read the notice of event %s: %w", e.ID, err)
 		}
-		e.Notice = &n
 	}
 	for id := range of {
 		a, err := agencies.one(ctx, q, ` WHERE id = $1`, id)
@@ -244,6 +244,21 @@ func (db *conn) fill(ctx context.Context, q handle, events map[*webhook.Event]su
 	for e, s := range events {
 		e.Agency, e.Record = of[s.agency], records[s.record]
 	}
+	return err
+}
+
+// readNotice gives an event its notice.
+func readNotice(ctx context.Context, q handle, e *webhook.Event) error {
+	c, err := webhook.ParseCursor(e.ID)
+	if err != nil {
+		return err
+	}
+	n, err := one(ctx, q, func(n *webhook.Notice) []any { return []any{&n.Subject, &n.URL, &n.Reason} },
+		`SELECT endpoint_id, url, reason FROM webhook_notices WHERE outbox_id = $1`, int64(c.Row))
+	if err == nil && e.Kind == webhook.CertificateExpiring {
+		n, err = expiryNotice(ctx, q, n)
+	}
+	e.Notice = &n
 	return err
 }
 

@@ -42,12 +42,14 @@ const (
 	// a file arrived, or began to, and nobody notarized it in its time
 	UploadFailed     Kind = "upload.failed"
 	EndpointDisabled Kind = "endpoint.disabled" // of another endpoint of the same agency
-	Ping             Kind = "ping"
+	// the agency's present certificate ends soon, or has ended: once for each of [ExpirySteps]
+	CertificateExpiring Kind = "certificate.expiring"
+	Ping                Kind = "ping"
 )
 
 // Kinds are those that an endpoint can ask for.
 var Kinds = []Kind{RecordLogged, RecordAnchored, RecordRevoked, RecordSuperseded, ApprovalRequested, UploadFailed,
-	EndpointDisabled}
+	EndpointDisabled, CertificateExpiring}
 
 // Cursor is a place in the sequence of all events: an outbox row, and in it an entry's index.
 // Events are in commit order; no event ever comes in before one that was read.
@@ -88,21 +90,24 @@ func ParseCursor(s string) (Cursor, error) {
 	return c, nil
 }
 
-// Event is one fact about one record, or about an endpoint.
+// Event is one fact about one record, or about an upload, an endpoint or a certificate.
 type Event struct {
 	ID     string
 	Kind   Kind
 	At     time.Time      // when the fact became durable
 	Agency notary.Agency  // whose it is
 	Record *notary.Record // nil when it is of no record
-	Notice *Notice        // of [ApprovalRequested], [UploadFailed], [EndpointDisabled] and [Ping]
+	// of [ApprovalRequested], [UploadFailed], [EndpointDisabled], [CertificateExpiring] and [Ping]
+	Notice *Notice
 }
 
-// Notice says what became of an upload or an endpoint, and why; or what waits for approval.
+// Notice says what became of an upload or an endpoint, and why; what waits for approval; or when a certificate ends.
 type Notice struct {
-	Subject string // id of the upload, the endpoint, or what waits
-	URL     string // of the endpoint
-	Reason  string // of what waits: its document class
+	Subject  string    // id of the upload, the endpoint, or what waits; SM3 of the certificate, hex
+	URL      string    // of the endpoint
+	Reason   string    // of what waits: its document class
+	Ends     time.Time // of the certificate
+	DaysLeft int       // of the certificate, see [DaysLeft]
 }
 
 // Query selects events of one agency, oldest first.
@@ -148,6 +153,7 @@ type Data struct {
 	Upload       *UploadRef        `json:"upload,omitempty" doc:"Of upload.failed"`
 	Approval     *ApprovalRef      `json:"approval,omitempty"`
 	Endpoint     *EndpointRef      `json:"endpoint,omitempty" doc:"Of endpoint.disabled and ping"`
+	Certificate  *CertificateRef   `json:"certificate,omitempty" doc:"Of certificate.expiring"`
 }
 
 // Agency names an agency in a message.
@@ -185,6 +191,13 @@ type EndpointRef struct {
 	Reason string `json:"reason,omitempty" enum:"failing,gone" doc:"Why it was disabled"`
 }
 
+// CertificateRef names a certificate in a message.
+type CertificateRef struct {
+	Fingerprint string `json:"fingerprint" doc:"SM3 of its DER, hex"`
+	NotAfter    string `json:"notAfter" format:"date-time" doc:"When it ends"`
+	DaysLeft    int    `json:"daysLeft" doc:"At the time of the event; a day that has begun counts. 0: it has ended"`
+}
+
 // Form is how much a message says.
 type Form struct {
 	Thin   bool     // of a record only id and number
@@ -202,6 +215,8 @@ func MessageOf(e Event, form Form) Message {
 		m.Data.Upload = &UploadRef{ID: n.Subject, Reason: n.Reason}
 	case e.Kind == ApprovalRequested:
 		m.Data.Approval = &ApprovalRef{ID: n.Subject, Class: n.Reason}
+	case e.Kind == CertificateExpiring:
+		m.Data.Certificate = &CertificateRef{Fingerprint: n.Subject, NotAfter: formatTime(n.Ends), DaysLeft: n.DaysLeft}
 	default:
 		m.Data.Endpoint = &EndpointRef{ID: n.Subject, URL: n.URL, Reason: n.Reason}
 	}

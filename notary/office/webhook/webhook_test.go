@@ -58,10 +58,15 @@ func TestMessages(t *testing.T) {
 			fmt.Sprintf(full, `"standing":"revoked","standingAt":"2026-11-22T06:28:41.123Z","reason":"wrong",`)},
 		"superseded": {Event{Kind: RecordSuperseded, Record: replaced}, Form{},
 			fmt.Sprintf(full, `"standing":"superseded","standingAt":"2026-11-22T06:28:41.123Z","supersededBy":"n2",`)},
-		"upload": {Event{Kind: UploadFailed, Notice: &Notice{"u", "", "expired"}}, Form{},
+		"upload": {Event{Kind: UploadFailed, Notice: &Notice{Subject: "u", Reason: "expired"}}, Form{},
 			`"upload":{"id":"u","reason":"expired"}`},
-		"disabled": {Event{Kind: EndpointDisabled, Notice: &Notice{"e", "https://u", "gone"}}, Form{},
-			`"endpoint":{"id":"e","url":"https://u","reason":"gone"}`},
+		"disabled": {Event{Kind: EndpointDisabled, Notice: &Notice{Subject: "e", URL: "https://u", Reason: "gone"}},
+			Form{}, `"endpoint":{"id":"e","url":"https://u","reason":"gone"}`},
+		"expiring": {Event{Kind: CertificateExpiring, Notice: &Notice{Subject: "9e41", Ends: at.Add(time.Hour),
+			DaysLeft: 1}}, Form{},
+			`"certificate":{"fingerprint":"9e41","notAfter":"2026-11-22T07:28:41.123Z","daysLeft":1}`},
+		"expired": {Event{Kind: CertificateExpiring, Notice: &Notice{Subject: "9e41", Ends: at}}, Form{Thin: true},
+			`"certificate":{"fingerprint":"9e41","notAfter":"2026-11-22T06:28:41.123Z","daysLeft":0}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.e.At, c.e.Agency = at, agency
@@ -138,5 +143,32 @@ func TestSettings(t *testing.T) {
 	}
 	if err := (&Settings{URL: s.URL, Classes: make([]string, 101)}).check(Policy{}); err == nil {
 		t.Error("101 classes")
+	}
+}
+
+// A message that is sent in time names its step; between two steps the earlier one holds.
+func TestExpirySteps(t *testing.T) {
+	for _, c := range []struct {
+		left       time.Duration
+		days, step int
+		due        bool
+	}{
+		{math.MaxInt64, 106752, 0, false},
+		{90*day + 1, 91, 0, false},
+		{90 * day, 90, 90, true},
+		{60*day + 1, 61, 90, true},
+		{60*day - time.Minute, 60, 60, true},
+		{14 * day, 14, 14, true},
+		{2 * day, 2, 3, true},
+		{day, 1, 1, true},
+		{1, 1, 1, true},
+		{0, 0, 0, true},
+		{-1, 0, 0, true},
+		{math.MinInt64, 0, 0, true},
+	} {
+		days := DaysLeft(at.Add(c.left), at)
+		if step, due := ExpiryStep(days); days != c.days || step != c.step || due != c.due {
+			t.Errorf("%s: %d days, step %d, due %t; want %+v", c.left, days, step, due, c)
+		}
 	}
 }

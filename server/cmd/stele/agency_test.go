@@ -382,8 +382,8 @@ func (s *server) readyzSays(check string, words ...string) {
 	s.t.Errorf("/readyz says of %s: %s", check, last)
 }
 
-// certify gives the demo agency a certificate that ends then, as no command does.
-func (s site) certify(t *testing.T, notAfter time.Time) {
+// certify gives the demo agency a certificate that ends then, as no command does, and returns its fingerprint.
+func (s site) certify(t *testing.T, notAfter time.Time) sm.Digest {
 	t.Helper()
 	keys := filepath.Join(s.data, "keys")
 	pass := must(keystore.Passphrase(filepath.Join(keys, "passphrase"), ""))
@@ -402,6 +402,7 @@ func (s site) certify(t *testing.T, notAfter time.Time) {
 	s.sql(t, `INSERT INTO certificates (fingerprint, agency_id, chain, created_at) VALUES ($1, $2, $3, $4)`, fp[:],
 		present.ID,
 		string(pki.EncodePEM(cert, chain[1])), time.Now().UnixMicro())
+	return fp
 }
 
 // The end of a certificate is told from 90 days before on, in /readyz, in the log and in the list; once
