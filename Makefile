@@ -106,7 +106,7 @@ drill: tools generate ## an operator's day of accidents on real servers; nothing
 schemathesis: tools ## call everything in the API's description with what it allows and what it does not (part of test)
 	$(GO) test ./server/cmd/stele -run '^TestSchemathesis$$' -v
 
-tools: ## the one place that installs (apt-get, Go modules, .tools): PostgreSQL, S3 servers, OpenSSL, nginx, HAProxy, Chromium, Firefox, staticcheck, Schemathesis and more
+tools: ## the one place that installs (apt-get, Go modules, .tools): PostgreSQL, S3 servers, OpenSSL, nginx, HAProxy, Java, Chromium, Firefox, staticcheck, Schemathesis and more
 	@$(GO) mod download
 	@deploy/install-test-tools.sh
 

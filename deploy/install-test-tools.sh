@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs what Stele's tests need: PostgreSQL, MinIO, Versity S3 Gateway, OpenSSL, poppler, unzip, systemd-analyze, clamd, nginx, HAProxy, Node.js,
-# Chromium with a Chinese font, Firefox, staticcheck, govulncheck, cyclonedx-gomod, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
+# Java with Maven and BouncyCastle, Chromium with a Chinese font, Firefox, staticcheck, govulncheck, cyclonedx-gomod, and Schemathesis. Called by `make tools`, from the root of the checkout or anywhere.
 #
 # What is there is left as it is, so it may be run again at any time. Debian packages need
-# root or sudo; the Go programs and a virtual environment of Python
-# go into .tools/ of the checkout. At the end it says what
+# root or sudo; the Go programs, a virtual environment of Python
+# and a library of Java go into .tools/ of the checkout. At the end it says what
 # could not be installed, and how to do that by hand, and exits with 1.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -15,6 +15,8 @@ versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 govulncheck=golang.org/x/vuln/cmd/govulncheck@v1.8.0
 cyclonedx=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+bouncycastle=org.bouncycastle:bcprov-jdk18on:1.80
+maven_copy=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy
 
 failed=""
 fail() { # what went wrong, and how to do it by hand
@@ -52,6 +54,11 @@ have_haproxy() { have haproxy || [ -x /usr/sbin/haproxy ]; }
 
 have_clamd() { have clamd || [ -x /usr/sbin/clamd ]; }
 
+# The library is there, and its bytes are those that the test pins.
+have_bouncycastle() {
+	[ -d .tools/bouncycastle ] && (cd .tools/bouncycastle && sha256sum --check --status ../../crypto/pki/testdata/bouncycastle.sha256)
+}
+
 # Debian ships the module without what it needs to make anything.
 have_venv() { have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
@@ -71,6 +78,8 @@ missing_packages() {
 	have_venv || echo python3-venv
 	have_nginx || echo nginx-light
 	have_haproxy || echo haproxy
+	have javac || echo default-jdk-headless
+	have_bouncycastle || have mvn || echo maven
 }
 
 install_packages() {
@@ -130,8 +139,19 @@ install_schemathesis() {
 		"python3 -m venv $place && $place/bin/pip install --requirement deploy/schemathesis.txt (Python 3.10 or later; needs access to a Python package index)"
 }
 
+# install_bouncycastle fetches the library into .tools/bouncycastle unless it is there.
+install_bouncycastle() {
+	have_bouncycastle && return
+	echo "fetching BouncyCastle"
+	rm -rf .tools/bouncycastle
+	mvn -q -B "$maven_copy" -Dartifact="$bouncycastle" -DoutputDirectory="$PWD/.tools/bouncycastle" && have_bouncycastle ||
+		fail "mvn $maven_copy of $bouncycastle, with the SHA-256 in crypto/pki/testdata/bouncycastle.sha256" \
+			"put the file that crypto/pki/testdata/bouncycastle.sha256 names into $PWD/.tools/bouncycastle (needs Maven and access to a Maven repository)"
+}
+
 install_packages
 install_schemathesis
+install_bouncycastle
 if have go; then
 	mkdir -p .tools
 	install_go minio "$minio"

@@ -1,8 +1,17 @@
 package pki
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // testdata/bouncycastle.pem is what testdata/MakeChain.java printed with BouncyCastle 1.72: an
@@ -44,5 +53,87 @@ func compareReaders(t *testing.T, chain [][]byte) {
 			t.Errorf("certificate %d: the second reader finds\n%+v %+v, this one\n%+v %+v", i, f, f.Read, want,
 				want.Read)
 		}
+	}
+}
+
+// bouncyCastle runs a Java program of testdata with the library that testdata/bouncycastle.sha256 pins. What is missing
+// fails the test: other programs in Java read our lists with this library.
+func bouncyCastle(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: this needs Java and BouncyCastle, which make tools installs")
+	}
+	if _, err := exec.LookPath("java"); err != nil {
+		t.Fatal("this test needs Java 11 or later with its compiler: run make tools, or install the package " +
+			"default-jdk-headless")
+	}
+	pins, err := os.ReadFile(filepath.Join("testdata", "bouncycastle.sha256"))
+	fatalIfErr(t, err)
+	pin, name, ok := strings.Cut(strings.TrimSpace(string(pins)), "  ")
+	if !ok {
+		t.Fatalf("testdata/bouncycastle.sha256: a digest, two spaces and a file name are expected, got %q", pins)
+	}
+	jar := filepath.Join("..", "..", ".tools", "bouncycastle", name)
+	library, err := os.ReadFile(jar)
+	if err != nil {
+		t.Fatalf("BouncyCastle is missing: run make tools (it needs Maven and a Maven repository): %v", err)
+	}
+	if found := fmt.Sprintf("%x", sha256.Sum256(library)); found != pin {
+		t.Fatalf("%s has the SHA-256 %s, and %s is expected: run make tools", jar, found, pin)
+	}
+	var out, errs bytes.Buffer
+	// One short run: the better of the two compilers would not pay.
+	cmd := exec.Command("java", append([]string{"-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-cp", jar,
+		filepath.Join("testdata", program)}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s%s", program, err, out.Bytes(), errs.Bytes())
+	}
+	return out.String()
+}
+
+// BouncyCastle reads our list as we do, and verifies the one that has the usual user id with the root's key; the other
+// one, which is for OpenSSL, only with the empty user id.
+func TestBouncyCastleReadsOurList(t *testing.T) {
+	dir, root, other := t.TempDir(), newRoot(t, 0), newRoot(t, 0)
+	var ended [][]byte
+	for range 6 { // each reason twice
+		ended = append(ended, issue(t, root, Agency, newKey(t)))
+	}
+	list := listOf(t, root, 1<<63+7, ended...)
+	for name, der := range map[string][]byte{"root.der": root.der, "other.der": other.der, "bad.der": ended[0],
+		"good.der": issue(t, root, Agency, newKey(t)), "standard.crl": list.Standard, "noid.crl": list.NoID} {
+		writeFile(t, dir, name, der)
+	}
+	ours, err := ParseRevocationList(list, root.der)
+	fatalIfErr(t, err)
+	theirs := map[string]string{"keyCompromise": "KEY_COMPROMISE", "superseded": "SUPERSEDED",
+		"cessationOfOperation": "CESSATION_OF_OPERATION"}
+	var revoked []string
+	for _, r := range ours.Revoked {
+		revoked = append(revoked, fmt.Sprintf("revoked %s %s %s %s\n", r.Serial, r.At.Format(time.RFC3339),
+			theirs[r.Reason], r.Since.Format(time.RFC3339)))
+	}
+	slices.Sort(revoked)
+	want := `root: true
+agency: true
+agency, another root: false
+list: true
+list, by itself: true
+list, empty user id: false
+list, another root: false
+list without id: false
+list without id, by itself: false
+list without id, empty user id: true
+list, altered: false
+issuer is root: true
+number: ` + fmt.Sprint(ours.Number) + `
+thisUpdate: ` + ours.ThisUpdate.Format(time.RFC3339) + `
+nextUpdate: ` + ours.NextUpdate.Format(time.RFC3339) + `
+` + strings.Join(revoked, "") + `bad is revoked: true
+good is revoked: false
+`
+	if got := bouncyCastle(t, "ReadList.java", dir); got != want {
+		t.Errorf("BouncyCastle finds\n%s\nwant\n%s", got, want)
 	}
 }

@@ -73,13 +73,11 @@ func (s *server) shell(dir, script string) string {
 	return string(out)
 }
 
-// runtimes are the programs that examples need beside Go, which no test tool installs: they
-// are large, and nothing else needs them.
+// needs fails where a program that examples need beside Go is missing.
 func needs(t *testing.T, program, packages string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("NOT TESTED: the examples in this language, because there is no %s here: install the package %s",
-			program, packages)
+		t.Fatalf("the examples in this language need %s: run make tools, or install the package %s", program, packages)
 	}
 }
 
