@@ -33,9 +33,12 @@ type Vouched struct {
 // ErrUntrusted means that the trust roots lack what is needed: nothing is said about what was to be checked.
 var ErrUntrusted = errors.New("the trust roots do not suffice")
 
+// ErrKeyNotValid means that a key of the log which the trust roots name was not valid when what it signed was anchored.
+var ErrKeyNotValid = errors.New("not signed with a key that was the log's then")
+
 // VerifyLogStatus checks a log's status as a bundle's is checked (docs/formats.md section 9, step 12), but for what
 // is about a record. It does not ask whether the map follows from the entries before: who has them all can. The
-// error wraps [ErrUntrusted] where the trust roots, or the anchors, leave it open.
+// error wraps [ErrUntrusted] where the trust roots, or the anchors, leave it open, and [ErrKeyNotValid].
 func VerifyLogStatus(t *Trust, origin string, s LogStatus) (Vouched, error) {
 	if len(s.Signature) == 0 || len(s.Signature) > sm.MaxSignatureSize {
 		return Vouched{}, fmt.Errorf("the signature must have 1 to %d bytes", sm.MaxSignatureSize)
@@ -56,6 +59,8 @@ func VerifyLogStatus(t *Trust, origin string, s LogStatus) (Vouched, error) {
 	switch {
 	case bad != nil && bad.status == NotChecked:
 		return Vouched{}, fmt.Errorf("%w: %s", ErrUntrusted, bad.detail)
+	case bad != nil && bad.reason == keyNotValid:
+		return Vouched{}, fmt.Errorf("%w: %s", ErrKeyNotValid, bad.detail)
 	case bad != nil:
 		return Vouched{}, errors.New(bad.detail)
 	}

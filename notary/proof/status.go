@@ -301,7 +301,7 @@ func (v *verifier) vouched(q saidStatus) ([]anchored, *ending) {
 	switch {
 	case contains(v.trust.LogKeys(q.checkpoint.Origin), q.key):
 		if !v.trust.logKeyValid(q.key, at, at) {
-			return nil, failed("key_not_valid",
+			return nil, failed(keyNotValid,
 				"The log's key that signed the status was not valid when it was anchored.")
 		}
 	case !contains(proven, q.key):

@@ -62,6 +62,7 @@ func (v Verdict) rank() int {
 const (
 	noDocument    = "no_document"     // of the document: none was given
 	noStatusProof = "no_status_proof" // of the standing: the bundle cannot show that it is unchanged
+	keyNotValid   = "key_not_valid"   // of what a pinned key of the log signed: not in that key's time
 )
 
 // evident reports whether the evidence holds and lacks nothing but the file.

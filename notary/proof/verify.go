@@ -293,7 +293,7 @@ func (v *verifier) checkpoint(note []byte, c checkpoint.Checkpoint, s statement.
 	_, by, err := checkpoint.Open(note, keys...)
 	switch {
 	case err == nil && contains(pinned, by) && !v.trust.logKeyValid(by, s.IssuedAt, at):
-		step.Status, step.Reason, step.Detail = Failed, "key_not_valid",
+		step.Status, step.Reason, step.Detail = Failed, keyNotValid,
 			"The log's key was not valid between the time of the statement and that of the anchor."
 	case err == nil:
 		step.Status, step.Detail = Passed, "The log signed this size and root."

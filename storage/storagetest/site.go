@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,7 @@ type Site struct {
 	KeyUse  string // an audit row that [Site.Items] refer to
 
 	signers map[string]*intake.Signer // by the agency's id
+	former  []*signednote.Verifier    // keys of the log before LogKey
 
 	clock atomic.Int64 // microseconds since 1970
 	items int          // taken from the pool so far
@@ -198,6 +200,9 @@ func (s *Site) ReceiveItems(t testing.TB, items ...*intake.Item) []notary.Record
 // Log returns a sequencer on the site's stores, as another server would have it.
 func (s *Site) Log(store batchlog.Store, objects Store, o batchlog.Options) *batchlog.Log {
 	o.Signer, o.Now = s.LogKey, s.Now
+	if len(o.Keys) == 0 {
+		o.Keys = append(slices.Clone(s.former), &s.LogKey.Verifier)
+	}
 	if o.Holder == "" {
 		o.Holder = "server"
 	}
@@ -205,6 +210,18 @@ func (s *Site) Log(store batchlog.Store, objects Store, o batchlog.Options) *bat
 		o.Log = Discard
 	}
 	return batchlog.New(store, objects, batchlog.NewTiles(objects, 64), o)
+}
+
+// ChangeLogKey makes another key the log's, as a switch does, for all that begins from now on.
+func (s *Site) ChangeLogKey(t testing.TB, seed string) {
+	t.Helper()
+	fence, err := s.DB.Log.LogFence(t.Context())
+	fatalIfErr(t, err)
+	s.former = append(s.former, &s.LogKey.Verifier)
+	s.LogKey, err = signednote.NewSigner(s.World.Origin(), prooftest.NewKey(seed).PrivateKey)
+	fatalIfErr(t, err)
+	_, err = s.DB.Log.MoveLogFence(t.Context(), fence, signednote.FormatKey(s.LogKey.Name(), s.LogKey.Key()))
+	fatalIfErr(t, err)
 }
 
 // Sequence logs what was received, as a server does that is being stopped.

@@ -88,6 +88,9 @@ func (a *Archive) status(ctx context.Context, r notary.Record, b *proof.Bundle) 
 		return nil, unavailable(err)
 	}
 	at, err := a.placed(ctx, head, index, s, under)
+	if errors.Is(err, proof.ErrKeyNotValid) {
+		return nil, errNoStatus
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"stele/crypto/merkle"
+	"stele/crypto/signednote"
 	"stele/crypto/sm"
 	"stele/notary"
 	"stele/notary/log/batchlog"
@@ -146,6 +147,9 @@ func (a *Archive) logStatus(ctx context.Context) (s proof.LogStatus, made follow
 		return s, made, unavailable(err)
 	}
 	s, err = a.placed(ctx, head, index, made, under)
+	if errors.Is(err, proof.ErrKeyNotValid) {
+		return s, made, errNoLogStatus
+	}
 	if err != nil {
 		return s, made, err
 	}
@@ -156,7 +160,9 @@ func (a *Archive) logStatus(ctx context.Context) (s proof.LogStatus, made follow
 	return s, made, nil
 }
 
-// placed is a status statement with its place under an anchored checkpoint.
+// placed is a status statement with its place under an anchored checkpoint. One that a former key of the log signed
+// may have been anchored when that key's time was over; it shows nothing then, and [proof.ErrKeyNotValid] says so: the
+// follower has the present key say it anew.
 func (a *Archive) placed(ctx context.Context, head batchlog.Head, index uint64, made follow.Statement,
 	under *AnchoredCheckpoint) (s proof.LogStatus, err error) {
 	s = proof.LogStatus{Statement: made.Entry.Statement, Signature: made.Entry.Signature, Anchors: under.Anchors,
@@ -164,6 +170,14 @@ func (a *Archive) placed(ctx context.Context, head batchlog.Head, index uint64, 
 	if s.Key, err = a.logKey(head.Origin, made.Entry.Certificate); err != nil {
 		return s, err
 	}
-	s.Log.Path, err = a.path(ctx, index, under.Size, head.Size)
-	return s, err
+	if s.Log.Path, err = a.path(ctx, index, under.Size, head.Size); err != nil {
+		return s, err
+	}
+	if now := a.trust.LogKey(head.Origin); now == nil || s.Key != signednote.FormatKey(now.Name(), now.Key()) {
+		// What else may be wrong is found by those that verify all that leaves.
+		if _, err := proof.VerifyLogStatus(a.trust, head.Origin, s); errors.Is(err, proof.ErrKeyNotValid) {
+			return s, err
+		}
+	}
+	return s, nil
 }

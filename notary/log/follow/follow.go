@@ -21,6 +21,7 @@ import (
 
 	"stele/crypto/merkle"
 	"stele/crypto/signednote"
+	"stele/crypto/sm"
 	"stele/notary/log/batchlog"
 	"stele/notary/outage"
 	"stele/notary/proof/statement"
@@ -266,7 +267,9 @@ func (f *Follower) take(s stretch) {
 // see compares a status statement of the log with what follows from the entries before it, and keeps it.
 func (f *Follower) see(e statement.Entry) {
 	s := Statement{Index: f.state.Size(), Entry: e, Map: f.state.Snapshot()}
-	f.covered(true)
+	// What a former key of the log said may be anchored when that key's time is over, and shows nothing then: the
+	// present one says it anew, though nothing has changed.
+	f.covered(e.Certificate == sm.Sum([]byte(f.key)))
 	f.last = f.opt.Now()
 	want, err := s.Map.Statement(f.opt.Signer.Name()).Encode()
 	if err == nil && !bytes.Equal(want, e.Statement) {
@@ -299,6 +302,8 @@ func (f *Follower) due(head batchlog.Head) bool {
 // sequencer logs it, and the tail's background work keeps it.
 func (f *Follower) append(ctx context.Context, fence batchlog.Fence) error {
 	from, changed := f.state.Size(), map[string]status.Tally{}
+	// What was read is the log's key, which somebody may have changed while this server slept: it signs with its own.
+	fence.Key = f.key
 	index, err := f.store.AppendStatus(ctx, from, f.opt.AtOnce, fence,
 		func(rest []statement.Entry) (statement.Entry, map[string]status.Tally, error) {
 			// They are durable: whether this transaction is or not, the state stays right. A transaction that is

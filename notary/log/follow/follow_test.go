@@ -318,3 +318,40 @@ func TestBehind(t *testing.T) {
 	s.Sequence(t)
 	s.WantClean(t)
 }
+
+// After a change of the log's key the present one says anew what the former one has said, once, though nothing has
+// changed; a server that still has the former key says nothing.
+func TestKeyChanges(t *testing.T) {
+	storagetest.EachBackend(t, func(t *testing.T, b storagetest.Backend) {
+		s := storagetest.NewSite(t, b)
+		former := follower(s, s.DB.Log)
+		s.Receive(t, 3)
+		s.Sequence(t)
+		round(t, s, former)
+		s.Sequence(t)
+		s.ChangeLogKey(t, "second")
+		s.Receive(t, 1) // there is something to say
+		s.Sequence(t)
+		s.Pass(time.Minute)
+		if err := former.Round(t.Context()); !errors.Is(err, batchlog.ErrFenced) || received(t, s) != 5 {
+			t.Fatalf("with the former key: %v, %d entries", err, received(t, s))
+		}
+		round(t, s, follower(s, s.DB.Log))
+		if st := statementAt(t, s, 5); st.Size != 5 { // signed with the present key
+			t.Errorf("%+v", st)
+		}
+		s.Sequence(t)
+		s.ChangeLogKey(t, "third") // which finds that all was said
+		third := follower(s, s.DB.Log)
+		for range 3 {
+			round(t, s, third)
+			s.Sequence(t)
+		}
+		if n := received(t, s); n != 7 {
+			t.Fatalf("%d entries, want one more statement", n)
+		}
+		if st := statementAt(t, s, 6); st.Size != 6 || !third.Waits().IsZero() {
+			t.Errorf("%+v, waits since %s", st, third.Waits())
+		}
+	})
+}
