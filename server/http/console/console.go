@@ -46,9 +46,9 @@ type Agencies interface {
 // Statistics counts. It is safe for concurrent use.
 //
 // Ended is how many records of an agency have a standing other than valid. Tally counts what a filter selects by state
-// and standing, at most as many as given. Days are how many records an agency registered on each of n days in Beijing, of
-// which the last holds a time. KeptBytes is the size of its originals. WaitingSince is when the
-// first record was received that is not anchored, zero where there is none.
+// and standing, at most as many as given. Days are how many records an agency registered on each of n days in Beijing,
+// of which the last holds a time. KeptBytes is the size of its originals. WaitingSince is when the first record was
+// received that is not anchored, zero where there is none.
 type Statistics interface {
 	Ended(ctx context.Context, agencyID string, standing notary.Standing) (int64, error)
 	Tally(ctx context.Context, f archive.Filter, most int) (archive.Tally, error)
