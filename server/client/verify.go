@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -93,17 +92,12 @@ func (c *Client) Refresh(ctx context.Context, bundle []byte) (*Bundle, error) {
 	if len(bundles) != 1 || len(bundles[0]) == 0 {
 		return nil, &EvidenceError{old.Report, "the service has no bundle of record " + old.Number}
 	}
-	kept, _, err := proof.ReadBundle(bundle)
-	if err != nil {
-		return nil, err
-	}
-	fresh, _, err := proof.ReadBundle(bundles[0])
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(fresh.Statement, kept.Statement) {
+	fresh, err := proof.Refresh(bundle, bundles[0])
+	if errors.Is(err, proof.ErrOtherRecord) {
 		return nil, &EvidenceError{old.Report, "the service has another record under the number " + old.Number}
 	}
-	fresh.Fields = kept.Fields
-	return c.check(fresh.Encode(), old.Number, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.check(fresh, old.Number, nil)
 }

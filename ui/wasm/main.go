@@ -15,6 +15,9 @@
 //	                                         the trust roots, digest 64 hex digits or null,
 //	                                         bundle a Uint8Array or a string, size that of the
 //	                                         file in bytes, or missing where only its digest is known
+//	stele.refresh(held, fresh)               the bundle that somebody holds with the evidence of a fresh
+//	                                         one, as text, see [proof.Refresh]; null if they are not
+//	                                         bundles of one record. Nothing of it is verified yet
 //	stele.rank(reports)                      the order of the reports about one file, the best
 //	                                         first, as JSON text: [{"at": index, "shows",
 //	                                         "open", "cause", "attention", "replacedBy"}], see
@@ -75,6 +78,7 @@ func main() {
 		"sm3Discard":  js.FuncOf(h.discard),
 		"verify":      js.FuncOf(verify),
 		"rank":        js.FuncOf(rank),
+		"refresh":     js.FuncOf(refresh),
 		"words":       js.FuncOf(say),
 		"extract":     js.FuncOf(extract),
 		"looksPacked": js.FuncOf(looksPacked),
@@ -171,6 +175,22 @@ func verify(_ js.Value, args []js.Value) any {
 		return unchecked("the bundle is neither bytes nor text")
 	}
 	return string(proof.VerifyFile(trust, file, bundle).JSON())
+}
+
+func refresh(_ js.Value, args []js.Value) any {
+	if len(args) != 2 {
+		return nil
+	}
+	held, ok := bytesOf(args[0])
+	fresh, ok2 := bytesOf(args[1])
+	if !ok || !ok2 {
+		return nil
+	}
+	b, err := proof.Refresh(held, fresh)
+	if err != nil {
+		return nil
+	}
+	return string(b)
 }
 
 // documentOf reads what is known of a document: its digest or null, and perhaps its size.

@@ -134,7 +134,8 @@ func (l *Lookup) File(ctx context.Context, file *proof.File) []Finding {
 
 // Given answers about a bundle that was handed in. It cannot know what became of its record
 // after it was written: where the service knows, that is the answer. Where nothing has changed,
-// or cannot be looked up, the bundle's own report stands: it may show more attributes.
+// or cannot be looked up, the bundle's own report stands: it may show more attributes. So does it with the service's
+// evidence, where that says of a later time that the record stands.
 func (l *Lookup) Given(ctx context.Context, bundle []byte, file *proof.File) Finding {
 	given := Finding{Report: proof.VerifyFile(l.Archive.Trust(), file, bundle), Bundle: bundle}
 	if !given.Report.Open() {
@@ -149,7 +150,21 @@ func (l *Lookup) Given(ctx context.Context, bundle []byte, file *proof.File) Fin
 		return given
 	}
 	given.Stands = known.Stands
-	return Rank([]Finding{given, known})[0]
+	found := []Finding{given, known}
+	if fresh, err := proof.Refresh(bundle, known.Bundle); err == nil && asOf(known).After(asOf(given)) {
+		report := proof.VerifyFile(l.Archive.Trust(), file, fresh)
+		found = append([]Finding{{Report: report, Bundle: fresh, Stands: known.Stands}}, found...)
+	}
+	return Rank(found)[0]
+}
+
+// asOf is until when the log's status in a bundle speaks of the record; zero where there is none.
+func asOf(f Finding) time.Time {
+	at, err := time.Parse(time.RFC3339, f.Report.Standing.AsOf)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // Check verifies one record as the log has it now, with a file or without.

@@ -211,20 +211,32 @@ export class Checker {
     const out = [];
     for (const { bundle } of subject.proofs) {
       const [f] = await this.#engine.rank([await this.#verify(bundle, subject, signal)]);
-      out.push(outage ? f : await this.#newer(f, subject, signal));
+      out.push(outage ? f : await this.#newer(f, bundle, subject, signal));
     }
     return out;
   }
 
   // newer looks for what became of a record after its bundle was written: a bundle cannot
   // know. The service may; without it, what the bundle proves still stands.
-  async #newer(f, { digest, file }, signal) {
+  async #newer(f, bundle, { digest, file }, signal) {
     if (!f.open || !this.online) return f;
     const { number } = f.report;
     const known = await this.#lookUp({ number, digest, file }, signal, null).catch(() => []);
     f.stands = known.some((o) => o.stands);
-    // Where nothing has changed the bundle stays: it is the holder's, and may show more attributes.
-    return (await this.#engine.rank([f, ...known])).find((o) => o.shows && o.report.number === number);
+    const fresh = [];
+    for (const o of known) fresh.push(...(await this.#refreshed(f, bundle, o, { digest, file }, signal)));
+    // Where nothing has changed the bundle stays: it is the holder's, and may show more attributes. So does it with
+    // fresh evidence that says until when the record is known to stand, which the holder can keep.
+    return (await this.#engine.rank([...fresh, f, ...known])).find((o) => o.shows && o.report.number === number);
+  }
+
+  // refreshed is the holder's bundle with the evidence of a known one, in a list, if that says of a later time than
+  // the holder's whether the record stands.
+  async #refreshed(f, bundle, known, subject, signal) {
+    const asOf = (o) => Date.parse(o.report.standing?.asOf ?? '') || 0;
+    if (!known.bundle || asOf(known) <= asOf(f)) return [];
+    const merged = await this.#engine.refresh(bundle, known.bundle);
+    return merged === null ? [] : [{ ...(await this.#verify(merged, subject, signal)), stands: known.stands }];
   }
 
   async #lookUp({ digest, file, number, code }, signal, outage) {

@@ -42,6 +42,10 @@ export class Engine {
     return { report: JSON.parse(text), text };
   }
 
+  // refresh returns the bundle that somebody holds with the evidence of a fresh one of the same record, as text, or
+  // null where they are not of one record. Nothing of it is verified yet.
+  async refresh(bundle, fresh) { return (await this.#ask({ op: 'refresh', bundle, fresh })).bundle; }
+
   // rank puts findings about one file into order, the best first: the first is the answer. To
   // each it adds what the verifier's table of verdicts says: whether what the bundle says may
   // be shown (shows), whether the record may have come further since (open), why it could not

@@ -129,12 +129,13 @@ async function open(file) {
   }
 }
 
-async function work({ id, op, file, trust, digest, bundle, size, reports, image, texts, findings, about }) {
+async function work({ id, op, file, trust, digest, bundle, fresh, size, reports, image, texts, findings, about }) {
   switch (op) {
     case 'hash': return hash(id, file);
     case 'open': return open(file);
     case 'unpack': return unpack(id, file);
     case 'verify': return { report: stele.verify(trust, digest, bundle, size) };
+    case 'refresh': return { bundle: stele.refresh(bundle, fresh) };
     case 'rank': return { places: JSON.parse(stele.rank(reports)) };
     case 'words': return { words: JSON.parse(stele.words(texts, findings, about)) };
     case 'exhibit': return { exhibit: JSON.parse(stele.exhibit(trust, digest, bundle, texts, size)) };
