@@ -222,6 +222,20 @@ func (c *Client) Certificate(ctx context.Context, idOrNumber string) (io.ReadClo
 	return c.stream(ctx, call{method: http.MethodGet, path: recordPath(idOrNumber, "/certificate")})
 }
 
+// CertificateNow is [Client.Certificate] with what the log says of the record's standing. A record of which the log
+// has not spoken yet is refused as not_ready.
+func (c *Client) CertificateNow(ctx context.Context, idOrNumber string) (io.ReadCloser, error) {
+	return c.stream(ctx, call{method: http.MethodGet, path: recordPath(idOrNumber, "/certificate"), query: latest()})
+}
+
+// latest asks for the log's newest status.
+func latest() url.Values { return url.Values{"status": {"latest"}} }
+
+// EvidenceNow is [Client.Evidence] with what the log says of the record's standing, like [Client.CertificateNow].
+func (c *Client) EvidenceNow(ctx context.Context, idOrNumber string) (io.ReadCloser, error) {
+	return c.stream(ctx, call{method: http.MethodGet, path: recordPath(idOrNumber, "/evidence"), query: latest()})
+}
+
 // Evidence returns the package for a court, a zip file with the original among other things,
 // like [Client.Certificate].
 func (c *Client) Evidence(ctx context.Context, idOrNumber string) (io.ReadCloser, error) {

@@ -111,8 +111,8 @@ type bundleCmd struct {
 	Output      string `short:"o" help:"File to write, whole or not at all; without it, the standard output." placeholder:"FILE"`
 	Certificate bool   `help:"The certificate (PDF) instead, with the bundle inside." xor:"what"`
 	Evidence    bool   `help:"The evidence package (zip) instead, with the original inside." xor:"what"`
-	With        string `help:"Let the bundle show also that the log only grew between this record and another: its number, or size:N of an anchored checkpoint. For stele verify --log." placeholder:"NUMBER" xor:"what"`
-	Status      bool   `help:"Let the bundle show also whether the record still stands, as the log says. For stele verify --status-within." xor:"what"`
+	With        string `help:"Let the bundle show also that the log only grew between this record and another: its number, or size:N of an anchored checkpoint. For stele verify --log." placeholder:"NUMBER" xor:"what,show"`
+	Status      bool   `help:"Let it show also whether the record still stands, as the log says. For stele verify --status-within." xor:"show"`
 	Trust       string `env:"STELE_TRUST" help:"Trust roots to verify the bundle with before it is written. Certificates and packages are checked with stele verify." placeholder:"FILE"`
 }
 
@@ -147,6 +147,10 @@ func (c *bundleCmd) Run(ctx context.Context, s *streams) error {
 
 func (c *bundleCmd) fetch(ctx context.Context, s *streams, cl *client.Client) (io.ReadCloser, error) {
 	switch {
+	case c.Certificate && c.Status:
+		return cl.CertificateNow(ctx, c.Record)
+	case c.Evidence && c.Status:
+		return cl.EvidenceNow(ctx, c.Record)
 	case c.Certificate:
 		return cl.Certificate(ctx, c.Record)
 	case c.Evidence:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -31,6 +32,30 @@ func (s *server) settled(rec record, state string) (bundle []byte, report *proof
 	return bundle, report
 }
 
+// papersShowStatus: certificate and evidence package are the same for everybody, and show as of when the record stands
+// to who asks for that.
+func (s *server) papersShowStatus(rec record) {
+	s.t.Helper()
+	for flag, path := range map[string]string{"--certificate": "/certificate", "--evidence": "/evidence"} {
+		plain, again := s.get("/api/v1/records/"+rec.ID+path), s.get("/api/v1/records/"+rec.ID+path)
+		if plain.status != http.StatusOK || !bytes.Equal(plain.body, again.body) {
+			s.t.Errorf("%s: %d, twice the same: %v", path, plain.status, bytes.Equal(plain.body, again.body))
+		}
+		file := filepath.Join(s.t.TempDir(), "paper")
+		get := s.command(s.t, "bundle", rec.Number, "--url", s.info.URL, flag, "--status", "-o", file)
+		get.Args = get.Args[:len(get.Args)-2-len(s.args)] // it has no data folder
+		get.Env = append(os.Environ(), "STELE_KEY="+s.info.APIKey)
+		if out, err := get.CombinedOutput(); err != nil {
+			s.t.Errorf("%s: %v: %s", flag, err, out)
+			continue
+		}
+		if code, out := s.offline("--json", "--status-within", "1h", "--sm3", rec.Document.SM3, file); code != 0 ||
+			!strings.Contains(out, `"asOf"`) {
+			s.t.Errorf("%s: %d %s", flag, code, out)
+		}
+	}
+}
+
 // A bundle shows that its record stands, and after a revocation that it does not: offline, and by whoever holds
 // it, without a key of the service.
 func TestStatus(t *testing.T) {
@@ -49,6 +74,7 @@ func TestStatus(t *testing.T) {
 		if b, err := cl.BundleNow(t.Context(), rec.Number, nil); err != nil || b.Report.Standing.AsOf == "" {
 			t.Error(err)
 		}
+		s.papersShowStatus(rec)
 		_, err := cl.Revoke(t.Context(), rec.Number, "issued in error", "")
 		fatalIfErr(t, err)
 		s.settled(rec, string(proof.Revoked))

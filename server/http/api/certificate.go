@@ -21,15 +21,16 @@ func (a *API) registerCertificates() {
 			Path: "/api/v1/records/{id}/certificate", Tags: []string{"records"},
 			Summary: "The record's certificate, with the bundle attached inside",
 			Description: "A certificate is made of an anchored record; before that the answer is `not_ready`. It " +
-				"says what became of the record since: fetch it again after a revocation.",
+				"says what became of the record since: fetch it again after a revocation. With `status` it shows " +
+				"what the log says of that, and is no longer the same bytes for everybody.",
 			Errors: []int{404, 409}, Responses: binaryResponse("application/pdf", "The certificate")}), a.certificate)
 	huma.Register(a.huma,
 		a.private(notary.ScopeRead, huma.Operation{OperationID: "get-evidence", Method: http.MethodGet,
 			Path: "/api/v1/records/{id}/evidence", Tags: []string{"records"},
 			Summary: "The evidence package for a court: a zip of original, bundle, certificate, trust roots, " +
 				"report, and how to check each step",
-			Description: "Made of an anchored record, like the certificate. When the connection breaks off before " +
-				"its end, what arrived is no zip file.",
+			Description: "Made of an anchored record, like the certificate, with `status` or without. When the " +
+				"connection breaks off before its end, what arrived is no zip file.",
 			Errors: []int{404, 409}, Responses: binaryResponse("application/zip", "The package")}), a.evidence)
 }
 
@@ -41,14 +42,25 @@ type issued struct {
 	certificate []byte
 }
 
+// issuedInput names a record, and whether what is made of it shows the log's newest status.
+type issuedInput struct {
+	ID     string `path:"id" maxLength:"64" doc:"Record id or certificate number"`
+	Status string `query:"status" enum:"latest" doc:"latest: with what the log says of the record's standing"`
+}
+
 // issue makes the certificate of an anchored record.
-func (a *API) issue(ctx context.Context, id string) (issued, error) {
-	rec, err := a.Archive.Record(ctx, caller(ctx).AgencyID, id)
+func (a *API) issue(ctx context.Context, in *issuedInput) (issued, error) {
+	rec, err := a.Archive.Record(ctx, caller(ctx).AgencyID, in.ID)
 	if err != nil {
 		return issued{}, err
 	}
 	out := issued{record: rec}
-	if out.bundle, err = a.settledBundle(ctx, rec, true); err != nil {
+	build := a.Archive.Bundle
+	if in.Status != "" {
+		build = a.Archive.WithStatus
+	}
+	out.bundle, err = a.settled(ctx, rec, func() ([]byte, error) { return build(ctx, rec, true) })
+	if err != nil {
 		return issued{}, err
 	}
 	made, err := a.Issuer.Certificate(ctx, rec, out.bundle)
@@ -56,8 +68,8 @@ func (a *API) issue(ctx context.Context, id string) (issued, error) {
 	return out, err
 }
 
-func (a *API) certificate(ctx context.Context, in *idInput) (*bytesOutput, error) {
-	out, err := a.issue(ctx, in.ID)
+func (a *API) certificate(ctx context.Context, in *issuedInput) (*bytesOutput, error) {
+	out, err := a.issue(ctx, in)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
@@ -65,8 +77,8 @@ func (a *API) certificate(ctx context.Context, in *idInput) (*bytesOutput, error
 		`.pdf"`, Cache: "private, no-store", Body: out.certificate}, nil
 }
 
-func (a *API) evidence(ctx context.Context, in *idInput) (*huma.StreamResponse, error) {
-	out, err := a.issue(ctx, in.ID)
+func (a *API) evidence(ctx context.Context, in *issuedInput) (*huma.StreamResponse, error) {
+	out, err := a.issue(ctx, in)
 	if err != nil {
 		return nil, a.fail(ctx, err)
 	}
