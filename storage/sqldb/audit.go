@@ -42,7 +42,7 @@ func (db *People) AuditEvents(ctx context.Context, f people.AuditFilter) ([]peop
 }
 
 // idSlack is more than can lie between the time of a line and that in its identifier.
-const idSlack = 24 * time.Hour
+const idSlack = 10 * time.Minute
 
 // idAt is smaller than every identifier (UUID version 7, RFC 9562 section 5.7) of a time or later, and larger than
 // those of before.

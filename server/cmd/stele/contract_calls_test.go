@@ -361,7 +361,8 @@ func (c *contract) publicCalls(rec record) {
 	c.want(verify(large, body), 413)
 	c.want(get("/api/v1/log/tile/x"), 422)
 	c.watchCalls(get)
-	for _, path := range []string{"/api/v1/log/checkpoint", "/api/v1/trust.json", "/healthz", "/readyz"} {
+	for _, path := range []string{"/api/v1/log/checkpoint", "/api/v1/trust.json",
+		"/api/v1/trust/successions.json", "/healthz", "/readyz"} {
 		c.want(get(path), 200)
 	}
 }

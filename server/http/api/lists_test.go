@@ -160,6 +160,8 @@ func TestListsAreTheSources(t *testing.T) {
 		"HealthOutputBody.status": {"ok", "degraded", "unavailable"},
 		"override-upload.parameters.X-HTTP-Method-Override": {"PATCH", "DELETE"},
 		"get-bundle.parameters.status":                      {"latest"},
+		"get-certificate.parameters.status":                 {"latest"},
+		"get-evidence.parameters.status":                    {"latest"},
 		"get-revocation-list.parameters.userId":             {"standard", "empty"},
 	}
 	for _, op := range []string{"create-record", "create-records", "prepare-record", "sign-prepared", "revoke-record"} {
