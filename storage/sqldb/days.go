@@ -12,7 +12,6 @@ import (
 	"stele/notary"
 	"stele/notary/issue/archive"
 	"stele/notary/proof/statement"
-	"stele/notary/register/intake"
 )
 
 // dayOf is the day of a time in Beijing, counted from 1970; as the migration counts it.
@@ -55,20 +54,12 @@ func addToDay(ctx context.Context, tx *sqlx.Tx, k agencyDay, records, bytes int6
 		k.agency, k.day, records, bytes)
 }
 
-// countStanding moves a record from one standing to another in the counts. It runs under the log's lock, so that
-// nobody else changes them meanwhile.
-func countStanding(ctx context.Context, tx *sqlx.Tx, of intake.Target, to notary.Standing) error {
-	for standing, n := range map[notary.Standing]int64{to: 1, of.Standing: -1} {
-		if standing == notary.Valid {
-			continue // what stands is all the rest
-		}
-		if err := run(ctx, tx, "count a standing", `INSERT INTO standing_counts (agency_id, standing, records)
-			VALUES ($1, $2, $3) ON CONFLICT (agency_id, standing) DO UPDATE SET records = standing_counts.records + $3`,
-			of.AgencyID, string(standing), n); err != nil {
-			return err
-		}
-	}
-	return nil
+// countStanding counts a record of an agency that was revoked or replaced, which happens to it once. It runs under the
+// log's lock, so that nobody else changes the count meanwhile.
+func countStanding(ctx context.Context, tx *sqlx.Tx, agencyID string, standing notary.Standing) error {
+	return run(ctx, tx, "count a standing", `INSERT INTO standing_counts (agency_id, standing, records)
+		VALUES ($1, $2, 1) ON CONFLICT (agency_id, standing) DO UPDATE SET records = standing_counts.records + 1`,
+		agencyID, string(standing))
 }
 
 // Ended implements console.Statistics: how many records of an agency have a standing other than valid.

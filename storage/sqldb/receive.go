@@ -273,7 +273,7 @@ func updateStandings(ctx context.Context, tx *sqlx.Tx, rows []*row) error {
 			"standing standing_idx standing_at standing_by reason", "idx"); err != nil {
 			return err
 		}
-		if err := countStanding(ctx, tx, *r.replaces, standing); err != nil {
+		if err := countStanding(ctx, tx, r.replaces.AgencyID, standing); err != nil {
 			return err
 		}
 	}

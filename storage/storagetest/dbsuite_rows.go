@@ -133,6 +133,17 @@ func testListRecords(t *testing.T, s *Site) {
 		s.ReceiveItems(t, r)
 		all[i].Standing = notary.Revoked
 	}
+	for _, agency := range []string{"agency", "other", "nobody"} {
+		want := 0
+		for _, r := range all {
+			if r.AgencyID == agency && r.Standing == notary.Revoked {
+				want++
+			}
+		}
+		if n, err := s.DB.Log.Ended(t.Context(), agency, notary.Revoked); err != nil || n != int64(want) {
+			t.Errorf("%d of %s are counted as revoked, want %d: %v", n, agency, want, err)
+		}
+	}
 	digests := []*sm.Digest{nil, &all[0].SM3, &all[1].SM3, {}}
 	for _, agency := range []string{"", "agency", "other", "nobody"} {
 		for _, class := range []string{"", "deed", "a\x00", "none"} {
