@@ -44,16 +44,18 @@ func (s *Stores) RequestRevocation(ctx context.Context, a notary.Agency, req Rev
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := s.DB.Log.Revocation(ctx, sm.Sum(chain[0])); err == nil {
-		return nil, fmt.Errorf("the certificate %s is revoked already", sm.Sum(chain[0]))
-	} else if !errors.Is(err, notary.ErrNotFound) {
-		return nil, err
-	}
 	chains := [][][]byte{chain}
-	if req.Reason == status.KeyCompromise {
+	if req.Reason == status.KeyCompromise { // what is left of them, where a revocation got half through
 		if chains, err = s.ofTheSameKey(ctx, all, chain); err != nil {
 			return nil, err
 		}
+	} else if _, _, err := s.DB.Log.Revocation(ctx, sm.Sum(chain[0])); err == nil {
+		chains = nil
+	} else if !errors.Is(err, notary.ErrNotFound) {
+		return nil, err
+	}
+	if len(chains) == 0 {
+		return nil, fmt.Errorf("the certificate %s is revoked already", sm.Sum(chain[0]))
 	}
 	said := status.CertificateRevocation{Agency: a.Code, Reason: req.Reason,
 		Since: req.Since.UTC().Truncate(time.Second), IssuedAt: now.UTC().Truncate(time.Second)}

@@ -15,6 +15,7 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
+	"stele/notary/proof"
 	"stele/notary/proof/trustfile"
 )
 
@@ -173,11 +174,18 @@ func (s *Stores) SwitchRoot(ctx context.Context, signed trustfile.SignedSuccessi
 	done := slices.ContainsFunc(list, func(x trustfile.SignedSuccession) bool {
 		return bytes.Equal(x.Statement, signed.Statement)
 	})
-	if !done {
-		list = append(list, signed)
-	}
 	if err := s.followsPresentRoot(said, done); err != nil {
 		return said, err
+	}
+	if !done {
+		former, err := s.Config.rootCert()
+		if err != nil {
+			return said, err
+		}
+		if err := signed.Verify(said, former); err != nil { // whatever the trust roots know already
+			return said, err
+		}
+		list = append(list, signed)
 	}
 	grown, added, err := trustfile.Succeed(s.Trust, list)
 	if err != nil {
@@ -192,6 +200,9 @@ func (s *Stores) SwitchRoot(ctx context.Context, signed trustfile.SignedSuccessi
 		return said, err
 	}
 	defer release()
+	if err := s.speakForAll(ctx, grown); err != nil {
+		return said, err
+	}
 	if key, err := s.nextRootKey(said.Root); err != nil {
 		return said, err
 	} else if err := s.beginList(ctx, said.Root, key, now); err != nil {
@@ -216,6 +227,23 @@ func (s *Stores) SwitchRoot(ctx context.Context, signed trustfile.SignedSuccessi
 	return said, nil
 }
 
+// speakForAll refuses trust roots in which an agency, perhaps one that was added since the succession was made, would
+// be nobody's.
+func (s *Stores) speakForAll(ctx context.Context, grown *proof.Trust) error {
+	agencies, err := s.DB.Log.Agencies(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range agencies {
+		if !slices.ContainsFunc(grown.Roots,
+			func(r proof.TrustedRoot) bool { return r.SpeaksFor(a.Code, s.id.Origin) }) {
+			return fmt.Errorf("the succession does not speak for the agency %s (%s): run 'stele root next' again, "+
+				"with a --region for it, and have both roots sign that", a.Name, a.Code)
+		}
+	}
+	return nil
+}
+
 // followsPresentRoot refuses a succession of another root than the present one, unless a switch by it was interrupted.
 func (s *Stores) followsPresentRoot(said trustfile.Succession, done bool) error {
 	present, err := s.Config.rootCert()
@@ -237,6 +265,14 @@ func (s *Stores) nextRootKey(root []byte) (*sm.PrivateKey, error) {
 	}
 	pass, err := s.Config.passphrase()
 	if err != nil {
+		return nil, err
+	}
+	if text, err := os.ReadFile(s.Config.keyPath(fileNextRootCert)); err == nil {
+		if next, err := pki.DecodePEM(text, 1); err != nil || !bytes.Equal(next[0], root) {
+			return nil, fmt.Errorf("%s is another root than the one of the succession",
+				s.Config.keyPath(fileNextRootCert))
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	for _, name := range []string{fileNextRootKey, fileRootKey} {

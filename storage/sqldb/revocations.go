@@ -1,9 +1,11 @@
 package sqldb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -100,6 +102,11 @@ func (db *Log) RevokeCertificates(ctx context.Context, entries []statement.Entry
 				return err
 			}
 		}
+		for _, key := range keys {
+			if err := endKey(ctx, tx, key, db.now()); err != nil {
+				return err
+			}
+		}
 		n := int64(len(entries))
 		if err := advance(ctx, tx, n); err != nil {
 			return err
@@ -111,6 +118,35 @@ func (db *Log) RevokeCertificates(ctx context.Context, entries []statement.Entry
 		return 0, err
 	}
 	return uint64(now.Received) - uint64(len(entries)), db.high.saw(logRow{}, now)
+}
+
+// endKey ends all certificates of a compromised key, also one that was made since the revocation was asked for.
+func endKey(ctx context.Context, tx *sqlx.Tx, key []byte, at time.Time) error {
+	type open struct {
+		fingerprint sm.Digest
+		chain       [][]byte
+	}
+	all, err := list(ctx, tx, "read certificates", func(c *open) []any {
+		return []any{digest(&c.fingerprint), pem(&c.chain)}
+	}, `SELECT fingerprint, chain FROM certificates WHERE ended_at IS NULL`)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		cert, err := pki.Parse(c.chain[0])
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(cert.PublicKey().Bytes(), key) {
+			continue
+		}
+		if err := run(ctx, tx, "end a certificate of a compromised key", `UPDATE certificates SET ended_at = $1, `+
+			`ended_reason = $2 WHERE fingerprint = $3 AND ended_at IS NULL`, micros(at), notary.EndLeaked,
+			c.fingerprint[:]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // endOf is why a certificate signs nothing more, by the reason for which it was revoked.

@@ -153,8 +153,8 @@ func ParseSuccessions(file []byte) ([]SignedSuccession, error) {
 	return w.Successions, nil
 }
 
-// verify checks both signatures, given the former root.
-func (s SignedSuccession) verify(said Succession, former []byte) error {
+// Verify checks that both roots have signed, given the former one in DER.
+func (s SignedSuccession) Verify(said Succession, former []byte) error {
 	for _, by := range []struct {
 		what           string
 		der, signature []byte
@@ -195,7 +195,7 @@ func Succeed(t *proof.Trust, list []SignedSuccession) (*proof.Trust, []Successio
 			continue
 		}
 		former := &up.Roots[at]
-		if err := signed.verify(said, former.DER); err != nil {
+		if err := signed.Verify(said, former.DER); err != nil {
 			return nil, nil, fmt.Errorf("succession %d: %w", i+1, err)
 		}
 		if err := said.narrow(former, up); err != nil {

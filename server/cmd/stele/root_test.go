@@ -73,6 +73,7 @@ func TestAuthorityOfARegion(t *testing.T) {
 	first := filepath.Join(dir, "revoke.json")
 	site.succeeds(t, "agency", "certificate", "revoke", demoCode, "--reason", "keyCompromise", "--certificate",
 		present[len(present)-1].SM3, "--since", "2026-01-01T00:00:00Z", "--request", first)
+	site.succeeds(t, "agency", "renew", "--agency", demoCode)                   // while the request is at the root
 	for _, name := range []string{first, filepath.Join(dir, "revoke-2.json")} { // one for each issuer
 		signed := name + ".signed"
 		sign := append([]string{"agency", "certificate", "sign", name, "--out", signed}, site.underRoot(root, key)...)
@@ -80,6 +81,11 @@ func TestAuthorityOfARegion(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		site.succeeds(t, "agency", "certificate", "submit", signed)
+	}
+	for _, c := range site.certificates(t, demoCode) { // the renewed one as well
+		if c.EndedAt == "" {
+			t.Errorf("a certificate of the compromised key is open: %+v", c)
+		}
 	}
 	for _, rec := range []record{before, after} {
 		if r := a.verdictNow(rec, proof.Invalid); !r.CertificateRevoked() {
