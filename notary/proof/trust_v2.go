@@ -36,16 +36,16 @@ func (t *Trust) encodeV2() []byte {
 	b = canonical.AppendList(b, t.Roots, func(b []byte, r TrustedRoot) []byte {
 		b = append(b, `{"certificate":`...)
 		b = canonical.AppendBytes(b, r.DER)
-		b = appendStrings(b, "codes", r.Codes)
-		b = appendStrings(b, "regions", r.Regions)
-		b = appendStrings(b, "logs", r.Logs)
+		b = canonical.AppendStrings(b, "codes", r.Codes)
+		b = canonical.AppendStrings(b, "regions", r.Regions)
+		b = canonical.AppendStrings(b, "logs", r.Logs)
 		return append(b, '}')
 	})
 	b = append(b, `,"logs":`...)
 	b = canonical.AppendList(b, groupKeys(t.Logs), func(b []byte, keys []TrustedLog) []byte {
 		b = append(b, `{"origin":`...)
 		b = canonical.AppendString(b, keys[0].Key.Name())
-		b = appendStrings(b, "chains", keys[0].Chains)
+		b = canonical.AppendStrings(b, "chains", keys[0].Chains)
 		b = append(b, `,"keys":`...)
 		b = canonical.AppendList(b, keys, appendLogKey)
 		return append(b, '}')
@@ -75,11 +75,6 @@ func appendChain(b []byte, c TrustedChain) []byte {
 		return append(b, '}')
 	})
 	return append(b, '}')
-}
-
-func appendStrings(b []byte, key string, list []string) []byte {
-	b = append(b, `,"`+key+`":`...)
-	return canonical.AppendList(b, list, canonical.AppendString)
 }
 
 // groupKeys puts the keys of one log together, in the order in which logs first occur.

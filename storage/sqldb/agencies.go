@@ -114,7 +114,7 @@ func (db *Log) ReplaceCertificate(ctx context.Context, agencyID, name string, fo
 		if err := stillPresent(ctx, tx, a, former); err != nil {
 			return err
 		}
-		if err := endCertificates(ctx, tx, a.ID, since, why); err != nil {
+		if err := endCertificates(ctx, tx, since, why, "agency_id", a.ID); err != nil {
 			return err
 		}
 		if key != nil {
@@ -133,10 +133,12 @@ func (db *Log) ReplaceCertificate(ctx context.Context, agencyID, name string, fo
 	})
 }
 
-func endCertificates(ctx context.Context, tx *sqlx.Tx, agencyID string, since time.Time, why notary.EndReason) error {
-	return run(ctx, tx, "end the former certificates",
-		`UPDATE certificates SET ended_at = $1, ended_reason = $2 WHERE agency_id = $3 AND ended_at IS NULL`,
-		micros(since), why, agencyID)
+// endCertificates ends those whose column has a value, as far as they have not ended before.
+func endCertificates(ctx context.Context, tx *sqlx.Tx, since time.Time, why notary.EndReason, column string,
+	value any) error {
+	return run(ctx, tx, "end certificates",
+		`UPDATE certificates SET ended_at = $1, ended_reason = $2 WHERE `+column+` = $3 AND ended_at IS NULL`,
+		micros(since), why, value)
 }
 
 // decide changes what holds for an agency, under the log's lock: every transaction that receives
@@ -182,7 +184,7 @@ func (db *Log) CloseAgency(ctx context.Context, agencyID string) error {
 		if err := db.setState(ctx, tx, a, notary.AgencyClosed); err != nil {
 			return err
 		}
-		if err := endCertificates(ctx, tx, a.ID, fromMicros(now), notary.EndClosed); err != nil {
+		if err := endCertificates(ctx, tx, fromMicros(now), notary.EndClosed, "agency_id", a.ID); err != nil {
 			return err
 		}
 		for _, q := range []struct {

@@ -2,7 +2,13 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // WithSchema connects to a database as a program with other migrations does.
@@ -35,7 +41,43 @@ func (db *DB) Exec(ctx context.Context, query string) error {
 // Hosts is what Open makes of a URL that lists several servers.
 var Hosts = hosts
 
-// Seeing is a context in which a function is told each question that the database is asked.
-func Seeing(ctx context.Context, see func(query string, args []any)) context.Context {
-	return context.WithValue(ctx, seen{}, see)
+// Seeing returns a handle on the same database whose questions a function is told before they are asked. The URL is
+// the one by which the database was opened.
+func (db *DB) Seeing(t testing.TB, url string, see func(query string, args []any)) *DB {
+	pool := sqlx.NewDb(sql.OpenDB(seeing{db.read.Driver(), strings.TrimPrefix(url, "sqlite:"), see}),
+		db.read.DriverName())
+	t.Cleanup(func() { pool.Close() })
+	return newDB(&conn{postgres: db.postgres, write: db.write, read: pool, now: db.now, high: db.high})
+}
+
+// seeing makes connections that tell what is asked.
+type seeing struct {
+	driver driver.Driver
+	name   string
+	see    func(query string, args []any)
+}
+
+// Driver implements [driver.Connector].
+func (s seeing) Driver() driver.Driver { return s.driver }
+
+// Connect implements [driver.Connector].
+func (s seeing) Connect(context.Context) (driver.Conn, error) {
+	c, err := s.driver.Open(s.name)
+	return seen{c, s.see}, err
+}
+
+// seen is one of these connections.
+type seen struct {
+	driver.Conn
+	see func(query string, args []any)
+}
+
+// QueryContext implements [driver.QueryerContext].
+func (s seen) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
+	args := make([]any, len(named))
+	for i, n := range named {
+		args[i] = n.Value
+	}
+	s.see(query, args)
+	return s.Conn.(driver.QueryerContext).QueryContext(ctx, query, named)
 }

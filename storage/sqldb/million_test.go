@@ -74,23 +74,26 @@ func TestMillion(t *testing.T) {
 				return raw.Get(&n, `SELECT count(*) FROM records WHERE fields LIKE '%does not occur%'`)
 			}
 			whole := timed(t, 3, all)
+			var asked []string
+			var see func(query string, args []any)
+			seen := db.Seeing(t, url, func(query string, args []any) { see(query, args) })
 			for name, ask := range questions(t, db) {
 				t.Run(name, func(t *testing.T) {
-					var asked []string
-					ctx := sqldb.Seeing(t.Context(), func(query string, args []any) {
+					asked = nil
+					see = func(query string, args []any) {
 						if len(asked) == 0 || asked[len(asked)-1] != query {
 							asked = append(asked, query)
 						}
 						wantIndex(t, raw, query, args)
-					})
-					fatalIfErr(t, ask(ctx))
+					}
+					fatalIfErr(t, ask(t.Context(), seen))
 					if len(asked) == 0 {
 						t.Error("nothing was asked")
 					}
-					took := timed(t, 5, func() error { return ask(t.Context()) })
+					took := timed(t, 5, func() error { return ask(t.Context(), db) })
 					t.Logf("%v; all records are read in %v", took, whole)
 					if took > whole { // the machine may have become busy since: both once more, side by side
-						whole, took = timed(t, 3, all), timed(t, 10, func() error { return ask(t.Context()) })
+						whole, took = timed(t, 3, all), timed(t, 10, func() error { return ask(t.Context(), db) })
 					}
 					if took > whole {
 						t.Errorf("%v, and all records are read in %v:\n%s", took, whole, strings.Join(asked, "\n"))
@@ -101,8 +104,11 @@ func TestMillion(t *testing.T) {
 	}
 }
 
+// question is what is asked of a database.
+type question func(ctx context.Context, db *sqldb.DB) error
+
 // questions are what people and systems ask of records and of the trail.
-func questions(t *testing.T, db *sqldb.DB) map[string]func(context.Context) error {
+func questions(t *testing.T, db *sqldb.DB) map[string]question {
 	t.Helper()
 	one, err := db.Log.FindRecord(t.Context(), "", "r500")
 	fatalIfErr(t, err)
@@ -122,22 +128,31 @@ func questions(t *testing.T, db *sqldb.DB) map[string]func(context.Context) erro
 		"digest and class":  {SM3: &one.SM3, Class: "rare"},
 		"reference and day": {Reference: "ref-500", From: day},
 	}
-	out := map[string]func(context.Context) error{}
+	out := map[string]question{}
 	for name, f := range filters {
 		f.AgencyID, f.Limit = "a", 51
-		out["list by "+name] = func(ctx context.Context) error { _, err := db.Log.ListRecords(ctx, f); return err }
-		out["count by "+name] = func(ctx context.Context) error { _, err := db.Log.Tally(ctx, f, 10_000); return err }
+		out["list by "+name] = func(ctx context.Context, db *sqldb.DB) error {
+			_, err := db.Log.ListRecords(ctx, f)
+			return err
+		}
+		out["count by "+name] = func(ctx context.Context, db *sqldb.DB) error {
+			_, err := db.Log.Tally(ctx, f, 10_000)
+			return err
+		}
 	}
-	out["list of everybody by digest"] = func(ctx context.Context) error {
+	out["list of everybody by digest"] = func(ctx context.Context, db *sqldb.DB) error {
 		_, err := db.Log.ListRecords(ctx, archive.Filter{SM3: &one.SM3, Limit: 51})
 		return err
 	}
-	out["record by id"] = func(ctx context.Context) error { _, err := db.Log.FindRecord(ctx, "a", one.ID); return err }
-	out["record by number"] = func(ctx context.Context) error {
+	out["record by id"] = func(ctx context.Context, db *sqldb.DB) error {
+		_, err := db.Log.FindRecord(ctx, "a", one.ID)
+		return err
+	}
+	out["record by number"] = func(ctx context.Context, db *sqldb.DB) error {
 		_, err := db.Log.FindRecord(ctx, "a", one.Number)
 		return err
 	}
-	out["overview"] = func(ctx context.Context) error {
+	out["overview"] = func(ctx context.Context, db *sqldb.DB) error {
 		_, err1 := db.Log.Ended(ctx, "a", notary.Revoked)
 		_, err2 := db.Log.Days(ctx, "a", day, 30)
 		_, err3 := db.Log.WaitingSince(ctx)
@@ -157,7 +172,7 @@ func questions(t *testing.T, db *sqldb.DB) map[string]func(context.Context) erro
 		for of, agency := range map[string]string{"": "a", " of everybody": ""} {
 			f := f
 			f.AgencyID, f.Limit = agency, 51
-			out["trail"+of+" by "+name] = func(ctx context.Context) error {
+			out["trail"+of+" by "+name] = func(ctx context.Context, db *sqldb.DB) error {
 				_, err := db.People.AuditEvents(ctx, f)
 				return err
 			}

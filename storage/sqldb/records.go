@@ -136,8 +136,15 @@ func (db *conn) recordsWhere(ctx context.Context, f archive.Filter) ([]where, er
 // for those that waited for their agency's signature, which have a small index of their own. (Where a recovery had
 // nothing but the entries, it knows no other time than that of issue. What waited then is found by another filter.)
 func (db *conn) inTime(ctx context.Context, w where, from, to time.Time) ([]where, error) {
+	if from.IsZero() && to.IsZero() {
+		return []where{w}, nil
+	}
+	end, err := value[int64](ctx, db.read, "read the log's size", `SELECT received FROM log`)
+	if err != nil {
+		return nil, err
+	}
 	if !from.IsZero() {
-		first, err := db.indexAt(ctx, from.Add(-receiptSlack))
+		first, err := db.indexAt(ctx, from.Add(-receiptSlack), end)
 		if err != nil {
 			return nil, err
 		}
@@ -147,16 +154,16 @@ func (db *conn) inTime(ctx context.Context, w where, from, to time.Time) ([]wher
 		return []where{w}, nil
 	}
 	w.and("issued_at < ?", micros(to))
-	soon, err := db.indexAt(ctx, to.Add(receiptSlack))
+	soon, err := db.indexAt(ctx, to.Add(receiptSlack), end)
 	if err != nil {
 		return nil, err
 	}
-	last, err := db.indexAt(ctx, to.Add(issueSlack))
+	last, err := db.indexAt(ctx, to.Add(issueSlack), end)
 	if err != nil {
 		return nil, err
 	}
-	late := where{slices.Clone(w.conditions), slices.Clone(w.args)}
-	late.and("idx >= ? AND idx < ? AND received_at - issued_at > 300000000", soon, last)
+	late := w.clone()
+	late.and("idx >= ? AND idx < ? AND "+isLate, soon, last)
 	w.and("idx < ?", soon)
 	return []where{w, late}, nil
 }
@@ -165,17 +172,16 @@ func (db *conn) inTime(ctx context.Context, w where, from, to time.Time) ([]wher
 // clocks that differ; the index of late records begins there.
 const receiptSlack = 5 * time.Minute
 
+// isLate is the condition of that index: a record was received more than receiptSlack after it was issued.
+const isLate = "received_at - issued_at > 300000000"
+
 // issueSlack is more than can lie between a record's time of issue and its receipt: a
 // statement that waits for its agency's signature waits no longer.
 const issueSlack = 48 * time.Hour
 
 // indexAt finds an index before which records were received before a time, and from which on at that time or later,
-// but for servers' clocks. Each step reads one row by its key.
-func (db *conn) indexAt(ctx context.Context, at time.Time) (int64, error) {
-	end, err := value[int64](ctx, db.read, "read the log's size", `SELECT received FROM log`)
-	if err != nil {
-		return 0, err
-	}
+// but for servers' clocks; end is the log's size. Each step reads one row by its key.
+func (db *conn) indexAt(ctx context.Context, at time.Time, end int64) (int64, error) {
 	low, high := int64(0), end
 	for low < high {
 		middle := low + (high-low)/2

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -102,10 +103,8 @@ func (db *Log) RevokeCertificates(ctx context.Context, entries []statement.Entry
 				return err
 			}
 		}
-		for _, key := range keys {
-			if err := endKey(ctx, tx, key, db.now()); err != nil {
-				return err
-			}
+		if err := endKeys(ctx, tx, keys, db.now()); err != nil {
+			return err
 		}
 		n := int64(len(entries))
 		if err := advance(ctx, tx, n); err != nil {
@@ -120,29 +119,25 @@ func (db *Log) RevokeCertificates(ctx context.Context, entries []statement.Entry
 	return uint64(now.Received) - uint64(len(entries)), db.high.saw(logRow{}, now)
 }
 
-// endKey ends all certificates of a compromised key, also one that was made since the revocation was asked for.
-func endKey(ctx context.Context, tx *sqlx.Tx, key []byte, at time.Time) error {
-	type open struct {
-		fingerprint sm.Digest
-		chain       [][]byte
+// endKeys ends all certificates of compromised keys, also one that was made since the revocation was asked for.
+func endKeys(ctx context.Context, tx *sqlx.Tx, keys [][]byte, at time.Time) error {
+	if len(keys) == 0 {
+		return nil
 	}
-	all, err := list(ctx, tx, "read certificates", func(c *open) []any {
-		return []any{digest(&c.fingerprint), pem(&c.chain)}
-	}, `SELECT fingerprint, chain FROM certificates WHERE ended_at IS NULL`)
+	open, err := certificates.list(ctx, tx, "read certificates", ` WHERE ended_at IS NULL`)
 	if err != nil {
 		return err
 	}
-	for _, c := range all {
-		cert, err := pki.Parse(c.chain[0])
+	for _, c := range open {
+		cert, err := pki.Parse(c.Chain[0])
 		if err != nil {
 			return err
 		}
-		if !bytes.Equal(cert.PublicKey().Bytes(), key) {
+		public := cert.PublicKey().Bytes()
+		if !slices.ContainsFunc(keys, func(key []byte) bool { return bytes.Equal(key, public) }) {
 			continue
 		}
-		if err := run(ctx, tx, "end a certificate of a compromised key", `UPDATE certificates SET ended_at = $1, `+
-			`ended_reason = $2 WHERE fingerprint = $3 AND ended_at IS NULL`, micros(at), notary.EndLeaked,
-			c.fingerprint[:]); err != nil {
+		if err := endCertificates(ctx, tx, at, notary.EndLeaked, "fingerprint", c.Fingerprint[:]); err != nil {
 			return err
 		}
 	}
@@ -164,7 +159,5 @@ func keepRevocation(ctx context.Context, tx *sqlx.Tx, index int64, text []byte) 
 		nil); err != nil {
 		return err
 	}
-	return run(ctx, tx, "end a revoked certificate",
-		`UPDATE certificates SET ended_at = $1, ended_reason = $2 WHERE fingerprint = $3 AND ended_at IS NULL`,
-		micros(said.Since), endOf[said.Reason], said.Certificate[:])
+	return endCertificates(ctx, tx, said.Since, endOf[said.Reason], "fingerprint", said.Certificate[:])
 }

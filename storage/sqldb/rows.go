@@ -216,9 +216,6 @@ func eachRow(ctx context.Context, q handle, f func(*sql.Rows) error, query strin
 	if err != nil {
 		return err
 	}
-	if see, ok := ctx.Value(seen{}).(func(query string, args []any)); ok {
-		see(query, args)
-	}
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -231,9 +228,6 @@ func eachRow(ctx context.Context, q handle, f func(*sql.Rows) error, query strin
 	}
 	return rows.Err()
 }
-
-// seen is the key in a context of a function that is told each question: a test looks at how the database answers it.
-type seen struct{}
 
 // scan reads a row. Its first column names it in the error.
 func scan(rows *sql.Rows, into []any) error {
@@ -297,6 +291,9 @@ type where struct {
 func (w *where) and(condition string, args ...any) {
 	w.conditions, w.args = append(w.conditions, condition), append(w.args, args...)
 }
+
+// clone is a copy that conditions can be added to.
+func (w *where) clone() where { return where{slices.Clone(w.conditions), slices.Clone(w.args)} }
 
 // given adds a condition unless its argument is zero.
 func given[V comparable](w *where, condition string, v V) {

@@ -28,7 +28,7 @@ func (db *conn) searchRecords(ctx context.Context, f archive.Filter, wheres []wh
 	for page := searchPage; ; page = min(2*page, maxSearchPage) {
 		next := make([]where, len(wheres))
 		for i, w := range wheres {
-			next[i] = where{slices.Clone(w.conditions), slices.Clone(w.args)}
+			next[i] = w.clone()
 			next[i].and("idx < ?", before)
 		}
 		found, err := db.newest(ctx, next, page)

@@ -118,6 +118,12 @@ func AppendBytes(b, data []byte) []byte {
 // AppendInt appends n in decimal.
 func AppendInt(b []byte, n uint64) []byte { return strconv.AppendUint(b, n, 10) }
 
+// AppendStrings writes a key that is not an object's first, and its list of strings.
+func AppendStrings(b []byte, key string, list []string) []byte {
+	b = append(b, `,"`+key+`":`...)
+	return AppendList(b, list, AppendString)
+}
+
 // AppendList appends a JSON array.
 func AppendList[T any](b []byte, items []T, each func(b []byte, item T) []byte) []byte {
 	b = append(b, '[')

@@ -45,13 +45,9 @@ type Succession struct {
 func (s Succession) Encode() []byte {
 	b := []byte(`{"type":"` + SuccessionType + `","former":"` + s.Former.String() + `","root":`)
 	b = canonical.AppendBytes(b, s.Root)
-	for _, list := range []struct {
-		key   string
-		items []string
-	}{{"codes", s.Codes}, {"regions", s.Regions}, {"logs", s.Logs}} {
-		b = append(b, `,"`+list.key+`":`...)
-		b = canonical.AppendList(b, list.items, canonical.AppendString)
-	}
+	b = canonical.AppendStrings(b, "codes", s.Codes)
+	b = canonical.AppendStrings(b, "regions", s.Regions)
+	b = canonical.AppendStrings(b, "logs", s.Logs)
 	return append(append(b, `,"at":"`+stamp(s.At)...), `"}`...)
 }
 
@@ -239,9 +235,8 @@ func (s Succession) Line() string {
 		return ErrSuccession.Error()
 	}
 	return fmt.Sprintf("the root with the SM3 %s is followed by that of %s with the SM3 %s, valid from %s to %s, "+
-		"which "+
-		"speaks for the same agencies; trust roots that did not say which let both speak for codes [%s] and regions "+
-		"[%s] in the logs [%s]", s.Former, root.Subject().Organization, sm.Sum(s.Root),
+		"which speaks for the same agencies; trust roots that did not say which let both speak for codes [%s] and "+
+		"regions [%s] in the logs [%s]", s.Former, root.Subject().Organization, sm.Sum(s.Root),
 		root.NotBefore().Format(time.DateOnly), root.NotAfter().Format(time.DateOnly), strings.Join(s.Codes, " "),
 		strings.Join(s.Regions, " "), strings.Join(s.Logs, " "))
 }
