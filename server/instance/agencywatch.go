@@ -1,13 +1,11 @@
 package instance
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -173,8 +171,7 @@ func (w *agencyWatch) judge(ctx context.Context, a notary.Agency,
 		return t
 	}
 	t.ends = cert.NotAfter()
-	if root := c.Chain[len(c.Chain)-1]; !slices.ContainsFunc(w.stores.Trust.Certificates(),
-		func(der []byte) bool { return bytes.Equal(der, root) }) {
+	if !w.stores.trusts(c.Chain[len(c.Chain)-1]) {
 		t.what, t.advice = "certificate is under a root that this server's trust roots lack",
 			"copy trust.json and successions.json from the server where 'stele root switch' was run, and restart"
 		return t

@@ -3,7 +3,6 @@ package instance
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,9 +17,7 @@ import (
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
-	"stele/notary/log/revoke"
 	"stele/notary/proof"
-	"stele/storage/sqldb"
 )
 
 // authorityValidity is how long the certificate of a region's authority lasts, unless the root ends before.
@@ -67,20 +64,16 @@ func (c Config) Authorities() ([]Authority, error) {
 		if name == strings.TrimSuffix(fileNextRootCert, ".crt") {
 			continue
 		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
 		a := Authority{key: c.keyPath(name + ".key"), Former: strings.HasPrefix(name, "root-")}
-		most := 1
+		levels := 1
 		if region, ok := strings.CutPrefix(name, "authority-"); ok {
 			a.Region, _, a.Former = strings.Cut(region, "-")
-			if most = 2; !a.HasKey() { // a former certificate is of the same key, unless the authority was ended
+			if levels = 2; !a.HasKey() { // a former certificate is of the same key, unless the authority was ended
 				a.key = c.keyPath(authorityFile(a.Region, ".key"))
 			}
 		}
-		if a.Chain, err = pki.DecodePEM(text, most); err != nil || len(a.Chain) != most {
-			return nil, errors.Join(fmt.Errorf("%s: %d certificates are expected", path, most), err)
+		if a.Chain, err = readCertificates(path, levels); err != nil {
+			return nil, err
 		}
 		out = append(out, a)
 	}
@@ -160,8 +153,7 @@ func (c Config) openByCertificate(ctx context.Context, der []byte) (issuer, erro
 		}
 	}
 	return issuer{}, fmt.Errorf("the certificate with the SM3 %s is not in the key folder %s, nor is its key",
-		sm.Sum(der),
-		c.Keys)
+		sm.Sum(der), c.Keys)
 }
 
 // checkRegion refuses what is no beginning of a region code.
@@ -180,13 +172,9 @@ func (s *Stores) RequestAuthority(region, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := authorityFile(region, ".key")
-	key, err := keystore.Load(c.keyPath(file), pass)
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err = newKey(c, file, pass)
-	}
+	key, err := loadOrMake(c, authorityFile(region, ".key"), pass, "the key of the authority")
 	if err != nil {
-		return nil, fmt.Errorf("the key of the authority: %w", err)
+		return nil, err
 	}
 	root, err := c.rootCert()
 	if err != nil {
@@ -239,18 +227,15 @@ func (s *Stores) AcceptAuthority(ctx context.Context, region string, der []byte,
 		return nil, err
 	}
 	var root []byte
+	var cert *pki.Certificate
 	for _, r := range s.Trust.Certificates() {
-		if _, err := pki.VerifyAuthority(der, r); err == nil {
-			root = r
+		if c, err := pki.VerifyAuthority(der, r); err == nil {
+			root, cert = r, c
 		}
 	}
 	if root == nil {
 		return nil, errors.New("this is no certificate of an authority that one of the instance's trust roots signed " +
 			"and that may issue certificates")
-	}
-	cert, err := pki.Parse(der)
-	if err != nil {
-		return nil, err
 	}
 	c := s.Config
 	pass, err := c.passphrase()
@@ -274,20 +259,15 @@ func (s *Stores) AcceptAuthority(ctx context.Context, region string, der []byte,
 // revocation list is to be renewed as long as what it issued is valid.
 func (s *Stores) placeAuthority(region string, der, root []byte) error {
 	place := s.Config.keyPath(authorityFile(region, ".crt"))
-	text, err := os.ReadFile(place)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	former, err := readCertificates(place, 2)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return err
-	}
-	if err == nil {
-		former, err := pki.DecodePEM(text, 2)
-		if err != nil {
-			return fmt.Errorf("%s: %w", place, err)
-		}
-		if bytes.Equal(former[0], der) {
-			return nil
-		}
-		id := sm.Sum(former[0])
-		second := s.Config.keyPath(retiredName(authorityFile(region, ".crt"), binary.BigEndian.Uint32(id[:4])))
+	case bytes.Equal(former[0], der):
+		return nil
+	default:
+		second := s.Config.keyPath(retiredName(authorityFile(region, ".crt"), shortID(sm.Sum(former[0]))))
 		if err := os.Link(place, second); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -303,58 +283,19 @@ func (s *Stores) EndAuthority(region string) error {
 		return err
 	}
 	c := s.Config
-	text, err := os.ReadFile(c.keyPath(authorityFile(region, ".crt")))
+	chain, err := readCertificates(c.keyPath(authorityFile(region, ".crt")), 2)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no authority of region %s: see 'stele authority list'", region)
 	}
 	if err != nil {
 		return err
 	}
-	chain, err := pki.DecodePEM(text, 2)
-	if err != nil {
-		return err
-	}
-	digest := sm.Sum(chain[0])
-	id := binary.BigEndian.Uint32(digest[:4])
 	for _, ext := range []string{".key", ".crt"} {
 		name := authorityFile(region, ext)
-		if err := os.Rename(c.keyPath(name), c.keyPath(retiredName(name, id))); err != nil &&
+		if err := os.Rename(c.keyPath(name), c.keyPath(retiredName(name, shortID(sm.Sum(chain[0]))))); err != nil &&
 			(ext == ".crt" || !errors.Is(err, fs.ErrNotExist)) { // the key may be elsewhere
 			return err
 		}
 	}
 	return syncFolder(c.Keys)
-}
-
-// beginList makes the first revocation list of an issuer, on which there is no certificate, if it has none.
-func (s *Stores) beginList(ctx context.Context, of []byte, key *sm.PrivateKey, now time.Time) error {
-	if _, err := s.DB.Log.RevocationList(ctx, sm.Sum(of)); !errors.Is(err, notary.ErrNotFound) {
-		return err
-	}
-	list, err := emptyList(of, key, now)
-	if err != nil {
-		return err
-	}
-	_, err = s.DB.Log.RevokeCertificates(ctx, nil, list, nil)
-	return err
-}
-
-func emptyList(of []byte, key *sm.PrivateKey, now time.Time) (sqldb.RevocationList, error) {
-	now = now.UTC().Truncate(time.Second)
-	signed, err := pki.NewRevocationList(pki.RevocationList{Number: 1, ThisUpdate: now,
-		NextUpdate: now.Add(ListValidity)}, of, key)
-	return sqldb.RevocationList{Issuer: sm.Sum(of), Number: 1, SignedList: signed}, err
-}
-
-// SignListHere has the authority below the root sign a request's list, whose key is in the key folder. A list of the
-// root is signed by [Stores.SignHere].
-func (s *Stores) SignListHere(ctx context.Context, r revoke.Request) (revoke.Request, error) {
-	if r.Authority == nil || r.List.DER != nil {
-		return r, nil
-	}
-	i, err := s.Config.openByCertificate(ctx, r.Authority)
-	if err != nil {
-		return r, err
-	}
-	return r.SignList(i.key)
 }

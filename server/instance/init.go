@@ -213,6 +213,19 @@ func initKeys(c Config, req InitRequest, pass keystore.Secret, now time.Time) (*
 	return logKey, writeFile(c.keyPath(fileNotaryCert), pki.EncodePEM(cert, root))
 }
 
+// loadOrMake is a key of the key folder that is made where it is not there yet; what is what messages call it. A crash
+// after that leaves it for the next call.
+func loadOrMake(c Config, name string, pass keystore.Secret, what string) (*sm.PrivateKey, error) {
+	key, err := keystore.Load(c.keyPath(name), pass)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = newKey(c, name, pass)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return key, nil
+}
+
 func newKey(c Config, name string, pass keystore.Secret) (*sm.PrivateKey, error) {
 	k, err := sm.GenerateKey()
 	if err != nil {
@@ -341,15 +354,24 @@ func (c Config) rootKey(pass keystore.Secret) (*sm.PrivateKey, error) {
 }
 
 func (c Config) rootCert() ([]byte, error) {
-	text, err := os.ReadFile(c.keyPath(fileRootCert))
-	if err != nil {
-		return nil, err
-	}
-	certs, err := pki.DecodePEM(text, 1)
+	certs, err := readCertificates(c.keyPath(fileRootCert), 1)
 	if err != nil {
 		return nil, err
 	}
 	return certs[0], nil
+}
+
+// readCertificates reads a file of exactly so many certificates. The error wraps [fs.ErrNotExist] where there is none.
+func readCertificates(path string, n int) ([][]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := pki.DecodePEM(text, n)
+	if err != nil || len(certs) != n {
+		return nil, errors.Join(fmt.Errorf("%s: %d certificates are expected", path, n), err)
+	}
+	return certs, nil
 }
 
 // writeFile writes a new file durably: a file that is there is never replaced.

@@ -127,12 +127,9 @@ func (s *Stores) NextLogKey(now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key, err := keystore.Load(c.keyPath(fileNextLogKey), pass)
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err = newKey(c, fileNextLogKey, pass)
-	}
+	key, err := loadOrMake(c, fileNextLogKey, pass, "the log's next key")
 	if err != nil {
-		return "", fmt.Errorf("the log's next key: %w", err)
+		return "", err
 	}
 	// A crash before the certificate is there leaves the key alone: asked again, this adds it.
 	if _, err := os.Stat(c.keyPath(fileNextNotaryCert)); errors.Is(err, fs.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"stele/crypto/closed"
@@ -15,6 +16,7 @@ import (
 	"stele/notary/log/batchlog"
 	"stele/notary/log/fsck"
 	"stele/notary/proof"
+	"stele/notary/proof/trustfile"
 	"stele/storage/sqldb"
 )
 
@@ -31,10 +33,16 @@ type Stores struct {
 	Policy  AnchorPolicy
 	id      identity
 	trust   []byte
+	// successions reads the file once: who asks for the root's revocation list asks for it.
+	successions func() ([]trustfile.SignedSuccession, error)
 
 	objectTimes *objectTimes
 
 	trustChanged bool // the policy names gateways that the file of the trust roots lacks
+}
+
+func newStores(c Config) *Stores {
+	return &Stores{Config: c, successions: sync.OnceValues(c.readSuccessions)}
 }
 
 // OpenStores opens database, object store and trust roots and checks that they belong to
@@ -44,7 +52,7 @@ func OpenStores(ctx context.Context, c Config) (s *Stores, err error) {
 }
 
 func openStores(ctx context.Context, c Config, checkChain func(*Stores, sqldb.Instance) error) (s *Stores, err error) {
-	s = &Stores{Config: c}
+	s = newStores(c)
 	defer func() {
 		if err != nil {
 			s.Close()

@@ -189,7 +189,7 @@ type Missing struct {
 //  2. instance           an object store without a checkpoint
 //  3. tiles, checkpoint  complete
 func RebuildStore(ctx context.Context, c Config, log *slog.Logger) (out *Rebuilt, err error) {
-	s := &Stores{Config: c}
+	s := newStores(c)
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.openDatabase(ctx); err != nil {
 		return nil, err

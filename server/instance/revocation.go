@@ -168,7 +168,7 @@ func (s *Stores) lastList(ctx context.Context, issuer []byte) (pki.RevocationLis
 // certificates sign nothing more from the moment at which it returns, on whatever server. It returns the index of the
 // first entry. The same request a second time is refused, since its list is not the next one any more.
 func (s *Stores) SubmitRevocation(ctx context.Context, r revoke.Request, now time.Time) (first uint64, err error) {
-	if !slices.ContainsFunc(s.Trust.Certificates(), func(root []byte) bool { return slices.Equal(root, r.Root) }) {
+	if !s.trusts(r.Root) {
 		return 0, fmt.Errorf("the root with the SM3 %s is none of this instance's trust roots", sm.Sum(r.Root))
 	}
 	entries, err := r.Verify()
@@ -279,4 +279,62 @@ func (s *Stores) RevocationList(ctx context.Context, root *sm.Digest) (pki.Signe
 	}
 	l, err := s.DB.Log.RevocationList(ctx, of)
 	return l.SignedList, err
+}
+
+// beginList makes the first revocation list of an issuer, on which there is no certificate, if it has none.
+func (s *Stores) beginList(ctx context.Context, of []byte, key *sm.PrivateKey, now time.Time) error {
+	if _, err := s.DB.Log.RevocationList(ctx, sm.Sum(of)); !errors.Is(err, notary.ErrNotFound) {
+		return err
+	}
+	list, err := emptyList(of, key, now)
+	if err != nil {
+		return err
+	}
+	_, err = s.DB.Log.RevokeCertificates(ctx, nil, list, nil)
+	return err
+}
+
+func emptyList(of []byte, key *sm.PrivateKey, now time.Time) (sqldb.RevocationList, error) {
+	now = now.UTC().Truncate(time.Second)
+	signed, err := pki.NewRevocationList(pki.RevocationList{Number: 1, ThisUpdate: now,
+		NextUpdate: now.Add(ListValidity)}, of, key)
+	return sqldb.RevocationList{Issuer: sm.Sum(of), Number: 1, SignedList: signed}, err
+}
+
+// SignListHere has the authority below the root sign a request's list, whose key is in the key folder. A list of the
+// root is signed by [Stores.SignHere].
+func (s *Stores) SignListHere(ctx context.Context, r revoke.Request) (revoke.Request, error) {
+	if r.Authority == nil || r.List.DER != nil {
+		return r, nil
+	}
+	i, err := s.Config.openByCertificate(ctx, r.Authority)
+	if err != nil {
+		return r, err
+	}
+	return r.SignList(i.key)
+}
+
+// listsEnd is the earliest time at which the newest revocation list of one of these issuers says that there is a newer
+// one; zero where none of them has a list that can be read now.
+func (s *Stores) listsEnd(ctx context.Context, issuers [][]byte) time.Time {
+	var first time.Time
+	for _, der := range issuers {
+		l, err := s.lastList(ctx, der)
+		if err == nil && l.Number > 0 && (first.IsZero() || l.NextUpdate.Before(first)) {
+			first = l.NextUpdate
+		}
+	}
+	return first
+}
+
+// issuersOf are all trust roots, and the authorities below them that issued certificates.
+func (s *Stores) issuersOf(certificates map[string]notary.Certificate) [][]byte {
+	out := slices.Clone(s.Trust.Certificates())
+	for _, c := range certificates {
+		issuer := c.Chain[1]
+		if !hasBytes(out, issuer) {
+			out = append(out, issuer)
+		}
+	}
+	return out
 }

@@ -89,8 +89,7 @@ type rewrapping struct {
 }
 
 // files are the key files of the folder, the log's first and that of webhooks last: every server needs
-// both. Those of roots and authorities, which may lie elsewhere, are
-// noted if they are not there.
+// both. Those of roots and authorities, which may lie elsewhere, are noted if they are not there.
 func (w *rewrapping) files() ([]string, error) {
 	c := w.stores.Config
 	files, err := filepath.Glob(filepath.Join(c.Keys, "*.key"))

@@ -28,9 +28,11 @@ const (
 // SuccessionsPath is where the successions of the instance's roots lie, beside the trust roots.
 func (c Config) SuccessionsPath() string { return c.path("successions.json") }
 
-// Successions implements [api.Successions]: those of the instance's roots, the oldest first.
-func (s *Stores) Successions() ([]trustfile.SignedSuccession, error) {
-	text, err := os.ReadFile(s.Config.SuccessionsPath())
+// Successions are those of the instance's roots, the oldest first, as they were when they were first asked for.
+func (s *Stores) Successions() ([]trustfile.SignedSuccession, error) { return s.successions() }
+
+func (c Config) readSuccessions() ([]trustfile.SignedSuccession, error) {
+	text, err := os.ReadFile(c.SuccessionsPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -87,18 +89,11 @@ func (s *Stores) nextRoot(former []byte, now time.Time) ([]byte, *sm.PrivateKey,
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := keystore.Load(c.keyPath(fileNextRootKey), pass)
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err = newKey(c, fileNextRootKey, pass)
-	}
+	key, err := loadOrMake(c, fileNextRootKey, pass, "the next root's key")
 	if err != nil {
-		return nil, nil, fmt.Errorf("the next root's key: %w", err)
+		return nil, nil, err
 	}
-	if text, err := os.ReadFile(c.keyPath(fileNextRootCert)); err == nil {
-		certs, err := pki.DecodePEM(text, 1)
-		if err != nil {
-			return nil, nil, err
-		}
+	if certs, err := readCertificates(c.keyPath(fileNextRootCert), 1); err == nil {
 		return certs[0], key, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
@@ -124,9 +119,8 @@ func (s *Stores) rootScope(ctx context.Context, scope RootScope) (RootScope, err
 	if err != nil {
 		return scope, err
 	}
-	fill := len(scope.Codes)+len(scope.Regions) == 0
-	for _, a := range agencies {
-		if fill {
+	if len(scope.Codes)+len(scope.Regions) == 0 {
+		for _, a := range agencies {
 			scope.Regions = append(scope.Regions, a.Code[2:4])
 		}
 	}
@@ -134,14 +128,23 @@ func (s *Stores) rootScope(ctx context.Context, scope RootScope) (RootScope, err
 	if len(scope.Codes)+len(scope.Regions) == 0 {
 		return scope, errors.New("for whom do the roots speak? Say regions or credit codes: there is no agency yet")
 	}
-	for _, a := range agencies {
-		if !slices.Contains(scope.Codes, a.Code) && !slices.ContainsFunc(scope.Regions,
-			func(region string) bool { return len(region) <= 6 && a.Code[2:2+len(region)] == region }) {
-			return scope, fmt.Errorf("the agency %s (%s) would be nobody's: add its code, or the region of its "+
-				"registration, %s", a.Name, a.Code, a.Code[2:8])
-		}
+	both := []proof.TrustedRoot{{Codes: scope.Codes, Regions: scope.Regions}}
+	if a, ok := s.nobodys(agencies, both); ok {
+		return scope, fmt.Errorf("the agency %s (%s) would be nobody's: add its code, or the region of its "+
+			"registration, %s", a.Name, a.Code, a.Code[2:8])
 	}
 	return scope, nil
+}
+
+// nobodys finds an agency for which none of some roots speaks.
+func (s *Stores) nobodys(agencies []notary.Agency, roots []proof.TrustedRoot) (notary.Agency, bool) {
+	i := slices.IndexFunc(agencies, func(a notary.Agency) bool {
+		return !slices.ContainsFunc(roots, func(r proof.TrustedRoot) bool { return r.SpeaksFor(a.Code, s.id.Origin) })
+	})
+	if i < 0 {
+		return notary.Agency{}, false
+	}
+	return agencies[i], true
 }
 
 func sortedOnce(list []string) []string {
@@ -217,7 +220,7 @@ func (s *Stores) SwitchRoot(ctx context.Context, signed trustfile.SignedSuccessi
 			return said, err
 		}
 	}
-	id := binary.BigEndian.Uint32(said.Former[:4])
+	id := shortID(said.Former)
 	for _, f := range []struct{ next, now string }{{fileNextRootCert, fileRootCert}, {fileNextRootKey, fileRootKey}} {
 		if err := promote(c.keyPath(f.next), c.keyPath(f.now), c.keyPath(retiredName(f.now, id))); err != nil {
 			return said, err
@@ -234,12 +237,9 @@ func (s *Stores) speakForAll(ctx context.Context, grown *proof.Trust) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range agencies {
-		if !slices.ContainsFunc(grown.Roots,
-			func(r proof.TrustedRoot) bool { return r.SpeaksFor(a.Code, s.id.Origin) }) {
-			return fmt.Errorf("the succession does not speak for the agency %s (%s): run 'stele root next' again, "+
-				"with a --region for it, and have both roots sign that", a.Name, a.Code)
-		}
+	if a, ok := s.nobodys(agencies, grown.Roots); ok {
+		return fmt.Errorf("the succession does not speak for the agency %s (%s): run 'stele root next' again, with "+
+			"a --region for it, and have both roots sign that", a.Name, a.Code)
 	}
 	return nil
 }
@@ -267,13 +267,13 @@ func (s *Stores) nextRootKey(root []byte) (*sm.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if text, err := os.ReadFile(s.Config.keyPath(fileNextRootCert)); err == nil {
-		if next, err := pki.DecodePEM(text, 1); err != nil || !bytes.Equal(next[0], root) {
-			return nil, fmt.Errorf("%s is another root than the one of the succession",
-				s.Config.keyPath(fileNextRootCert))
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	place := s.Config.keyPath(fileNextRootCert)
+	if next, err := readCertificates(place, 1); errors.Is(err, fs.ErrNotExist) {
+		// a switch was interrupted after it took its place
+	} else if err != nil {
 		return nil, err
+	} else if !bytes.Equal(next[0], root) {
+		return nil, fmt.Errorf("%s is another root than the one of the succession", place)
 	}
 	for _, name := range []string{fileNextRootKey, fileRootKey} {
 		key, err := keystore.Load(s.Config.keyPath(name), pass)
@@ -298,37 +298,18 @@ func (s *Stores) presentRoot() []byte {
 	if err != nil || len(list) == 0 {
 		return roots[0]
 	}
-	if said, err := trustfile.ParseSuccession(list[len(list)-1].Statement); err == nil {
-		for _, r := range roots {
-			if bytes.Equal(r, said.Root) {
-				return r
-			}
-		}
+	if said, err := trustfile.ParseSuccession(list[len(list)-1].Statement); err == nil && s.trusts(said.Root) {
+		return said.Root
 	}
 	return roots[0]
 }
 
-// listsEnd is the earliest time at which the newest revocation list of one of these issuers says that there is a newer
-// one; zero where none of them has a list that can be read now.
-func (s *Stores) listsEnd(ctx context.Context, issuers [][]byte) time.Time {
-	var first time.Time
-	for _, der := range issuers {
-		l, err := s.lastList(ctx, der)
-		if err == nil && l.Number > 0 && (first.IsZero() || l.NextUpdate.Before(first)) {
-			first = l.NextUpdate
-		}
-	}
-	return first
+// trusts reports whether a root is one of the instance's trust roots.
+func (s *Stores) trusts(root []byte) bool { return hasBytes(s.Trust.Certificates(), root) }
+
+func hasBytes(list [][]byte, item []byte) bool {
+	return slices.ContainsFunc(list, func(b []byte) bool { return bytes.Equal(b, item) })
 }
 
-// issuersOf are all trust roots, and the authorities below them that issued certificates.
-func (s *Stores) issuersOf(certificates map[string]notary.Certificate) [][]byte {
-	out := slices.Clone(s.Trust.Certificates())
-	for _, c := range certificates {
-		issuer := c.Chain[1]
-		if !slices.ContainsFunc(out, func(der []byte) bool { return bytes.Equal(der, issuer) }) {
-			out = append(out, issuer)
-		}
-	}
-	return out
-}
+// shortID tells files of one name apart, such as those of former roots.
+func shortID(of sm.Digest) uint32 { return binary.BigEndian.Uint32(of[:4]) }

@@ -212,8 +212,8 @@ func (in *Instance) router(m *metrics, version string, stopping <-chan struct{})
 		Desk:  desk, Claims: in.DB.Log, Agencies: in.DB.Log,
 		Documents: in.Objects, Webhooks: in.webhooks.endpoints, WebhookKey: in.webhooks.private.Public(),
 		Progress:  in.Progress,
-		TrustJSON: in.trust, SuccessionsJSON: trustfile.EncodeSuccessions(successions),
-		VerifyPage: offline, Issuer: issuer, Version: version,
+		TrustJSON: in.trust, Successions: trustfile.EncodeSuccessions(successions), VerifyPage: offline,
+		Issuer: issuer, Version: version,
 		Uploads: in.Uploads, Lists: in.Stores, Eraser: in.eraser, Trail: in.noteKey, MaxDocument: c.MaxDocument,
 		Stopping: stopping,
 		Limits:   limits, MaxBatch: c.MaxBatch, Health: in.health, Now: time.Now, Log: in.log})

@@ -57,41 +57,39 @@ func DefaultLimits() Limits {
 
 // Config is what the API needs.
 type Config struct {
-	Intake     *intake.Intake
-	Archive    *archive.Archive
-	Histories  *archive.Histories
-	Lookup     *lookup.Lookup // shared with the pages: what a file is has one answer
-	Keys       *auth.Keys
-	Usage      *auth.Usage
-	Desk       *auth.KeyService
-	Claims     Claims
-	Codes      *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
-	Agencies   Agencies
-	Documents  Documents
-	Uploads    *upload.Uploads
-	Eraser     *erasure.Eraser
-	Lists      RevocationLists
-	Trail      Trail
-	Webhooks   *webhook.Endpoints
-	WebhookKey *sm.PublicKey  // signs webhooks beside their secrets
-	Progress   *notary.Signal // notified when the log or an anchor advances on this server
-	TrustJSON  []byte
-	// SuccessionsJSON are those of the instance's roots, see [trustfile.EncodeSuccessions].
-	SuccessionsJSON []byte
-	VerifyPage      []byte // the offline verifier, for evidence packages; nil where it was not built
-	Issuer          *issue.Issuer
-	Version         string
-	Limits          Limits
-	MaxBatch        int
-	MaxDocument     int64           // bytes
-	Stopping        <-chan struct{} // closed when uploads under way must end; nil: never
-	Health          func(ctx context.Context) []Check
-	Explore         func(ctx context.Context) (chainview.View,
-		error) // the chain; nil where another server talks with it
-	Chain   ChainReader // the same
-	ChainID string
-	Now     func() time.Time
-	Log     *slog.Logger
+	Intake      *intake.Intake
+	Archive     *archive.Archive
+	Histories   *archive.Histories
+	Lookup      *lookup.Lookup // shared with the pages: what a file is has one answer
+	Keys        *auth.Keys
+	Usage       *auth.Usage
+	Desk        *auth.KeyService
+	Claims      Claims
+	Codes       *auth.Codes // shared with the pages, so that a code cannot be guessed in two places
+	Agencies    Agencies
+	Documents   Documents
+	Uploads     *upload.Uploads
+	Eraser      *erasure.Eraser
+	Lists       RevocationLists
+	Trail       Trail
+	Webhooks    *webhook.Endpoints
+	WebhookKey  *sm.PublicKey  // signs webhooks beside their secrets
+	Progress    *notary.Signal // notified when the log or an anchor advances on this server
+	TrustJSON   []byte
+	Successions []byte // of the instance's roots, see [trustfile.EncodeSuccessions]
+	VerifyPage  []byte // the offline verifier, for evidence packages; nil where it was not built
+	Issuer      *issue.Issuer
+	Version     string
+	Limits      Limits
+	MaxBatch    int
+	MaxDocument int64           // bytes
+	Stopping    <-chan struct{} // closed when uploads under way must end; nil: never
+	Health      func(ctx context.Context) []Check
+	Explore     func(ctx context.Context) (chainview.View, error) // the chain; nil where another server talks with it
+	Chain       ChainReader                                       // the same
+	ChainID     string
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // API serves /api/v1, /openapi.json, /healthz and /readyz. It is safe for concurrent use.

@@ -53,7 +53,7 @@ func (a *API) registerLog(r chi.Router) {
 			"that trust roots pin",
 		Responses: binaryResponse("application/json", "Successions, the oldest first")},
 		func(context.Context, *struct{}) (*bytesOutput, error) {
-			return &bytesOutput{ContentType: "application/json", Cache: cacheTrust, Body: a.SuccessionsJSON}, nil
+			return &bytesOutput{ContentType: "application/json", Cache: cacheTrust, Body: a.Successions}, nil
 		})
 	a.huma.OpenAPI().AddOperation(&huma.Operation{OperationID: "get-tile", Method: http.MethodGet,
 		Path: "/api/v1/log/tile/{tile}", Tags: []string{"log"},
