@@ -151,9 +151,11 @@ func (l *Lookup) Given(ctx context.Context, bundle []byte, file *proof.File) Fin
 	}
 	given.Stands = known.Stands
 	found := []Finding{given, known}
-	if fresh, err := proof.Refresh(bundle, known.Bundle); err == nil && asOf(known).After(asOf(given)) {
-		report := proof.VerifyFile(l.Archive.Trust(), file, fresh)
-		found = append([]Finding{{Report: report, Bundle: fresh, Stands: known.Stands}}, found...)
+	if asOf(known).After(asOf(given)) {
+		if fresh, err := proof.Refresh(bundle, known.Bundle); err == nil {
+			report := proof.VerifyFile(l.Archive.Trust(), file, fresh)
+			found = []Finding{{Report: report, Bundle: fresh, Stands: known.Stands}, given, known}
+		}
 	}
 	return Rank(found)[0]
 }

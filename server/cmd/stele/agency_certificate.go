@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"stele/crypto/keystore"
 	"stele/crypto/pki"
 	"stele/crypto/sm"
 	"stele/notary"
@@ -213,8 +211,7 @@ func writeRequests(s *streams, file string, all []revoke.Request) error {
 			return err
 		}
 		fmt.Fprintf(s.out, "%s asks that\n  %s\nSee and sign it with the root: stele agency certificate sign %s\n",
-			name,
-			strings.Join(r.Lines(), "\n  "), name)
+			name, strings.Join(r.Lines(), "\n  "), name)
 	}
 	_, err := fmt.Fprintln(s.out, "Nothing is done yet.")
 	return err
@@ -264,23 +261,11 @@ func (c *certificateSignCmd) Run(s *streams) error {
 	if err := free(c.Out); err != nil {
 		return usage(err)
 	}
-	text, err := os.ReadFile(c.Root)
+	root, key, err := OfflineRoot{OfflineKey: c.OfflineKey, Root: c.Root, Key: c.Key}.open()
 	if err != nil {
 		return err
 	}
-	root, err := pki.DecodePEM(text, 1)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.Root, err)
-	}
-	pass, err := c.passphrase()
-	if err != nil {
-		return err
-	}
-	key, err := keystore.Load(c.Key, pass)
-	if err != nil {
-		return err
-	}
-	if r, err = r.Sign(root[0], key); err != nil {
+	if r, err = r.Sign(root, key); err != nil {
 		return err
 	}
 	if err := writeRequest(c.Out, r); err != nil {

@@ -81,7 +81,7 @@ func (c *authoritySignCmd) Run(s *streams) error {
 	if err := free(c.Out); err != nil {
 		return usage(err)
 	}
-	request, err := verifier.ReadFile(c.Request, 1<<16)
+	request, err := verifier.ReadFile(c.Request, maxPEM)
 	if err != nil {
 		return usage(err)
 	}
@@ -112,16 +112,12 @@ type authorityAcceptCmd struct {
 
 // Run takes an authority's certificate.
 func (c *authorityAcceptCmd) Run(ctx context.Context, s *streams) error {
-	text, err := verifier.ReadFile(c.Certificate, 1<<16)
+	der, err := readCertificate(c.Certificate)
 	if err != nil {
-		return usage(err)
-	}
-	certs, err := pki.DecodePEM(text, 1)
-	if err != nil {
-		return usage(fmt.Errorf("%s: %w", c.Certificate, err))
+		return err
 	}
 	return withPeople(ctx, c.Config, s, func(st *instance.Stores, p *people.People) error {
-		return acceptAuthority(ctx, s, st, p, c.Region, certs[0])
+		return acceptAuthority(ctx, s, st, p, c.Region, der)
 	})
 }
 

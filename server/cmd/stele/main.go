@@ -65,8 +65,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // ofInstances are the commands that write into data folders: whatever they make, and the engine
 // of the chain below them, is closed to other accounts. What other commands write is for others.
 var ofInstances = []string{"serve", "demo", "init", "migrate", "node", "log-key", "chain", "agency", "authority",
-	"root", "apikey", "user",
-	"fsck", "monitor", "rebuild-tiles", "recover-tail", "rebuild-store", "bsn"}
+	"root", "apikey", "user", "fsck", "monitor", "rebuild-tiles", "recover-tail", "rebuild-store", "bsn"}
 
 // exit carries kong's wish to end the program, for --help, to run.
 type exit int

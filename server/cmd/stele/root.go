@@ -93,20 +93,32 @@ type OfflineRoot struct {
 
 // open reads them.
 func (r OfflineRoot) open() ([]byte, *sm.PrivateKey, error) {
-	text, err := verifier.ReadFile(r.Root, 1<<16)
+	root, err := readCertificate(r.Root)
 	if err != nil {
-		return nil, nil, usage(err)
-	}
-	root, err := pki.DecodePEM(text, 1)
-	if err != nil {
-		return nil, nil, usage(fmt.Errorf("%s: %w", r.Root, err))
+		return nil, nil, err
 	}
 	pass, err := r.passphrase()
 	if err != nil {
 		return nil, nil, err
 	}
 	key, err := keystore.Load(r.Key, pass)
-	return root[0], key, err
+	return root, key, err
+}
+
+// maxPEM bounds a file with one certificate or request in bytes.
+const maxPEM = 1 << 16
+
+// readCertificate reads a file with one certificate (PEM).
+func readCertificate(file string) ([]byte, error) {
+	text, err := verifier.ReadFile(file, maxPEM)
+	if err != nil {
+		return nil, usage(err)
+	}
+	certs, err := pki.DecodePEM(text, 1)
+	if err != nil {
+		return nil, usage(fmt.Errorf("%s: %w", file, err))
+	}
+	return certs[0], nil
 }
 
 type rootSignCmd struct {

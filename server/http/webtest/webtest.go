@@ -204,12 +204,14 @@ func (b *Tab) Wait(expression string) {
 	})`
 	ctx, cancel := context.WithTimeout(b.Ctx, b.Patience)
 	defer cancel()
-	err := chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited))
-	for gone(err) && ctx.Err() == nil {
-		err = chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited))
-	}
-	if err != nil {
-		b.T.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, b.Text("main"))
+	for {
+		err := chromedp.Run(ctx, chromedp.Evaluate(script, nil, awaited))
+		if err == nil {
+			return
+		}
+		if !gone(err) || ctx.Err() != nil {
+			b.T.Fatalf("waiting for %s: %v; the page says:\n%s", expression, err, b.Text("main"))
+		}
 	}
 }
 
